@@ -1,0 +1,28 @@
+"""A Gymnasium environment in which language models learn to search, without a search engine."""
+
+from zs_env.actions import Answer, Malformed, Search, parse_action
+from zs_env.episode import Episode
+from zs_env.noise import NoiseSchedule
+from zs_env.question import Question
+from zs_env.scoring import contains_answer, exact_match, f1_score
+from zs_env.search import Document, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.transcript import Transcript
+
+__all__ = [
+    "Answer",
+    "Document",
+    "Episode",
+    "Malformed",
+    "NoiseSchedule",
+    "Question",
+    "Search",
+    "SearchEngine",
+    "SearchError",
+    "SearchPage",
+    "SearchRequest",
+    "Transcript",
+    "contains_answer",
+    "exact_match",
+    "f1_score",
+    "parse_action",
+]

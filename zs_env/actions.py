@@ -1,0 +1,69 @@
+"""What an agent's text does: a search, an answer, or nothing that counts.
+
+Parsing is total: any string gives exactly one of the three.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+MalformedKind = Literal[
+    "no_action", "unclosed", "unopened", "empty_query", "empty_answer", "forged", "too_long"
+]
+MALFORMED_KINDS: tuple[MalformedKind, ...] = get_args(MalformedKind)
+
+_CLOSING_TAG = re.compile(r"</(search|answer)>")
+_FORGED_TAG = re.compile(r"</?information>")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The agent asks the search engine; `query` has single spaces and is not empty."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The agent ends the episode; `text` is stripped and not empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The text holds no action that can be carried out; `kind` says why."""
+
+    kind: MalformedKind
+
+
+def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer | Malformed:
+    """Read the action in an agent's text.
+
+    The first `</search>` or `</answer>` acts. Its content runs from the last opening tag of its
+    kind before it, so a tag that is merely mentioned earlier swallows nothing; what follows is
+    ignored. An `<information>` or `</information>` before its end is forged: only the environment
+    writes documents.
+
+    Args:
+        text: any string.
+        max_chars: longer texts are Malformed("too_long"); None for no limit.
+    """
+    if max_chars is not None and len(text) > max_chars:
+        return Malformed("too_long")
+    closing = _CLOSING_TAG.search(text)
+    if _FORGED_TAG.search(text, 0, closing.start() if closing else len(text)):
+        return Malformed("forged")
+    if closing is None:
+        return Malformed("unclosed" if "<search>" in text or "<answer>" in text else "no_action")
+    kind = closing[1]
+    opening_tag = f"<{kind}>"
+    opening = text.rfind(opening_tag, 0, closing.start())
+    if opening < 0:
+        return Malformed("unopened")
+    content = " ".join(text[opening + len(opening_tag) : closing.start()].split())
+    if kind == "search":
+        return Search(content) if content else Malformed("empty_query")
+    return Answer(content) if content else Malformed("empty_answer")

@@ -1,0 +1,287 @@
+"""One episode, without any input or output.
+
+It is told what the agent wrote and answers what must happen next; whoever drives it calls the
+engine. Gymnasium, the vector environment and every adapter are shells around it.
+
+    episode.act(text)      -> SearchRequest | Malformed | Finished
+    episode.receive(page)  -> what the agent reads
+    episode.fail(error)    -> Finished
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import blake2b
+
+from zs_env.actions import Answer, Malformed, Search, parse_action
+from zs_env.hygiene import clean_text, neutralize
+from zs_env.noise import NoiseDraw
+from zs_env.prompt import PromptTemplate, render_page
+from zs_env.question import Question
+from zs_env.reward import RewardFunction, answer_f1
+from zs_env.scoring import contains_answer
+from zs_env.search import Document, SearchPage, SearchRequest
+from zs_env.transcript import EndReason, Transcript, Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Longest texts, in characters. They bound every observation.
+
+    Attributes:
+        max_action_chars: a longer action is Malformed("too_long") and recorded cut.
+        max_document_chars: longer documents are cut and flagged.
+        max_prompt_chars: a question whose prompt is longer is an error.
+    """
+
+    max_action_chars: int = 8192
+    max_document_chars: int = 2048
+    max_prompt_chars: int = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeConfig:
+    """The rules of an episode.
+
+    Attributes:
+        max_turns: actions allowed; a search as the last one is not sent.
+        num_documents: documents asked for per page.
+        noise_draw: "search" draws useful or noisy for each page (the paper), "document" for each
+            document, "group" once per turn for all episodes of one group seed.
+        prompt: the environment's words.
+        reward: reward function of a finished transcript.
+        limits: longest texts.
+    """
+
+    max_turns: int = 6
+    num_documents: int = 5
+    noise_draw: NoiseDraw = "search"
+    prompt: PromptTemplate = PromptTemplate()
+    reward: RewardFunction = answer_f1
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        for name in ("max_turns", "num_documents"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.noise_draw not in ("search", "document", "group"):
+            raise ValueError(
+                f"noise_draw is 'search', 'document' or 'group', got {self.noise_draw!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The episode is over. An answer terminates it; a turn limit or a fault truncates it."""
+
+    reason: EndReason
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the agent ended it."""
+        return self.reason == "answer"
+
+
+class Episode:
+    """One question from its prompt to its reward.
+
+    Args:
+        question: what is asked.
+        config: the rules.
+        noise_probability: chance in [0, 1] that what is drawn is noisy.
+        seed: every draw of the episode follows from it; members of a group share it.
+
+    Raises:
+        ValueError: if the prompt is longer than `Limits.max_prompt_chars`.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        *,
+        config: EpisodeConfig | None = None,
+        noise_probability: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.question = question
+        self.config = config or EpisodeConfig()
+        self.noise_probability = noise_probability
+        self.seed = seed
+        self.prompt = clean_text(
+            self.config.prompt.render_prompt(
+                question,
+                max_turns=self.config.max_turns,
+                num_documents=self.config.num_documents,
+            )
+        )
+        if len(self.prompt) > self.config.limits.max_prompt_chars:
+            raise ValueError(
+                f"the prompt of question {question.id!r} has {len(self.prompt)} characters, more "
+                f"than max_prompt_chars={self.config.limits.max_prompt_chars}; raise the limit"
+            )
+        self.turns: list[Turn] = []
+        self.text = self.prompt
+        self.message = self.prompt
+        self.documents: tuple[Document, ...] = ()
+        self.finished: Finished | None = None
+        self.fault: str | None = None
+        self.reward_terms: dict[str, float] = {}
+        self.page_sizes = Counter[str]()
+        self._pending: tuple[str, Search, SearchRequest] | None = None
+        self._asked = Counter[str]()
+
+    def act(self, text: str) -> SearchRequest | Malformed | Finished:
+        """Take the agent's text and say what must happen next.
+
+        A `SearchRequest` waits for `receive` or `fail`; after Malformed the agent reads
+        `self.message` and acts again; Finished ends the episode.
+
+        Raises:
+            RuntimeError: if the episode is over or a search is still waiting.
+        """
+        if self.finished is not None:
+            raise RuntimeError("the episode is over; start another")
+        if self._pending is not None:
+            raise RuntimeError("a search is waiting for its page; call receive() or fail() first")
+        text = clean_text(text)
+        limits = self.config.limits
+        action = parse_action(text, max_chars=limits.max_action_chars)
+        if len(text) > limits.max_action_chars:
+            text = text[: limits.max_action_chars]
+        last = len(self.turns) + 1 >= self.config.max_turns
+        if type(action) is Answer or last:
+            self._record(Turn(text, action))
+            return self._finish("answer" if type(action) is Answer else "turn_limit")
+        if type(action) is Search:
+            request = self._request(action.query)
+            self._pending = (text, action, request)
+            return request
+        self._record(Turn(text, action, message=self.config.prompt.render_notice(action.kind)))
+        return action
+
+    def receive(self, page: SearchPage) -> str:
+        """Take the page of the waiting search and return what the agent reads.
+
+        A page with fewer documents than asked for, or none, is an answer; further ones are cut.
+        Both are counted in `page_sizes`.
+
+        Raises:
+            RuntimeError: if no search is waiting.
+            TypeError: if the page or one of its documents is of another type.
+        """
+        if self._pending is None:
+            raise RuntimeError("no search is waiting for a page; call act() first")
+        documents = self._admit(page, self._pending[2].useful)
+        text, action, request = self._pending
+        self._pending = None
+        self._record(Turn(text, action, request, documents, render_page(documents)))
+        return self.message
+
+    def fail(self, error: str) -> Finished:
+        """End the episode void: the engine could not answer the waiting search."""
+        if self._pending is None:
+            raise RuntimeError("no search is waiting; only a search can fail")
+        text, action, request = self._pending
+        self._pending = None
+        self.fault = error
+        self._record(Turn(text, action, request))
+        return self._finish("fault")
+
+    def transcript(self) -> Transcript:
+        """Return the episode so far as plain data."""
+        return Transcript(
+            question=self.question,
+            prompt=self.prompt,
+            turns=tuple(self.turns),
+            reason=self.finished.reason if self.finished else None,
+            fault=self.fault,
+            noise_probability=self.noise_probability,
+            seed=self.seed,
+            max_turns=self.config.max_turns,
+            num_documents=self.config.num_documents,
+            reward_terms=tuple(self.reward_terms.items()),
+        )
+
+    def _record(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        self.text += turn.text + turn.message
+        self.message = turn.message
+        self.documents = turn.documents
+
+    def _finish(self, reason: EndReason) -> Finished:
+        self.finished = Finished(reason)
+        if reason != "fault":
+            self.reward_terms = dict(self.config.reward(self.transcript()))
+        return self.finished
+
+    def _request(self, query: str) -> SearchRequest:
+        times_asked = self._asked[query]
+        self._asked[query] += 1
+        digest = _digest(f"{self.seed}\0{query}\0{times_asked}")
+        draw = self.config.noise_draw
+        if draw == "document":
+            useful = tuple(
+                _uniform(_digest(f"{digest}\0{rank}")) >= self.noise_probability
+                for rank in range(self.config.num_documents)
+            )
+        else:
+            luck = _digest(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
+            useful = (_uniform(luck) >= self.noise_probability,) * self.config.num_documents
+        # The quality and the page are drawn from different bits of luck.
+        return SearchRequest(query, self.question.text, self.question.answers, useful, digest >> 1)
+
+    def _admit(self, page: SearchPage, useful: tuple[bool, ...]) -> tuple[Document, ...]:
+        if not isinstance(page, SearchPage):
+            raise TypeError(f"an engine returns SearchPage objects, got {type(page).__name__}")
+        wanted, given = len(useful), len(page.documents)
+        if given != wanted:
+            self.page_sizes["short" if given < wanted else "long"] += 1
+        answers = None if _is_yes_no(self.question.answers) else self.question.answers
+        return tuple(
+            _admit_document(
+                document, rank, asked, page.engine, answers, self.config.limits.max_document_chars
+            )
+            for rank, (document, asked) in enumerate(zip(page.documents, useful, strict=False))
+        )
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+def _uniform(digest: int) -> float:
+    """Map 64 random bits to [0, 1)."""
+    return (digest >> 11) * 2.0**-53
+
+
+@lru_cache(maxsize=4096)
+def _is_yes_no(answers: tuple[str, ...]) -> bool:
+    return Question(id="", text="", answers=answers).is_yes_no
+
+
+@lru_cache(maxsize=16384)
+def _admit_document(
+    document: Document,
+    rank: int,
+    useful: bool,
+    engine: str,
+    answers: tuple[str, ...] | None,
+    max_chars: int,
+) -> Document:
+    """Neutralise and cut a document, and complete its provenance."""
+    if not isinstance(document, Document):
+        raise TypeError(f"a page holds Document objects, got {type(document).__name__}")
+    title, text = neutralize(document.title), neutralize(document.text)
+    room = max_chars - len(title)
+    return replace(
+        document,
+        title=title[:max_chars],
+        text=text[: max(room, 0)],
+        rank=rank,
+        useful=useful if document.useful is None else document.useful,
+        engine=document.engine or engine,
+        contains_answer=None if answers is None else contains_answer(f"{title} {text}", answers),
+        truncated=len(text) > room,
+    )

@@ -1,0 +1,55 @@
+"""A question with its gold answers: what one episode is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from zs_env.scoring import normalize_answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paragraph:
+    """A passage that came with a question; `is_gold` marks those the answer rests on."""
+
+    title: str
+    text: str
+    is_gold: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """One question. Only `id`, `text` and `answers` are needed.
+
+    Attributes:
+        id: unique within its set.
+        text: the question as the agent reads it.
+        answers: gold answers, every alias counts alike; at least one.
+        source: name of the set the question came from.
+        prompt: shown verbatim in place of the prompt template where a data set brings its own.
+        paragraphs: passages that came with the question.
+        metadata: further JSON values, such as `structure` and `hops`.
+    """
+
+    id: str
+    text: str
+    answers: tuple[str, ...]
+    source: str = ""
+    prompt: str | None = None
+    paragraphs: tuple[Paragraph, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.answers, str):
+            raise ValueError(
+                f"answers of question {self.id!r} is the string {self.answers!r}; "
+                "expected a sequence of strings: wrap it in a tuple"
+            )
+        object.__setattr__(self, "answers", tuple(self.answers))
+        if not self.answers:
+            raise ValueError(f"question {self.id!r} has no answers; expected at least one")
+
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether every gold answer is yes or no: such words say nothing when found in a page."""
+        return all(normalize_answer(answer) in ("yes", "no") for answer in self.answers)

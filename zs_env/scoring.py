@@ -1,0 +1,57 @@
+"""Scores of a predicted answer against gold answers, all under SQuAD normalisation.
+
+Source: Rajpurkar et al., "SQuAD" (arXiv:1606.05250), official evaluation script, whose rule
+"F1 is equality where a side is empty" is not followed: without a common token F1 is 0.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+@lru_cache(maxsize=16384)
+def normalize_answer(text: str) -> str:
+    """Lower case, without ASCII punctuation, without a/an/the, single spaces."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def f1_score(prediction: str, answers: Sequence[str]) -> float:
+    """Best token F1 of the prediction over the gold answers, in [0, 1]; 0 without a common token."""
+    predicted = normalize_answer(prediction).split()
+    return max(
+        (_token_f1(predicted, normalize_answer(gold).split()) for gold in answers), default=0.0
+    )
+
+
+def exact_match(prediction: str, answers: Sequence[str]) -> bool:
+    """Whether the normalised prediction equals a normalised gold answer."""
+    normalized = normalize_answer(prediction)
+    return any(normalized == normalize_answer(gold) for gold in answers)
+
+
+def contains_answer(text: str, answers: Sequence[str]) -> bool:
+    """Whether a gold answer stands in the text as whole words; an empty gold stands nowhere."""
+    padded = f" {normalize_answer(text)} "
+    return any(gold and f" {gold} " in padded for gold in map(normalize_answer, answers))
+
+
+def substring_match(prediction: str, answers: Sequence[str]) -> bool:
+    """Whether a normalised gold is a substring of the normalised prediction.
+
+    The original ZeroSearch reports this as "EM": it finds "no" in "november". For comparison with
+    its published numbers only.
+    """
+    normalized = normalize_answer(prediction)
+    return any(normalize_answer(gold) in normalized for gold in answers)
+
+
+def _token_f1(predicted: list[str], gold: list[str]) -> float:
+    common = sum((Counter(predicted) & Counter(gold)).values())
+    return 2 * common / (len(predicted) + len(gold)) if common else 0.0

@@ -1,0 +1,100 @@
+"""What an episode asks of a search engine, and what it gets back.
+
+A request travels whole: the query never leaves the question it was asked for, so no batch can
+pair it with another row's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class SearchError(RuntimeError):
+    """An engine could not answer. It ends the episode as truncated; it is never an observation."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One query with all that an engine may use to answer it.
+
+    Attributes:
+        query: what the agent wrote.
+        question: text of the question behind the query, None where nobody knows it.
+        answers: gold answers of that question, None where nobody knows them.
+        useful: one flag per document wanted; False asks for a noisy document.
+        seed: 63-bit seed of the page's luck; equal requests of one episode get unequal seeds.
+    """
+
+    query: str
+    question: str | None
+    answers: tuple[str, ...] | None
+    useful: tuple[bool, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One search result. Only `text` is needed; the episode fills in the provenance.
+
+    Attributes:
+        text: at most `Limits.max_document_chars` characters once it is part of a transcript.
+        title: shown before the text where there is one.
+        useful: what was asked for, True useful and False noisy; None where nothing was asked.
+        engine: name of the engine that gave it.
+        rank: 0-based place on its page.
+        contains_answer: whether a gold answer stands in it; None for yes/no questions.
+        truncated: whether the text was cut to fit.
+        checks: names of the quality checks that the document failed.
+        metadata: further provenance, JSON values (passage id, score, ...).
+    """
+
+    text: str
+    title: str = ""
+    useful: bool | None = None
+    engine: str = ""
+    rank: int = 0
+    contains_answer: bool | None = None
+    truncated: bool = False
+    checks: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCost:
+    """What a page cost. Seconds are wall time of the call, shared by the pages of a batch."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """The documents an engine returns for one request, best first, and what they cost."""
+
+    documents: tuple[Document, ...]
+    cost: SearchCost = field(default=SearchCost(), compare=False)
+    engine: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "documents", tuple(self.documents))
+
+
+class SearchEngine(Protocol):
+    """Answers a batch of requests.
+
+    An engine may also have `name` (str, shown as provenance), `fingerprint` (str, part of the
+    cache key: all that changes its pages) and `close()`.
+    """
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+        """Return one page per request, in the same order.
+
+        Raises:
+            SearchError: if the engine cannot answer.
+        """
+        ...
