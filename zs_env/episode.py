@@ -11,7 +11,7 @@ engine. Gymnasium, the vector environment and every adapter are shells around it
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -58,9 +58,9 @@ class EpisodeConfig:
     max_turns: int = 6
     num_documents: int = 5
     noise_draw: NoiseDraw = "search"
-    prompt: PromptTemplate = PromptTemplate()
+    prompt: PromptTemplate = field(default_factory=PromptTemplate)
     reward: RewardFunction = answer_f1
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         for name in ("max_turns", "num_documents"):
@@ -151,10 +151,10 @@ class Episode:
         if len(text) > limits.max_action_chars:
             text = text[: limits.max_action_chars]
         last = len(self.turns) + 1 >= self.config.max_turns
-        if type(action) is Answer or last:
+        if isinstance(action, Answer) or last:
             self._record(Turn(text, action))
-            return self._finish("answer" if type(action) is Answer else "turn_limit")
-        if type(action) is Search:
+            return self._finish("answer" if isinstance(action, Answer) else "turn_limit")
+        if isinstance(action, Search):
             request = self._request(action.query)
             self._pending = (text, action, request)
             return request

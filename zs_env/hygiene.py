@@ -21,7 +21,7 @@ _CONTROL_FORMS = re.compile(
 
 
 def clean_text(text: str) -> str:
-    """Replace NUL and lone surrogates by U+FFFD, so that any tokenizer and any file takes the text."""
+    """Replace NUL and lone surrogates, which files and tokenizers refuse, by U+FFFD."""
     if text.isascii() and "\x00" not in text:
         return text
     return _BROKEN_CODE_POINTS.sub("\ufffd", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 NoiseShape = Literal["exponential", "linear", "constant", "reverse"]
 NoiseDraw = Literal["search", "document", "group"]
@@ -55,9 +55,9 @@ class NoiseSchedule:
                 f"NoiseSchedule.base must be positive and not 1, got {self.base}; "
                 "use shape='linear' for a straight line"
             )
-        if self.shape not in ("exponential", "linear", "constant", "reverse"):
+        if self.shape not in get_args(NoiseShape):
             raise ValueError(
-                f"NoiseSchedule.shape is exponential, linear, constant or reverse, got {self.shape!r}"
+                f"NoiseSchedule.shape is one of {get_args(NoiseShape)}, got {self.shape!r}"
             )
 
     def probability(self, step: int) -> float:

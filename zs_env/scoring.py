@@ -23,7 +23,7 @@ def normalize_answer(text: str) -> str:
 
 
 def f1_score(prediction: str, answers: Sequence[str]) -> float:
-    """Best token F1 of the prediction over the gold answers, in [0, 1]; 0 without a common token."""
+    """Best token F1 over the gold answers, in [0, 1]; 0 without a common token."""
     predicted = normalize_answer(prediction).split()
     return max(
         (_token_f1(predicted, normalize_answer(gold).split()) for gold in answers), default=0.0

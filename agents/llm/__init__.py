@@ -1,0 +1,1 @@
+"""Token-level reinforcement learning of language-model policies."""
