@@ -1,0 +1,25 @@
+"""The embedded fictional world: questions, the engine that answers them, and a corpus."""
+
+from zs_env.world.engine import WorldEngine
+from zs_env.world.questions import (
+    DEFAULT_MIX,
+    STRUCTURES,
+    Chain,
+    Comparison,
+    Intersection,
+    WorldQuestions,
+    parse_question,
+)
+from zs_env.world.world import World
+
+__all__ = [
+    "DEFAULT_MIX",
+    "STRUCTURES",
+    "Chain",
+    "Comparison",
+    "Intersection",
+    "World",
+    "WorldEngine",
+    "WorldQuestions",
+    "parse_question",
+]

@@ -1,0 +1,201 @@
+"""Questions about a fictional world, unlimited in number and solvable by searching.
+
+A question's structure says what an agent must do: follow a chain of 1 to 3 relations, compare two
+entities by a year, or find the one entity that two facts have in common.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from zs_env.question import Question
+from zs_env.world.relations import INTERSECTIONS, RELATIONS
+from zs_env.world.world import Entity, Fact, World
+
+STRUCTURES: tuple[str, ...] = ("chain1", "chain2", "chain3", "comparison", "intersection")
+# Share of each structure in the default mix: seven in ten questions take two facts or more.
+DEFAULT_MIX: Mapping[str, float] = {
+    "chain1": 0.3,
+    "chain2": 0.25,
+    "chain3": 0.1,
+    "comparison": 0.2,
+    "intersection": 0.15,
+}
+_MAX_MATCHES = 3  # facts per side of an intersection: they must fit on one page
+_YEAR_RELATIONS = tuple(relation for relation in RELATIONS if relation.object == "year")
+
+
+class WorldQuestions(Sequence[Question]):
+    """An unlimited, seeded sequence of questions about one world; item i is always the same.
+
+    Args:
+        world: what is asked about.
+        structures: share of each structure, or names of structures in equal shares; the default
+            mix where None. Shares need not sum to 1.
+        seed: another seed gives other questions about the same world.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        structures: Mapping[str, float] | Sequence[str] | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        if structures is None:
+            structures = DEFAULT_MIX
+        shares = (
+            dict(structures) if isinstance(structures, Mapping) else dict.fromkeys(structures, 1.0)
+        )
+        unknown = sorted(set(shares) - set(STRUCTURES))
+        if unknown or not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+            raise ValueError(
+                f"structures are shares of {STRUCTURES} that are not all 0, got {structures!r}"
+            )
+        self.world, self.shares, self.seed = world, shares, seed
+
+    def __len__(self) -> int:
+        return 2**31
+
+    def __getitem__(self, index):  # type: ignore[override]
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        world = self.world
+        rng = random.Random(f"question {world.seed} {world.split} {self.seed} {index}")
+        structure = rng.choices(list(self.shares), list(self.shares.values()))[0]
+        if structure == "comparison":
+            text, answer = self._comparison(rng)
+        elif structure == "intersection":
+            text, answer = self._intersection(rng)
+        else:
+            text, answer = self._chain(rng, hops=int(structure[-1]))
+        hops = int(structure[-1]) if structure.startswith("chain") else 2
+        return Question(
+            id=f"world-{world.split}-{world.seed}-{self.seed}-{index}",
+            text=text,
+            answers=answer.names,
+            source="world",
+            metadata={"structure": structure, "hops": hops},
+        )
+
+    def _chain(self, rng: random.Random, hops: int) -> tuple[str, Entity]:
+        while True:
+            facts = [rng.choice(self.world.facts)]
+            while len(facts) < hops:
+                onward = self.world.facts_about.get(facts[-1].object)
+                if not onward:
+                    break
+                facts.append(rng.choice(onward))
+            visited = [facts[0].subject, *(fact.object for fact in facts)]
+            if len(facts) == hops and len(set(visited)) == len(visited):
+                break
+        answer = facts[-1].object
+        described = _refer_to(rng, facts[0].subject)
+        for fact in facts:
+            described = f"the {fact.relation.name} of {described}"
+        return f"{'Who' if answer.kind == 'person' else 'What'} is {described}?", answer
+
+    def _comparison(self, rng: random.Random) -> tuple[str, Entity]:
+        relation = rng.choice(_YEAR_RELATIONS)
+        facts = self.world.facts_of[relation.name]
+        while True:
+            one, other = rng.sample(facts, 2)
+            if one.object.name != other.object.name:
+                break
+        earliest = min(one, other, key=lambda fact: int(fact.object.name))
+        word = rng.choice(("earlier", "later"))
+        answer = earliest if word == "earlier" else (other if earliest is one else one)
+        names = f"{_refer_to(rng, one.subject)} or {_refer_to(rng, other.subject)}"
+        return f"Which has the {word} {relation.name}, {names}?", answer.subject
+
+    def _intersection(self, rng: random.Random) -> tuple[str, Entity]:
+        one, other = rng.choice(self._crossings)
+        kind = one.subject.kind
+        first = f"the {one.relation.name} {_refer_to(rng, one.object)}"
+        second = f"the {other.relation.name} {_refer_to(rng, other.object)}"
+        return f"Which {kind} has {first} and {second}?", one.subject
+
+    @cached_property
+    def _crossings(self) -> list[tuple[Fact, Fact]]:
+        """Pairs of facts about one subject that, together, hold for no other subject."""
+        sides = {
+            name: {
+                obj: {fact.subject: fact for fact in self.world.facts_naming[obj]
+                      if fact.relation.name == name}
+                for obj in {fact.object for fact in self.world.facts_of[name]}
+            }
+            for pair in INTERSECTIONS
+            for name in pair
+        }  # fmt: skip
+        crossings = []
+        for one, other in INTERSECTIONS:
+            objects = {fact.subject: fact.object for fact in self.world.facts_of[other]}
+            for fact in self.world.facts_of[one]:
+                if fact.subject not in objects:
+                    continue
+                these, those = sides[one][fact.object], sides[other][objects[fact.subject]]
+                if (
+                    max(len(these), len(those)) > _MAX_MATCHES
+                    or len(these.keys() & those.keys()) > 1
+                ):
+                    continue
+                crossings.append((fact, those[fact.subject]))
+        return crossings
+
+
+def _refer_to(rng: random.Random, entity: Entity) -> str:
+    """Name an entity, by its alias half of the times where it has one."""
+    return rng.choice(entity.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Follow `relations` one after the other, from the entity called `start`."""
+
+    start: str
+    relations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Say which of `names` has the earlier (or later) year as its `relation`."""
+
+    relation: str
+    earlier: bool
+    names: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Intersection:
+    """Find the one subject of both (relation, object's name) conditions."""
+
+    conditions: tuple[tuple[str, str], tuple[str, str]]
+
+
+_RELATION_NAMES = "|".join(sorted({relation.name for relation in RELATIONS}, key=len, reverse=True))
+_CHAIN_STEP = re.compile(rf"the ({_RELATION_NAMES}) of ")
+_COMPARISON = re.compile(rf"Which has the (earlier|later) ({_RELATION_NAMES}), (.+) or (.+)\?")
+_CONDITION = rf"the ({_RELATION_NAMES}) (\w+ \w+)"
+_INTERSECTION = re.compile(rf"Which \w+ has {_CONDITION} and {_CONDITION}\?")
+
+
+def parse_question(text: str) -> Chain | Comparison | Intersection:
+    """Read what a world's question asks for, from its words alone.
+
+    Raises:
+        ValueError: if the text is not a question of a fictional world.
+    """
+    if match := _COMPARISON.fullmatch(text):
+        return Comparison(match[2], match[1] == "earlier", (match[3], match[4]))
+    if match := _INTERSECTION.fullmatch(text):
+        return Intersection(((match[1], match[2]), (match[3], match[4])))
+    steps = list(_CHAIN_STEP.finditer(text))
+    if not steps or not re.match(r"(Who|What) is the ", text) or not text.endswith("?"):
+        raise ValueError(f"not a question of a fictional world: {text!r}")
+    start = text[steps[-1].end() : -1]
+    return Chain(start, tuple(step[1] for step in reversed(steps)))

@@ -1,0 +1,164 @@
+"""A fictional world made from a seed: who is related to whom, and the sentences that say so.
+
+Nothing in it is in any model's memory, so what an agent knows of it, it has searched for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from zs_env.world.names import SPLITS, Split, names_of
+from zs_env.world.relations import RELATIONS, Kind, Relation
+
+YEARS = tuple(str(year) for year in range(1800, 1900))
+_ALIASED_SHARE = 0.15
+_COUNTS: dict[Kind, int] = {
+    "person": 260,
+    "city": 60,
+    "country": 12,
+    "river": 20,
+    "mountain": 20,
+    "work": 140,
+    "organisation": 60,
+    "language": 12,
+    "currency": 12,
+}
+_NAME_STOCK: dict[Kind, str] = {
+    "person": "person",
+    "city": "place",
+    "country": "place",
+    "river": "place",
+    "mountain": "place",
+    "work": "work",
+    "organisation": "organisation",
+    "language": "organisation",
+    "currency": "organisation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Someone or something with a name, unique in its world; some have an alias."""
+
+    name: str
+    kind: Kind
+    alias: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name, and the alias where there is one."""
+        return (self.name,) if self.alias is None else (self.name, self.alias)
+
+    @property
+    def full_name(self) -> str:
+        """How a sentence about it introduces it."""
+        return self.name if self.alias is None else f"{self.name} (also {self.alias})"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One true statement: `subject` has `object` as its `relation`."""
+
+    subject: Entity
+    relation: Relation
+    object: Entity
+
+    @property
+    def sentence(self) -> str:
+        """The statement in words."""
+        return f"The {self.relation.name} of {self.subject.full_name} is {self.object.name}."
+
+
+class World:
+    """Entities and facts drawn from a seed.
+
+    Args:
+        seed: worlds of different seeds hold other facts.
+        split: "train" and "heldout" worlds share parts of names, never a name or an alias.
+    """
+
+    def __init__(self, seed: int = 0, split: Split = "train") -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split is one of {SPLITS}, got {split!r}")
+        self.seed, self.split = seed, split
+        rng = random.Random(f"world {seed} {split}")
+        self.entities: dict[Kind, tuple[Entity, ...]] = self._make_entities(rng)
+        self.facts: tuple[Fact, ...] = tuple(self._make_facts(rng))
+
+    def _make_entities(self, rng: random.Random) -> dict[Kind, tuple[Entity, ...]]:
+        stocks = {
+            stock: names_of(stock, self.split, rng) for stock in dict.fromkeys(_NAME_STOCK.values())
+        }
+        entities: dict[Kind, tuple[Entity, ...]] = {
+            kind: tuple(
+                Entity(
+                    next(stocks[_NAME_STOCK[kind]]),
+                    kind,
+                    next(stocks[_NAME_STOCK[kind]]) if rng.random() < _ALIASED_SHARE else None,
+                )
+                for _ in range(count)
+            )
+            for kind, count in _COUNTS.items()
+        }
+        entities["year"] = tuple(Entity(year, "year") for year in YEARS)
+        return entities
+
+    def _make_facts(self, rng: random.Random) -> Iterator[Fact]:
+        for relation in RELATIONS:
+            one_to_one = relation.name in ("capital", "language", "currency")
+            objects = list(self.entities[relation.object])
+            rng.shuffle(objects)
+            for position, subject in enumerate(self.entities[relation.subject]):
+                if rng.random() >= relation.coverage:
+                    continue
+                chosen = objects[position] if one_to_one else rng.choice(objects)
+                while chosen is subject:
+                    chosen = rng.choice(objects)
+                yield Fact(subject, relation, chosen)
+
+    @cached_property
+    def named(self) -> dict[str, Entity]:
+        """Entities (years left out) by lower-cased name and alias."""
+        return {
+            name.lower(): entity
+            for kind, entities in self.entities.items()
+            if kind != "year"
+            for entity in entities
+            for name in entity.names
+        }
+
+    @cached_property
+    def facts_about(self) -> dict[Entity, tuple[Fact, ...]]:
+        """Facts in which an entity is the subject."""
+        return _by_entity(self.facts, "subject")
+
+    @cached_property
+    def facts_naming(self) -> dict[Entity, tuple[Fact, ...]]:
+        """Facts in which an entity is the object."""
+        return _by_entity(self.facts, "object")
+
+    @cached_property
+    def facts_of(self) -> dict[str, tuple[Fact, ...]]:
+        """Facts by the name of their relation."""
+        by_relation: dict[str, list[Fact]] = defaultdict(list)
+        for fact in self.facts:
+            by_relation[fact.relation.name].append(fact)
+        return {name: tuple(facts) for name, facts in by_relation.items()}
+
+    def passages(self) -> list[dict[str, str]]:
+        """Return the world as a corpus, a sentence a passage: `id`, `title` (empty) and `text`."""
+        return [
+            {"id": f"{self.split}-{self.seed}-{i}", "title": "", "text": fact.sentence}
+            for i, fact in enumerate(self.facts)
+        ]
+
+
+def _by_entity(facts: tuple[Fact, ...], role: str) -> dict[Entity, tuple[Fact, ...]]:
+    grouped: dict[Entity, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        grouped[getattr(fact, role)].append(fact)
+    return {entity: tuple(found) for entity, found in grouped.items()}
