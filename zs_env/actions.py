@@ -67,3 +67,16 @@ def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer 
     if kind == "search":
         return Search(content) if content else Malformed("empty_query")
     return Answer(content) if content else Malformed("empty_answer")
+
+
+def thinks_before_acting(text: str) -> bool:
+    """Whether one `<think>` is closed before the action of a text begins.
+
+    The opening tag may be missing: some chat templates write it into the prompt.
+    """
+    closing = _CLOSING_TAG.search(text)
+    if closing is None:
+        return False
+    before = text[: max(text.rfind(f"<{closing[1]}>", 0, closing.start()), 0)]
+    opened, closed = before.find("<think>"), before.find("</think>")
+    return before.count("</think>") == 1 and before.count("<think>") <= 1 and opened < closed

@@ -239,10 +239,12 @@ class Episode:
         if given != wanted:
             self.page_sizes["short" if given < wanted else "long"] += 1
         answers = None if _is_yes_no(self.question.answers) else self.question.answers
+        limit = self.config.limits.max_document_chars
         return tuple(
-            _admit_document(
-                document, rank, asked, page.engine, answers, self.config.limits.max_document_chars
-            )
+            _admit_document(_checked(document, limit), rank, asked, page.engine, answers, limit)
+            # Metadata may hold values that cannot be a cache's key.
+            if not getattr(document, "metadata", ())
+            else _admitted(_checked(document, limit), rank, asked, page.engine, answers, limit)
             for rank, (document, asked) in enumerate(zip(page.documents, useful, strict=False))
         )
 
@@ -261,8 +263,23 @@ def _is_yes_no(answers: tuple[str, ...]) -> bool:
     return Question(id="", text="", answers=answers).is_yes_no
 
 
-@lru_cache(maxsize=16384)
-def _admit_document(
+def _checked(document: object, max_chars: int) -> Document:
+    """Return a document of sane types and size: a whole web page stays in no cache."""
+    if not isinstance(document, Document):
+        raise TypeError(f"a page holds Document objects, got {type(document).__name__}")
+    title, text = document.title, document.text
+    if not (isinstance(title, str) and isinstance(text, str)):
+        raise TypeError(
+            "title and text of a Document are strings, got "
+            f"{type(title).__name__} and {type(text).__name__}"
+        )
+    if len(title) > max_chars or len(text) > max_chars:
+        # One character more than fits still says that something was cut.
+        return replace(document, title=title[: max_chars + 1], text=text[: max_chars + 1])
+    return document
+
+
+def _admitted(
     document: Document,
     rank: int,
     useful: bool,
@@ -271,17 +288,19 @@ def _admit_document(
     max_chars: int,
 ) -> Document:
     """Neutralise and cut a document, and complete its provenance."""
-    if not isinstance(document, Document):
-        raise TypeError(f"a page holds Document objects, got {type(document).__name__}")
-    title, text = neutralize(document.title), neutralize(document.text)
+    title = neutralize(document.title[:max_chars])
     room = max_chars - len(title)
+    text = neutralize(document.text[:room])
     return replace(
         document,
-        title=title[:max_chars],
-        text=text[: max(room, 0)],
+        title=title,
+        text=text,
         rank=rank,
         useful=useful if document.useful is None else document.useful,
         engine=document.engine or engine,
         contains_answer=None if answers is None else contains_answer(f"{title} {text}", answers),
-        truncated=len(text) > room,
+        truncated=len(document.title) + len(document.text) > max_chars,
     )
+
+
+_admit_document = lru_cache(maxsize=16384)(_admitted)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zs_env.actions import MalformedKind
+from zs_env.hygiene import neutralize
 from zs_env.question import Question
 from zs_env.search import Document
 
@@ -74,10 +75,11 @@ class PromptTemplate:
         """Return the row's own prompt where it brings one, else the filled template."""
         if question.prompt is not None:
             return question.prompt
-        # The question goes in last: a place named inside it stays as it is.
+        # The question goes in last: a place named inside it stays as it is. It comes from a data
+        # set, so its text is made neutral like a document's.
         template = self.template.replace("{max_turns}", str(max_turns))
         template = template.replace("{num_documents}", str(num_documents))
-        return template.replace("{question}", question.text)
+        return template.replace("{question}", neutralize(question.text))
 
     def render_notice(self, kind: MalformedKind) -> str:
         """Return what the agent is told after a malformed action."""
