@@ -1,0 +1,64 @@
+"""The learning curve of a run as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+
+
+def draw_learning_curve(
+    train_rows: Sequence[Mapping[str, Any]],
+    evaluation_rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    *,
+    title: str = "",
+) -> None:
+    """Draw rewards, held-out F1 and the noise of training over the steps.
+
+    Args:
+        train_rows: rows with `step`, `reward_mean`, `noise_probability` and `searches_mean`.
+        evaluation_rows: rows with `step`, `setting`, `f1` and its interval `f1_low`, `f1_high`.
+        path: PNG file to write.
+        title: shown above.
+    """
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    scores, searches = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    steps = [row["step"] for row in train_rows]
+    scores.plot(
+        steps,
+        [row["reward_mean"] for row in train_rows],
+        color="0.6",
+        linewidth=1,
+        label="training reward (sampled)",
+    )
+    scores.plot(
+        steps,
+        [row["noise_probability"] for row in train_rows],
+        color="0.4",
+        linestyle=":",
+        label="noise probability in training",
+    )
+    for setting in dict.fromkeys(row["setting"] for row in evaluation_rows):
+        rows = [row for row in evaluation_rows if row["setting"] == setting]
+        at = [row["step"] for row in rows]
+        (line,) = scores.plot(at, [row["f1"] for row in rows], marker="o", markersize=3)
+        line.set_label(f"held-out F1, {setting}")
+        low, high = [row["f1_low"] for row in rows], [row["f1_high"] for row in rows]
+        scores.fill_between(at, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    scores.set_ylim(0, 1)
+    scores.set_ylabel("F1 · reward · probability")
+    scores.legend(fontsize=8)
+    searches.plot(steps, [row["searches_mean"] for row in train_rows], color="0.3")
+    searches.set_ylabel("searches")
+    searches.set_xlabel("step")
+    figure.suptitle(title)
+    # Written whole or not at all: the picture is renewed while people look at it.
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=120, format="png")
+    temporary.rename(path)

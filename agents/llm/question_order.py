@@ -1,0 +1,44 @@
+"""In which order a run goes through its questions: a pure function of how many it has seen.
+
+Nothing has to be stored but the cursor, so a resumed run asks what the undisturbed one would.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Larger sets are walked in their own order: a permutation would not fit, and a world that makes
+# its questions from their index has shuffled them already.
+_LARGEST_SHUFFLED = 2_000_000
+
+
+def question_indices(cursor: int, count: int, *, num_questions: int, seed: int) -> list[int]:
+    """Indices of the next `count` questions after `cursor` earlier ones.
+
+    Every question comes once in each pass through the set; each pass has its own order.
+
+    Args:
+        cursor: questions asked so far in the run.
+        count: how many to take.
+        num_questions: size of the set.
+        seed: of the order.
+    """
+    if num_questions < 1:
+        raise ValueError("there are no questions to train on; --questions names an empty set")
+    if num_questions > _LARGEST_SHUFFLED:
+        start = int(np.random.default_rng((seed, 0)).integers(num_questions))
+        return [(start + cursor + place) % num_questions for place in range(count)]
+    orders: dict[int, np.ndarray] = {}
+    indices = []
+    for place in range(cursor, cursor + count):
+        epoch, offset = divmod(place, num_questions)
+        if epoch not in orders:
+            orders[epoch] = np.random.default_rng((seed, epoch)).permutation(num_questions)
+        indices.append(int(orders[epoch][offset]))
+    return indices
+
+
+def step_seeds(seed: int, step: int, count: int) -> list[int]:
+    """Seeds of a step's draws, below 2^31; a pure function of the run's seed and the step."""
+    state = np.random.SeedSequence((seed, step)).generate_state(count, np.uint32)
+    return [int(value) >> 1 for value in state]

@@ -1,0 +1,246 @@
+"""Every setting of a training run, in one flat table: the flags and the TOML keys.
+
+The defaults are the main job: the shipped tiny policy learns to search the embedded world.
+Imports no torch, so that `zerosearch train --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from agents.llm.metrics import TrackerName
+from zs_env.noise import NoiseSchedule, NoiseShape
+
+# Flags that may differ when a run is resumed: they change what is kept or shown, not the weights.
+_FREE_ON_RESUME = frozenset(
+    ("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker", "output")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a language model to search.
+
+    Attributes:
+        policy: "tiny" (ships with the package), a Hugging Face name, a folder, or a .gguf file.
+        env: environment id.
+        questions: what to train on: a JSON spec, a kind such as "world", or a .jsonl/.parquet
+            file; without it the environment's own.
+        engine: who answers searches in training: a JSON spec or a kind such as "paragraphs";
+            without it the environment's own.
+        eval_questions: held-out questions, as `questions`; without it the held-out split of the
+            training questions.
+        eval_engine: who answers searches on held-out questions; without it as `engine`.
+        real_engine: a JSON spec of the real search engine on which the policy is judged; without
+            it BM25 over the held-out world where the questions are a world's, none elsewhere.
+        algorithm: how rewards become gradients.
+        steps: updates of the run, each on fresh rollouts.
+        seed: of everything that is drawn.
+        output: folder of the run; one that holds a run already is refused without --resume.
+        resume: go on from the newest checkpoint in `output`, or start where there is none.
+        json: print one JSON object as the last line of standard output.
+        checkpoint_every: steps from one checkpoint to the next.
+        keep_checkpoints: newest checkpoints that stay; the best by held-out F1 stays as well.
+        max_turns: actions an episode may take.
+        num_documents: documents a page.
+        noise_start: chance at the first step that a search returns noisy documents.
+        noise_end: the same at the last step.
+        noise_base: how late the rise comes; 4 as in the paper.
+        noise_shape: the schedule's form.
+        noise_steps: steps over which noise rises; 0 for all.
+        questions_per_step: questions, and so groups, of one step.
+        group_size: episodes of each question.
+        share_group_luck: members of a group that ask the same thing get the same page.
+        max_new_tokens: longest action in tokens.
+        temperature: of sampling in training; evaluation is greedy.
+        learning_rate: peak of AdamW's learning rate.
+        warmup_steps: optimizer steps over which the learning rate rises from 0.
+        lr_schedule: what follows the warm-up.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are scaled down to this norm.
+        minibatches: optimizer steps that a step's rollouts are split into.
+        epochs: passes over a step's rollouts.
+        tokens_per_micro_batch: most tokens, padding included, of one forward and backward pass.
+        clip_low: the ratio of new to old probability counts down to 1 - clip_low.
+        clip_high: the ratio of new to old probability counts up to 1 + clip_high.
+        kl_coef: weight of the divergence from the starting policy; 0 needs no reference model.
+        entropy_coef: weight of the entropy bonus.
+        gamma: discount per policy token, for algorithms with a critic.
+        gae_lambda: of generalised advantage estimation, for algorithms with a critic.
+        critic_learning_rate: peak of the critic's learning rate.
+        eval_every: steps from one evaluation to the next; 0 for none between first and last.
+        eval_episodes: held-out questions of an evaluation during the run.
+        final_episodes: held-out questions of the table before and after.
+        eval_noise: noise probabilities of the evaluation; the best checkpoint is judged at the
+            last of them.
+        device: "auto" takes a GPU where there is one.
+        dtype: of the policy's weights.
+        deterministic: the same run gives the same bits on the same machine; free on a CPU, slower
+            on a GPU.
+        threads: CPU threads of torch; 0 for one per core.
+        tensorboard: write event files.
+        tracker: also report to Weights & Biases or trackio, where installed.
+        control: "shuffled_rewards" deals each step's rewards to the wrong episodes; a policy that
+            improves under it improves for a reason other than reward.
+    """
+
+    policy: str = "tiny"
+    env: str = "ZeroSearch-v0"
+    questions: str | None = None
+    engine: str | None = None
+    eval_questions: str | None = None
+    eval_engine: str | None = None
+    real_engine: str | None = None
+    algorithm: Literal["grpo", "ppo", "reinforce", "reinforce_pp"] = "grpo"
+    steps: int = 60
+    seed: int = 0
+    output: Path = Path("runs/train")
+    resume: bool = False
+    json: bool = False
+    checkpoint_every: int = 10
+    keep_checkpoints: int = 2
+
+    max_turns: int = 6
+    num_documents: int = 5
+    noise_start: float = 0.1
+    noise_end: float = 0.5
+    noise_base: float = 4.0
+    noise_shape: NoiseShape = "exponential"
+    noise_steps: int = 0
+
+    questions_per_step: int = 20
+    group_size: int = 12
+    share_group_luck: bool = True
+    max_new_tokens: int = 48
+    temperature: float = 1.0
+
+    learning_rate: float = 5e-4
+    warmup_steps: int = 2
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    minibatches: int = 2
+    epochs: int = 1
+    tokens_per_micro_batch: int = 16384
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    kl_coef: float = 0.0
+    entropy_coef: float = 0.005
+    gamma: float = 1.0
+    gae_lambda: float = 1.0
+    critic_learning_rate: float = 1e-3
+
+    eval_every: int = 10
+    eval_episodes: int = 128
+    final_episodes: int = 512
+    eval_noise: tuple[float, ...] = (0.0, 0.25, 0.5)
+
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    deterministic: bool = True
+    threads: int = 0
+    tensorboard: bool = True
+    tracker: TrackerName = "none"
+    control: Literal["none", "shuffled_rewards"] = "none"
+
+    def __post_init__(self) -> None:
+        for name in (
+            *("steps", "checkpoint_every", "keep_checkpoints", "questions_per_step", "group_size"),
+            *("max_new_tokens", "minibatches", "epochs", "eval_episodes", "final_episodes"),
+            *("max_turns", "num_documents", "tokens_per_micro_batch"),
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("eval_every", "threads", "warmup_steps", "noise_steps", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.temperature <= 0:
+            raise ValueError(
+                f"temperature must be positive, got {self.temperature}; "
+                "a greedy policy explores nothing"
+            )
+        if self.algorithm == "grpo" and self.group_size < 2:
+            raise ValueError(
+                f"grpo compares the episodes of a group, got group_size={self.group_size}; "
+                "use at least 2, or algorithm='reinforce_pp'"
+            )
+        if not self.eval_noise or not all(0 <= noise <= 1 for noise in self.eval_noise):
+            raise ValueError(
+                f"eval_noise holds probabilities in [0, 1], at least one, got {self.eval_noise}"
+            )
+        self.noise()
+
+    def noise(self) -> NoiseSchedule:
+        """Noise probability of every training step."""
+        return NoiseSchedule(
+            start=self.noise_start,
+            end=self.noise_end,
+            base=self.noise_base,
+            shape=self.noise_shape,
+            # The last step (counted from 0) is the first at `noise_end`.
+            total_steps=self.noise_steps or max(self.steps - 1, 1),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "output": str(self.output), "eval_noise": list(self.eval_noise)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Inverse of `to_json`."""
+        typed = {"output": Path(values["output"]), "eval_noise": tuple(values["eval_noise"])}
+        return cls(**{**values, **typed})
+
+    def check_resumes(self, recorded: TrainConfig) -> None:
+        """Refuse to continue a run under settings that would make it another run.
+
+        Raises:
+            ValueError: naming every setting that differs, with both values.
+        """
+        differing = [
+            f"{field.name}={getattr(self, field.name)!r} (the run has "
+            f"{getattr(recorded, field.name)!r})"
+            for field in fields(self)
+            if field.name not in _FREE_ON_RESUME
+            and getattr(self, field.name) != getattr(recorded, field.name)
+        ]
+        if differing:
+            raise ValueError(
+                f"--resume continues the run in {self.output} as it was begun, but got "
+                f"{', '.join(differing)}; leave those flags as they were, or choose another "
+                "--output"
+            )
+
+
+def spec_from_text(text: str, *, role: Literal["questions", "engine"]) -> dict[str, Any]:
+    """Read a flag that names questions or an engine.
+
+    A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
+    and any other word is a kind.
+
+    Raises:
+        ValueError: if it begins like JSON and is none, or is no object with a "kind".
+    """
+    if text.lstrip().startswith(("{", "[", '"')):
+        try:
+            spec = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"--{role} is no valid JSON ({error}): {text}") from error
+        if not isinstance(spec, dict) or "kind" not in spec:
+            raise ValueError(f'--{role} needs a JSON object with a "kind", got {text}')
+        return spec
+    if any(text.endswith(end) for end in (".jsonl", ".jsonl.gz", ".parquet", ".json")):
+        if role == "questions":
+            return {"kind": "file", "path": text}
+        return {"kind": "bm25", "passages": text}
+    return {"kind": text}
+
+
+def with_threads(config: TrainConfig, threads: int) -> TrainConfig:
+    """The same settings with the number of threads that 0 stands for."""
+    return config if config.threads else replace(config, threads=threads)
