@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, pairwise
 
 from zs_env.scoring import contains_answer
 from zs_env.search import Document, SearchPage, SearchRequest
@@ -20,6 +21,7 @@ _RELATION_PATTERN = re.compile(
     "|".join(sorted({relation.name for relation in RELATIONS}, key=len, reverse=True))
 )
 _MAX_MATCHES = 4  # asked-for facts on one page, so that a page always holds something else too
+_MAX_DRAWS = 64  # facts drawn at random before a page is left shorter
 
 
 class WorldEngine:
@@ -37,65 +39,49 @@ class WorldEngine:
 
     def _page(self, request: SearchRequest) -> SearchPage:
         rng = random.Random(request.seed)
+        answers = request.answers or ()
         entities, relations = self._read(request.query)
-        asked_for = self._asked_for(entities, relations, request.answers or (), rng)
-        useful = self._fill(asked_for, entities, relations, set(asked_for), rng)
-        noisy = self._fill(
-            [], entities, relations, set(asked_for), rng, lambda fact: _is_silent(fact, request)
-        )
-        flags = request.useful
-        # Among the useful places, the asked-for facts stand anywhere.
-        useful_documents = _take(useful, sum(flags))
-        rng.shuffle(useful_documents)
-        noisy_documents = _take(noisy, len(flags) - sum(flags))
-        documents = tuple(
-            Document((useful_documents if flag else noisy_documents).pop().sentence, useful=flag)
-            for flag in flags
-        )
-        return SearchPage(documents, engine=self.name)
+        asked_for = self._asked_for(entities, relations)
+        rng.shuffle(asked_for)
+        asked_for.sort(key=lambda fact: not contains_answer(fact.sentence, answers))
+        others = self._others(entities, relations, set(asked_for), rng)
+        num_useful = sum(request.useful)
+        useful = asked_for[: min(_MAX_MATCHES, num_useful)]
+        useful += islice(others, num_useful - len(useful))
+        # The asked-for facts stand anywhere among the useful places.
+        rng.shuffle(useful)
+        silent = (fact for fact in others if not contains_answer(fact.sentence, answers))
+        noisy = list(islice(silent, len(request.useful) - num_useful))
+        places = [(useful if flag else noisy, flag) for flag in request.useful]
+        documents = [Document(facts.pop().sentence, useful=flag) for facts, flag in places if facts]
+        return SearchPage(tuple(documents), engine=self.name)
 
     def _read(self, query: str) -> tuple[list[Entity], list[str]]:
         """Find the entities and relations that a query names, in order."""
         words = _WORDS.findall(query.lower())
-        named = (self.world.named.get(f"{a} {b}") for a, b in zip(words, words[1:], strict=False))
+        named = (self.world.named.get(f"{a} {b}") for a, b in pairwise(words))
         relations = _RELATION_PATTERN.findall(" ".join(words))
         return list(dict.fromkeys(filter(None, named))), relations
 
-    def _asked_for(
-        self,
-        entities: list[Entity],
-        relations: list[str],
-        answers: Sequence[str],
-        rng: random.Random,
-    ) -> list[Fact]:
-        """Facts that join a named entity with a named relation, those with an answer first."""
+    def _asked_for(self, entities: list[Entity], relations: list[str]) -> list[Fact]:
+        """Facts that join a named entity with a named relation, whatever its part in them."""
         facts = []
         for entity in entities:
-            about = [f for f in self._about(entity) if f.relation.name in relations]
-            facts += about or [f for f in self._naming(entity) if f.relation.name in relations]
-        rng.shuffle(facts)
-        facts.sort(key=lambda fact: not contains_answer(fact.sentence, answers))
-        return facts[:_MAX_MATCHES]
+            about = [fact for fact in self._about(entity) if fact.relation.name in relations]
+            naming = [fact for fact in self._naming(entity) if fact.relation.name in relations]
+            facts += about or naming
+        return facts
 
-    def _fill(
-        self,
-        first: Iterable[Fact],
-        entities: list[Entity],
-        relations: list[str],
-        asked_for: set[Fact],
-        rng: random.Random,
-        admit: Callable[[Fact], bool] = lambda fact: True,
-    ) -> Iterable[Fact]:
-        """Yield `first`, then facts on topic, then any: each once, none of `asked_for` again."""
-        yield from first
-        seen = set(asked_for)
+    def _others(
+        self, entities: list[Entity], relations: list[str], seen: set[Fact], rng: random.Random
+    ) -> Iterator[Fact]:
+        """Yield facts on topic, then any, each once and none in `seen`; an end is in sight."""
         near = [fact for entity in entities for fact in self._about(entity) + self._naming(entity)]
         alike = [fact for name in relations for fact in rng.sample(self.world.facts_of[name], 4)]
-        topical = rng.sample(near, len(near))[:4] + alike[:4]
+        topical = rng.sample(near, min(len(near), 4)) + alike[:4]
         rng.shuffle(topical)
-        while True:
-            fact = topical.pop() if topical else rng.choice(self.world.facts)
-            if fact not in seen and admit(fact):
+        for fact in chain(topical, rng.choices(self.world.facts, k=_MAX_DRAWS)):
+            if fact not in seen:
                 seen.add(fact)
                 yield fact
 
@@ -104,13 +90,3 @@ class WorldEngine:
 
     def _naming(self, entity: Entity) -> tuple[Fact, ...]:
         return self.world.facts_naming.get(entity, ())
-
-
-def _take(facts: Iterable[Fact], count: int) -> list[Fact]:
-    iterator = iter(facts)
-    return [next(iterator) for _ in range(count)]
-
-
-def _is_silent(fact: Fact, request: SearchRequest) -> bool:
-    """Whether a sentence keeps the gold answers to itself."""
-    return not contains_answer(fact.sentence, request.answers or ())

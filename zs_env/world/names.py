@@ -15,9 +15,15 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 # Number of first parts and of last parts of each kind of name.
 _STOCK_SIZES = {"person": 100, "place": 90, "work": 70, "organisation": 60}
-_ONSETS = "B Br C D Dr F G Gr H J K L M N P Pr Qu R S Sh T Th Tr V W Y Z".split()
-_VOWELS = "a e i o u ae ia".split()
-_MIDDLES = "b d f g l m n r s v z ld nd rn st sk rv".split()
+_ONSETS = (
+    *("B", "Br", "C", "D", "Dr", "F", "G", "Gr", "H", "J", "K", "L", "M", "N", "P"),
+    *("Pr", "Qu", "R", "S", "Sh", "T", "Th", "Tr", "V", "W", "Y", "Z"),
+)
+_VOWELS = ("a", "e", "i", "o", "u", "ae", "ia")
+_MIDDLES = (
+    *("b", "d", "f", "g", "l", "m", "n", "r", "s", "v", "z"),
+    *("ld", "nd", "rn", "st", "sk", "rv"),
+)
 _ENDS = {
     "person": ["n", "l", "r", "s", "a", "o"],
     "place": ["dor", "mar", "ven", "th", "ska", "nia"],

@@ -84,7 +84,8 @@ class World:
     def __init__(self, seed: int = 0, split: Split = "train") -> None:
         if split not in SPLITS:
             raise ValueError(f"split is one of {SPLITS}, got {split!r}")
-        self.seed, self.split = seed, split
+        self.seed = seed
+        self.split: Split = split
         rng = random.Random(f"world {seed} {split}")
         self.entities: dict[Kind, tuple[Entity, ...]] = self._make_entities(rng)
         self.facts: tuple[Fact, ...] = tuple(self._make_facts(rng))
