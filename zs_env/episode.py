@@ -130,7 +130,8 @@ class Episode:
         self.reward_terms: dict[str, float] = {}
         self.page_sizes = Counter[str]()
         self._pending: tuple[str, Search, SearchRequest] | None = None
-        self._asked = Counter[str]()
+        self._asked: dict[str, int] = {}
+        self._final: Transcript | None = None
 
     def act(self, text: str) -> SearchRequest | Malformed | Finished:
         """Take the agent's text and say what must happen next.
@@ -173,11 +174,11 @@ class Episode:
         """
         if self._pending is None:
             raise RuntimeError("no search is waiting for a page; call act() first")
-        documents = self._admit(page, self._pending[2].useful)
         text, action, request = self._pending
+        documents, message = self._admit(page, request.useful)
         self._pending = None
-        self._record(Turn(text, action, request, documents, render_page(documents)))
-        return self.message
+        self._record(Turn(text, action, request, documents, message))
+        return message
 
     def fail(self, error: str) -> Finished:
         """End the episode void: the engine could not answer the waiting search."""
@@ -191,6 +192,8 @@ class Episode:
 
     def transcript(self) -> Transcript:
         """Return the episode so far as plain data."""
+        if self._final is not None:
+            return self._final
         return Transcript(
             question=self.question,
             prompt=self.prompt,
@@ -214,11 +217,12 @@ class Episode:
         self.finished = Finished(reason)
         if reason != "fault":
             self.reward_terms = dict(self.config.reward(self.transcript()))
+        self._final = self.transcript()
         return self.finished
 
     def _request(self, query: str) -> SearchRequest:
-        times_asked = self._asked[query]
-        self._asked[query] += 1
+        times_asked = self._asked.get(query, 0)
+        self._asked[query] = times_asked + 1
         digest = _digest(f"{self.seed}\0{query}\0{times_asked}")
         draw = self.config.noise_draw
         if draw == "document":
@@ -232,21 +236,44 @@ class Episode:
         # The quality and the page are drawn from different bits of luck.
         return SearchRequest(query, self.question.text, self.question.answers, useful, digest >> 1)
 
-    def _admit(self, page: SearchPage, useful: tuple[bool, ...]) -> tuple[Document, ...]:
+    def _admit(
+        self, page: SearchPage, useful: tuple[bool, ...]
+    ) -> tuple[tuple[Document, ...], str]:
         if not isinstance(page, SearchPage):
             raise TypeError(f"an engine returns SearchPage objects, got {type(page).__name__}")
-        wanted, given = len(useful), len(page.documents)
+        documents, answers = page.documents, self.question.answers
+        limit = self.config.limits.max_document_chars
+        if _fits(documents, limit):
+            admitted = _admit_from_memory(_Same(documents), useful, page.engine, answers, limit)
+        else:
+            admitted = _admit_page(documents, useful, page.engine, answers, limit)
+        wanted, given = len(useful), len(documents)
         if given != wanted:
             self.page_sizes["short" if given < wanted else "long"] += 1
-        answers = None if _is_yes_no(self.question.answers) else self.question.answers
-        limit = self.config.limits.max_document_chars
-        return tuple(
-            _admit_document(_checked(document, limit), rank, asked, page.engine, answers, limit)
-            # Metadata may hold values that cannot be a cache's key.
-            if not getattr(document, "metadata", ())
-            else _admitted(_checked(document, limit), rank, asked, page.engine, answers, limit)
-            for rank, (document, asked) in enumerate(zip(page.documents, useful, strict=False))
-        )
+        return admitted
+
+
+class _Same:
+    """A cache key that is equal to nothing but the same object: hashing its contents is slow."""
+
+    __slots__ = ("documents",)
+
+    def __init__(self, documents: tuple[Document, ...]) -> None:
+        self.documents = documents
+
+    def __hash__(self) -> int:
+        return id(self.documents)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.documents is other.documents
+
+
+def _fits(documents: tuple[Document, ...], max_chars: int) -> bool:
+    """Whether every document is one and is small: whole web pages stay in no cache."""
+    for document in documents:
+        if not isinstance(document, Document) or len(document.text) > max_chars:
+            return False
+    return True
 
 
 def _digest(text: str) -> int:
@@ -263,24 +290,36 @@ def _is_yes_no(answers: tuple[str, ...]) -> bool:
     return Question(id="", text="", answers=answers).is_yes_no
 
 
-def _checked(document: object, max_chars: int) -> Document:
-    """Return a document of sane types and size: a whole web page stays in no cache."""
-    if not isinstance(document, Document):
-        raise TypeError(f"a page holds Document objects, got {type(document).__name__}")
-    title, text = document.title, document.text
-    if not (isinstance(title, str) and isinstance(text, str)):
-        raise TypeError(
-            "title and text of a Document are strings, got "
-            f"{type(title).__name__} and {type(text).__name__}"
-        )
-    if len(title) > max_chars or len(text) > max_chars:
-        # One character more than fits still says that something was cut.
-        return replace(document, title=title[: max_chars + 1], text=text[: max_chars + 1])
-    return document
+def _admit_page(
+    documents: tuple[Document, ...],
+    useful: tuple[bool, ...],
+    engine: str,
+    answers: tuple[str, ...],
+    max_chars: int,
+) -> tuple[tuple[Document, ...], str]:
+    """Return a page's documents as they stand in a transcript, and the words that show them."""
+    sought = None if _is_yes_no(answers) else answers
+    admitted = tuple(
+        _admit_document(document, rank, asked, engine, sought, max_chars)
+        for rank, (document, asked) in enumerate(zip(documents, useful, strict=False))
+    )
+    return admitted, render_page(admitted)
 
 
-def _admitted(
-    document: Document,
+@lru_cache(maxsize=2048)
+def _admit_from_memory(
+    page: _Same,
+    useful: tuple[bool, ...],
+    engine: str,
+    answers: tuple[str, ...],
+    max_chars: int,
+) -> tuple[tuple[Document, ...], str]:
+    """Admit a page once: an engine that answers from memory gives the same one again and again."""
+    return _admit_page(page.documents, useful, engine, answers, max_chars)
+
+
+def _admit_document(
+    document: object,
     rank: int,
     useful: bool,
     engine: str,
@@ -288,6 +327,13 @@ def _admitted(
     max_chars: int,
 ) -> Document:
     """Neutralise and cut a document, and complete its provenance."""
+    if not isinstance(document, Document):
+        raise TypeError(f"a page holds Document objects, got {type(document).__name__}")
+    if not (isinstance(document.title, str) and isinstance(document.text, str)):
+        raise TypeError(
+            "title and text of a Document are strings, got "
+            f"{type(document.title).__name__} and {type(document.text).__name__}"
+        )
     title = neutralize(document.title[:max_chars])
     room = max_chars - len(title)
     text = neutralize(document.text[:room])
@@ -301,6 +347,3 @@ def _admitted(
         contains_answer=None if answers is None else contains_answer(f"{title} {text}", answers),
         truncated=len(document.title) + len(document.text) > max_chars,
     )
-
-
-_admit_document = lru_cache(maxsize=16384)(_admitted)

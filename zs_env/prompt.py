@@ -87,12 +87,15 @@ class PromptTemplate:
         return f"\n{NOTICES[kind]}{_NOTICE_TAIL}\n" if notice is None else notice
 
 
+def render_document(document: Document) -> str:
+    """Put a document into one line of words: its title where it has one, then its text."""
+    return f"{document.title}. {document.text}" if document.title else document.text
+
+
 def render_page(documents: Sequence[Document]) -> str:
     """Put documents between information tags, numbered from 1; their text is neutral already."""
     lines = [
-        f"Doc {rank}: {document.title}. {document.text}"
-        if document.title
-        else f"Doc {rank}: {document.text}"
+        f"Doc {rank}: {render_document(document)}"
         for rank, document in enumerate(documents, start=1)
     ]
     body = "\n".join(lines) if lines else "No documents were found."

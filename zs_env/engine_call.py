@@ -1,0 +1,184 @@
+"""Calls an engine so that nothing it does can hurt the environment.
+
+Whatever goes wrong becomes a fault: a sentence in place of a page. An engine that hangs is left
+behind in its own daemon thread, and the next call gets a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+from zs_env.search import Document, SearchEngine, SearchPage, SearchRequest
+
+
+@dataclass(slots=True)
+class Costs:
+    """Running totals of what an environment's searches cost; never part of `info`.
+
+    Attributes:
+        batches: calls of `SearchEngine.search`.
+        searches: requests in them.
+        calls: backend calls as the pages report them.
+        prompt_tokens: read by a simulator.
+        completion_tokens: written by a simulator.
+        seconds: wall time as the pages report it.
+        cached: pages that came from a cache.
+        faults: requests that got no page.
+        short_pages: pages with fewer documents than asked for.
+        long_pages: pages with more documents than asked for.
+    """
+
+    batches: int = 0
+    searches: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    cached: int = 0
+    faults: int = 0
+    short_pages: int = 0
+    long_pages: int = 0
+
+    def record(self, request: SearchRequest, page: SearchPage) -> None:
+        """Add what one page cost."""
+        cost = page.cost
+        self.calls += cost.calls
+        self.prompt_tokens += cost.prompt_tokens
+        self.completion_tokens += cost.completion_tokens
+        self.seconds += cost.seconds
+        self.cached += cost.cached
+        given, wanted = len(page.documents), len(request.useful)
+        if given != wanted:
+            self.short_pages += given < wanted
+            self.long_pages += given > wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a request got no page."""
+
+    reason: str
+
+
+class EngineCall:
+    """An engine behind a deadline.
+
+    An engine whose attribute `local` is true only computes: it is called directly. Any other is
+    called in a worker thread, one call at a time; after a timeout the old call may still be
+    running while the next one starts.
+
+    Args:
+        engine: what answers.
+        timeout_s: seconds a call may take; None calls every engine directly.
+    """
+
+    def __init__(self, engine: SearchEngine, *, timeout_s: float | None) -> None:
+        if timeout_s is not None and timeout_s <= 0:
+            raise ValueError(f"engine_timeout_s must be positive or None, got {timeout_s}")
+        if not callable(getattr(engine, "search", None)):
+            raise TypeError(
+                f"an engine has a method search(requests) -> list of SearchPage, got {engine!r}"
+            )
+        self.engine = engine
+        self.timeout_s = timeout_s
+        self.costs = Costs()
+        self._direct = timeout_s is None or bool(getattr(engine, "local", False))
+        self._worker: _Worker | None = None
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | Fault]:
+        """Return a page or a fault for each request, in order; never raises, never hangs."""
+        costs = self.costs
+        costs.batches += 1
+        costs.searches += len(requests)
+        answers = self._call(requests)
+        for index, (request, answer) in enumerate(zip(requests, answers, strict=True)):
+            reason = None if isinstance(answer, Fault) else _flaw(answer)
+            if reason is not None:
+                answers[index] = answer = Fault(reason)
+            if isinstance(answer, Fault):
+                costs.faults += 1
+            else:
+                costs.record(request, answer)
+        return answers
+
+    def close(self) -> None:
+        """Let the worker thread end and close the engine where it can be closed."""
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        close = getattr(self.engine, "close", None)
+        if callable(close):
+            close()
+
+    def _call(self, requests: Sequence[SearchRequest]) -> list[Any]:
+        if self._direct:
+            pages = _attempt(self.engine, requests)
+        else:
+            if self._worker is None:
+                self._worker = _Worker(self.engine)
+            pages = self._worker.search(requests, self.timeout_s)
+            if pages is None:
+                self._worker.stop()
+                self._worker = None
+                pages = Fault(f"timeout: no page within {self.timeout_s} s")
+        if isinstance(pages, Fault):
+            return [pages] * len(requests)
+        if not isinstance(pages, list | tuple):
+            reason = f"wrong type: search() returned {type(pages).__name__}, expected a list"
+        elif len(pages) != len(requests):
+            reason = f"wrong number of pages: {len(pages)} for {len(requests)} requests"
+        else:
+            return list(pages)
+        return [Fault(reason)] * len(requests)
+
+
+class _Worker:
+    """A daemon thread that makes one call at a time."""
+
+    def __init__(self, engine: SearchEngine) -> None:
+        self._requests: SimpleQueue[Sequence[SearchRequest] | None] = SimpleQueue()
+        self._answers: SimpleQueue[Any] = SimpleQueue()
+        # A daemon, so that a hanging engine does not keep the process from ending.
+        Thread(target=self._run, args=(engine,), name="zs_env engine", daemon=True).start()
+
+    def search(self, requests: Sequence[SearchRequest], timeout_s: float | None) -> Any:
+        """Return what the engine returned, a fault, or None after `timeout_s` seconds."""
+        self._requests.put(requests)
+        try:
+            return self._answers.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+    def stop(self) -> None:
+        self._requests.put(None)
+
+    def _run(self, engine: SearchEngine) -> None:
+        while (requests := self._requests.get()) is not None:
+            self._answers.put(_attempt(engine, requests))
+
+
+def _attempt(engine: SearchEngine, requests: Sequence[SearchRequest]) -> Any:
+    try:
+        return engine.search(requests)
+    except Exception as error:
+        # Any failure of a user's engine is a fault of the search, not of the program.
+        return Fault(f"{type(error).__name__}: {error}")
+
+
+def _flaw(page: object) -> str | None:
+    """What makes an answer unfit to be a page; None where nothing does."""
+    if not isinstance(page, SearchPage):
+        return f"wrong type: {type(page).__name__} in place of a SearchPage"
+    for document in page.documents:
+        if not isinstance(document, Document):
+            return f"wrong type: {type(document).__name__} in place of a Document"
+        if not (isinstance(document.text, str) and isinstance(document.title, str)):
+            return (
+                "wrong type: a document's text and title are strings, got "
+                f"{type(document.text).__name__} and {type(document.title).__name__}"
+            )
+    return None
