@@ -1,0 +1,185 @@
+"""Rollouts as tensors: padded where the model reads, flat where the loss counts.
+
+Everything per token exists for action tokens only, as flat [A] tensors in rollout order. There is
+no mask to apply or to forget, and nothing is ever inferred from an id: padding may equal EOS.
+
+Shapes: B rollouts, T positions the model reads, A action tokens of all B rollouts together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.llm.segments import Group, Rollout, Source
+
+# Any id of the vocabulary would do: no action position ever attends to padding on its right.
+_PADDING_ID = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MicroBatch:
+    """What one forward pass reads, and where its action tokens are.
+
+    Attributes:
+        token_ids_BT: [B, T] right-padded ids; each row ends before its last action token, which
+            nothing has to read.
+        rows_B: [B] index of each row's rollout in the batch.
+        predictors_A: [A] index, into the flattened [B * T], of the position that predicts each
+            action token.
+        target_ids_A: [A] the action tokens, as they were sampled.
+        tokens_A: [A] index of each into the batch's flat tensors.
+    """
+
+    token_ids_BT: Tensor
+    rows_B: Tensor
+    predictors_A: Tensor
+    target_ids_A: Tensor
+    tokens_A: Tensor
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """The same on another device."""
+        return MicroBatch(
+            token_ids_BT=self.token_ids_BT.to(device),
+            rows_B=self.rows_B.to(device),
+            predictors_A=self.predictors_A.to(device),
+            target_ids_A=self.target_ids_A.to(device),
+            tokens_A=self.tokens_A.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Rollouts of one update. Void ones never get in.
+
+    Attributes:
+        token_ids: B tensors [T_b], each up to and with its last action token.
+        positions: B tensors [A_b], where the action tokens are in it.
+        counts_B: [B] action tokens of each rollout.
+        sampled_logprobs_A: [A] what the sampling policy gave its tokens, nats.
+        rewards_B: [B] episode rewards.
+        groups_B: [B] index of each rollout's group, not necessarily consecutive.
+    """
+
+    token_ids: tuple[Tensor, ...]
+    positions: tuple[Tensor, ...]
+    counts_B: Tensor
+    sampled_logprobs_A: Tensor
+    rewards_B: Tensor
+    groups_B: Tensor
+
+    @classmethod
+    def from_groups(cls, groups: Sequence[Group]) -> Batch:
+        """Every rollout that is not void, group after group.
+
+        Raises:
+            ValueError: where a rollout cannot be trained on: it does not begin with a prompt, or
+                the policy wrote nothing.
+        """
+        members = [
+            (index, rollout)
+            for index, group in enumerate(groups)
+            for rollout in group.rollouts
+            if not rollout.void
+        ]
+        return cls._from_members(members)
+
+    @classmethod
+    def from_rollouts(cls, rollouts: Iterable[Rollout]) -> Batch:
+        """Rollouts that have nothing to do with each other: each is a group of its own."""
+        return cls.from_groups([Group(rollouts=(rollout,)) for rollout in rollouts])
+
+    @classmethod
+    def _from_members(cls, members: Sequence[tuple[int, Rollout]]) -> Batch:
+        positions = tuple(_action_positions(rollout) for _, rollout in members)
+        token_ids = tuple(
+            torch.tensor(rollout.token_ids[: int(where[-1]) + 1])
+            for (_, rollout), where in zip(members, positions, strict=True)
+        )
+        logprobs = [
+            logprob
+            for _, rollout in members
+            for segment in rollout.segments
+            for logprob in segment.logprobs or ()
+        ]
+        return cls(
+            token_ids=token_ids,
+            positions=positions,
+            counts_B=torch.tensor([len(where) for where in positions], dtype=torch.long),
+            sampled_logprobs_A=torch.tensor(logprobs, dtype=torch.float64),
+            rewards_B=torch.tensor([r.reward for _, r in members], dtype=torch.float64),
+            groups_B=torch.tensor([index for index, _ in members], dtype=torch.long),
+        )
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def rows_A(self) -> Tensor:
+        """[A] the rollout of each action token."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.counts_B)
+
+    @property
+    def num_tokens(self) -> int:
+        """Action tokens of all rollouts."""
+        return int(self.counts_B.sum())
+
+    def micro_batches(self, max_tokens: int, rows: Sequence[int] | None = None) -> list[MicroBatch]:
+        """Cut rollouts of like length into forward passes of at most `max_tokens` positions.
+
+        Args:
+            max_tokens: bound on rows x longest row; a single rollout beyond it goes alone.
+            rows: the rollouts to take, in any order; None takes all.
+        """
+        chosen = range(len(self)) if rows is None else rows
+        longest_first = sorted(chosen, key=lambda row: (-len(self.token_ids[row]), row))
+        starts_B = self.counts_B.cumsum(0) - self.counts_B
+        micro_batches, begin = [], 0
+        while begin < len(longest_first):
+            width = len(self.token_ids[longest_first[begin]]) - 1
+            end = begin + max(1, max_tokens // width)
+            micro_batches.append(self._gather(longest_first[begin:end], starts_B))
+            begin = end
+        return micro_batches
+
+    def _gather(self, rows: Sequence[int], starts_B: Tensor) -> MicroBatch:
+        width = len(self.token_ids[rows[0]]) - 1
+        token_ids_BT = torch.full((len(rows), width), _PADDING_ID)
+        predictors, targets, tokens = [], [], []
+        for index, row in enumerate(rows):
+            ids, where = self.token_ids[row], self.positions[row]
+            token_ids_BT[index, : len(ids) - 1] = ids[:-1]
+            predictors.append(where + (index * width - 1))
+            targets.append(ids[where])
+            tokens.append(torch.arange(len(where)) + starts_B[row])
+        return MicroBatch(
+            token_ids_BT=token_ids_BT,
+            rows_B=torch.tensor(rows),
+            predictors_A=torch.cat(predictors),
+            target_ids_A=torch.cat(targets),
+            tokens_A=torch.cat(tokens),
+        )
+
+
+def _action_positions(rollout: Rollout) -> Tensor:
+    """[A_b] positions of the tokens that the policy wrote."""
+    spans, begin = [], 0
+    for segment in rollout.segments:
+        end = begin + len(segment.token_ids)
+        if segment.source is Source.POLICY and end > begin:
+            spans.append(torch.arange(begin, end))
+        begin = end
+    if not spans:
+        raise ValueError(
+            f"a rollout of question {rollout.transcript.question.id!r} has no policy token; "
+            "expected at least one: mark it void (transcript.fault) or leave it out"
+        )
+    if spans[0][0] == 0:
+        raise ValueError(
+            f"a rollout of question {rollout.transcript.question.id!r} begins with a policy token, "
+            "which nothing predicts; expected a PROMPT segment of at least one token first"
+        )
+    return torch.cat(spans)
