@@ -147,7 +147,8 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"the checkpoint {checkpoint} cannot be read: {error}; "
+            # torch goes on for lines about how to trust a file; the first sentence is the cause.
+            f"the checkpoint {checkpoint} cannot be read: {str(error).split('. ')[0]}; "
             "delete that folder to continue from the one before"
         ) from error
 

@@ -202,12 +202,12 @@ class TrainConfig:
         Raises:
             ValueError: naming every setting that differs, with both values.
         """
+        free = _FREE_ON_RESUME | ({"steps"} if recorded._steps_shape_nothing() else set())
         differing = [
             f"{field.name}={getattr(self, field.name)!r} (the run has "
             f"{getattr(recorded, field.name)!r})"
             for field in fields(self)
-            if field.name not in _FREE_ON_RESUME
-            and getattr(self, field.name) != getattr(recorded, field.name)
+            if field.name not in free and getattr(self, field.name) != getattr(recorded, field.name)
         ]
         if differing:
             raise ValueError(
@@ -215,6 +215,10 @@ class TrainConfig:
                 f"{', '.join(differing)}; leave those flags as they were, or choose another "
                 "--output"
             )
+
+    def _steps_shape_nothing(self) -> bool:
+        noise_is_fixed = self.noise_steps > 0 or self.noise_shape == "constant"
+        return noise_is_fixed and self.lr_schedule == "constant"
 
 
 def spec_from_text(text: str, *, role: Literal["questions", "engine"]) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""The order of questions is a function of the cursor alone."""
+
+import pytest
+
+from agents.llm.question_order import question_indices, step_seeds
+
+
+def test_every_question_comes_once_a_pass() -> None:
+    taken = question_indices(0, 20, num_questions=10, seed=0)
+    assert sorted(taken[:10]) == sorted(taken[10:]) == list(range(10))
+    assert taken[:10] != taken[10:]
+
+
+def test_taking_in_parts_is_taking_at_once() -> None:
+    whole = question_indices(0, 30, num_questions=7, seed=4)
+    parts = [question_indices(at, 5, num_questions=7, seed=4) for at in range(0, 30, 5)]
+    assert [index for part in parts for index in part] == whole
+
+
+def test_an_unlimited_set_is_walked_without_repetition() -> None:
+    taken = question_indices(1000, 500, num_questions=2**31, seed=1)
+    assert len(set(taken)) == 500
+    assert question_indices(1499, 1, num_questions=2**31, seed=1) == taken[-1:]
+    assert all(0 <= index < 2**31 for index in taken)
+
+
+def test_an_empty_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="--questions names an empty set"):
+        question_indices(0, 1, num_questions=0, seed=0)
+
+
+def test_steps_have_their_own_seeds() -> None:
+    assert step_seeds(0, 1, 3) == step_seeds(0, 1, 3)
+    drawn = {seed for step in range(50) for seed in step_seeds(0, step, 20)}
+    assert len(drawn) == 1000
