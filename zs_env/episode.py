@@ -129,6 +129,7 @@ class Episode:
         self.fault: str | None = None
         self.reward_terms: dict[str, float] = {}
         self.page_sizes = Counter[str]()
+        self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
         self._asked: dict[str, int] = {}
         self._final: Transcript | None = None
@@ -209,6 +210,7 @@ class Episode:
 
     def _record(self, turn: Turn) -> None:
         self.turns.append(turn)
+        self.num_searches += turn.request is not None
         self.text += turn.text + turn.message
         self.message = turn.message
         self.documents = turn.documents
@@ -271,7 +273,9 @@ class _Same:
 def _fits(documents: tuple[Document, ...], max_chars: int) -> bool:
     """Whether every document is one and is small: whole web pages stay in no cache."""
     for document in documents:
-        if not isinstance(document, Document) or len(document.text) > max_chars:
+        if not isinstance(document, Document) or not isinstance(document.text, str):
+            return False
+        if len(document.text) > max_chars:
             return False
     return True
 
