@@ -1,0 +1,29 @@
+"""Search engines that need no LLM; each is imported when it is first asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zs_env.engines.bm25 import BM25Engine
+    from zs_env.engines.cache import CachedEngine
+    from zs_env.engines.mixture import MixtureEngine
+    from zs_env.engines.paragraphs import ParagraphEngine
+    from zs_env.engines.scripted import ScriptedEngine
+
+__all__ = ["BM25Engine", "CachedEngine", "MixtureEngine", "ParagraphEngine", "ScriptedEngine"]
+
+_MODULES = {
+    "BM25Engine": "bm25",
+    "CachedEngine": "cache",
+    "MixtureEngine": "mixture",
+    "ParagraphEngine": "paragraphs",
+    "ScriptedEngine": "scripted",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

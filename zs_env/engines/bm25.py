@@ -1,0 +1,146 @@
+"""BM25 over a passage file or a list of passages: a real search engine, and a deterministic one.
+
+It answers the query alone: question, gold answers, useful flags and seed of a request are not
+looked at (but for their number), so a policy can be judged on it. Equal scores go to the passage
+that stands first in the corpus.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from zs_env.engines.bm25_index import (
+    INDEX_VERSION,
+    Passage,
+    Postings,
+    build_postings,
+    open_index,
+)
+from zs_env.engines.words import content_words
+from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
+
+K1, B = 1.2, 0.75
+
+
+class BM25Engine:
+    """Ranks passages by BM25 (Lucene's variant) of the query's content words.
+
+    A passage without any of them is not found, so a page may be short or empty.
+
+    Args:
+        passages: JSONL or Parquet file, plain or gzipped, rows with `text` (or `contents`) and
+            maybe `id` and `title`.
+        index: folder of the index; built where it is missing or stale, memory-mapped otherwise.
+            `<passages>.bm25` where None.
+        k1: how slowly repeated words saturate.
+        b: how much long passages are held back, in [0, 1].
+        progress: whether to show the building; where None, only on a terminal.
+
+    Raises:
+        FileNotFoundError: if the passage file is missing.
+        ImportError: if bm25s is missing and the index has to be built.
+        ValueError: if a row is malformed, naming file, line, field and fix.
+    """
+
+    name = "bm25"
+
+    def __init__(
+        self,
+        passages: str | Path,
+        index: str | Path | None = None,
+        *,
+        k1: float = K1,
+        b: float = B,
+        progress: bool | None = None,
+    ) -> None:
+        corpus = Path(passages)
+        folder = corpus.with_name(corpus.name + ".bm25") if index is None else Path(index)
+        self._postings, self._passages, self.fingerprint = open_index(
+            corpus,
+            folder,
+            k1=k1,
+            b=b,
+            progress=sys.stderr.isatty() if progress is None else progress,
+        )
+
+    @classmethod
+    def from_passages(
+        cls, passages: Iterable[Mapping[str, str]], *, k1: float = K1, b: float = B
+    ) -> BM25Engine:
+        """Index passages in memory.
+
+        Args:
+            passages: mappings with `text` and maybe `id` and `title`.
+            k1: how slowly repeated words saturate.
+            b: how much long passages are held back, in [0, 1].
+        """
+        engine = cls.__new__(cls)
+        rows = [
+            Passage(str(row.get("id", number)), row.get("title", ""), row["text"])
+            for number, row in enumerate(passages)
+        ]
+        engine._passages = rows
+        engine._postings = build_postings(rows, k1=k1, b=b)
+        digest = blake2b(digest_size=16)
+        for row in rows:
+            digest.update(repr(row).encode("utf-8", "replace"))
+        engine.fingerprint = f"bm25-{INDEX_VERSION}:{k1}:{b}:{len(rows)}:{digest.hexdigest()}"
+        return engine
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+        """Return one page per request, of at most as many documents as it wants."""
+        started = time.perf_counter()
+        found: dict[tuple[str, int], tuple[Document, ...]] = {}
+        for request in requests:
+            key = (request.query, len(request.useful))
+            if key not in found:
+                found[key] = tuple(self._documents(*key))
+        seconds = (time.perf_counter() - started) / max(len(requests), 1)
+        cost = SearchCost(calls=1, seconds=seconds)
+        return [
+            SearchPage(found[request.query, len(request.useful)], cost, self.name)
+            for request in requests
+        ]
+
+    def _documents(self, query: str, count: int) -> list[Document]:
+        numbers, scores = top_passages(self._postings, len(self._passages), query, count)
+        documents: list[Document] = []
+        for number, score in zip(numbers, scores, strict=True):
+            passage: Passage = self._passages[number]
+            provenance = (("passage_id", passage.id), ("score", round(score, 4)))
+            documents.append(Document(passage.text, passage.title, metadata=provenance))
+        return documents
+
+
+def top_passages(
+    postings: Postings, num_passages: int, query: str, count: int
+) -> tuple[list[int], list[float]]:
+    """Return numbers and scores of the best passages, at most `count`, all above 0.
+
+    Order and rounding depend on the query's words only as a bag, and ties go to the lower number.
+    """
+    vocabulary, starts = postings.vocabulary, postings.starts
+    # Sorted, because a float32 sum depends on its order. A repeated word counts as often.
+    words = sorted(vocabulary[word] for word in content_words(query) if word in vocabulary)
+    if not words:
+        return [], []
+    spans = [slice(starts[word], starts[word + 1]) for word in words]
+    scores: npt.NDArray[np.float32] = np.zeros(num_passages, np.float32)
+    for span in spans:
+        # No passage stands twice in one word's postings, so `+=` adds to each.
+        scores[postings.passages[span]] += postings.scores[span]
+    if count < num_passages:
+        bar = np.partition(scores, num_passages - count)[num_passages - count]
+        numbers = np.flatnonzero((scores >= bar) & (scores > 0))
+    else:
+        numbers = np.flatnonzero(scores)
+    # `numbers` ascend and the sort is stable: of equal scores the first passage wins.
+    numbers = numbers[np.argsort(-scores[numbers], kind="stable")][:count]
+    return numbers.tolist(), scores[numbers].tolist()

@@ -1,0 +1,84 @@
+"""Several engines behind one: each request goes to one of them, drawn from the request's seed.
+
+The draw does not depend on the batch, so a request meets the same engine wherever it is asked.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import accumulate
+
+from zs_env.search import SearchEngine, SearchError, SearchPage, SearchRequest
+
+
+class MixtureEngine:
+    """Sends each request to one engine, at random with fixed weights.
+
+    Args:
+        engines: at least one.
+        weights: one per engine, not negative, not all 0; equal where None.
+
+    Raises:
+        ValueError: if engines and weights do not fit.
+    """
+
+    name = "mixture"
+
+    def __init__(
+        self, engines: Sequence[SearchEngine], weights: Sequence[float] | None = None
+    ) -> None:
+        weights = [1.0] * len(engines) if weights is None else list(weights)
+        if not engines or len(weights) != len(engines):
+            raise ValueError(
+                f"a mixture needs one weight for each of its engines (at least one), got "
+                f"{len(engines)} engines and {len(weights)} weights"
+            )
+        if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+            raise ValueError(f"weights are finite, not negative and not all 0, got {weights}")
+        self._engines = list(engines)
+        self._bounds = [bound / sum(weights) for bound in accumulate(weights)]
+
+    @property
+    def fingerprint(self) -> str:
+        """Made of the engines' own fingerprints and the weights.
+
+        Raises:
+            AttributeError: if one of the engines has none.
+        """
+        parts = [getattr(engine, "fingerprint") for engine in self._engines]  # noqa: B009
+        return f"mixture-1:{self._bounds}:{parts}"
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+        """Return one page per request, with at most one call of each engine.
+
+        Raises:
+            SearchError: if an engine raises it or gives back a wrong number of pages.
+        """
+        shares: dict[int, list[int]] = {}
+        for place, request in enumerate(requests):
+            shares.setdefault(self._draw(request.seed), []).append(place)
+        pages: dict[int, SearchPage] = {}
+        for number, places in sorted(shares.items()):
+            found = self._engines[number].search([requests[place] for place in places])
+            if len(found) != len(places):
+                raise SearchError(
+                    f"engine {number} of the mixture gave {len(found)} pages for {len(places)} "
+                    "requests; an engine gives one page for each"
+                )
+            pages.update(zip(places, found, strict=True))
+        return [pages[place] for place in range(len(requests))]
+
+    def close(self) -> None:
+        """Close the engines that can be closed."""
+        for engine in self._engines:
+            close = getattr(engine, "close", None)
+            if close is not None:
+                close()
+
+    def _draw(self, seed: int) -> int:
+        digest = blake2b(f"mixture\0{seed}".encode(), digest_size=8).digest()
+        uniform = (int.from_bytes(digest, "little") >> 11) * 2.0**-53
+        # The last bound may round to just below 1.
+        return min(bisect_right(self._bounds, uniform), len(self._engines) - 1)

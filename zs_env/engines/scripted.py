@@ -1,0 +1,54 @@
+"""A search engine that says what it is told: for tests, demonstrations and fixed page sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
+
+Script = Mapping[str, "PageLike"] | Callable[[SearchRequest], "PageLike"]
+PageLike = SearchPage | Sequence[Document | str | Mapping[str, str]]
+
+
+class ScriptedEngine:
+    """Answers from a mapping of queries, or by a function of the request.
+
+    A page is a `SearchPage` or a sequence of documents, each a `Document`, its text, or a mapping
+    with `text` and `title`; at most as many are shown as the request wants.
+
+    Args:
+        script: query to page, or a function from request to page, which may raise SearchError.
+        default: page of the queries that a mapping does not hold.
+        fingerprint: part of a cache's key; change it with the script.
+    """
+
+    name = "scripted"
+
+    def __init__(
+        self, script: Script, *, default: PageLike = (), fingerprint: str = "scripted"
+    ) -> None:
+        self._script = script
+        self._default = default
+        self.fingerprint = fingerprint
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+        """Return one page per request."""
+        return [self._page(request) for request in requests]
+
+    def _page(self, request: SearchRequest) -> SearchPage:
+        if isinstance(self._script, Mapping):
+            page = self._script.get(request.query, self._default)
+        else:
+            page = self._script(request)
+        if isinstance(page, SearchPage):
+            return page
+        documents = tuple(map(_document, page[: len(request.useful)]))
+        return SearchPage(documents, SearchCost(calls=1), self.name)
+
+
+def _document(item: Document | str | Mapping[str, str]) -> Document:
+    if isinstance(item, Document):
+        return item
+    if isinstance(item, str):
+        return Document(item)
+    return Document(item["text"], item.get("title", ""))

@@ -1,0 +1,142 @@
+"""Question sets of the Hugging Face hub by short name: the seven benchmarks and ZeroSearch's own.
+
+The benchmarks are taken from one collection that gave them one schema, so that everybody scores
+the same rows; its HotpotQA and 2WikiMultihopQA rows bring their paragraphs along.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zs_env.question import Question
+from zs_env.questions.files import questions_from_rows
+from zs_env.rows import Place
+
+FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubSet:
+    """Where a set lies and how its columns are called.
+
+    Attributes:
+        repository: dataset repository on the hub.
+        config: configuration (subset) name, None for the default one.
+        split: split that is evaluated, or trained on, by default.
+        splits: splits there are.
+        fields: our field name to the set's column.
+    """
+
+    repository: str
+    config: str | None
+    split: str
+    splits: tuple[str, ...]
+    fields: Mapping[str, str] = field(
+        default_factory=lambda: {"id": "id", "question": "question", "answers": "golden_answers"}
+    )
+
+
+HUB_SETS: dict[str, HubSet] = {
+    name: HubSet(repository=FLASHRAG, config=name, split=splits[-1], splits=splits)
+    for name, splits in {
+        "nq": ("train", "dev", "test"),
+        "triviaqa": ("train", "dev", "test"),
+        "popqa": ("test",),
+        "hotpotqa": ("train", "dev"),
+        "2wikimultihopqa": ("train", "dev"),
+        "musique": ("train", "dev"),
+        "bamboogle": ("test",),
+    }.items()
+} | {
+    "zerosearch": HubSet(
+        repository="Alibaba-NLP/ZeroSearch_dataset",
+        config=None,
+        split="train",
+        splits=("train", "test"),
+        # Ids repeat between the sets that were merged into this one: rows are numbered instead.
+        fields={
+            "question": "question",
+            "answers": "golden_answers",
+            "prompt": "prompt",
+            "source": "data_source",
+        },
+    )
+}
+
+
+def load_hub_questions(
+    name: str,
+    *,
+    split: str | None = None,
+    location: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+) -> list[Question]:
+    """Load a set by its name in `HUB_SETS`.
+
+    Args:
+        name: short name, such as "nq".
+        split: a split of the set, also a part of one as `datasets` writes it ("test[:500]");
+            None for the set's own default.
+        location: a local copy of the repository to load instead, for machines without network.
+        cache_dir: where `datasets` keeps what it loads; None for its own place.
+
+    Raises:
+        ValueError: if the name or split is unknown, or a row is malformed.
+        ImportError: if `datasets` is missing.
+        ConnectionError: if the set cannot be had.
+    """
+    if name not in HUB_SETS:
+        near = difflib.get_close_matches(name, HUB_SETS, n=3, cutoff=0.4)
+        raise ValueError(
+            f"no hub set is called {name!r}; "
+            + (f"did you mean {' or '.join(map(repr, near))}?" if near else f"have {[*HUB_SETS]}")
+        )
+    hub_set = HUB_SETS[name]
+    split = split or hub_set.split
+    if split.split("[")[0] not in hub_set.splits:
+        raise ValueError(f"hub set {name!r} has the splits {hub_set.splits}, got {split!r}")
+    rows = _load(hub_set, split, location, cache_dir)
+    return questions_from_rows(_renamed(rows, hub_set, f"{name}/{split}"), source=name)
+
+
+def _load(
+    hub_set: HubSet, split: str, location: str | Path | None, cache_dir: str | Path | None
+) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(
+            f"loading {hub_set.repository} needs the datasets library: "
+            'pip install "zerosearch-gym[data]"'
+        ) from error
+    origin = hub_set.repository if location is None else str(location)
+    try:
+        return datasets.load_dataset(
+            origin,
+            hub_set.config,
+            split=split,
+            cache_dir=None if cache_dir is None else str(cache_dir),
+        )
+    except OSError as error:
+        raise ConnectionError(
+            f"cannot load {origin} (configuration {hub_set.config}, split {split}): {error}; check "
+            "the network, or pass location= the folder of a local copy of the repository"
+        ) from error
+
+
+def _renamed(rows: Any, hub_set: HubSet, origin: str) -> Iterator[tuple[Place, dict[str, Any]]]:
+    missing = [column for column in hub_set.fields.values() if column not in rows.column_names]
+    if missing:
+        raise ValueError(
+            f"{origin}: the set has the columns {rows.column_names}, expected {missing} too; it is "
+            "another set, or its schema has changed: load it with load_questions_file"
+        )
+    taken = set(hub_set.fields.values()) | {"id"}
+    for number, row in enumerate(rows):
+        rest = {column: value for column, value in row.items() if column not in taken}
+        ours = {name: row[column] for name, column in hub_set.fields.items()}
+        yield Place(origin, number, "row"), rest | ours

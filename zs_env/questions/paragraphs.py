@@ -1,0 +1,73 @@
+"""Paragraphs that come with a question, read from the forms that data sets give them.
+
+Known forms: our own `paragraphs` of `{title, text, is_gold}`; MuSiQue's of `{title,
+paragraph_text, is_supporting}`; and the `context` with `supporting_facts` of HotpotQA and
+2WikiMultihopQA, at the top of a row or inside its `metadata`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zs_env.question import Paragraph
+from zs_env.rows import Place
+
+_TEXT_FIELDS = ("text", "paragraph_text")
+_GOLD_FIELDS = ("is_gold", "is_supporting")
+
+
+def read_paragraphs(row: Mapping[str, Any], place: Place) -> tuple[Paragraph, ...]:
+    """Return the paragraphs of a row in their order; () where it has none.
+
+    Raises:
+        ValueError: if a paragraph is of another form, naming place and field.
+    """
+    if row.get("paragraphs") is not None:
+        items = row["paragraphs"]
+        if not isinstance(items, list):
+            raise place.error("paragraphs", items, "a list of {title, text, is_gold}")
+        return tuple(_listed(item, number, place) for number, item in enumerate(items))
+    nested = row.get("metadata")
+    for holder in (row, nested if isinstance(nested, Mapping) else {}):
+        context, facts = holder.get("context"), holder.get("supporting_facts")
+        if isinstance(context, Mapping) and isinstance(facts, Mapping):
+            return _from_context(context, facts, place)
+    return ()
+
+
+def _listed(item: Any, number: int, place: Place) -> Paragraph:
+    name = f"paragraphs[{number}]"
+    if not isinstance(item, Mapping):
+        raise place.error(name, item, "an object {title, text, is_gold}")
+    title = item.get("title") or ""
+    text = next((item[field] for field in _TEXT_FIELDS if field in item), None)
+    is_gold = next((item[field] for field in _GOLD_FIELDS if field in item), None)
+    if not isinstance(title, str):
+        raise place.error(f"{name}.title", title, "a string, or no title at all")
+    if not isinstance(text, str):
+        raise place.error(f"{name}.text", text, "a string: the paragraph's words")
+    if not isinstance(is_gold, bool):
+        raise place.error(f"{name}.is_gold", is_gold, "true where the answer rests on it, or false")
+    return Paragraph(title=title, text=text, is_gold=is_gold)
+
+
+def _from_context(
+    context: Mapping[str, Any], facts: Mapping[str, Any], place: Place
+) -> tuple[Paragraph, ...]:
+    titles = context.get("title")
+    bodies = context.get("sentences", context.get("content"))
+    if not isinstance(titles, Sequence) or not isinstance(bodies, Sequence):
+        raise place.error("context", context, "{title: [...], sentences: [[...], ...]}")
+    if len(titles) != len(bodies):
+        raise place.error("context", context, f"as many texts as titles ({len(titles)})")
+    gold = set(facts.get("title") or ())
+    return tuple(
+        Paragraph(title=title, text=_joined(sentences), is_gold=title in gold)
+        for title, sentences in zip(titles, bodies, strict=True)
+    )
+
+
+def _joined(sentences: str | Sequence[str]) -> str:
+    parts = [sentences] if isinstance(sentences, str) else sentences
+    return " ".join(part.strip() for part in parts)
