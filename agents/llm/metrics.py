@@ -41,16 +41,17 @@ class MetricsLog:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
-        self._file = self.path.open("ab")
-        if self._file.tell() < position:
+        self.path.touch()
+        size = self.path.stat().st_size
+        if size < position:
             raise ValueError(
-                f"{self.path} has {self._file.tell()} bytes but the checkpoint counts {position}; "
+                f"{self.path} has {size} bytes but the checkpoint counts {position}; "
                 "the file was changed: restore it, or start again in another --output"
             )
-        self._file.truncate(position)
-        self._file.seek(position)
         self._writer = _tensorboard_writer(folder / "tensorboard", step) if tensorboard else None
         self._tracker = _open_tracker(tracker, folder, dict(config or {}))
+        os.truncate(self.path, position)
+        self._file = self.path.open("ab")
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one row; numbers that are not finite become null, as JSON has none."""
