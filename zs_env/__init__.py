@@ -1,12 +1,14 @@
 """A Gymnasium environment in which language models learn to search, without a search engine."""
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
+from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Episode
 from zs_env.noise import NoiseSchedule
 from zs_env.question import Question
 from zs_env.scoring import contains_answer, exact_match, f1_score
 from zs_env.search import Document, SearchEngine, SearchError, SearchPage, SearchRequest
 from zs_env.transcript import Transcript
+from zs_env.vector import ZeroSearchVectorEnv
 
 __all__ = [
     "Answer",
@@ -21,6 +23,8 @@ __all__ = [
     "SearchPage",
     "SearchRequest",
     "Transcript",
+    "ZeroSearchEnv",
+    "ZeroSearchVectorEnv",
     "contains_answer",
     "exact_match",
     "f1_score",

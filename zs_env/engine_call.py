@@ -12,7 +12,11 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
-from zs_env.search import Document, SearchEngine, SearchPage, SearchRequest
+from zs_env.episode import Episode
+from zs_env.search import Document, SearchCost, SearchEngine, SearchPage, SearchRequest
+
+# Long enough for a slow simulator, short enough that nobody waits for a dead one all night.
+ENGINE_TIMEOUT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -74,9 +78,12 @@ class EngineCall:
     Args:
         engine: what answers.
         timeout_s: seconds a call may take; None calls every engine directly.
+        owned: whether `close` closes the engine too.
     """
 
-    def __init__(self, engine: SearchEngine, *, timeout_s: float | None) -> None:
+    def __init__(
+        self, engine: SearchEngine, *, timeout_s: float | None, owned: bool = False
+    ) -> None:
         if timeout_s is not None and timeout_s <= 0:
             raise ValueError(f"engine_timeout_s must be positive or None, got {timeout_s}")
         if not callable(getattr(engine, "search", None)):
@@ -86,6 +93,7 @@ class EngineCall:
         self.engine = engine
         self.timeout_s = timeout_s
         self.costs = Costs()
+        self._owned = owned
         self._direct = timeout_s is None or bool(getattr(engine, "local", False))
         self._worker: _Worker | None = None
 
@@ -106,12 +114,12 @@ class EngineCall:
         return answers
 
     def close(self) -> None:
-        """Let the worker thread end and close the engine where it can be closed."""
+        """Let the worker thread end, and close the engine where it is owned and can be closed."""
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
         close = getattr(self.engine, "close", None)
-        if callable(close):
+        if self._owned and callable(close):
             close()
 
     def _call(self, requests: Sequence[SearchRequest]) -> list[Any]:
@@ -134,6 +142,14 @@ class EngineCall:
         else:
             return list(pages)
         return [Fault(reason)] * len(requests)
+
+
+def deliver(episode: Episode, answer: SearchPage | Fault) -> None:
+    """Give a waiting episode its page, or end it void."""
+    if isinstance(answer, Fault):
+        episode.fail(answer.reason)
+    else:
+        episode.receive(answer)
 
 
 class _Worker:
@@ -173,6 +189,11 @@ def _flaw(page: object) -> str | None:
     """What makes an answer unfit to be a page; None where nothing does."""
     if not isinstance(page, SearchPage):
         return f"wrong type: {type(page).__name__} in place of a SearchPage"
+    if not (isinstance(page.cost, SearchCost) and isinstance(page.engine, str)):
+        return (
+            "wrong type: a page's cost is a SearchCost and its engine a string, got "
+            f"{type(page.cost).__name__} and {type(page.engine).__name__}"
+        )
     for document in page.documents:
         if not isinstance(document, Document):
             return f"wrong type: {type(document).__name__} in place of a Document"

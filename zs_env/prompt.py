@@ -66,6 +66,11 @@ class PromptTemplate:
                 "holds '{question}'; add the place for the question"
             )
 
+    @classmethod
+    def of(cls, prompt: str | PromptTemplate) -> PromptTemplate:
+        """Return a template as it is, and one with this prompt where a text is given."""
+        return cls(prompt=prompt) if isinstance(prompt, str) else prompt
+
     @property
     def template(self) -> str:
         """The text with its places still open."""

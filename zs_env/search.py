@@ -88,7 +88,8 @@ class SearchEngine(Protocol):
     """Answers a batch of requests.
 
     An engine may also have `name` (str, shown as provenance), `fingerprint` (str, part of the
-    cache key: all that changes its pages) and `close()`.
+    cache key: all that changes its pages), `close()`, and `local` (bool, True where it only
+    computes: it is then called without a deadline, at no cost).
     """
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:

@@ -1,8 +1,8 @@
 """A Gymnasium space of Unicode text.
 
-`gymnasium.spaces.Text` refuses what is not in its character set, so it refuses most real text; this
-space takes any string up to a length and costs nothing to build. Flat and in shared memory a text is
-its length followed by its code points (int32), so that trailing NULs survive.
+`gymnasium.spaces.Text` refuses what its character set lacks, so it refuses most real text; this
+space takes any string up to a length and costs nothing to build. Flat, as in shared memory, a text
+is its length followed by its code points (int32), so that trailing NULs survive.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice, pairwise
 
 from zs_env.scoring import contains_answer
@@ -28,10 +30,28 @@ class WorldEngine:
     """Answers queries from a world's facts. Deterministic given the request."""
 
     name = "world"
+    local = True
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.fingerprint = f"world/1/{world.seed}/{world.split}"
+
+    @cached_property
+    def _namesakes(self) -> dict[Entity, tuple[Entity, ...]]:
+        """Entities that share one part of a name with an entity: what a real engine mixes up."""
+        bearers: dict[str, dict[Entity, None]] = defaultdict(dict)
+        for name, entity in self.world.named.items():
+            for part in name.split():
+                bearers[part][entity] = None
+        return {
+            entity: tuple(
+                other
+                for part in dict.fromkeys(" ".join(entity.names).lower().split())
+                for other in bearers[part]
+                if other is not entity
+            )
+            for entity in self.world.named.values()
+        }
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return a page per request; a query that names nothing gives sentences at random."""
@@ -77,8 +97,12 @@ class WorldEngine:
     ) -> Iterator[Fact]:
         """Yield facts on topic, then any, each once and none in `seen`; an end is in sight."""
         near = [fact for entity in entities for fact in self._about(entity) + self._naming(entity)]
-        alike = [fact for name in relations for fact in rng.sample(self.world.facts_of[name], 4)]
-        topical = rng.sample(near, min(len(near), 4)) + alike[:4]
+        alike = [fact for name in relations for fact in rng.sample(self.world.facts_of[name], 2)]
+        topical = rng.sample(near, min(len(near), 3)) + alike[:2]
+        namesakes = [other for entity in entities for other in self._namesakes[entity]]
+        of_namesakes = [fact for other in namesakes for fact in self._about(other)]
+        same_relation = [fact for fact in of_namesakes if fact.relation.name in relations]
+        topical += rng.sample(same_relation, min(len(same_relation), 3))
         rng.shuffle(topical)
         for fact in chain(topical, rng.choices(self.world.facts, k=_MAX_DRAWS)):
             if fact not in seen:

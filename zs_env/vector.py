@@ -1,0 +1,273 @@
+"""Many environments that share one engine, and one engine call a step.
+
+Each sub-environment has its own generator, dealer and episode, so it plays the same episodes as a
+`ZeroSearchEnv` with its seed; only those that search take part in the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from zs_env.dealer import Dealer, QuestionSource
+from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall, deliver
+from zs_env.episode import Episode, EpisodeConfig, Limits
+from zs_env.noise import Noise, NoiseDraw
+from zs_env.observation import (
+    action_space,
+    checked_action,
+    describe,
+    observation_space,
+    observe,
+)
+from zs_env.prompt import PromptTemplate
+from zs_env.render import render_transcript
+from zs_env.reward import RewardFunction, answer_f1
+from zs_env.search import SearchEngine, SearchRequest
+from zs_env.transcript import Transcript
+
+Flags = NDArray[np.bool_]
+StepResult = tuple[dict[str, Any], NDArray[np.float64], Flags, Flags, dict[str, Any]]
+
+
+class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
+    """A vector of `ZeroSearchEnv`, whose class documents spaces, rewards and information.
+
+    Batched observations are tuples of `num_envs` texts (`documents`: a tuple of `num_documents`
+    such tuples); `infos` has the form of Gymnasium's own vector environments.
+
+    `reset(seed=s)` gives sub-environment i the seed `s + i`; a list gives each its own. Each value
+    of `reset(options=...)` may be a sequence of `num_envs` values, and `"reset_mask"` (a bool
+    array) resets only some. In `AutoresetMode.DISABLED` an action for an episode that is over is
+    ignored: its reward is 0, flags and observation stay, and it has no info.
+
+    Args:
+        num_envs: sub-environments, at least 1.
+        questions: as for `ZeroSearchEnv`; shared.
+        engine: as for `ZeroSearchEnv`; shared, and called once a step with all requests.
+        autoreset_mode: when a finished episode is followed by another.
+        max_turns: see `ZeroSearchEnv`, as for all that follow.
+        num_documents: documents asked for per search.
+        noise: each sub-environment counts its own episodes and rewards.
+        noise_draw: what the chance of noise is drawn for.
+        reward: maps a finished transcript to named terms.
+        prompt: the environment's words.
+        limits: longest texts, in characters.
+        engine_timeout_s: seconds a batched call may take; when they are over, all its episodes
+            are void.
+        owns_engine: whether `close()` closes the engine too.
+        render_mode: "ansi" or None.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it so)
+        "render_modes": ["ansi"],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int,
+        questions: QuestionSource,
+        engine: SearchEngine,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_turns: int = 6,
+        num_documents: int = 5,
+        noise: float | Noise | Mapping[str, Any] = 0.0,
+        noise_draw: NoiseDraw = "search",
+        reward: RewardFunction = answer_f1,
+        prompt: str | PromptTemplate = "instruct",
+        limits: Limits | None = None,
+        engine_timeout_s: float | None = ENGINE_TIMEOUT_S,
+        owns_engine: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode of a vector is 'ansi' or None, got {render_mode!r}")
+        self.num_envs = num_envs
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = render_mode
+        self.config = EpisodeConfig(
+            max_turns=max_turns,
+            num_documents=num_documents,
+            noise_draw=noise_draw,
+            prompt=PromptTemplate.of(prompt),
+            reward=reward,
+            limits=limits or Limits(),
+        )
+        self.single_observation_space = observation_space(self.config)
+        self.single_action_space = action_space(self.config)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._engine = EngineCall(engine, timeout_s=engine_timeout_s, owned=owns_engine)
+        self._dealers = [Dealer(questions, self.config, noise) for _ in range(num_envs)]
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._episodes: list[Episode] = []
+        self._terminated = np.zeros(num_envs, dtype=np.bool_)
+        self._truncated = np.zeros(num_envs, dtype=np.bool_)
+
+    @property
+    def costs(self) -> Costs:
+        """What all searches of all sub-environments have cost so far."""
+        return self._engine.costs
+
+    def transcript(self, index: int) -> Transcript:
+        """Return the episode of a sub-environment so far."""
+        self._require_episodes()
+        return self._episodes[index].transcript()
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start another episode everywhere, or where `options["reset_mask"]` is True.
+
+        Raises:
+            ValueError: if a sequence is not of length `num_envs`, or an option is wrong.
+        """
+        options = dict(options or {})
+        mask = self._reset_mask(options.pop("reset_mask", None))
+        seeds = self._each("seed", _spread(seed, self.num_envs))
+        columns = {name: self._each(name, value) for name, value in options.items()}
+        if not self._episodes and not mask.all():
+            raise ResetNeeded("no episodes yet; the first reset() must reset all of them")
+        dealt = {
+            index: self._deal(index, seeds[index], {name: columns[name][index] for name in columns})
+            for index in _where(mask)
+        }
+        self._episodes = [
+            dealt[index] if index in dealt else self._episodes[index]
+            for index in range(self.num_envs)
+        ]
+        self._terminated[mask] = self._truncated[mask] = False
+        infos: dict[str, Any] = {}
+        for index, episode in dealt.items():
+            infos = self._add_info(infos, describe(episode), index)
+        return self._observe(), infos
+
+    def step(self, actions: Sequence[str]) -> StepResult:
+        """Take one text per sub-environment.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+            TypeError: if an action is not a string.
+            ValueError: if their number is not `num_envs`.
+        """
+        self._require_episodes()
+        if len(actions) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
+        over = self._terminated | self._truncated
+        self._act({index: checked_action(actions[index]) for index in _where(~over)})
+        rewards = np.zeros(self.num_envs, dtype=np.float64)
+        infos: dict[str, Any] = {}
+        for index, episode in enumerate(self._episodes):
+            if not over[index]:
+                reward, terminated, truncated = self._dealers[index].settle(episode)
+                rewards[index] = reward
+                self._terminated[index], self._truncated[index] = terminated, truncated
+                if (terminated or truncated) and self.autoreset_mode == AutoresetMode.SAME_STEP:
+                    final = {"final_obs": observe(episode), "final_info": describe(episode)}
+                    infos = self._add_info(infos, final, index)
+                    episode = self._episodes[index] = self._deal(index)
+            elif self.autoreset_mode == AutoresetMode.NEXT_STEP:
+                episode = self._episodes[index] = self._deal(index)
+                self._terminated[index] = self._truncated[index] = False
+            else:
+                continue
+            infos = self._add_info(infos, describe(episode), index)
+        terminated, truncated = self._terminated.copy(), self._truncated.copy()
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._terminated[:] = self._truncated[:] = False
+        return self._observe(), rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[str, ...] | None:
+        """Return each episode as coloured text ("ansi")."""
+        if self.render_mode is None:
+            return None
+        self._require_episodes()
+        return tuple(render_transcript(episode.transcript()) for episode in self._episodes)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Let go of the engine."""
+        self._engine.close()
+
+    def _act(self, actions: Mapping[int, str]) -> None:
+        """Play the actions; all searches among them are one engine call."""
+        waiting: list[Episode] = []
+        requests: list[SearchRequest] = []
+        for index, action in actions.items():
+            episode = self._episodes[index]
+            outcome = episode.act(action)
+            if isinstance(outcome, SearchRequest):
+                waiting.append(episode)
+                requests.append(outcome)
+        if requests:
+            for episode, answer in zip(waiting, self._engine.search(requests), strict=True):
+                deliver(episode, answer)
+
+    def _deal(
+        self, index: int, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> Episode:
+        rng = self._rngs[index]
+        if rng is None or seed is not None:
+            rng = self._rngs[index] = seeding.np_random(None if seed is None else int(seed))[0]
+        if seed is not None:
+            self._dealers[index].restart()
+        return self._dealers[index].deal(rng, options)
+
+    def _observe(self) -> dict[str, Any]:
+        rows = [observe(episode) for episode in self._episodes]
+        batch: dict[str, Any] = {key: tuple(row[key] for row in rows) for key in rows[0]}
+        # Gymnasium batches a tuple of spaces place by place.
+        batch["documents"] = tuple(zip(*batch["documents"], strict=True))
+        return batch
+
+    def _reset_mask(self, mask: Any) -> Flags:
+        if mask is None:
+            return np.ones(self.num_envs, dtype=np.bool_)
+        mask = np.asarray(mask)
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ValueError(
+                f"reset_mask is a bool array of shape ({self.num_envs},) with at least one True, "
+                f"got {mask!r}"
+            )
+        return mask
+
+    def _each(self, name: str, value: Any) -> Any:
+        """Spread a value over the sub-environments, or check that there is one for each."""
+        if not isinstance(value, list | tuple | np.ndarray):
+            return [value] * self.num_envs
+        if len(value) != self.num_envs:
+            raise ValueError(
+                f"{name} has {len(value)} values for {self.num_envs} sub-environments; "
+                "pass one value for all, or one for each"
+            )
+        return value
+
+    def _require_episodes(self) -> None:
+        if not self._episodes:
+            raise ResetNeeded("no episodes yet; call reset() first")
+
+
+def _where(mask: Flags) -> list[int]:
+    return np.flatnonzero(mask).tolist()
+
+
+def _spread(seed: int | Sequence[int | None] | None, num_envs: int) -> Any:
+    """Give each sub-environment a seed of its own, as Gymnasium's vectors do."""
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + index for index in range(num_envs)]
+    return seed
