@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from zs_env.engines.words import content_words
 from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
 
 K1, B = 1.2, 0.75
+_BLOCK = 256
 
 
 class BM25Engine:
@@ -62,6 +64,7 @@ class BM25Engine:
     ) -> None:
         corpus = Path(passages)
         folder = corpus.with_name(corpus.name + ".bm25") if index is None else Path(index)
+        self._opened_with: tuple[Path, Path, float, float] | None = (corpus, folder, k1, b)
         self._postings, self._passages, self.fingerprint = open_index(
             corpus,
             folder,
@@ -86,6 +89,7 @@ class BM25Engine:
             Passage(str(row.get("id", number)), row.get("title", ""), row["text"])
             for number, row in enumerate(passages)
         ]
+        engine._opened_with = None
         engine._passages = rows
         engine._postings = build_postings(rows, k1=k1, b=b)
         digest = blake2b(digest_size=16)
@@ -93,6 +97,12 @@ class BM25Engine:
             digest.update(repr(row).encode("utf-8", "replace"))
         engine.fingerprint = f"bm25-{INDEX_VERSION}:{k1}:{b}:{len(rows)}:{digest.hexdigest()}"
         return engine
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        # A copy in another process maps the same files instead of carrying them along.
+        if self._opened_with is None:
+            return super().__reduce_ex__(protocol)
+        return _reopen, self._opened_with
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request, of at most as many documents as it wants."""
@@ -119,6 +129,10 @@ class BM25Engine:
         return documents
 
 
+def _reopen(corpus: Path, folder: Path, k1: float, b: float) -> BM25Engine:
+    return BM25Engine(corpus, folder, k1=k1, b=b)
+
+
 def top_passages(
     postings: Postings, num_passages: int, query: str, count: int
 ) -> tuple[list[int], list[float]]:
@@ -131,16 +145,15 @@ def top_passages(
     words = sorted(vocabulary[word] for word in content_words(query) if word in vocabulary)
     if not words:
         return [], []
-    spans = [slice(starts[word], starts[word + 1]) for word in words]
     scores: npt.NDArray[np.float32] = np.zeros(num_passages, np.float32)
-    for span in spans:
-        # No passage stands twice in one word's postings, so `+=` adds to each.
-        scores[postings.passages[span]] += postings.scores[span]
-    if count < num_passages:
-        bar = np.partition(scores, num_passages - count)[num_passages - count]
-        numbers = np.flatnonzero((scores >= bar) & (scores > 0))
-    else:
-        numbers = np.flatnonzero(scores)
+    ends = starts[[word + 1 for word in words]]
+    for start, end in zip(starts[words].tolist(), ends.tolist(), strict=True):
+        np.add.at(scores, postings.passages[start:end], postings.scores[start:end])
+    # The best `count` blocks hold `count` passages that reach the least of their maxima, so no
+    # passage below it is among the best: most of the corpus is never sorted.
+    maxima = np.sort(np.maximum.reduceat(scores, np.arange(0, num_passages, _BLOCK)))
+    bar = maxima[-count] if count <= len(maxima) else 0.0
+    numbers = np.flatnonzero(scores >= bar if bar > 0 else scores)
     # `numbers` ascend and the sort is stable: of equal scores the first passage wins.
     numbers = numbers[np.argsort(-scores[numbers], kind="stable")][:count]
     return numbers.tolist(), scores[numbers].tolist()

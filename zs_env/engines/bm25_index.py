@@ -7,9 +7,10 @@ corpus file, and the fingerprint of the corpus file, so that an index never answ
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -57,15 +58,16 @@ class StoredPassages(Sequence[Passage]):
     """The passages of an index folder, read one at a time from a memory-mapped file."""
 
     def __init__(self, folder: Path) -> None:
-        self._offsets = np.load(folder / "offsets.npy", mmap_mode="r")
-        self._lines = np.memmap(folder / "passages.jsonl", dtype=np.uint8, mode="r")
+        self._offsets = _mapped(folder / "offsets.npy")
+        with (folder / "passages.jsonl").open("rb") as stream:
+            self._lines = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
     def __getitem__(self, index: Any) -> Any:
-        start, end = self._offsets[index : index + 2]
-        return Passage(*json.loads(self._lines[start:end].tobytes()))
+        start, end = self._offsets[index : index + 2].tolist()
+        return Passage(*json.loads(self._lines[start:end]))
 
 
 def build_postings(
@@ -119,8 +121,8 @@ def open_index(
     """
     fingerprint = f"bm25-{INDEX_VERSION}:{k1}:{b}:{file_fingerprint(corpus)}"
     if _stored_fingerprint(folder) != fingerprint:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+        partial.mkdir(parents=True)
         try:
             _write_index(corpus, partial, fingerprint, k1=k1, b=b, progress=progress)
             _put_in_place(partial, folder, fingerprint)
@@ -129,9 +131,9 @@ def open_index(
     vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
     postings = Postings(
         {word: number for number, word in enumerate(vocabulary)},
-        np.load(folder / "starts.npy", mmap_mode="r"),
-        np.load(folder / "postings.npy", mmap_mode="r"),
-        np.load(folder / "scores.npy", mmap_mode="r"),
+        _mapped(folder / "starts.npy"),
+        _mapped(folder / "postings.npy"),
+        _mapped(folder / "scores.npy"),
     )
     return postings, StoredPassages(folder), fingerprint
 
@@ -172,6 +174,11 @@ def file_fingerprint(path: Path) -> str:
         stream.seek(max(size - _SAMPLE_BYTES, 0))
         tail = stream.read()
     return f"{size}:{blake2b(head + tail, digest_size=16).hexdigest()}"
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    # A plain view, because slices of numpy's memmap class cost many times as much.
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def _words(passage: Passage) -> list[str]:
