@@ -1,0 +1,209 @@
+"""A language model as a policy: the model, its tokenizer, and the only ways text becomes ids.
+
+Text that the model did not write never becomes a control token, whatever it says: the prompt's
+frame comes from the chat template, everything else is encoded with control tokens split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+TINY_POLICY = Path(__file__).parent / "tiny_policy"
+_PLACE = "MESSAGEGOESHERE"
+# Where a configuration names no limit; long enough for every episode we run.
+_DEFAULT_CONTEXT = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A causal language model and its tokenizer.
+
+    Attributes:
+        model: any Hugging Face causal language model.
+        tokenizer: its tokenizer; a chat template is used where there is one.
+        name: what it was loaded from.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str = ""
+
+    def encode_prompt(self, message: str) -> tuple[int, ...]:
+        """Encode the environment's first message as a user turn, ready for the policy to write."""
+        before, after = self._prompt_frame
+        return before + self.encode_environment(message) + after
+
+    def encode_environment(self, text: str) -> tuple[int, ...]:
+        """Encode text that the policy did not write; no control token comes out of it."""
+        return self.encode_environments([text])[0]
+
+    def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode several environment texts, each alone."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        rows = [tuple(ids) for ids in encoded["input_ids"]]
+        for row, text in zip(rows, texts, strict=True):
+            forged = self.control_token_ids.intersection(row)
+            assert not forged, f"environment text became control tokens {sorted(forged)}: {text!r}"
+        return rows
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of ids as it was written, control tokens included."""
+        return self.tokenizer.decode(
+            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+
+    def decode_action(self, token_ids: Sequence[int]) -> str:
+        """Return a turn's text without the stop token that ended it."""
+        ends = bool(token_ids) and token_ids[-1] in self.stop_token_ids
+        return self.decode(token_ids[:-1] if ends else token_ids)
+
+    @cached_property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Ids that end a turn; a model may have several."""
+        generation = getattr(self.model, "generation_config", None)
+        named = (
+            self.tokenizer.eos_token_id,
+            getattr(generation, "eos_token_id", None),
+            self.model.config.get_text_config().eos_token_id,
+        )
+        ids: set[int] = set()
+        for value in named:
+            ids.update(
+                value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+            )
+        return frozenset(ids)
+
+    @cached_property
+    def pad_token_id(self) -> int:
+        """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
+        pad = self.tokenizer.pad_token_id
+        return pad if pad is not None else min(self.stop_token_ids, default=0)
+
+    @cached_property
+    def control_token_ids(self) -> frozenset[int]:
+        """Ids that only the chat template and the policy itself may write.
+
+        The unknown token is none of them unless it serves a second purpose.
+        """
+        tokenizer = self.tokenizer
+        special = set(tokenizer.all_special_ids) | set(self.stop_token_ids)
+        special.update(
+            token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special
+        )
+        purposes = {tokenizer.bos_token_id, tokenizer.pad_token_id, *self.stop_token_ids}
+        if tokenizer.unk_token_id not in purposes:
+            special.discard(tokenizer.unk_token_id)  # pyright: ignore[reportArgumentType]
+        return frozenset(special)
+
+    @cached_property
+    def max_context(self) -> int:
+        """Longest sequence that the model reads, in tokens."""
+        config = self.model.config.get_text_config()
+        limit = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
+        window = getattr(config, "sliding_window", None)
+        slides = getattr(config, "use_sliding_window", True)
+        # Inside its window a sliding attention is an ordinary one, which is all we implement.
+        return min(limit, window) if window and slides else limit
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the output layer; it may exceed the tokenizer's vocabulary."""
+        return self.model.config.get_text_config().vocab_size
+
+    def save(self, folder: str | Path) -> None:
+        """Write the policy as a Hugging Face folder that `load_policy` reads."""
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    @cached_property
+    def _prompt_frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids before and after the first message."""
+        tokenizer = self.tokenizer
+        if not tokenizer.chat_template:
+            bos = tokenizer.bos_token_id
+            begins = bos is not None and bos in tokenizer("")["input_ids"]
+            return ((bos,) if begins else (), ())
+        rendered = str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
+            )
+        )
+        pieces = rendered.split(_PLACE)
+        if len(pieces) != 2:
+            raise ValueError(
+                f"the chat template of {self.name!r} shows the user's message {len(pieces) - 1} "
+                "times, expected once; set tokenizer.chat_template to one that shows it once"
+            )
+        before, after = (
+            tuple(tokenizer(piece, add_special_tokens=False)["input_ids"]) for piece in pieces
+        )
+        return before, after
+
+
+def load_policy(
+    name_or_path: str | Path,
+    *,
+    gguf_file: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> Policy:
+    """Load a causal language model with its tokenizer.
+
+    Args:
+        name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
+            Face format, a name on the hub, or a path that ends in .gguf.
+        gguf_file: file of the folder or hub repository to read the weights from, dequantised.
+        dtype: "float32", "bfloat16" or "float16".
+        device: where the model lives.
+
+    Raises:
+        ValueError: if the dtype is another, or a local path does not exist.
+    """
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype is 'float32', 'bfloat16' or 'float16', got {dtype!r}")
+    name, path = str(name_or_path), Path(name_or_path)
+    source = str(TINY_POLICY) if name == "tiny" else name
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ValueError(f"there is no GGUF file {name!r}; check the path")
+        source, gguf_file = str(path.parent), path.name
+    elif path.is_absolute() and not path.is_dir():
+        raise ValueError(f"there is no folder {name!r}; name a folder, a hub model or a .gguf file")
+    model = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=gguf_file, dtype=getattr(torch, dtype)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
+    if gguf_file is not None:
+        model = _without_quantization(model)
+    return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
+
+
+def _without_quantization(model: PreTrainedModel) -> PreTrainedModel:
+    """Rebuild a dequantised model, which still counts as quantised and could not be saved."""
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    rebuilt = type(model)._from_config(config, dtype=model.dtype)
+    rebuilt.load_state_dict(model.state_dict())
+    rebuilt.generation_config = model.generation_config
+    return rebuilt
