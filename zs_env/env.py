@@ -133,6 +133,11 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         """What all searches of this environment have cost so far."""
         return self._engine.costs
 
+    @property
+    def num_questions(self) -> int:
+        """Questions there are: `question_index` is below it."""
+        return self._dealer.num_questions
+
     def transcript(self) -> Transcript:
         """Return the episode so far.
 

@@ -122,6 +122,11 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         """What all searches of all sub-environments have cost so far."""
         return self._engine.costs
 
+    @property
+    def num_questions(self) -> int:
+        """Questions there are: `question_index` is below it."""
+        return self._dealers[0].num_questions
+
     def transcript(self, index: int) -> Transcript:
         """Return the episode of a sub-environment so far."""
         self._require_episodes()
