@@ -1,0 +1,8 @@
+"""Plays any agent on any environment and reports scores with their intervals."""
+
+from agents.evaluation.episode_result import EpisodeResult
+from agents.evaluation.evaluate import evaluate
+from agents.evaluation.report import Report
+from agents.evaluation.statistics import Interval, bootstrap_intervals
+
+__all__ = ["EpisodeResult", "Interval", "Report", "bootstrap_intervals", "evaluate"]

@@ -1,0 +1,83 @@
+"""What an evaluation keeps of one episode: a few numbers, beside the transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zs_env.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeResult:
+    """One episode, scored.
+
+    Attributes:
+        index: number of its question in the environment's set, from 0.
+        question_id: the question's own name; "" where the environment tells none.
+        structure: the question's `structure` where its set names one; "" elsewhere.
+        reward: sum over the episode.
+        f1: of the answer, in [0, 1]; 0 without one. So are the next two.
+        exact_match: 0 or 1.
+        cover_match: 0 or 1.
+        searches: sent to the engine.
+        turns: actions taken.
+        malformed: actions that were neither search nor answer.
+        reason: "answer", "turn_limit", "fault"; "terminated" or "truncated" in an environment
+            that is not ours.
+        fault: what went wrong with the engine; the episode counts for nothing then.
+    """
+
+    index: int
+    question_id: str = ""
+    structure: str = ""
+    reward: float
+    f1: float
+    exact_match: float
+    cover_match: float
+    searches: int
+    turns: int
+    malformed: int
+    reason: str
+    fault: str | None = None
+
+    @classmethod
+    def from_transcript(cls, index: int, transcript: Transcript) -> EpisodeResult:
+        """Score a finished transcript."""
+        return cls(
+            index=index,
+            question_id=transcript.question.id,
+            structure=str(transcript.question.metadata.get("structure", "")),
+            reward=float(transcript.reward),
+            searches=transcript.num_searches,
+            turns=len(transcript.turns),
+            malformed=transcript.malformed.total(),
+            reason=transcript.reason or "unfinished",
+            fault=transcript.fault,
+            **transcript.scores(),
+        )
+
+    @classmethod
+    def from_info(
+        cls, index: int, info: Mapping[str, Any], *, reward: float, turns: int, terminated: bool
+    ) -> EpisodeResult:
+        """Take what an environment that keeps no transcript says in its last `info`."""
+        scores = info.get("scores", {})
+        return cls(
+            index=index,
+            question_id=str(info.get("question_id", "")),
+            reward=reward,
+            f1=float(scores.get("f1", 0.0)),
+            exact_match=float(scores.get("exact_match", 0.0)),
+            cover_match=float(scores.get("cover_match", 0.0)),
+            searches=int(info.get("num_searches", 0)),
+            turns=turns,
+            malformed=0,
+            reason=str(info.get("reason", "terminated" if terminated else "truncated")),
+            fault=info.get("fault"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)

@@ -1,0 +1,109 @@
+"""The figures of an evaluation: means with intervals, as a table or as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from agents.evaluation.episode_result import EpisodeResult
+from agents.evaluation.statistics import Interval, bootstrap_intervals
+
+METRICS = (
+    "f1",
+    "exact_match",
+    "cover_match",
+    "reward",
+    "searches",
+    "turns",
+    "malformed",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an evaluation found.
+
+    Episodes that a fault of the engine ended say nothing about the agent: they are counted in
+    `num_faults` and `fault_rate`, and left out of every other figure.
+
+    Attributes:
+        setting: what was evaluated: agent, env, seed, noise.
+        num_episodes: played, faults included.
+        num_faults: ended by a fault.
+        fault_rate: share of episodes that a fault ended.
+        metrics: by name of `METRICS`.
+        reasons: episodes by the reason they ended for.
+        f1_by_structure: F1 by the questions' structure, where their set names one.
+        folder: where transcripts and results lie; None where nothing was written.
+    """
+
+    setting: Mapping[str, Any]
+    num_episodes: int
+    num_faults: int
+    fault_rate: Interval
+    metrics: Mapping[str, Interval]
+    reasons: Mapping[str, int]
+    f1_by_structure: Mapping[str, Interval]
+    folder: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        results: Sequence[EpisodeResult],
+        *,
+        setting: Mapping[str, Any],
+        folder: str | None = None,
+    ) -> Report:
+        """Average results; the intervals' resampling is seeded, so equal results give equal ones."""
+        sound = [result for result in results if result.fault is None]
+        structures = sorted({result.structure for result in sound if result.structure})
+        faulty = [float(result.fault is not None) for result in results]
+        return cls(
+            setting=dict(setting),
+            num_episodes=len(results),
+            num_faults=len(results) - len(sound),
+            fault_rate=bootstrap_intervals({"fault": faulty})["fault"],
+            metrics=bootstrap_intervals(
+                {name: [float(getattr(result, name)) for result in sound] for name in METRICS}
+            ),
+            reasons=dict(sorted(Counter(result.reason for result in results).items())),
+            f1_by_structure={
+                structure: bootstrap_intervals(
+                    {"f1": [result.f1 for result in sound if result.structure == structure]}
+                )["f1"]
+                for structure in structures
+            },
+            folder=folder,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            **self.setting,
+            "episodes": self.num_episodes,
+            **{name: interval.to_json() for name, interval in self.metrics.items()},
+            "faults": {"count": self.num_faults, **self.fault_rate.to_json()},
+            "reasons": dict(self.reasons),
+            "f1_by_structure": {
+                name: interval.to_json() for name, interval in self.f1_by_structure.items()
+            },
+            "folder": self.folder,
+        }
+
+    def table(self) -> Table:
+        """Return it as a table for people."""
+        agent, env = self.setting.get("agent", "agent"), self.setting.get("env", "")
+        table = Table(title=f"{agent} on {env}, {self.num_episodes} episodes", title_justify="left")
+        for header in ("", "mean", "95 % interval"):
+            table.add_column(header, justify="left" if not header else "right")
+        rows = [(name.replace("_", " "), value) for name, value in self.metrics.items()]
+        rows += [(f"f1, {name}", value) for name, value in self.f1_by_structure.items()]
+        rows.append((f"faults ({self.num_faults}, left out above)", self.fault_rate))
+        for label, interval in rows:
+            mean, _, ends = str(interval).partition(" ")
+            table.add_row(label, mean, ends)
+        return table
