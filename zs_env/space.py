@@ -93,9 +93,6 @@ class UnicodeText(spaces.Space[str]):
             and self.max_length == other.max_length
         )
 
-    # As with Gymnasium's own spaces, equality is by value and spaces are not hashable.
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"UnicodeText({self.max_length}, min_length={self.min_length})"
 
@@ -116,6 +113,34 @@ def _store(text: str, cells: NDArray[np.int32]) -> None:
 
 def _load(cells: NDArray[np.int32]) -> str:
     return _decode(cells[1 : 1 + int(cells[0])])
+
+
+class SharedTexts(Sequence[str]):
+    """The texts that stand in shared memory now; a deep copy is a tuple that stays as it is.
+
+    `AsyncVectorEnv` reads its memory once, keeps the result and hands out deep copies of it: a
+    tuple of strings would show the first observation for ever.
+    """
+
+    def __init__(self, rows: NDArray[np.int32]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(_load(row) for row in self._rows[index])
+        return _load(self._rows[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> tuple[str, ...]:
+        return tuple(self)
+
+    def __repr__(self) -> str:
+        return f"SharedTexts({tuple(self)!r})"
 
 
 # `iterate` has no entry on purpose: Gymnasium then iterates over a tuple of texts text by text,
@@ -150,9 +175,9 @@ def _create_shared_memory(space: UnicodeText, n: int = 1, ctx: Any = multiproces
 
 
 @read_from_shared_memory.register(UnicodeText)
-def _read_from_shared_memory(space: UnicodeText, shared_memory: Any, n: int = 1) -> tuple[str, ...]:
-    rows = np.frombuffer(shared_memory.get_obj(), dtype=np.int32).reshape(n, 1 + space.max_length)
-    return tuple(_load(row) for row in rows)
+def _read_from_shared_memory(space: UnicodeText, shared_memory: Any, n: int = 1) -> SharedTexts:
+    cells = np.frombuffer(shared_memory.get_obj(), dtype=np.int32)
+    return SharedTexts(cells.reshape(n, 1 + space.max_length))
 
 
 @write_to_shared_memory.register(UnicodeText)

@@ -1,0 +1,244 @@
+"""Environments from JSON values: what the registered ids are made of.
+
+A spec is a mapping with a `kind`, a row of the tables below, and that kind's fields. Where a spec
+is expected a ready object will do as well, so `gymnasium.make(id, engine=my_engine)` works.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from zs_env.dealer import QuestionSource
+from zs_env.env import ZeroSearchEnv
+from zs_env.episode import Limits
+from zs_env.names import unknown_name
+from zs_env.reward import build_reward
+from zs_env.search import SearchEngine
+from zs_env.vector import ZeroSearchVectorEnv
+
+Spec = Mapping[str, Any]
+WORLD: Spec = {"kind": "world", "seed": 0, "split": "train"}
+
+
+def make_env(
+    questions: QuestionSource | Spec = WORLD,
+    engine: SearchEngine | Spec | None = None,
+    **settings: Any,
+) -> ZeroSearchEnv:
+    """Build an environment; `settings` are those of `ZeroSearchEnv`, as JSON values.
+
+    Args:
+        questions: spec or source of the questions.
+        engine: spec of the engine or the engine. None takes the one that comes with world
+            questions, and is an error for others.
+        settings: `reward` may be a preset's name or a mapping, `limits` a mapping.
+
+    Raises:
+        ValueError: if a kind, a field or a value is wrong; the message says what would do.
+    """
+    source, searcher, settings = _parts(questions, engine, settings)
+    return ZeroSearchEnv(source, searcher, **settings)
+
+
+def make_vector_env(
+    num_envs: int = 1,
+    questions: QuestionSource | Spec = WORLD,
+    engine: SearchEngine | Spec | None = None,
+    **settings: Any,
+) -> ZeroSearchVectorEnv:
+    """Build a vector environment; see `make_env`."""
+    source, searcher, settings = _parts(questions, engine, settings)
+    return ZeroSearchVectorEnv(num_envs, source, searcher, **settings)
+
+
+def build_questions(spec: Spec) -> QuestionSource:
+    """Build a question source from its spec, whose kind is one of `QUESTION_KINDS`."""
+    return _build("question kind", QUESTION_KINDS, spec)
+
+
+def build_engine(spec: Spec, questions: QuestionSource) -> SearchEngine:
+    """Build an engine from its spec, whose kind is one of `ENGINE_KINDS`.
+
+    Args:
+        spec: kind and fields.
+        questions: what will be asked; some engines come with them.
+    """
+    return _build("engine kind", ENGINE_KINDS, spec, questions)
+
+
+def _parts(
+    questions: QuestionSource | Spec,
+    engine: SearchEngine | Spec | None,
+    settings: Mapping[str, Any],
+) -> tuple[QuestionSource, SearchEngine, dict[str, Any]]:
+    settings = dict(settings)
+    source = build_questions(questions) if isinstance(questions, Mapping) else questions
+    if engine is None:
+        engine = _own_engine(source)
+    if isinstance(engine, Mapping):
+        engine = build_engine(engine, source)
+        settings.setdefault("owns_engine", True)
+    if isinstance(settings.get("reward"), str | Mapping):
+        settings["reward"] = build_reward(settings["reward"])
+    if isinstance(settings.get("limits"), Mapping):
+        settings["limits"] = Limits(**settings["limits"])
+    return source, engine, settings
+
+
+def _own_engine(questions: QuestionSource) -> Spec:
+    if _world_of(questions) is not None:
+        return {"kind": "world"}
+    raise ValueError(
+        "these questions bring no documents; pass an engine, such as "
+        "{'kind': 'bm25', 'passages': FILE} over a passage file, {'kind': 'paragraphs'} for "
+        "questions with paragraphs, or {'kind': 'none'}"
+    )
+
+
+def _build(what: str, table: Mapping[str, Callable[..., Any]], spec: Spec, *context: Any) -> Any:
+    """Look a spec's kind up and call its builder with the spec's fields."""
+    if "kind" not in spec:
+        raise ValueError(f"a spec needs a 'kind', one of {sorted(table)}; got {dict(spec)!r}")
+    kind = spec["kind"]
+    if kind not in table:
+        raise unknown_name(what, kind, table)
+    fields = {name: value for name, value in spec.items() if name != "kind"}
+    parameters = inspect.signature(table[kind]).parameters.values()
+    known = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    for name in fields:
+        if name not in {parameter.name for parameter in known}:
+            raise unknown_name(f"field of {what} {kind!r}", name, [p.name for p in known])
+    for parameter in known:
+        if parameter.default is parameter.empty and fields.get(parameter.name) is None:
+            raise ValueError(f"{what} {kind!r} needs {parameter.name!r}, got {dict(spec)!r}")
+    return table[kind](*context, **fields)
+
+
+# Questions. The modules behind the kinds are imported when a kind is asked for.
+
+
+@lru_cache(maxsize=8)
+def _world(seed: int, split: str) -> Any:
+    from zs_env.world import World
+
+    return World(seed, split)  # type: ignore[arg-type]
+
+
+def _world_questions(
+    *, seed: int = 0, split: str = "train", structures: Any = None, questions_seed: int = 0
+) -> QuestionSource:
+    from zs_env.world import WorldQuestions
+
+    questions: Any = WorldQuestions(_world(seed, split), structures, seed=questions_seed)
+    return questions
+
+
+def _file_questions(*, path: str) -> QuestionSource:
+    from zs_env.questions import load_questions_file
+
+    return load_questions_file(path)
+
+
+def _hub_questions(
+    *, name: str, split: str | None = None, location: str | None = None
+) -> QuestionSource:
+    from zs_env.questions import load_hub_questions
+
+    return load_hub_questions(name, split=split, location=location)
+
+
+QUESTION_KINDS: dict[str, Callable[..., QuestionSource]] = {
+    "world": _world_questions,
+    "file": _file_questions,
+    "hub": _hub_questions,
+}
+
+
+# Engines.
+
+
+def _world_of(questions: QuestionSource) -> Any:
+    """Return the world that the questions are about; None where there is none."""
+    from zs_env.world import WorldQuestions
+
+    return questions.world if isinstance(questions, WorldQuestions) else None
+
+
+def _world_engine(
+    questions: QuestionSource, *, seed: int | None = None, split: str = "train"
+) -> SearchEngine:
+    from zs_env.world import WorldEngine
+
+    world = _world_of(questions) if seed is None else _world(seed, split)
+    if world is None:
+        raise ValueError("engine kind 'world' needs world questions, or a 'seed' of its own")
+    return WorldEngine(world)
+
+
+def _paragraphs_engine(questions: QuestionSource) -> SearchEngine:
+    from zs_env.engines import ParagraphEngine
+
+    return ParagraphEngine(questions)
+
+
+def _bm25_engine(
+    questions: QuestionSource,
+    *,
+    passages: str | None = None,
+    index: str | None = None,
+    k1: float = 1.2,
+    b: float = 0.75,
+) -> SearchEngine:
+    """Over a passage file, or over the world that the questions are about."""
+    from zs_env.engines import BM25Engine
+
+    if passages is not None:
+        return BM25Engine(passages, index, k1=k1, b=b)
+    world = _world_of(questions)
+    if world is None:
+        raise ValueError("engine kind 'bm25' needs 'passages', a JSONL or Parquet file of passages")
+    return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
+
+
+def _scripted_engine(
+    questions: QuestionSource, *, script: Mapping[str, Any], default: Sequence[Any] = ()
+) -> SearchEngine:
+    from zs_env.engines import ScriptedEngine
+
+    return ScriptedEngine(script, default=default)
+
+
+def _no_engine(questions: QuestionSource) -> SearchEngine:
+    """Finds nothing, whatever is asked."""
+    return _scripted_engine(questions, script={})
+
+
+def _mixture_engine(
+    questions: QuestionSource, *, engines: Sequence[Spec], weights: Sequence[float] | None = None
+) -> SearchEngine:
+    from zs_env.engines import MixtureEngine
+
+    return MixtureEngine([build_engine(spec, questions) for spec in engines], weights)
+
+
+def _cached_engine(
+    questions: QuestionSource, *, path: str, engine: Spec | None = None, mode: str = "live"
+) -> SearchEngine:
+    from zs_env.engines import CachedEngine
+
+    inner = None if engine is None else build_engine(engine, questions)
+    return CachedEngine(inner, path, mode=mode)  # type: ignore[arg-type]
+
+
+ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
+    "world": _world_engine,
+    "paragraphs": _paragraphs_engine,
+    "bm25": _bm25_engine,
+    "scripted": _scripted_engine,
+    "none": _no_engine,
+    "mixture": _mixture_engine,
+    "cache": _cached_engine,
+}
