@@ -11,6 +11,7 @@ engine. Gymnasium, the vector environment and every adapter are shells around it
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -190,6 +191,21 @@ class Episode:
         self.fault = error
         self._record(Turn(text, action, request))
         return self._finish("fault")
+
+    @property
+    def pending(self) -> SearchRequest | None:
+        """The request that waits for its page; None where none does."""
+        return None if self._pending is None else self._pending[2]
+
+    def replay(self, prompt: str, turns: Sequence[Turn]) -> None:
+        """Take over a recorded past word for word, before the first action."""
+        if self.turns or self._pending is not None:
+            raise RuntimeError("the episode has begun; only a fresh one can take over a past")
+        self.prompt = self.text = self.message = prompt
+        for turn in turns:
+            if turn.request is not None:
+                self._asked[turn.request.query] = self._asked.get(turn.request.query, 0) + 1
+            self._record(turn)
 
     def transcript(self) -> Transcript:
         """Return the episode so far as plain data."""

@@ -52,6 +52,7 @@ class BM25Engine:
     """
 
     name = "bm25"
+    local = True
 
     def __init__(
         self,

@@ -41,6 +41,11 @@ class MixtureEngine:
         self._bounds = [bound / sum(weights) for bound in accumulate(weights)]
 
     @property
+    def local(self) -> bool:
+        """Whether all of the engines only compute."""
+        return all(getattr(engine, "local", False) for engine in self._engines)
+
+    @property
     def fingerprint(self) -> str:
         """Made of the engines' own fingerprints and the weights.
 

@@ -67,6 +67,7 @@ class ParagraphEngine:
     """
 
     name = "paragraphs"
+    local = True
 
     def __init__(self, questions: QuestionSource, *, min_distractors: int = 5) -> None:
         self._min_distractors = min_distractors

@@ -30,6 +30,8 @@ class ScriptedEngine:
         self._script = script
         self._default = default
         self.fingerprint = fingerprint
+        # A function may do anything, a mapping only answers.
+        self.local = isinstance(script, Mapping)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request."""

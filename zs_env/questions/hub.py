@@ -6,12 +6,12 @@ the same rows; its HotpotQA and 2WikiMultihopQA rows bring their paragraphs alon
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zs_env.names import unknown_name
 from zs_env.question import Question
 from zs_env.questions.files import questions_from_rows
 from zs_env.rows import Place
@@ -90,11 +90,7 @@ def load_hub_questions(
         ConnectionError: if the set cannot be had.
     """
     if name not in HUB_SETS:
-        near = difflib.get_close_matches(name, HUB_SETS, n=3, cutoff=0.4)
-        raise ValueError(
-            f"no hub set is called {name!r}; "
-            + (f"did you mean {' or '.join(map(repr, near))}?" if near else f"have {[*HUB_SETS]}")
-        )
+        raise unknown_name("hub set", name, HUB_SETS)
     hub_set = HUB_SETS[name]
     split = split or hub_set.split
     if split.split("[")[0] not in hub_set.splits:
