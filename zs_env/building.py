@@ -225,7 +225,11 @@ def _mixture_engine(
 
 
 def _cached_engine(
-    questions: QuestionSource, *, path: str, engine: Spec | None = None, mode: str = "live"
+    questions: QuestionSource,
+    *,
+    path: str | None = None,
+    engine: Spec | None = None,
+    mode: str = "live",
 ) -> SearchEngine:
     from zs_env.engines import CachedEngine
 

@@ -175,7 +175,7 @@ def _create_shared_memory(space: UnicodeText, n: int = 1, ctx: Any = multiproces
 
 
 @read_from_shared_memory.register(UnicodeText)
-def _read_from_shared_memory(space: UnicodeText, shared_memory: Any, n: int = 1) -> SharedTexts:
+def _read_from_shared_memory(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:
     cells = np.frombuffer(shared_memory.get_obj(), dtype=np.int32)
     return SharedTexts(cells.reshape(n, 1 + space.max_length))
 
