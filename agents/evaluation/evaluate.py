@@ -30,6 +30,7 @@ def evaluate(
     concurrency: int = DEFAULT_CONCURRENCY,
     output: str | Path | None = None,
     agent_name: str | None = None,
+    fingerprint: str | None = None,
     on_start: Callable[[int, int], None] | None = None,
     on_episode: OnEpisode | None = None,
 ) -> Report:
@@ -49,22 +50,25 @@ def evaluate(
         output: folder for results and transcripts; an evaluation of the same setting there is
             continued. None keeps nothing.
         agent_name: what the report calls the agent; its class's name by default.
+        fingerprint: changes when the agent does; one that differs continues no evaluation. The
+            agent's own `fingerprint` by default.
         on_start: called with the number of episodes wanted and of those found in `output`.
         on_episode: called with each episode as it ends.
 
     Raises:
         ValueError: if an argument is out of range or `output` holds another evaluation.
     """
-    for name, value, least in (("episodes", episodes, 1), ("concurrency", concurrency, 1), ("seed", seed, 0)):  # fmt: skip # noqa: E501
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
+    least = {"episodes": (episodes, 1), "concurrency": (concurrency, 1), "seed": (seed, 0)}
+    for name, (value, bound) in least.items():
+        if value < bound:
+            raise ValueError(f"{name} must be at least {bound}, got {value}")
     setting = {
         "agent": agent_name or type(agent).__name__,
         "env": env_id,
         "seed": seed,
         "noise": noise,
         "env_kwargs": dict(env_kwargs or {}),
-        "fingerprint": getattr(agent, "fingerprint", None),
+        "fingerprint": fingerprint or getattr(agent, "fingerprint", None),
     }
     record = None if output is None else EvaluationRecord(output, setting)
     done = record.results[:episodes] if record else []
@@ -79,7 +83,8 @@ def evaluate(
         num_episodes = min(episodes, seats.num_questions or episodes)
         if on_start:
             on_start(num_episodes, len(done))
-        results = [*done, *_play(agent, seats, range(len(done), num_episodes), seed, record, on_episode)]  # fmt: skip # noqa: E501
+        left = range(len(done), num_episodes)
+        results = done + _play(agent, seats, left, seed, record, on_episode)
     results.sort(key=lambda result: result.index)
     shown = {name: value for name, value in setting.items() if name != "fingerprint"}
     return Report.of(results, setting=shown, folder=str(record.folder) if record else None)

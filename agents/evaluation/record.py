@@ -64,9 +64,7 @@ class EvaluationRecord:
             temporary.replace(path)
             return
         there = json.loads(path.read_text(encoding="utf-8"))
-        other = sorted(
-            name for name in {*there, *setting} if there.get(name) != setting.get(name)
-        )
+        other = sorted(name for name in {*there, *setting} if there.get(name) != setting.get(name))
         if other:
             changes = "; ".join(
                 f"{name} was {there.get(name)!r}, now {setting.get(name)!r}" for name in other
@@ -87,7 +85,7 @@ class EvaluationRecord:
             if result.index != index:
                 raise ValueError(
                     f"line {index + 1} of {self.folder / RESULTS_FILE} is of question "
-                    f"{result.index}, expected {index}; two processes wrote to it: delete the folder"
+                    f"{result.index}, expected {index}; two processes wrote it: delete the folder"
                 )
         _keep_lines(self.folder / RESULTS_FILE, lines)
         _keep_lines(self.folder / TRANSCRIPTS_FILE, transcripts[: len(lines)])

@@ -58,7 +58,7 @@ class Report:
         setting: Mapping[str, Any],
         folder: str | None = None,
     ) -> Report:
-        """Average results; the intervals' resampling is seeded, so equal results give equal ones."""
+        """Average results; equal results give equal intervals, for their resampling is seeded."""
         sound = [result for result in results if result.fault is None]
         structures = sorted({result.structure for result in sound if result.structure})
         faulty = [float(result.fault is not None) for result in results]

@@ -14,8 +14,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from agents.evaluation.episode_result import EpisodeResult
+from zs_env.building import make_vector_env
 from zs_env.transcript import Transcript
 from zs_env.vector import ZeroSearchVectorEnv
+
+_OUR_VECTORS = (make_vector_env, "zs_env.building:make_vector_env")
 
 
 def episode_seed(seed: int, index: int) -> int:
@@ -59,19 +62,16 @@ def open_seats(
     noise: float | None = None,
 ) -> Seats:
     """Make environments of an id: one vector where the id has its own, single ones elsewhere."""
-    spec = gymnasium.spec(env_id)
-    if spec.vector_entry_point is None:
+    if gymnasium.spec(env_id).vector_entry_point not in _OUR_VECTORS:
         return SingleSeats(env_id, num_seats, env_kwargs=env_kwargs, seed=seed, noise=noise)
     vector = gymnasium.make_vec(
         env_id,
         num_envs=num_seats,
         vectorization_mode="vector_entry_point",
-        vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
+        autoreset_mode=AutoresetMode.DISABLED,
         **(env_kwargs or {}),
     ).unwrapped
-    if not isinstance(vector, ZeroSearchVectorEnv):
-        vector.close()
-        return SingleSeats(env_id, num_seats, env_kwargs=env_kwargs, seed=seed, noise=noise)
+    assert isinstance(vector, ZeroSearchVectorEnv)
     return VectorSeats(vector, seed=seed, noise=noise)
 
 
@@ -114,9 +114,7 @@ class VectorSeats:
             raise RuntimeError("nothing is played yet; call start() first")
         observation = {key: value[seat] for key, value in self._observations.items()
                        if key != "documents"}  # fmt: skip
-        observation["documents"] = tuple(
-            column[seat] for column in self._observations["documents"]
-        )
+        observation["documents"] = tuple(column[seat] for column in self._observations["documents"])
         return observation
 
     def act(self, texts: Mapping[int, str]) -> list[int]:

@@ -1,0 +1,8 @@
+"""Scripted agents: points of reference that need no model."""
+
+from agents.baselines.answer_at_once import AnswerAtOnce
+from agents.baselines.follow_the_hops import FollowTheHops
+from agents.baselines.random_words import RandomWords
+from agents.baselines.search_once import SearchOnce
+
+__all__ = ["AnswerAtOnce", "FollowTheHops", "RandomWords", "SearchOnce"]

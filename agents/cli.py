@@ -1,0 +1,67 @@
+"""`zerosearch`: one command, and one module for each of its subcommands.
+
+A subcommand's module is imported when it is chosen, so `zerosearch evaluate` needs no torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+
+import gymnasium
+
+from zs_env.names import unknown_name
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """Where a subcommand's `main(argv) -> int` is, and what it does."""
+
+    module: str
+    about: str
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    "train": Subcommand("agents.llm.train_command", "train a language model to search"),
+    "evaluate": Subcommand(
+        "agents.evaluation.evaluate_command", "play an agent and report its scores"
+    ),
+    "play": Subcommand("agents.play", "answer questions yourself"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return its exit status; 2 where the command line was wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage(), file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(version("zerosearch-gym"))
+        return 0
+    name, *rest = arguments
+    try:
+        if name not in SUBCOMMANDS:
+            raise unknown_name("subcommand", name, SUBCOMMANDS)
+        return import_module(SUBCOMMANDS[name].module).main(rest) or 0
+    except (ValueError, OSError, gymnasium.error.Error) as error:
+        # What a user can put right is said without a traceback.
+        print(f"zerosearch: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zerosearch: interrupted", file=sys.stderr)
+        return 130
+
+
+def _usage() -> str:
+    lines = [f"  {name:<10} {subcommand.about}" for name, subcommand in SUBCOMMANDS.items()]
+    return "\n".join(
+        ["usage: zerosearch SUBCOMMAND [FLAGS]", "", *lines, "", "Each has a --help of its own."]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

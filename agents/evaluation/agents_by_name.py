@@ -1,0 +1,85 @@
+"""Which agent a name on the command line stands for."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+
+from agents.agent import Agent
+from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
+from zs_env.names import unknown_name
+
+BASELINES: dict[str, Callable[[], Agent]] = {
+    "random": RandomWords,
+    "answer-at-once": AnswerAtOnce,
+    "search-once": SearchOnce,
+    "follow-the-hops": FollowTheHops,
+}
+
+
+def build_agent(name: str) -> Agent:
+    """Build the agent that a name stands for.
+
+    Args:
+        name: a row of `BASELINES`; "module:Class", where the class is called without arguments
+            and the working directory is searched too; or a language model: "tiny" (the policy that
+            ships with the package), a folder, a .gguf file, or OWNER/NAME on the Hugging Face hub.
+
+    Raises:
+        ValueError: if the name stands for none of these.
+    """
+    if name in BASELINES:
+        return BASELINES[name]()
+    if name == "tiny" or Path(name).exists() or ("/" in name and ":" not in name):
+        return _policy_agent(name)
+    if ":" in name:
+        return _imported_agent(name)
+    raise unknown_name("agent", name, [*BASELINES, "tiny", "module:Class", "FOLDER"])
+
+
+def fingerprint(agent: Agent) -> str:
+    """Return what changes when the agent does: its own fingerprint, or a digest of its source."""
+    own = getattr(agent, "fingerprint", None)
+    if own is not None:
+        return str(own)
+    source = inspect.getsourcefile(type(agent))
+    content = Path(source).read_bytes() if source else type(agent).__qualname__.encode()
+    return blake2b(content, digest_size=8).hexdigest()
+
+
+def _policy_agent(name: str) -> Agent:
+    try:
+        from agents.llm.policy_agent import PolicyAgent
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        raise ValueError(
+            f"agent {name!r} is a language model, and {error.name} is not installed; "
+            'run: pip install "zerosearch-gym[train]"'
+        ) from error
+    return PolicyAgent.load(name)
+
+
+def _imported_agent(name: str) -> Agent:
+    module_name, _, class_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does: an agent lies in the working directory
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise ValueError(
+            f"agent {name!r}: there is no module {module_name!r} here or among the installed ones"
+        ) from error
+    build = getattr(module, class_name, None)
+    if build is None:
+        raise unknown_name(f"agent in module {module_name}", class_name, vars(module))
+    agent = build()
+    if not callable(getattr(agent, "act", None)):
+        raise ValueError(f"agent {name!r} has no method act(observation) -> str; add one")
+    return agent

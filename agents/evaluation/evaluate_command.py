@@ -1,0 +1,140 @@
+"""`zerosearch evaluate`: plays an agent and prints its figures.
+
+Progress and the table go to standard error, the object of `--json` to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agents.evaluation.agents_by_name import build_agent, fingerprint
+from agents.evaluation.episode_result import EpisodeResult
+from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
+from agents.llm.train_config import spec_from_text
+
+DEFAULT_FOLDER = Path("runs/evaluations")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Play an agent on questions 0 to N-1 of an environment and report scores with intervals.
+
+    The same command continues what it left unfinished.
+
+    Attributes:
+        agent: random, answer-at-once, search-once, follow-the-hops; "module:Class"; or a language
+            model: tiny, a folder, a .gguf file, a Hugging Face name.
+        env: environment id.
+        episodes: questions to play; all where there are fewer.
+        seed: of every draw.
+        noise: chance in [0, 1] that a search returns noise; the environment's own by default.
+        questions: in place of the environment's: a JSON spec, a kind, or a data file.
+        engine: in place of the environment's: a JSON spec, a kind, or a passage file.
+        output: folder for results and transcripts; one of its own under runs/evaluations by
+            default.
+        concurrency: episodes played at once; changes no figure.
+        json: print one JSON object to standard output.
+    """
+
+    agent: str
+    env: str = "ZeroSearch-v0"
+    episodes: int = 200
+    seed: int = 0
+    noise: float | None = None
+    questions: str | None = None
+    engine: str | None = None
+    output: Path | None = None
+    concurrency: int = DEFAULT_CONCURRENCY
+    json: bool = False
+
+    def env_kwargs(self) -> dict[str, Any]:
+        """Return what is passed to the environment in place of its own."""
+        given: dict[str, Any] = {}
+        if self.questions is not None:
+            given["questions"] = spec_from_text(self.questions, role="questions")
+        if self.engine is not None:
+            given["engine"] = spec_from_text(self.engine, role="engine")
+        return given
+
+
+class _Bar:
+    """Episodes played so far, with their running F1; one line at the end off a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("episodes"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[scores]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._console = console
+        self._task = self._progress.add_task("", total=None, scores="")
+        self._sum, self._sound = 0.0, 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def start(self, total: int, done: int) -> None:
+        if done:
+            self._console.print(f"{done} of {total} episodes were played before; going on.")
+        self._progress.update(self._task, total=total, completed=done)
+
+    def episode(self, result: EpisodeResult) -> None:
+        if result.fault is None:
+            self._sum += result.f1
+            self._sound += 1
+        f1 = f"f1 {self._sum / self._sound:.3f}" if self._sound else ""
+        self._progress.update(self._task, advance=1, scores=f1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
+    agent = build_agent(config.agent)
+    agent_print = fingerprint(agent)
+    console = Console(stderr=True)
+    with _Bar(console) as bar:
+        report = evaluate(
+            agent,
+            config.env,
+            episodes=config.episodes,
+            seed=config.seed,
+            noise=config.noise,
+            env_kwargs=config.env_kwargs(),
+            concurrency=config.concurrency,
+            output=config.output or _default_folder(config, agent_print),
+            agent_name=config.agent,
+            fingerprint=agent_print,
+            on_start=bar.start,
+            on_episode=bar.episode,
+        )
+    console.print(report.table())
+    console.print(f"Results and transcripts: {report.folder}")
+    if config.json:
+        print(json.dumps(report.to_json()))
+    return 0
+
+
+def _default_folder(config: EvaluateConfig, agent_print: str) -> Path:
+    """Return a folder that another setting would not get, so that nothing stale is continued."""
+    setting = (config.agent, config.env, config.seed, config.noise, config.env_kwargs())
+    digest = blake2b(json.dumps([*setting, agent_print]).encode(), digest_size=4).hexdigest()
+    name = re.sub(r"[^\w.-]+", "-", f"{config.agent}-{config.env}").strip("-.")
+    return DEFAULT_FOLDER / f"{name}-{digest}"
