@@ -128,8 +128,9 @@ class EngineCall:
         else:
             if self._worker is None:
                 self._worker = _Worker(self.engine)
-            pages = self._worker.search(requests, self.timeout_s)
-            if pages is None:
+            try:
+                pages = self._worker.search(requests, self.timeout_s)
+            except Empty:
                 self._worker.stop()
                 self._worker = None
                 pages = Fault(f"timeout: no page within {self.timeout_s} s")
@@ -162,12 +163,9 @@ class _Worker:
         Thread(target=self._run, args=(engine,), name="zs_env engine", daemon=True).start()
 
     def search(self, requests: Sequence[SearchRequest], timeout_s: float | None) -> Any:
-        """Return what the engine returned, a fault, or None after `timeout_s` seconds."""
+        """Return what the engine returned or a fault; raises Empty after `timeout_s` seconds."""
         self._requests.put(requests)
-        try:
-            return self._answers.get(timeout=timeout_s)
-        except Empty:
-            return None
+        return self._answers.get(timeout=timeout_s)
 
     def stop(self) -> None:
         self._requests.put(None)

@@ -149,12 +149,17 @@ class SharedTexts(Sequence[str]):
 
 @batch_space.register(UnicodeText)
 def _batch_space(space: UnicodeText, n: int = 1) -> spaces.Tuple:
-    return spaces.Tuple([deepcopy(space) for _ in range(n)], seed=deepcopy(space.np_random))
+    return spaces.Tuple([deepcopy(space) for _ in range(n)], seed=_seed_after(space))
 
 
 @batch_differing_spaces.register(UnicodeText)
 def _batch_differing_spaces(texts: Sequence[UnicodeText]) -> spaces.Tuple:
-    return spaces.Tuple([deepcopy(space) for space in texts], seed=deepcopy(texts[0].np_random))
+    return spaces.Tuple([deepcopy(space) for space in texts], seed=_seed_after(texts[0]))
+
+
+def _seed_after(space: UnicodeText) -> int:
+    """Return a seed for a batch: a tuple given the generator would leave all copies alike."""
+    return int(deepcopy(space.np_random).integers(2**31))
 
 
 @concatenate.register(UnicodeText)
