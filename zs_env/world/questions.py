@@ -116,8 +116,9 @@ class WorldQuestions(Sequence[Question]):
     def _intersection(self, rng: random.Random) -> tuple[str, Entity]:
         one, other = rng.choice(self._crossings)
         kind = one.subject.kind
-        first = f"the {one.relation.name} {_refer_to(rng, one.object)}"
-        second = f"the {other.relation.name} {_refer_to(rng, other.object)}"
+        # Sentences call an object by its name only, so a condition does too.
+        first = f"the {one.relation.name} {one.object.name}"
+        second = f"the {other.relation.name} {other.object.name}"
         return f"Which {kind} has {first} and {second}?", one.subject
 
     @cached_property

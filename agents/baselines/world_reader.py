@@ -1,0 +1,121 @@
+"""Reading the fictional world: which facts a transcript shows, and what to look up next."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from zs_env.world import Chain, Comparison, Intersection, parse_question
+
+_SENTENCE = re.compile(
+    r"The ([a-z ]+) of (\w+ \w+)(?: \(also (\w+ \w+)\))? is (\w+(?: \w+)?)\.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A sentence of the world, read: `names` are all that it calls its subject."""
+
+    relation: str
+    names: tuple[str, ...]
+    object: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A fact to search for: `name` is the subject, or the object where `inverse`."""
+
+    relation: str
+    name: str
+    inverse: bool = False
+
+    @property
+    def query(self) -> str:
+        """The words that bring it."""
+        return f"{self.relation} {self.name}" if self.inverse else f"{self.relation} of {self.name}"
+
+    def read(self, statements: list[Statement]) -> list[str]:
+        """What the statements say about it, in order, each once."""
+        found = [
+            statement.names[0] if self.inverse else statement.object
+            for statement in statements
+            if statement.relation == self.relation
+            and (statement.object == self.name if self.inverse else self.name in statement.names)
+        ]
+        return list(dict.fromkeys(found))
+
+
+def read_statements(text: str) -> list[Statement]:
+    """All sentences of the world in a text, in order."""
+    return [
+        Statement(match[1], tuple(filter(None, (match[2], match[3]))), match[4])
+        for match in _SENTENCE.finditer(text)
+    ]
+
+
+@dataclass
+class Plan:
+    """What a question asks for, and what is known of it so far.
+
+    Attributes:
+        question: the parsed question.
+        answer: set as soon as it is known.
+        guess: the best that can be said without another search; None where nothing can.
+    """
+
+    question: Chain | Comparison | Intersection
+    answer: str | None = None
+    guess: str | None = None
+    _statements: list[Statement] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, question: str) -> Plan:
+        """Plan for a question of the world. Raises ValueError for any other."""
+        return cls(parse_question(question))
+
+    def read(self, statements: list[Statement]) -> Lookup | None:
+        """Take in what was read so far; return what to look up next, None once it is answered."""
+        self._statements = statements
+        question = self.question
+        if isinstance(question, Chain):
+            return self._follow(question)
+        if isinstance(question, Comparison):
+            return self._compare(question)
+        return self._intersect(question)
+
+    def _follow(self, chain: Chain) -> Lookup | None:
+        name = chain.start
+        for relation in chain.relations:
+            lookup = Lookup(relation, name)
+            found = lookup.read(self._statements)
+            if not found:
+                return lookup
+            name = found[0]
+        self.answer = name
+        return None
+
+    def _compare(self, comparison: Comparison) -> Lookup | None:
+        years: dict[str, int] = {}
+        self.guess = comparison.names[0]
+        for name in comparison.names:
+            lookup = Lookup(comparison.relation, name)
+            found = lookup.read(self._statements)
+            if not found:
+                return lookup
+            years[name] = int(found[0])
+        choose = min if comparison.earlier else max
+        self.answer = choose(years, key=years.__getitem__)
+        return None
+
+    def _intersect(self, intersection: Intersection) -> Lookup | None:
+        sides = [Lookup(relation, name, True) for relation, name in intersection.conditions]
+        found = [side.read(self._statements) for side in sides]
+        for side, names in zip(sides, found, strict=True):
+            if not names:
+                return side
+            self.guess = names[0]
+        common = [name for name in found[0] if name in found[1]]
+        if not common:
+            return sides[len(self._statements) % 2]
+        self.answer = common[0]
+        return None

@@ -1,0 +1,119 @@
+"""Demonstrations of the format by a teacher that reads well and searches badly.
+
+Every fault is drawn anew at each decision, and each is more likely than the right move, so that
+greedy decoding of what was learnt shows the faults while sampling still finds the right moves now
+and then: that is what reinforcement learning is left to work with.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
+from zs_env.episode import Episode, EpisodeConfig
+from zs_env.question import Question
+from zs_env.search import SearchEngine, SearchRequest
+from zs_env.transcript import Transcript
+from zs_env.world import Comparison, Intersection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """Chance in [0, 1] of each fault, where there is occasion for it.
+
+    Attributes:
+        vague_query: searching for a name alone, without saying what of it is wanted.
+        early_answer: answering with what the first page gave, although more is to be looked up.
+        hasty_guess: answering with something else on a page that lacks what was looked for.
+    """
+
+    vague_query: float = 0.6
+    early_answer: float = 0.6
+    hasty_guess: float = 0.65
+
+
+NO_FAULTS = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
+
+
+def demonstrate(
+    question: Question,
+    engine: SearchEngine,
+    *,
+    config: EpisodeConfig,
+    faults: Faults,
+    noise_probability: float,
+    rng: random.Random,
+) -> Transcript:
+    """Play one episode of a fictional world's question as the faulty teacher.
+
+    Args:
+        question: of the world behind `engine`.
+        engine: answers the searches.
+        config: the episode's rules.
+        faults: how often the teacher does wrong.
+        noise_probability: in [0, 1], of each search.
+        rng: draws the faults and the episode's seed.
+    """
+    episode = Episode(
+        question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
+    )
+    teacher = _Teacher(question.text, faults, rng)
+    while episode.finished is None:
+        last = len(episode.turns) + 1 >= config.max_turns
+        outcome = episode.act(teacher.act(episode.message, last=last))
+        if isinstance(outcome, SearchRequest):
+            episode.receive(engine.search([outcome])[0])
+    return episode.transcript()
+
+
+class _Teacher:
+    """Says what it read, decides, and writes both down."""
+
+    def __init__(self, question: str, faults: Faults, rng: random.Random) -> None:
+        self.plan, self.faults, self.rng = Plan.of(question), faults, rng
+        self.statements: list[Statement] = []
+        self.lookup: Lookup | None = None
+
+    def act(self, message: str, *, last: bool) -> str:
+        page = [] if self.lookup is None else read_statements(message)
+        # What a page says beside the point does not count: the policy cannot recall it either.
+        said = [] if self.lookup is None else self.lookup.read(page)
+        self.statements += [s for s in page if self.lookup and self.lookup.read([s])]
+        before, self.lookup = self.lookup, self.plan.read(self.statements)
+        thought = self._thought(before, said)
+        if self.lookup is None:
+            return self._answer(f"{thought}{self._conclusion()} Done.", self.plan.answer or "")
+        if before is not None and (last or self._goes_wrong(said)):
+            return self._guess(thought, said, page)
+        step = "First" if before is None else (" Next" if said else " Again")
+        thought += f"{step} the {self.lookup.relation}."
+        vague = self.rng.random() < self.faults.vague_query
+        query = self.lookup.name if vague else self.lookup.query
+        return f"<think>{thought}</think><search> {query}</search>"
+
+    def _thought(self, before: Lookup | None, said: list[str]) -> str:
+        if before is None:
+            return ""
+        return f"It is {', '.join(said)}." if said else "Not there."
+
+    def _conclusion(self) -> str:
+        question = self.plan.question
+        if isinstance(question, Comparison):
+            return f" {self.plan.answer} is {'earlier' if question.earlier else 'later'}."
+        return f" Both have {self.plan.answer}." if isinstance(question, Intersection) else ""
+
+    def _goes_wrong(self, said: list[str]) -> bool:
+        chance = self.faults.early_answer if said else self.faults.hasty_guess
+        return self.rng.random() < chance
+
+    def _guess(self, thought: str, said: list[str], page: list[Statement]) -> str:
+        question = self.plan.question
+        if isinstance(question, Comparison):
+            candidates = list(question.names)
+        else:
+            candidates = said or [statement.object for statement in page] or ["unknown"]
+        return self._answer(f"{thought} Done.", self.rng.choice(candidates))
+
+    def _answer(self, thought: str, answer: str) -> str:
+        return f"<think>{thought}</think><answer> {answer}</answer>"

@@ -1,0 +1,161 @@
+"""How the tiny policy was made: `python -m agents.llm.tiny.recipe --output FOLDER`.
+
+Two supervised stages, both on worlds of the train split that RL does not use: first reading (the
+sentences of a page said back in another order), then the format, from a teacher that reads well
+and searches badly (`demonstrations.py`). Reading comes first because RL from a policy that cannot
+read learns nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.progress import track
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from agents.llm.demonstration import encode_demonstration
+from agents.llm.policy import TINY_POLICY, Policy
+from agents.llm.segments import Rollout
+from agents.llm.supervised import train_supervised
+from agents.llm.tiny.demonstrations import Faults, demonstrate
+from agents.llm.tiny.tokenizer import build_tokenizer
+from zs_env.actions import Malformed
+from zs_env.episode import EpisodeConfig
+from zs_env.prompt import PromptTemplate, render_page
+from zs_env.question import Question
+from zs_env.search import SearchRequest
+from zs_env.transcript import Transcript, Turn
+from zs_env.world import World, WorldEngine, WorldQuestions
+
+_FIRST_WORLD = 1000  # worlds below are for RL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that decides what the policy becomes.
+
+    Attributes:
+        output: folder of the finished policy, Hugging Face format.
+        hidden_size: width of the model.
+        num_layers: its depth.
+        num_worlds: fictional worlds that the demonstrations come from.
+        num_drills: pages of the reading stage.
+        num_demonstrations: episodes of the format stage.
+        epochs: passes over the demonstrations.
+        lr: peak learning rate of both stages.
+        seed: of everything.
+    """
+
+    output: Path = TINY_POLICY
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_worlds: int = 50
+    num_drills: int = 20000
+    num_demonstrations: int = 60000
+    epochs: float = 1.0
+    lr: float = 2e-3
+    seed: int = 0
+
+
+def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with random weights, as wide and deep as the recipe says."""
+    torch.manual_seed(recipe.seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.hidden_size,
+            intermediate_size=3 * recipe.hidden_size,
+            num_hidden_layers=recipe.num_layers,
+            num_attention_heads=recipe.hidden_size // 32,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
+    """Pages followed by their sentences in another order: the policy must find and copy."""
+    rng = random.Random(f"drills {recipe.seed}")
+    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    engines = [WorldEngine(world) for world in worlds]
+    nothing = Question(id="drill", text="", answers=("",))
+    for index in track(range(recipe.num_drills), "pages to read"):
+        world, engine = worlds[index % len(worlds)], engines[index % len(worlds)]
+        fact = rng.choice(world.facts)
+        query = f"{fact.relation.name} of {fact.subject.name}"
+        request = SearchRequest(query, None, None, (True,) * 5, rng.getrandbits(63))
+        documents = engine.search([request])[0].documents
+        said = [document.text for document in rng.sample(documents, len(documents))]
+        turn = Turn(f"<think>{' '.join(said)}</think>", Malformed("no_action"))
+        page = Transcript(question=nothing, prompt=render_page(documents), turns=(turn,))
+        yield encode_demonstration(policy, page)
+
+
+def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
+    """Episodes of the faulty teacher at noise levels from 0 to 0.5."""
+    rng = random.Random(f"demonstrations {recipe.seed}")
+    config = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
+    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    sources = [(WorldQuestions(world), WorldEngine(world)) for world in worlds]
+    for index in track(range(recipe.num_demonstrations), "demonstrations"):
+        questions, engine = sources[index % len(sources)]
+        transcript = demonstrate(
+            questions[index],
+            engine,
+            config=config,
+            faults=Faults(),
+            noise_probability=rng.uniform(0.0, 0.5),
+            rng=rng,
+        )
+        yield encode_demonstration(policy, transcript)
+
+
+def make_tiny_policy(recipe: Recipe) -> Policy:
+    """Follow the recipe and save the policy.
+
+    Half an hour on two cores. The weights are saved as bfloat16, which halves the folder.
+    """
+    tokenizer = build_tokenizer()
+    policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
+    stages = {"reading": drills, "format": demonstrations}
+    for name, stage in stages.items():
+        rollouts = list(stage(recipe, policy))
+
+        def report(step: int, loss: float, name: str = name) -> None:
+            if step % 50 == 0:
+                print(f"{name} step {step}: {loss:.4f} nats a token", flush=True)
+
+        train_supervised(
+            policy.model,
+            rollouts,
+            epochs=recipe.epochs,
+            lr=recipe.lr,
+            tokens_per_batch=8192,
+            max_tokens_per_micro_batch=4096,
+            autocast=True,
+            seed=recipe.seed,
+            on_step=report,
+        )
+        policy.model.to(torch.bfloat16).save_pretrained(recipe.output / name)
+        policy.model.float()
+    return policy
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Make the policy that ships with the package."""
+    recipe = tyro.cli(Recipe, args=argv)
+    policy = make_tiny_policy(recipe)
+    policy.model.to(torch.bfloat16).save_pretrained(recipe.output)
+    policy.tokenizer.save_pretrained(recipe.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The tiny policy's tokenizer: a word a token where the fictional world uses the word.
+
+Any other text falls back to characters and bytes, so nothing is ever unknown and every text decodes
+to itself. A word and the space before it are one token.
+"""
+
+from __future__ import annotations
+
+import string
+
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import Unigram
+from transformers import PreTrainedTokenizerFast
+
+from zs_env.prompt import BARE_PROMPT, NOTICES, render_page
+from zs_env.search import Document
+from zs_env.world.names import NAME_PARTS
+from zs_env.world.relations import RELATIONS
+from zs_env.world.world import YEARS
+
+END_TOKEN = "<|end|>"
+_TAGS = ("<think>", "</think>", "<search>", "</search>", "<answer>", "</answer>")
+_PHRASES = (
+    "Question:",
+    " Who is the",
+    " What is the",
+    " Which",
+    " has the",
+    " and the",
+    " or",
+    "The",
+    " the",
+    " of",
+    " is",
+    " earlier",
+    " later",
+    " (also",
+    "First the",
+    " and",
+    " has",
+    " Next the",
+    " Again the",
+    "It is",
+    "Not there.",
+    " Done.",
+    " Both have",
+    " Maybe",
+)
+_WORD_SCORE, _CHARACTER_SCORE = -1.0, -10.0
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Build the tokenizer from the world's stock of names; always the same."""
+    byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
+    words = _words()
+    characters = [c for c in string.printable if c not in words]
+    vocabulary = [(END_TOKEN, 0.0), ("<|unknown|>", 0.0)]
+    vocabulary += [(word, _WORD_SCORE) for word in words]
+    vocabulary += [(character, _CHARACTER_SCORE) for character in characters]
+    vocabulary += [(token, 2 * _CHARACTER_SCORE) for token in byte_tokens]
+    tokenizer = Tokenizer(Unigram(vocabulary, unk_id=1, byte_fallback=True))
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_TOKEN,
+        pad_token=END_TOKEN,
+        clean_up_tokenization_spaces=False,
+        model_max_length=2048,
+    )
+
+
+def _words() -> list[str]:
+    """Every piece of text that is one token, most of them with their space in front."""
+    names = [part for stock in NAME_PARTS.values() for parts in stock for part in parts]
+    relations = sorted({word for relation in RELATIONS for word in relation.name.split()})
+    kinds = sorted({relation.subject for relation in RELATIONS})
+    page = render_page([Document(f"\0{rank}") for rank in range(5)])
+    frame = [piece.lstrip("01234") for piece in page.split("\0")]
+    notices = sorted({word for notice in NOTICES.values() for word in notice.split()})
+    words = [
+        *_TAGS,
+        *frame,
+        *_PHRASES,
+        *[f" {word}" for word in (*names, *YEARS, *kinds, *relations)],
+        *[f" {word}" for word in notices],
+        *[".", ",", "?", ")", "\n", BARE_PROMPT[-1]],
+    ]
+    return list(dict.fromkeys(words))
