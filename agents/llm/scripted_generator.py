@@ -1,0 +1,61 @@
+"""A generator that writes what it is told to: for tests, demonstrations and replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from agents.llm.generator import Generation, GenerationRequest
+from agents.llm.policy import Policy
+from agents.llm.sampling import Sampling
+from agents.llm.stopping import StopReason, StopRule
+
+
+class ScriptedGenerator:
+    """Writes the turns that a function gives, and stops them where a model's would stop.
+
+    Args:
+        policy: whose tokenizer is used; its model is never run.
+        write: maps the text so far (prompt, turns and messages) to the next turn's text. A turn
+            that comes to no closing tag ends at `max_new_tokens`, or with EOS.
+    """
+
+    def __init__(self, policy: Policy, write: Callable[[str], str]) -> None:
+        self._policy = policy
+        self._write = write
+        self._stop = StopRule(policy)
+        self._weight_version = 0
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], sampling: Sampling
+    ) -> list[Generation]:
+        """Write one turn per request, in the same order; every logprob is 0."""
+        return [self._turn(request.token_ids, sampling.max_new_tokens) for request in requests]
+
+    def release(self, sessions: Iterable[int]) -> None:
+        """Do nothing: no session is kept."""
+
+    def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Count the weights; none are used."""
+        self._weight_version += 1
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _turn(self, token_ids: Sequence[int], max_new_tokens: int) -> Generation:
+        room = self._policy.max_context - len(token_ids)
+        limit = min(max_new_tokens, room)
+        wanted = self._policy.encode_environment(self._write(self._policy.decode(token_ids)))
+        wanted += tuple(sorted(self._policy.stop_token_ids))[:1]
+        written: list[int] = []
+        reason: StopReason | None = None
+        while len(written) < min(limit, len(wanted)) and reason is None:
+            written.append(wanted[len(written)])
+            reason = self._stop.reason(written)
+        return Generation(
+            token_ids=tuple(written),
+            logprobs=(0.0,) * len(written),
+            stop_reason=reason or ("context" if limit >= room else "length"),
+            weight_version=self._weight_version,
+        )
