@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import isfinite
 
 from zs_env.actions import Malformed, thinks_before_acting
+from zs_env.names import unknown_name
 from zs_env.scoring import f1_score
 from zs_env.transcript import Transcript
 
@@ -89,7 +89,7 @@ class Reward:
             raise ValueError(f"a reward needs at least one term and each only once, got {names}")
         for name, weight in self.weights:
             if name not in TERMS:
-                raise ValueError(f"no reward term is called {name!r}; {_nearest(name, TERMS)}")
+                raise unknown_name("reward term", name, TERMS)
             if isinstance(weight, bool) or not isinstance(weight, (int, float)):
                 raise ValueError(f"the weight of reward term {name!r} is a number, got {weight!r}")
             if not isfinite(weight):
@@ -140,14 +140,9 @@ def build_reward(spec: str | Mapping[str, object]) -> Reward:
     if "preset" in spec:
         preset = spec["preset"]
         if not isinstance(preset, str) or preset not in PRESETS:
-            raise ValueError(f"no reward preset is called {preset!r}; {_nearest(preset, PRESETS)}")
+            raise unknown_name("reward preset", preset, PRESETS)
         weights |= PRESETS[preset].weights
     terms = spec.get("terms", {})
     if not isinstance(terms, Mapping):
         raise ValueError(f"'terms' of a reward maps names to weights, got {terms!r}")
     return Reward(tuple((weights | dict(terms)).items()))
-
-
-def _nearest(name: object, table: Mapping[str, object]) -> str:
-    near = get_close_matches(str(name), table, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(table)}"

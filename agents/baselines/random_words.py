@@ -18,9 +18,7 @@ class RandomWords:
         malformed_probability: chance that a turn does neither.
     """
 
-    def __init__(
-        self, answer_probability: float = 0.4, malformed_probability: float = 0.1
-    ) -> None:
+    def __init__(self, answer_probability: float = 0.4, malformed_probability: float = 0.1) -> None:
         self.answer_probability = answer_probability
         self.malformed_probability = malformed_probability
         self._random = random.Random(0)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 _SPAN = re.compile(r"\b[A-Z]\w*(?:[ '-]+[A-Z]\w*)*|\b\d{3,4}\b")
-_LABEL = re.compile(r"^Doc \d+: ")
 
 
 class SearchOnce:
@@ -26,7 +25,7 @@ class SearchOnce:
         counts = Counter(
             span
             for document in observation["documents"]
-            for span in _SPAN.findall(_LABEL.sub("", document))
+            for span in _SPAN.findall(document)
             if span.lower() not in asked and span.lower() not in ("the", "a", "an")
         )
         best = counts.most_common(1)

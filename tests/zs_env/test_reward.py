@@ -88,8 +88,8 @@ def test_a_reward_survives_json_and_pickle(name):
 @pytest.mark.parametrize(
     ("spec", "fix"),
     [
-        ("zero_search", "did you mean zerosearch"),
-        ({"terms": {"f2": 1}}, "did you mean f1"),
+        ("zero_search", "Did you mean 'zerosearch'"),
+        ({"terms": {"f2": 1}}, "Did you mean 'f1'"),
         ({"terms": {"f1": "1"}}, "a number"),
         ({"terms": {"f1": float("nan")}}, "finite"),
         ({"terms": {}}, "at least one term"),

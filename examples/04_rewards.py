@@ -1,0 +1,27 @@
+"""Rewards: the recipes of related systems, and one of your own.
+
+You will see one and the same episode (a malformed action, a search, a half right answer) under
+every preset, and under a reward that charges for searches. Takes a second.
+"""
+
+from zs_env import Document, Question, SearchPage, ZeroSearchEnv
+from zs_env.reward import PRESETS, build_reward
+from zs_env.transcript_file import rescore
+
+
+class Constant:
+    local = True
+
+    def search(self, requests):
+        return [SearchPage([Document(text="Ann Lee built it.")]) for _ in requests]
+
+
+question = Question(id="1", text="Who built it?", answers=("Ann Lee",))
+env = ZeroSearchEnv([question], Constant(), num_documents=1)
+env.reset(seed=0)
+for text in ("Let me see.", "<search>who built it</search>", "<answer>Ann</answer>"):
+    env.step(text)
+own = {"preset": "zerosearch", "terms": {"searches": -0.05, "malformed": -0.1}}
+for name, reward in {**PRESETS, "my own": build_reward(own)}.items():
+    scored = rescore(env.transcript(), reward)
+    print(f"{name:<20}{scored.reward:+.2f}  {dict(scored.reward_terms)}")

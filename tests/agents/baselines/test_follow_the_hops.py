@@ -1,0 +1,47 @@
+"""The ceiling agent proves that every question can be solved by searching."""
+
+import pytest
+
+from agents.baselines.follow_the_hops import FollowTheHops
+from zs_env.episode import Episode, EpisodeConfig
+from zs_env.scoring import f1_score
+from zs_env.search import SearchRequest
+from zs_env.world import STRUCTURES, World, WorldEngine, WorldQuestions
+
+
+def play(question, engine, noise=0.0, seed=0):
+    agent, episode = FollowTheHops(), Episode(question, noise_probability=noise, seed=seed)
+    while episode.finished is None:
+        observation = {"question": question.text, "transcript": episode.text}
+        outcome = episode.act(agent.act(observation))
+        if isinstance(outcome, SearchRequest):
+            episode.receive(engine.search([outcome])[0])
+    return episode.transcript()
+
+
+@pytest.mark.parametrize("split", ["train", "heldout"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_without_noise_the_ceiling_agent_answers_every_question(split, structure):
+    world = World(11, split)
+    engine = WorldEngine(world)
+    for question in WorldQuestions(world, [structure])[:60]:
+        transcript = play(question, engine)
+        assert transcript.scores()["f1"] == 1.0, transcript.text
+        assert transcript.num_searches == question.metadata["hops"]
+
+
+def test_at_full_noise_it_answers_a_chain_never_and_a_comparison_by_guess():
+    world = World(0)
+    engine = WorldEngine(world)
+    for question in WorldQuestions(world, ["chain1", "comparison"])[:40]:
+        transcript = play(question, engine, noise=1.0)
+        assert transcript.num_searches == EpisodeConfig().max_turns - 1
+        if question.metadata["structure"] == "chain1":
+            assert transcript.reward == f1_score("unknown", question.answers) == 0.0
+        else:
+            assert transcript.prediction in question.text
+
+
+def test_a_question_of_another_kind_is_an_error_that_says_so():
+    with pytest.raises(ValueError, match="fictional world"):
+        FollowTheHops().act({"question": "Who wrote Faust?", "transcript": ""})

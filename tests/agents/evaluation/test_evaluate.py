@@ -1,0 +1,225 @@
+"""Evaluation: the same figures however they come about."""
+
+import json
+from dataclasses import replace
+
+import gymnasium
+import pytest
+
+from agents.agent import Agent
+from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
+from agents.evaluation import EpisodeResult, Report, evaluate
+from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
+from zs_env import Document, Question, SearchError, SearchPage
+from zs_env.transcript_file import load_transcripts
+
+QUESTIONS = [
+    Question(id=f"q{n}", text=f"Who built tower {n}?", answers=(f"Ann {n}",)) for n in range(12)
+]
+
+
+class Shelf:
+    """Knows every answer, and fails on every third tower."""
+
+    local = True
+
+    def search(self, requests):
+        if any(int(request.answers[0].split()[1]) % 3 == 0 for request in requests):
+            raise SearchError("fell over")
+        return [
+            SearchPage((Document(text=f"{request.answers[0]} built it."),)) for request in requests
+        ]
+
+
+class ReadsAloud:
+    """Searches, then answers the first two words of the first document."""
+
+    def act(self, observation):
+        if not observation["documents"][0]:
+            return "<search>it</search>"
+        return f"<answer>{' '.join(observation['documents'][0].split()[:2])}</answer>"
+
+
+def _evaluate(agent: Agent = ReadsAloud(), **settings) -> Report:  # noqa: B008 (stateless)
+    settings = {
+        "episodes": 12,
+        "env_kwargs": {"questions": QUESTIONS, "engine": Shelf()},
+    } | settings
+    return evaluate(agent, "ZeroSearch-v0", **settings)
+
+
+def test_faults_are_counted_and_left_out_of_the_means():
+    report = _evaluate(concurrency=1)
+    assert (report.num_episodes, report.num_faults) == (12, 4)
+    assert report.fault_rate.mean == pytest.approx(1 / 3)
+    assert report.metrics["f1"].mean == report.metrics["exact_match"].mean == 1.0
+    assert report.metrics["turns"].mean == 2.0
+    assert report.reasons == {"answer": 8, "fault": 4}
+
+
+def test_there_are_no_more_episodes_than_questions():
+    assert _evaluate(episodes=99, concurrency=99).num_episodes == 12
+
+
+@pytest.mark.parametrize("agent", [RandomWords(), SearchOnce(), FollowTheHops()])
+def test_concurrency_changes_no_figure(agent):
+    reports = [
+        evaluate(agent, episodes=30, seed=5, noise=0.5, concurrency=concurrency).to_json()
+        for concurrency in (1, 7, 64)
+    ]
+    assert reports[0] == reports[1] == reports[2]
+
+
+def test_another_seed_is_another_evaluation():
+    first, second = (evaluate(RandomWords(), episodes=30, seed=seed) for seed in (0, 1))
+    assert first.metrics != second.metrics
+
+
+def test_an_agent_that_acts_in_batches_scores_the_same():
+    class Batched(SearchOnce):
+        def act_batch(self, observations):
+            return [super(Batched, self).act(observation) for observation in observations]
+
+        def act(self, observation):
+            raise AssertionError("act_batch is there")
+
+    one, many = (
+        evaluate(agent, episodes=20, agent_name="x") for agent in (SearchOnce(), Batched())
+    )
+    assert one.to_json() == many.to_json()
+
+
+@pytest.mark.parametrize("wrong", [None, b"<answer>x</answer>", ["x"]])
+def test_an_agent_that_writes_no_text_is_an_error(wrong):
+    class Mute:
+        def act(self, observation):
+            return wrong
+
+    with pytest.raises(TypeError, match="as a string"):
+        _evaluate(Mute())
+
+
+def test_every_transcript_is_kept_and_line_i_is_question_i(tmp_path):
+    report = evaluate(RandomWords(), episodes=20, output=tmp_path, concurrency=6)
+    transcripts = load_transcripts(tmp_path / TRANSCRIPTS_FILE)
+    lines = (tmp_path / RESULTS_FILE).read_text().splitlines()
+    results = [EpisodeResult(**json.loads(line)) for line in lines]
+    assert [result.index for result in results] == list(range(20))
+    assert results == [
+        EpisodeResult.from_transcript(index, transcript)
+        for index, transcript in enumerate(transcripts)
+    ]
+    assert report.folder == str(tmp_path)
+
+
+class Stops:
+    """Plays like another agent until it has acted often enough, then breaks off."""
+
+    def __init__(self, agent, actions):
+        self.agent, self.left = agent, actions
+
+    def act_batch(self, observations):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return [self.agent.act(observation) for observation in observations]
+
+
+@pytest.mark.parametrize("actions", [1, 4, 9])
+def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path, actions):
+    whole = evaluate(FollowTheHops(), episodes=20, noise=0.3, agent_name="x")
+    settings = {"episodes": 20, "noise": 0.3, "output": tmp_path, "agent_name": "x"}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Stops(FollowTheHops(), actions), concurrency=4, **settings)
+    with open(tmp_path / RESULTS_FILE, "a") as torn:
+        torn.write('{"index": ')
+    with open(tmp_path / TRANSCRIPTS_FILE, "a") as torn:
+        torn.write('{"half a transcr')
+    found = []
+    again = evaluate(
+        FollowTheHops(), concurrency=4, on_start=lambda total, done: found.append(done), **settings
+    )
+    assert again.metrics == whole.metrics
+    assert len(load_transcripts(tmp_path / TRANSCRIPTS_FILE)) == 20
+    assert (found[0] > 0) == (actions > 1)
+
+
+def test_a_finished_evaluation_is_read_and_a_longer_one_goes_on(tmp_path):
+    first = evaluate(SearchOnce(), episodes=10, output=tmp_path, agent_name="x")
+    again = evaluate(Stops(SearchOnce(), 0), episodes=10, output=tmp_path, agent_name="x")
+    assert again.to_json() == first.to_json()
+    longer = evaluate(SearchOnce(), episodes=15, output=tmp_path, agent_name="x")
+    fresh = evaluate(SearchOnce(), episodes=15, agent_name="x")
+    assert longer.metrics == fresh.metrics
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"noise": 0.1}, {"agent_name": "y"}, {"fingerprint": "other"}]
+)
+def test_a_folder_of_another_evaluation_is_refused(tmp_path, change):
+    settings = {"episodes": 2, "output": tmp_path, "agent_name": "x", "fingerprint": "one"}
+    evaluate(AnswerAtOnce(), **settings)
+    with pytest.raises(ValueError, match="another --output"):
+        evaluate(AnswerAtOnce(), **(settings | change))
+
+
+def test_a_result_without_its_transcript_is_played_again(tmp_path):
+    evaluate(SearchOnce(), episodes=6, output=tmp_path, agent_name="x")
+    path = tmp_path / TRANSCRIPTS_FILE
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    setting = json.loads((tmp_path / "evaluation.json").read_text())
+    assert len(EvaluationRecord(tmp_path, setting).results) == 4
+
+
+def test_results_out_of_order_are_refused(tmp_path):
+    result = EpisodeResult(
+        index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=0, turns=1,
+        malformed=0, reason="answer",
+    )  # fmt: skip
+    record = EvaluationRecord(tmp_path, {})
+    record.add(replace(result, index=1), None)
+    assert not record.results  # it waits for episode 0
+    (tmp_path / RESULTS_FILE).write_text(f"{json.dumps(replace(result, index=1).to_json())}\n")
+    with pytest.raises(ValueError, match="delete the folder"):
+        EvaluationRecord(tmp_path, {})
+
+
+@pytest.mark.parametrize("wrong", [{"episodes": 0}, {"concurrency": 0}, {"seed": -1}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        _evaluate(**wrong)
+
+
+class CountsDown(gymnasium.Env):
+    """Somebody else's text environment: over once the agent wrote `go` as often as it was told."""
+
+    observation_space = gymnasium.spaces.Text(20)
+    action_space = gymnasium.spaces.Text(20)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 5))
+        return str(self.left), {}
+
+    def step(self, action):
+        self.left -= action == "go"
+        return str(self.left), 0.5, self.left == 0, False, {}
+
+
+def test_somebody_elses_text_environment_can_be_evaluated(tmp_path):
+    class Goes:
+        def act(self, observation):
+            return "go"
+
+    gymnasium.register("CountsDown-v0", entry_point=CountsDown, disable_env_checker=True)
+    try:
+        reports = [
+            evaluate(Goes(), "CountsDown-v0", episodes=8, concurrency=concurrency, output=folder)
+            for concurrency, folder in ((1, None), (3, tmp_path), (8, tmp_path))
+        ]
+    finally:
+        del gymnasium.registry["CountsDown-v0"]
+    assert reports[0].metrics == reports[1].metrics == reports[2].metrics
+    assert reports[0].reasons == {"terminated": 8}
+    metrics = reports[0].metrics
+    assert metrics["reward"].mean == pytest.approx(0.5 * (metrics["turns"].mean or 0.0))
