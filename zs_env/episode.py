@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
-from zs_env.hygiene import clean_text, neutralize
+from zs_env.admission import admit_page
+from zs_env.hygiene import clean_text
 from zs_env.noise import NoiseDraw
-from zs_env.prompt import PromptTemplate, render_page
+from zs_env.prompt import PromptTemplate
 from zs_env.question import Question
 from zs_env.reward import RewardFunction, answer_f1
-from zs_env.scoring import contains_answer
 from zs_env.search import Document, SearchPage, SearchRequest
 from zs_env.transcript import EndReason, Transcript, Turn
 
@@ -257,43 +256,12 @@ class Episode:
     def _admit(
         self, page: SearchPage, useful: tuple[bool, ...]
     ) -> tuple[tuple[Document, ...], str]:
-        if not isinstance(page, SearchPage):
-            raise TypeError(f"an engine returns SearchPage objects, got {type(page).__name__}")
-        documents, answers = page.documents, self.question.answers
         limit = self.config.limits.max_document_chars
-        if _fits(documents, limit):
-            admitted = _admit_from_memory(_Same(documents), useful, page.engine, answers, limit)
-        else:
-            admitted = _admit_page(documents, useful, page.engine, answers, limit)
-        wanted, given = len(useful), len(documents)
+        admitted = admit_page(page, useful, self.question.answers, limit)
+        wanted, given = len(useful), len(page.documents)
         if given != wanted:
             self.page_sizes["short" if given < wanted else "long"] += 1
         return admitted
-
-
-class _Same:
-    """A cache key that is equal to nothing but the same object: hashing its contents is slow."""
-
-    __slots__ = ("documents",)
-
-    def __init__(self, documents: tuple[Document, ...]) -> None:
-        self.documents = documents
-
-    def __hash__(self) -> int:
-        return id(self.documents)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.documents is other.documents
-
-
-def _fits(documents: tuple[Document, ...], max_chars: int) -> bool:
-    """Whether every document is one and is small: whole web pages stay in no cache."""
-    for document in documents:
-        if not isinstance(document, Document) or not isinstance(document.text, str):
-            return False
-        if len(document.text) > max_chars:
-            return False
-    return True
 
 
 def _digest(text: str) -> int:
@@ -303,67 +271,3 @@ def _digest(text: str) -> int:
 def _uniform(digest: int) -> float:
     """Map 64 random bits to [0, 1)."""
     return (digest >> 11) * 2.0**-53
-
-
-@lru_cache(maxsize=4096)
-def _is_yes_no(answers: tuple[str, ...]) -> bool:
-    return Question(id="", text="", answers=answers).is_yes_no
-
-
-def _admit_page(
-    documents: tuple[Document, ...],
-    useful: tuple[bool, ...],
-    engine: str,
-    answers: tuple[str, ...],
-    max_chars: int,
-) -> tuple[tuple[Document, ...], str]:
-    """Return a page's documents as they stand in a transcript, and the words that show them."""
-    sought = None if _is_yes_no(answers) else answers
-    admitted = tuple(
-        _admit_document(document, rank, asked, engine, sought, max_chars)
-        for rank, (document, asked) in enumerate(zip(documents, useful, strict=False))
-    )
-    return admitted, render_page(admitted)
-
-
-@lru_cache(maxsize=2048)
-def _admit_from_memory(
-    page: _Same,
-    useful: tuple[bool, ...],
-    engine: str,
-    answers: tuple[str, ...],
-    max_chars: int,
-) -> tuple[tuple[Document, ...], str]:
-    """Admit a page once: an engine that answers from memory gives the same one again and again."""
-    return _admit_page(page.documents, useful, engine, answers, max_chars)
-
-
-def _admit_document(
-    document: object,
-    rank: int,
-    useful: bool,
-    engine: str,
-    answers: tuple[str, ...] | None,
-    max_chars: int,
-) -> Document:
-    """Neutralise and cut a document, and complete its provenance."""
-    if not isinstance(document, Document):
-        raise TypeError(f"a page holds Document objects, got {type(document).__name__}")
-    if not (isinstance(document.title, str) and isinstance(document.text, str)):
-        raise TypeError(
-            "title and text of a Document are strings, got "
-            f"{type(document.title).__name__} and {type(document.text).__name__}"
-        )
-    title = neutralize(document.title[:max_chars])
-    room = max_chars - len(title)
-    text = neutralize(document.text[:room])
-    return replace(
-        document,
-        title=title,
-        text=text,
-        rank=rank,
-        useful=useful if document.useful is None else document.useful,
-        engine=document.engine or engine,
-        contains_answer=None if answers is None else contains_answer(f"{title} {text}", answers),
-        truncated=len(document.title) + len(document.text) > max_chars,
-    )

@@ -37,8 +37,19 @@ def exact_match(prediction: str, answers: Sequence[str]) -> bool:
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
     """Whether a gold answer stands in the text as whole words; an empty gold stands nowhere."""
-    padded = f" {normalize_answer(text)} "
-    return any(gold and f" {gold} " in padded for gold in map(normalize_answer, answers))
+    words = padded_words(text)
+    return any(gold in words for gold in padded_answers(tuple(answers)))
+
+
+def padded_words(text: str) -> str:
+    """Return the normalised text between spaces: whole words are found in it as " word "."""
+    return f" {normalize_answer(text)} "
+
+
+@lru_cache(maxsize=16384)
+def padded_answers(answers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the answers as `padded_words` shows them, without those that normalise to nothing."""
+    return tuple(padded_words(answer) for answer in answers if normalize_answer(answer))
 
 
 def substring_match(prediction: str, answers: Sequence[str]) -> bool:

@@ -27,8 +27,13 @@ class ScriptedEngine:
     def __init__(
         self, script: Script, *, default: PageLike = (), fingerprint: str = "scripted"
     ) -> None:
-        self._script = script
-        self._default = default
+        # Pages are made once: who answers from memory should not be slower than memory.
+        self._script = (
+            {query: _page(page) for query, page in script.items()}
+            if isinstance(script, Mapping)
+            else script
+        )
+        self._default = _page(default)
         self.fingerprint = fingerprint
         # A function may do anything, a mapping only answers.
         self.local = isinstance(script, Mapping)
@@ -41,11 +46,18 @@ class ScriptedEngine:
         if isinstance(self._script, Mapping):
             page = self._script.get(request.query, self._default)
         else:
-            page = self._script(request)
-        if isinstance(page, SearchPage):
+            page = _page(self._script(request))
+        wanted = len(request.useful)
+        if page.engine != self.name or len(page.documents) <= wanted:
             return page
-        documents = tuple(map(_document, page[: len(request.useful)]))
-        return SearchPage(documents, SearchCost(calls=1), self.name)
+        return SearchPage(page.documents[:wanted], page.cost, self.name)
+
+
+def _page(page: PageLike) -> SearchPage:
+    """Return a ready page as it is, and documents as a page of this engine."""
+    if isinstance(page, SearchPage):
+        return page
+    return SearchPage(tuple(map(_document, page)), SearchCost(calls=1), ScriptedEngine.name)
 
 
 def _document(item: Document | str | Mapping[str, str]) -> Document:
