@@ -38,7 +38,7 @@ class OptimizerConfig:
     warmup_updates: int = 0
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     final_lr_fraction: float = 0.0
-    max_tokens_per_micro_batch: int = 8192
+    max_tokens_per_micro_batch: int = 4096
     autocast: bool = False
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ def train_supervised(
     schedule: Literal["constant", "linear", "cosine"] = "cosine",
     weight_decay: float = 0.0,
     tokens_per_batch: int = 16384,
-    max_tokens_per_micro_batch: int = 8192,
+    max_tokens_per_micro_batch: int = 4096,
     max_grad_norm: float = 1.0,
     autocast: bool = False,
     seed: int = 0,

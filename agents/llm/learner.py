@@ -1,0 +1,317 @@
+"""The learner: groups of rollouts in, better weights out.
+
+It knows no algorithm by name and no question by text. An update whose loss or gradient is not
+finite leaves the weights as its last good step left them, and hands the batch back to be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.llm.algorithms import AlgorithmConfig
+from agents.llm.batch import Batch, MicroBatch
+from agents.llm.critic import Critic
+from agents.llm.kl import kl_loss
+from agents.llm.logprobs import TokenLogprobs, action_logprobs
+from agents.llm.loss import clipped_policy_loss, clipped_value_loss, token_weights
+from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
+from agents.llm.segments import Group
+from agents.llm.targets import Targets, make_targets
+from agents.llm.update_report import (
+    StepMeans,
+    UpdateReport,
+    explained_variance,
+    input_metrics,
+)
+
+
+class _NonFiniteError(FloatingPointError):
+    """A loss or gradient that no step may be taken on."""
+
+
+class Learner:
+    """Trains a policy in place.
+
+    Args:
+        policy_model: a Hugging Face causal language model. It is put in eval mode, so that dropout
+            cannot part the probabilities that are trained from those that were sampled (in train
+            mode where gradient checkpointing is on, which works in no other).
+        algorithm: what is optimised.
+        optimizer: how.
+        reference_model: needed where kl_coef is above 0; never trained.
+        critic: for algorithms that have one; None makes it from the policy.
+        total_updates: length of the learning-rate schedule.
+        temperature: that rollouts are sampled with.
+
+    Raises:
+        ValueError: where a KL is asked for without a reference.
+    """
+
+    def __init__(
+        self,
+        policy_model: Any,
+        *,
+        algorithm: AlgorithmConfig,
+        optimizer: OptimizerConfig,
+        reference_model: Any | None = None,
+        critic: Critic | None = None,
+        total_updates: int,
+        temperature: float = 1.0,
+    ) -> None:
+        if algorithm.kl_coef > 0 and reference_model is None:
+            raise ValueError(
+                f"kl_coef is {algorithm.kl_coef} but there is no reference_model; "
+                "pass one or set kl_coef=0"
+            )
+        self.policy = policy_model
+        self.config = algorithm
+        self.optimizer_config = optimizer
+        self.reference = reference_model
+        self.total_updates = total_updates
+        self.temperature = temperature
+        self.updates = 0
+        self.device = next(policy_model.parameters()).device
+        policy_model.train(
+            any(getattr(m, "gradient_checkpointing", False) for m in policy_model.modules())
+        )
+        if reference_model is not None:
+            reference_model.eval()
+        self.optimizer = make_optimizer(policy_model, optimizer)
+        self.critic: Critic | None = None
+        if algorithm.algorithm.needs_critic:
+            self.critic = (critic or Critic.from_policy(policy_model)).eval()
+            self.critic_optimizer = make_optimizer(self.critic, optimizer, lr=optimizer.critic_lr)
+
+    def update(self, groups: Sequence[Group]) -> UpdateReport:
+        """Learn from groups of rollouts.
+
+        Args:
+            groups: rollouts of the same question each; void ones are counted and left out.
+
+        Raises:
+            ValueError: where the algorithm compares within groups and all groups have one rollout.
+        """
+        self._check_groups(groups)
+        factor = learning_rate_factor(self.optimizer_config, self.updates, self.total_updates)
+        self._set_learning_rates(factor)
+        self.updates += 1
+        batch = Batch.from_groups(groups)
+        metrics = input_metrics(groups, batch) | {"lr": self.optimizer_config.lr * factor}
+        if not len(batch):
+            return UpdateReport(metrics=metrics, skipped=True, reason="every rollout is void")
+        targets = make_targets(
+            batch,
+            self.config,
+            max_tokens=self.optimizer_config.max_tokens_per_micro_batch,
+            policy=lambda micro_batch: self._logprobs(self.policy, micro_batch).logprobs_A,
+            reference=lambda micro_batch: self._logprobs(self.reference, micro_batch).logprobs_A,
+            critic=self._values if self.critic is not None else None,
+        )
+        return self._learn(batch, targets, metrics)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next update depends on, save the policy's and reference's weights."""
+        state: dict[str, Any] = {"updates": self.updates, "optimizer": self.optimizer.state_dict()}
+        if self.critic is not None:
+            state["critic"] = self.critic.state_dict()
+            state["critic_optimizer"] = self.critic_optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where another learner stood.
+
+        Raises:
+            ValueError: where one has a critic and the other none.
+        """
+        if ("critic" in state) != (self.critic is not None):
+            raise ValueError(
+                f"the state {'has a' if 'critic' in state else 'lacks the'} critic, but algorithm "
+                f"{self.config.name!r} {'needs one' if self.critic else 'has none'}; "
+                "resume with the algorithm that the run began with"
+            )
+        self.updates = state["updates"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.critic is not None:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+
+    def _check_groups(self, groups: Sequence[Group]) -> None:
+        if self.config.algorithm.needs_groups and all(len(g.rollouts) < 2 for g in groups):
+            raise ValueError(
+                f"{self.config.name} compares the rollouts of a group, but all {len(groups)} "
+                "groups have fewer than 2; raise group_size or use algorithm 'reinforce_pp'"
+            )
+
+    def _learn(self, batch: Batch, targets: Targets, metrics: dict[str, float]) -> UpdateReport:
+        """Every optimizer step of the update."""
+        needs_all = (
+            self.critic is not None or self.config.kl_in_loss or self.config.entropy_coef > 0
+        )
+        useful = set(range(len(batch)) if needs_all else targets.useful_rows(batch))
+        metrics["tokens_computed"] = float(sum(int(batch.counts_B[row]) for row in useful))
+        if self.critic is not None:
+            metrics["explained_variance"] = explained_variance(targets)
+        if not useful:
+            return UpdateReport(metrics=metrics, skipped=True, reason="every advantage is zero")
+        means, reason = StepMeans(), ""
+        for rows in self._minibatches(len(batch)):
+            computed = [row for row in rows if row in useful]
+            if not computed:
+                continue
+            try:
+                self._step(batch, targets, rows, computed, means)
+            except _NonFiniteError as error:
+                reason = str(error)
+                break
+        metrics |= means.metrics()
+        if self.config.kl_in_reward:
+            metrics["kl"] = targets.reward_kl
+        return UpdateReport(
+            metrics=metrics,
+            skipped=bool(reason),
+            reason=reason,
+            batch=batch if reason else None,
+        )
+
+    def _minibatches(self, num_rollouts: int) -> list[list[int]]:
+        """Rollouts of each optimizer step; their order depends on the update's number alone."""
+        steps = []
+        for epoch in range(self.config.num_epochs):
+            generator = torch.Generator().manual_seed(self.updates * 1009 + epoch)
+            order = torch.randperm(num_rollouts, generator=generator)
+            parts = order.tensor_split(min(self.config.num_minibatches, num_rollouts))
+            steps.extend(part.tolist() for part in parts)
+        return steps
+
+    def _step(
+        self,
+        batch: Batch,
+        targets: Targets,
+        rows: Sequence[int],
+        computed: Sequence[int],
+        means: StepMeans,
+    ) -> None:
+        """One optimizer step on `rows`, of which only `computed` have a gradient."""
+        members_A = torch.isin(batch.rows_A, torch.tensor(rows))
+        weights_A = torch.zeros_like(targets.advantages_A)
+        in_order = sorted(rows)
+        weights_A[members_A] = token_weights(batch.counts_B[in_order], self.config.loss_mean)
+
+        self._zero_grad()
+        loss = torch.zeros(())
+        max_tokens = self.optimizer_config.max_tokens_per_micro_batch
+        for micro_batch in batch.micro_batches(max_tokens, computed):
+            loss = loss + self._backward(micro_batch, batch, targets, weights_A, means).cpu()
+        self._apply(loss, means)
+
+    def _backward(
+        self,
+        micro_batch: MicroBatch,
+        batch: Batch,
+        targets: Targets,
+        weights_A: Tensor,
+        means: StepMeans,
+    ) -> Tensor:
+        """Add a micro-batch's share of the gradient; returns its share of the loss."""
+        logprobs_A, entropies_A = self._logprobs(self.policy, micro_batch)
+
+        def pick(values: Tensor) -> Tensor:
+            return values[micro_batch.tokens_A].to(logprobs_A)
+
+        weights = pick(weights_A)
+        policy = clipped_policy_loss(
+            logprobs_A,
+            pick(targets.old_logprobs_A),
+            pick(targets.advantages_A),
+            clip_low=self.config.clip_low,
+            clip_high=self.config.clip_high,
+        )
+        pg_loss, entropy = weights @ policy.losses_A, weights @ entropies_A
+        loss = pg_loss
+        if self.config.entropy_coef > 0:
+            loss = loss - self.config.entropy_coef * entropy
+        if self.config.kl_in_loss:
+            kl = weights @ kl_loss(logprobs_A, pick(targets.ref_logprobs_A), self.config.estimator)
+            loss = loss + self.config.kl_coef * kl
+            means.add(kl=kl)
+        loss.backward()
+        means.add_tokens(weights, logprobs_A - pick(batch.sampled_logprobs_A))
+        means.add(
+            loss=loss,
+            pg_loss=pg_loss,
+            entropy=entropy,
+            ratio_mean=weights @ policy.ratios_A,
+            clip_fraction=weights @ policy.clipped_A.to(weights),
+        )
+        if self.critic is None:
+            return loss.detach()
+        return loss.detach() + self._critic_backward(micro_batch, targets, weights_A, means)
+
+    def _critic_backward(
+        self, micro_batch: MicroBatch, targets: Targets, weights_A: Tensor, means: StepMeans
+    ) -> Tensor:
+        """The same for the critic, under the same weights."""
+        values_A = self._values(micro_batch)
+
+        def pick(values: Tensor) -> Tensor:
+            return values[micro_batch.tokens_A].to(values_A)
+
+        losses_A = clipped_value_loss(
+            values_A,
+            pick(targets.old_values_A),
+            pick(targets.returns_A),
+            value_clip=self.config.value_clip,
+        )
+        value_loss = pick(weights_A) @ losses_A
+        value_loss.backward()
+        means.add(value_loss=value_loss)
+        return value_loss.detach()
+
+    def _apply(self, loss: Tensor, means: StepMeans) -> None:
+        """Clip and step, or refuse."""
+        norms = {"grad_norm": self._clip(self.policy)}
+        if self.critic is not None:
+            norms["critic_grad_norm"] = self._clip(self.critic)
+        means.add(**norms)
+        means.num_steps += 1
+        numbers = {"loss": loss} | norms
+        broken = [f"{name} is {float(n)}" for name, n in numbers.items() if not n.isfinite()]
+        if broken:
+            self._zero_grad()
+            raise _NonFiniteError("; ".join(broken))
+        self.optimizer.step()
+        if self.critic is not None:
+            self.critic_optimizer.step()
+
+    def _clip(self, module: nn.Module) -> Tensor:
+        return nn.utils.clip_grad_norm_(module.parameters(), self.optimizer_config.max_grad_norm)
+
+    def _zero_grad(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.critic is not None:
+            self.critic_optimizer.zero_grad(set_to_none=True)
+
+    def _set_learning_rates(self, factor: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.optimizer_config.lr * factor
+        if self.critic is not None:
+            for group in self.critic_optimizer.param_groups:
+                group["lr"] = self.optimizer_config.critic_lr * factor
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.optimizer_config.autocast
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+
+    def _logprobs(self, model: Any, micro_batch: MicroBatch) -> TokenLogprobs:
+        with self._autocast():
+            on_device = micro_batch.to(self.device)
+            return action_logprobs(model, on_device, temperature=self.temperature)
+
+    def _values(self, micro_batch: MicroBatch) -> Tensor:
+        assert self.critic is not None
+        with self._autocast():
+            return self.critic(micro_batch.to(self.device))

@@ -1,0 +1,111 @@
+"""What an update is measured against, fixed before its first step.
+
+Everything here comes from the policy as it was when the update began; the steps that follow change
+the policy and compare it with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.llm.advantage import token_rewards
+from agents.llm.algorithms import AlgorithmConfig, Outcome
+from agents.llm.batch import Batch, MicroBatch
+from agents.llm.kl import kl_estimate
+
+Scorer = Callable[[MicroBatch], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """Flat [A] tensors, float64, on the CPU.
+
+    Attributes:
+        old_logprobs_A: what ratios are taken against.
+        ref_logprobs_A: the reference model's; zeros where no KL is asked for.
+        old_values_A: the critic's before the update; zeros without one.
+        advantages_A: weight of each token's ratio.
+        returns_A: what the critic is trained on.
+        reward_kl: mean KL penalty per token that the reward was charged with, before kl_coef.
+    """
+
+    old_logprobs_A: Tensor
+    ref_logprobs_A: Tensor
+    old_values_A: Tensor
+    advantages_A: Tensor
+    returns_A: Tensor
+    reward_kl: float
+
+    def useful_rows(self, batch: Batch) -> list[int]:
+        """Rollouts with an advantage other than zero: only they move a plain policy loss."""
+        any_B = torch.zeros(len(batch)).index_add_(
+            0, batch.rows_A, (self.advantages_A != 0).float()
+        )
+        return any_B.nonzero()[:, 0].tolist()
+
+
+def make_targets(
+    batch: Batch,
+    config: AlgorithmConfig,
+    *,
+    max_tokens: int,
+    policy: Scorer,
+    reference: Scorer | None,
+    critic: Scorer | None,
+) -> Targets:
+    """Score a batch with the models as they stand and compute its advantages.
+
+    Args:
+        batch: the update's rollouts.
+        config: of the algorithm.
+        max_tokens: positions of one forward pass.
+        policy: log-probabilities of a micro-batch's action tokens; used where the config wants
+            old ones recomputed.
+        reference: the reference model's; used where there is a KL.
+        critic: values; None without one.
+    """
+    zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
+    old_logprobs_A = batch.sampled_logprobs_A
+    if config.recompute_old_logprobs:
+        old_logprobs_A = score(batch, policy, max_tokens)
+    ref_logprobs_A = zeros_A
+    if config.kl_coef > 0 and reference is not None:
+        ref_logprobs_A = score(batch, reference, max_tokens)
+    values_A = score(batch, critic, max_tokens) if critic is not None else zeros_A
+
+    rewards_A = token_rewards(batch.rewards_B, batch.counts_B)
+    reward_kl = 0.0
+    if config.kl_in_reward:
+        penalty_A = kl_estimate(old_logprobs_A, ref_logprobs_A, config.estimator)
+        rewards_A = rewards_A - config.kl_coef * penalty_A
+        reward_kl = float(penalty_A.mean())
+    credit = config.algorithm.credit(
+        Outcome(
+            rewards_A=rewards_A,
+            values_A=values_A,
+            counts_B=batch.counts_B,
+            groups_B=batch.groups_B,
+        ),
+        config,
+    )
+    return Targets(
+        old_logprobs_A=old_logprobs_A,
+        ref_logprobs_A=ref_logprobs_A,
+        old_values_A=values_A,
+        advantages_A=credit.advantages_A,
+        returns_A=credit.returns_A,
+        reward_kl=reward_kl,
+    )
+
+
+@torch.no_grad()
+def score(batch: Batch, scorer: Scorer, max_tokens: int) -> Tensor:
+    """[A] what a model says of every action token, float64 on the CPU."""
+    scores_A = torch.zeros_like(batch.sampled_logprobs_A)
+    for micro_batch in batch.micro_batches(max_tokens):
+        scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
+    return scores_A
