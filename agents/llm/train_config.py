@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.llm.metrics import TrackerName
-from zs_env.noise import NoiseSchedule, NoiseShape
+from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 
 # Flags that may differ when a run is resumed: they change what is kept or shown, not the weights.
 _FREE_ON_RESUME = frozenset(
@@ -47,6 +47,11 @@ class TrainConfig:
         keep_checkpoints: newest checkpoints that stay; the best by held-out F1 stays as well.
         max_turns: actions an episode may take.
         num_documents: documents a page.
+        prompt: the environment's words: a template's name or text; without it the policy's or
+            the environment's own.
+        reward: a preset's name; without it the environment's own, the answer's F1.
+        noise_draw: what the chance of noise is drawn for: each page, each document, or each turn
+            of a group.
         noise_start: chance at the first step that a search returns noisy documents.
         noise_end: the same at the last step.
         noise_base: how late the rise comes; 4 as in the paper.
@@ -58,7 +63,7 @@ class TrainConfig:
         max_new_tokens: longest action in tokens.
         temperature: of sampling in training; evaluation is greedy.
         learning_rate: peak of AdamW's learning rate.
-        warmup_steps: optimizer steps over which the learning rate rises from 0.
+        warmup_steps: steps over which the learning rate rises from 0.
         lr_schedule: what follows the warm-up.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
@@ -68,10 +73,16 @@ class TrainConfig:
         clip_low: the ratio of new to old probability counts down to 1 - clip_low.
         clip_high: the ratio of new to old probability counts up to 1 + clip_high.
         kl_coef: weight of the divergence from the starting policy; 0 needs no reference model.
+        kl_estimator: how it is estimated; without it as the algorithm's source does.
+        kl_place: in the loss or in the reward; without it as the algorithm's source does.
         entropy_coef: weight of the entropy bonus.
+        loss_mean: whether every token of a step weighs the same, or every episode.
+        recompute_logprobs: take ratios to the trainer's own log-probabilities, not the sampler's.
         gamma: discount per policy token, for algorithms with a critic.
         gae_lambda: of generalised advantage estimation, for algorithms with a critic.
         critic_learning_rate: peak of the critic's learning rate.
+        value_clip: how far the critic may move in one step.
+        autocast: compute updates in bfloat16, with weights in their own precision.
         eval_every: steps from one evaluation to the next; 0 for none between first and last.
         eval_episodes: held-out questions of an evaluation during the run.
         final_episodes: held-out questions of the table before and after.
@@ -106,6 +117,9 @@ class TrainConfig:
 
     max_turns: int = 6
     num_documents: int = 5
+    prompt: str | None = None
+    reward: str | None = None
+    noise_draw: NoiseDraw = "search"
     noise_start: float = 0.1
     noise_end: float = 0.5
     noise_base: float = 4.0
@@ -129,10 +143,16 @@ class TrainConfig:
     clip_low: float = 0.2
     clip_high: float = 0.28
     kl_coef: float = 0.0
+    kl_estimator: Literal["k1", "k2", "k3"] | None = None
+    kl_place: Literal["loss", "reward"] | None = None
     entropy_coef: float = 0.005
+    loss_mean: Literal["token", "sequence"] = "token"
+    recompute_logprobs: bool = False
     gamma: float = 1.0
     gae_lambda: float = 1.0
     critic_learning_rate: float = 1e-3
+    value_clip: float = 0.2
+    autocast: bool = False
 
     eval_every: int = 10
     eval_episodes: int = 128

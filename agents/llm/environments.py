@@ -1,0 +1,111 @@
+"""The environments of a run: one to train in, and held-out ones to be judged in.
+
+They are made from the environment id and the JSON specs that its flags override, so the record of
+a run says what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from agents.llm.train_config import TrainConfig, spec_from_text
+from envs_registry import find_preset
+
+Spec = dict[str, Any]
+
+
+def training_environment(config: TrainConfig, num_envs: int) -> VectorEnv:
+    """The environment that rollouts are collected in."""
+    return _make(config, num_envs, _training_questions(config), _training_engine(config))
+
+
+def held_out_environment(config: TrainConfig, num_envs: int) -> VectorEnv:
+    """Held-out questions, answered by an engine of the kind that training uses.
+
+    Raises:
+        ValueError: if nobody says which questions are held out.
+    """
+    return _make(config, num_envs, _held_out_questions(config), _held_out_engine(config))
+
+
+def real_engine_environment(config: TrainConfig, num_envs: int) -> VectorEnv | None:
+    """Held-out questions, answered by the real search engine; None where there is none."""
+    questions = _held_out_questions(config)
+    if config.real_engine is not None:
+        return _make(config, num_envs, questions, spec_from_text(config.real_engine, role="engine"))
+    if asks_about_world(config):
+        # BM25 over all that is true in the world of the held-out questions.
+        return _make(config, num_envs, questions, {"kind": "bm25"})
+    return None
+
+
+def asks_about_world(config: TrainConfig) -> bool:
+    """Whether the held-out questions are about a fictional world."""
+    return _held_out_questions(config)["kind"] == "world"
+
+
+def num_questions(environment: VectorEnv) -> int:
+    """Questions of an environment's set."""
+    return environment.unwrapped.num_questions  # type: ignore[attr-defined]
+
+
+def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None) -> VectorEnv:
+    settings: dict[str, Any] = {
+        "max_turns": config.max_turns,
+        "num_documents": config.num_documents,
+        "noise_draw": config.noise_draw,
+    }
+    for name in ("prompt", "reward"):
+        if getattr(config, name) is not None:
+            settings[name] = getattr(config, name)
+    return gymnasium.make_vec(
+        config.env,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=AutoresetMode.DISABLED,
+        questions=questions,
+        engine=engine,
+        **settings,
+    )
+
+
+def _preset(config: TrainConfig) -> Mapping[str, Any]:
+    if config.env in gymnasium.registry:
+        return gymnasium.spec(config.env).kwargs
+    return find_preset(config.env).kwargs
+
+
+def _training_questions(config: TrainConfig) -> Spec:
+    if config.questions is not None:
+        return spec_from_text(config.questions, role="questions")
+    return dict(_preset(config)["questions"])
+
+
+def _training_engine(config: TrainConfig) -> Spec | None:
+    if config.engine is not None:
+        return spec_from_text(config.engine, role="engine")
+    if config.questions is not None:
+        return None  # the questions' own
+    return _preset(config)["engine"]
+
+
+def _held_out_questions(config: TrainConfig) -> Spec:
+    if config.eval_questions is not None:
+        return spec_from_text(config.eval_questions, role="questions")
+    questions = _training_questions(config)
+    if questions["kind"] != "world":
+        raise ValueError(
+            f"questions of kind {questions['kind']!r} have no held-out split that we know of; "
+            "name the questions to judge the policy on with --eval-questions"
+        )
+    return {**questions, "split": "heldout"}
+
+
+def _held_out_engine(config: TrainConfig) -> Spec | None:
+    if config.eval_engine is not None:
+        return spec_from_text(config.eval_engine, role="engine")
+    return _training_engine(config)

@@ -1,0 +1,168 @@
+"""How good a policy is: greedy episodes on held-out questions, in every setting of a run.
+
+The settings are noise probabilities of the simulated engine, and the real engine, which training
+never meets. Episodes have the seeds that `zerosearch evaluate` gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+
+from agents.baselines.follow_the_hops import FollowTheHops
+from agents.evaluation.episode_result import EpisodeResult
+from agents.evaluation.episodes import play_episodes
+from agents.evaluation.report import Report
+from agents.evaluation.seats import VectorSeats, episode_seed
+from agents.llm.environments import (
+    asks_about_world,
+    held_out_environment,
+    num_questions,
+    real_engine_environment,
+)
+from agents.llm.generator import Generator
+from agents.llm.policy import Policy
+from agents.llm.rollout import collect_rollouts
+from agents.llm.sampling import Sampling
+from agents.llm.train_config import TrainConfig
+from zs_env.transcript import Transcript
+from zs_env.vector import ZeroSearchVectorEnv
+
+Row = dict[str, Any]
+REAL_ENGINE = "real engine"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One column of an examination.
+
+    Attributes:
+        name: as shown.
+        environment: held-out questions and who answers searches.
+        noise: chance that a search returns noise; the real engine does not look at it.
+    """
+
+    name: str
+    environment: VectorEnv
+    noise: float
+
+
+def noise_setting(noise: float) -> str:
+    """Name of the setting with the simulated engine at a noise probability."""
+    return f"noise {noise:g}"
+
+
+class Examination:
+    """The held-out environments of a run, kept open.
+
+    Args:
+        config: of the run; no noise and the noise that training ends at are always among the
+            settings.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        num_envs = config.questions_per_step * config.group_size
+        held_out = held_out_environment(config, num_envs)
+        real = real_engine_environment(config, num_envs)
+        self.settings = [
+            Setting(noise_setting(noise), held_out, noise)
+            for noise in sorted({0.0, config.noise_end, *config.eval_noise})
+        ]
+        if real is not None:
+            self.settings.append(Setting(REAL_ENGINE, real, 0.0))
+
+    def examine(
+        self, policy: Policy, generator: Generator, *, episodes: int
+    ) -> tuple[list[Row], list[Transcript]]:
+        """Play the first `episodes` held-out questions in each setting.
+
+        Returns:
+            One row per setting, and the transcripts of the last one.
+        """
+        sampling = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
+        rows, transcripts = [], []
+        for setting in self.settings:
+            transcripts = []
+            for indices in _batches(setting.environment, episodes):
+                groups = collect_rollouts(
+                    setting.environment,
+                    policy,
+                    generator,
+                    question_indices=indices,
+                    seeds=[episode_seed(self._config.seed, index) for index in indices],
+                    group_size=1,
+                    sampling=sampling,
+                    noise_probability=setting.noise,
+                )
+                transcripts += [group.rollouts[0].transcript for group in groups]
+                generator.close()
+            rows.append(_row(setting.name, transcripts))
+        return rows, transcripts
+
+    def ceiling(self, *, episodes: int) -> dict[str, float]:
+        """F1 by setting of the agent that follows every hop; {} on questions it cannot read.
+
+        It meets the same questions with the same seeds.
+        """
+        scores: dict[str, float] = {}
+        if not asks_about_world(self._config):
+            return scores
+        for setting in self.settings:
+            vector = setting.environment.unwrapped
+            assert isinstance(vector, ZeroSearchVectorEnv)
+            seats = VectorSeats(vector, seed=self._config.seed, noise=setting.noise)
+            indices = range(min(episodes, vector.num_questions))
+            agent = FollowTheHops(self._config.max_turns)
+            played = play_episodes(agent, seats, indices, seed=self._config.seed)
+            scores[setting.name] = sum(result.f1 for result, _ in played) / len(indices)
+        return scores
+
+    def close(self) -> None:
+        """Close the environments."""
+        for environment in {id(s.environment): s.environment for s in self.settings}.values():
+            environment.close()
+
+
+def _batches(environment: VectorEnv, episodes: int) -> Iterator[range]:
+    total = min(episodes, num_questions(environment))
+    for start in range(0, total, environment.num_envs):
+        yield range(start, min(start + environment.num_envs, total))
+
+
+def _row(name: str, transcripts: Sequence[Transcript]) -> Row:
+    """Means over the episodes that no fault ended."""
+    results = [
+        EpisodeResult.from_transcript(index, transcript)
+        for index, transcript in enumerate(transcripts)
+    ]
+    sound = [result for result in results if result.fault is None]
+    report = Report.of(results, setting={})
+    f1 = report.metrics["f1"]
+    return {
+        "setting": name,
+        "f1": _number(f1.mean),
+        "f1_low": _number(f1.low),
+        "f1_high": _number(f1.high),
+        **{
+            key: _number(report.metrics[key].mean)
+            for key in ("exact_match", "cover_match", "searches", "turns", "malformed")
+        },
+        "answered": report.reasons.get("answer", 0) / max(len(sound), 1),
+        "faults": report.num_faults,
+        "episodes": report.num_episodes,
+        "structures": {
+            structure: {
+                "f1": interval.mean,
+                "episodes": sum(result.structure == structure for result in sound),
+            }
+            for structure, interval in report.f1_by_structure.items()
+        },
+    }
+
+
+def _number(mean: float | None) -> float:
+    return float("nan") if mean is None else mean

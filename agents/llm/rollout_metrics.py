@@ -1,0 +1,45 @@
+"""What a step's rollouts say about the policy, before any of it is learnt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from agents.llm.segments import Group
+from zs_env.actions import MALFORMED_KINDS
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Means over the episodes that no fault ended, and counts over all.
+
+    `drift` must read 0; `useful_pages` is the share of pages with a useful document, as drawn.
+    """
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    sound = [rollout for rollout in rollouts if not rollout.void]
+    transcripts = [rollout.transcript for rollout in sound]
+    malformed = sum((transcript.malformed for transcript in transcripts), Counter[str]())
+    rewards = [rollout.reward for rollout in sound]
+    pages = [
+        turn.documents for transcript in transcripts for turn in transcript.turns if turn.documents
+    ]
+    return {
+        "reward_mean": _mean(rewards),
+        "reward_std": float(np.std(rewards)) if rewards else float("nan"),
+        "f1_mean": _mean([transcript.scores()["f1"] for transcript in transcripts]),
+        "searches_mean": _mean([transcript.num_searches for transcript in transcripts]),
+        "turns_mean": _mean([len(transcript.turns) for transcript in transcripts]),
+        "answered": _mean([transcript.reason == "answer" for transcript in transcripts]),
+        "useful_pages": _mean([any(document.useful for document in page) for page in pages]),
+        "tokens_mean": _mean([len(rollout.token_ids) for rollout in sound]),
+        "action_tokens_mean": _mean([sum(rollout.action_mask) for rollout in sound]),
+        "episodes": float(len(rollouts)),
+        "void_episodes": float(len(rollouts) - len(sound)),
+        "drift": float(sum(rollout.drift for rollout in rollouts)),
+        **{f"malformed_{kind}": float(malformed[kind]) for kind in MALFORMED_KINDS},
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")

@@ -1,0 +1,322 @@
+"""The training loop: roll out, update, record, save.
+
+Read `train` and you know the trainer. What a run knows beside its weights and its optimizer is in
+`RunState`; a process that dies at any moment is continued from there to the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+
+from agents.llm.checkpoint import load_state, random_state, restore_random_state
+from agents.llm.environments import num_questions, training_environment
+from agents.llm.examination import Examination, Row
+from agents.llm.learner import Learner, UpdateReport
+from agents.llm.learner_settings import make_learner
+from agents.llm.metrics import MetricsLog
+from agents.llm.policy import Policy, load_policy
+from agents.llm.progress import TrainProgress
+from agents.llm.question_order import question_indices, step_seeds
+from agents.llm.rollout import collect_rollouts
+from agents.llm.rollout_metrics import rollout_metrics
+from agents.llm.run_folder import RunFolder
+from agents.llm.sampling import Sampling
+from agents.llm.segments import Group
+from agents.llm.shuffled_rewards import shuffle_rewards
+from agents.llm.stop_signal import Stopped, StopSignal
+from agents.llm.train_config import TrainConfig
+from agents.llm.transformers_generator import TransformersGenerator
+from zs_env.transcript import Transcript
+
+_MAX_SKIPPED_IN_A_ROW = 3
+
+
+class TrainingDiverged(RuntimeError):
+    """Loss or gradient was not finite in several steps in a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        steps: updates made.
+        train_seconds: first rollout to last update, evaluation in between included.
+        checkpoint: newest checkpoint, a folder in Hugging Face format.
+        before: examination of the policy as it started; empty where the run was stopped first.
+        after: the same of the policy as it ended; empty where the run was stopped.
+        ceiling: F1 by setting of an agent that searches as well as one can, on the same
+            questions; empty where there is none.
+        transcripts: held-out episodes of the policy as it ended, in the last setting.
+        stopped: whether SIGTERM ended the run; --resume goes on.
+    """
+
+    steps: int
+    train_seconds: float
+    checkpoint: str
+    before: Sequence[Row] = ()
+    after: Sequence[Row] = ()
+    ceiling: Mapping[str, float] = field(default_factory=dict)
+    transcripts: Sequence[Transcript] = ()
+    stopped: bool = False
+
+
+@dataclass
+class RunState:
+    """What a run knows beside weights and optimizer.
+
+    Attributes:
+        step: updates made.
+        cursor: questions asked so far.
+        train_seconds: from the first rollout to the last update, evaluation inside included.
+        skipped_in_a_row: latest steps whose loss or gradient was not finite.
+        metrics_position: bytes of the metrics file up to this step.
+        before: examination of the policy as it started; None until it is taken.
+        random: every global random state.
+    """
+
+    step: int = 0
+    cursor: int = 0
+    train_seconds: float = 0.0
+    skipped_in_a_row: int = 0
+    metrics_position: int = 0
+    before: list[Row] | None = None
+    random: dict[str, Any] = field(default_factory=random_state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that a run works with."""
+
+    config: TrainConfig
+    folder: RunFolder
+    state: RunState
+    policy: Policy
+    learner: Learner
+    generator: TransformersGenerator
+    environment: VectorEnv
+    examination: Examination
+    metrics: MetricsLog
+    progress: TrainProgress
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Train a policy from the first step, or from the newest checkpoint with `config.resume`.
+
+    SIGTERM ends it after the update at hand with a checkpoint; that is a result, not an error.
+
+    Raises:
+        FileExistsError: if `config.output` holds a run and `config.resume` is off.
+        CheckpointError: if a checkpoint cannot be written or read.
+        TrainingDiverged: if loss or gradient were not finite in three steps in a row.
+    """
+    with _open_run(config) as run, StopSignal() as stop:
+        state, config = run.state, run.config
+        try:
+            if state.before is None:
+                rows, _ = _examine(run, config.final_episodes)
+                with stop.shielded():
+                    state.before = rows
+                    _remember(run)
+            counted = time.perf_counter()
+            while state.step < config.steps:
+                if config.eval_every and state.step and state.step % config.eval_every == 0:
+                    rows, _ = _examine(run, config.eval_episodes)
+                    with stop.shielded():
+                        _keep_if_best(run, rows)
+                started = time.perf_counter()
+                groups = _roll_out(run)
+                rolled_out = time.perf_counter()
+                with stop.shielded():
+                    report = run.learner.update(groups)
+                    run.generator.load_weights()
+                    updated = time.perf_counter()
+                    state.step += 1
+                    state.cursor += config.questions_per_step
+                    state.train_seconds += updated - counted
+                    counted = updated
+                    seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
+                    _record(run, groups, report, seconds)
+                    last = state.step == config.steps
+                    if last or state.step % config.checkpoint_every == 0:
+                        _save(run)
+            after, transcripts = _examine(run, config.final_episodes)
+            with stop.shielded():
+                _keep_if_best(run, after)
+            ceiling = run.examination.ceiling(episodes=config.final_episodes)
+        except Stopped:
+            return _result(run, checkpoint=_save(run), stopped=True)
+        return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
+
+
+def _roll_out(run: Run) -> list[Group]:
+    """Play the step's questions; a pure function of weights, settings and step."""
+    config, step = run.config, run.state.step
+    num = config.questions_per_step
+    *seeds, shuffle_seed = step_seeds(config.seed, step, num + 1)
+    indices = question_indices(
+        run.state.cursor, num, num_questions=num_questions(run.environment), seed=config.seed
+    )
+    groups = collect_rollouts(
+        run.environment,
+        run.policy,
+        run.generator,
+        question_indices=indices,
+        seeds=seeds,
+        group_size=config.group_size,
+        sampling=Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
+        noise_probability=config.noise().probability(step),
+        share_luck=config.share_group_luck,
+    )
+    # A cache that has grown in earlier steps adds up in another order: a resumed run has none.
+    run.generator.close()
+    if config.control == "shuffled_rewards":
+        return shuffle_rewards(groups, seed=shuffle_seed)
+    return groups
+
+
+def _examine(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
+    """Examine the policy and show it; the run's own random states stay as they were."""
+    before = random_state()
+    rows, transcripts = run.examination.examine(run.policy, run.generator, episodes=episodes)
+    restore_random_state(before)
+    for row in rows:
+        run.metrics.write("evaluation", run.state.step, row)
+    run.progress.evaluation(run.state.step, rows)
+    return rows, transcripts
+
+
+def _record(
+    run: Run, groups: Sequence[Group], report: UpdateReport, seconds: dict[str, float]
+) -> None:
+    """Write the metrics of a step that has just ended, and judge whether to go on."""
+    state = run.state
+    row = {
+        **rollout_metrics(groups),
+        "noise_probability": run.config.noise().probability(state.step - 1),
+        **report.metrics,
+        "skipped": report.skipped,
+        **{f"{name}_seconds": value for name, value in seconds.items()},
+        "train_seconds": state.train_seconds,
+    }
+    run.metrics.write("train", state.step, row)
+    run.progress.step(state.step, row)
+    state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.failed else 0
+    if report.failed:
+        path = run.folder.dump_groups(state.step, groups)
+        run.progress.note(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
+    _remember(run)
+    if state.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
+        raise TrainingDiverged(
+            f"{_MAX_SKIPPED_IN_A_ROW} steps in a row were skipped, the last because "
+            f"{report.reason}; their rollouts are in {run.folder.path / 'bad_batches'}, the last "
+            f"checkpoint is {run.folder.checkpoints.latest()}; try a lower learning_rate"
+        )
+
+
+def _remember(run: Run) -> None:
+    """Take down where the run stands now, for whichever checkpoint comes next."""
+    run.state.metrics_position = run.metrics.position()
+    run.state.random = random_state()
+
+
+def _save(run: Run) -> str:
+    state = {"run": asdict(run.state), "learner": run.learner.state_dict()}
+    return str(run.folder.checkpoints.save(run.state.step, state, run.policy.save))
+
+
+def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
+    """Keep the policy as it is if no earlier one scored higher, averaged over the settings."""
+    score = float(np.mean([row["f1"] for row in rows]))
+    best = run.folder.checkpoints.best()
+    if score > (best[1] if best else -1.0):  # never where every episode was void
+        _save(run)
+        run.folder.checkpoints.mark_best(run.state.step, score)
+
+
+def _result(run: Run, **ending: Any) -> TrainResult:
+    checkpoint = str(run.folder.checkpoints.latest())
+    return TrainResult(
+        steps=run.state.step,
+        train_seconds=run.state.train_seconds,
+        before=run.state.before or (),
+        **{"checkpoint": checkpoint, **ending},
+    )
+
+
+@contextmanager
+def _open_run(config: TrainConfig) -> Iterator[Run]:
+    """Load or make all that a run works with, in the state of its newest checkpoint."""
+    folder = RunFolder(config, threads=len(os.sched_getaffinity(0)))
+    config = folder.config
+    _set_up_torch(config)
+    checkpoint = folder.checkpoints.latest()
+    device = _device(config)
+    policy = load_policy(checkpoint or config.policy, dtype=config.dtype, device=device)
+    config = replace(config, prompt=_prompt(config, policy))
+    policy.model.config.zerosearch_prompt = config.prompt
+    learner = make_learner(config, policy)
+    state = RunState()
+    if checkpoint is not None:
+        saved = load_state(checkpoint)
+        learner.load_state_dict(saved["learner"])
+        state = RunState(**saved["run"])
+        restore_random_state(state.random)
+    with ExitStack() as opened:
+        environment = training_environment(config, config.questions_per_step * config.group_size)
+        opened.callback(environment.close)
+        examination = Examination(config)
+        opened.callback(examination.close)
+        folder.record_config()
+        metrics = MetricsLog(
+            folder.path,
+            position=state.metrics_position,
+            step=state.step,
+            tensorboard=config.tensorboard,
+            tracker=config.tracker,
+            config=config.to_json(),
+        )
+        opened.callback(metrics.close)
+        yield Run(
+            config=config,
+            folder=folder,
+            state=state,
+            policy=policy,
+            learner=learner,
+            generator=TransformersGenerator(policy),
+            environment=environment,
+            examination=examination,
+            metrics=metrics,
+            progress=opened.enter_context(TrainProgress(config.steps, done=state.step)),
+        )
+
+
+def _prompt(config: TrainConfig, policy: Policy) -> str | None:
+    """The prompt asked for, or the one that the policy was trained with, if it says."""
+    return config.prompt or getattr(policy.model.config, "zerosearch_prompt", None)
+
+
+def _device(config: TrainConfig) -> str:
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _set_up_torch(config: TrainConfig) -> None:
+    torch.set_num_threads(config.threads)
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    if config.deterministic:
+        # Warnings only: a few operations have no deterministic form on a GPU.
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())

@@ -1,0 +1,169 @@
+"""`zerosearch train`: the flags of a run, and what is shown when it ends.
+
+Everything for people goes to standard error and into the output folder; standard output carries
+the one JSON object of `--json`, as its last line.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from rich.console import Console
+
+from agents.llm.train_config import TrainConfig
+from zs_env.names import unknown_name
+
+if TYPE_CHECKING:
+    from agents.llm.train import TrainResult
+
+_DESCRIPTION = """Train a language model to search.
+
+Without flags the main job runs: the tiny policy that ships with the package learns to search an
+embedded fictional world, on a CPU, in minutes. --config FILE.toml reads flags from a file (keys
+are their names with underscores); flags given here override it."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the subcommand; 0 also where SIGTERM ended it in good order, 1 where training failed."""
+    config = parse_arguments(argv)
+    _require_extra()
+    from agents.llm.checkpoint import CheckpointError
+    from agents.llm.train import TrainingDiverged, train
+
+    console = Console(stderr=True)
+    try:
+        result = train(config)
+    except (CheckpointError, TrainingDiverged, FloatingPointError) as error:
+        console.print(f"zerosearch train: {error}", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    summary = summarize(config, result)
+    _leave_behind(config, result, summary)
+    _show(console, config, result)
+    if config.json:
+        print(json.dumps(summary), flush=True)
+    return 0
+
+
+def parse_arguments(argv: Sequence[str]) -> TrainConfig:
+    """Read flags, and before them those of the TOML file that `--config` names.
+
+    Raises:
+        ValueError: if the file is no TOML, or holds a key that is no flag.
+        SystemExit: if a flag is wrong (status 2) or help was asked for (status 0).
+    """
+    flags, from_file = list(argv), []
+    for place, flag in enumerate(flags):
+        name, _, value = flag.partition("=")
+        if name == "--config":
+            if not value and place + 1 == len(flags):
+                raise ValueError("--config needs the name of a TOML file")
+            from_file = _flags_of_file(Path(value or flags[place + 1]))
+            del flags[place : place + (1 if value else 2)]
+            break
+    return tyro.cli(
+        TrainConfig,
+        args=[*from_file, *flags],
+        prog="zerosearch train",
+        description=_DESCRIPTION,
+    )
+
+
+def summarize(config: TrainConfig, result: TrainResult) -> dict[str, Any]:
+    """The object that `--json` prints; what a stopped run does not know is null."""
+    from agents.llm.examination import REAL_ENGINE, noise_setting
+
+    def f1(rows: Sequence[dict[str, Any]], setting: str) -> float | None:
+        return next((row["f1"] for row in rows if row["setting"] == setting), None)
+
+    return {
+        "f1_before": f1(result.before, noise_setting(0.0)),
+        "f1_after": f1(result.after, noise_setting(0.0)),
+        "f1_end_noise": f1(result.after, noise_setting(config.noise_end)),
+        "ceiling_end_noise": result.ceiling.get(noise_setting(config.noise_end)),
+        "f1_real_engine": f1(result.after, REAL_ENGINE),
+        "train_seconds": result.train_seconds,
+        "steps": result.steps,
+        "checkpoint": result.checkpoint,
+    }
+
+
+def _flags_of_file(path: Path) -> list[str]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path} is no valid TOML: {error}") from error
+    known = [field.name for field in fields(TrainConfig)]
+    flags: list[str] = []
+    for name, value in values.items():
+        if name not in known:
+            raise unknown_name(f"key in {path}", name, known)
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            flags.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, list):
+            flags += [f"--{flag}", *map(str, value)]
+        elif isinstance(value, dict):
+            flags += [f"--{flag}", json.dumps(value)]
+        else:
+            flags += [f"--{flag}", str(value)]
+    return flags
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("torch", "transformers", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f'training needs {", ".join(missing)}: pip install "zerosearch-gym[train]"'
+        )
+
+
+def _leave_behind(config: TrainConfig, result: TrainResult, summary: dict[str, Any]) -> None:
+    """Write the learning curve, and once the run is over its result and sample transcripts."""
+    from agents.llm.learning_curve import draw_learning_curve
+    from agents.llm.metrics import read_metrics
+    from agents.llm.run_folder import write_json
+    from zs_env.transcript_file import append_transcripts
+
+    rows, evaluations = (read_metrics(config.output, kind) for kind in ("train", "evaluation"))
+    title = f"{config.policy}, {config.algorithm}, seed {config.seed}"
+    draw_learning_curve(rows, evaluations, config.output / "learning_curve.png", title=title)
+    if not result.stopped:
+        write_json(
+            config.output / "result.json",
+            {**summary, "before": result.before, "after": result.after, "ceiling": result.ceiling},
+        )
+        samples = config.output / "samples.jsonl"
+        samples.unlink(missing_ok=True)
+        append_transcripts(samples, result.transcripts)
+
+
+def _show(console: Console, config: TrainConfig, result: TrainResult) -> None:
+    from agents.llm.progress import before_after_table, structure_table, transcript_table
+
+    if result.stopped:
+        console.print(
+            f"stopped after {result.steps} of {config.steps} steps; "
+            f"--output {config.output} --resume goes on"
+        )
+        return
+    console.print(transcript_table(result.transcripts[:6]))
+    if result.after[0]["structures"]:
+        console.print(structure_table(result.before, result.after))
+    console.print(before_after_table(result.before, result.after, result.ceiling))
+    console.print(
+        f"trained {result.train_seconds:.0f} s in {result.steps} steps; checkpoint "
+        f"{result.checkpoint}, learning curve {config.output / 'learning_curve.png'}",
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
