@@ -85,9 +85,13 @@ def evaluate(
             on_start(num_episodes, len(done))
         left = range(len(done), num_episodes)
         results = done + _play(agent, seats, left, seed, record, on_episode)
+        costs = seats.costs()
+    if record and left:
+        record.add_costs(costs)
     results.sort(key=lambda result: result.index)
     shown = {name: value for name, value in setting.items() if name != "fingerprint"}
-    return Report.of(results, setting=shown, folder=str(record.folder) if record else None)
+    folder = str(record.folder) if record else None
+    return Report.of(results, setting=shown, folder=folder, costs=costs)
 
 
 def _play(

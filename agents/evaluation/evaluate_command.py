@@ -126,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             on_episode=bar.episode,
         )
     console.print(report.table())
+    spent = ", ".join(f"{name} {value:.6g}" for name, value in report.costs.items() if value)
+    console.print(f"Searches of this session: {spent or 'none'}")
     console.print(f"Results and transcripts: {report.folder}")
     if config.json:
         print(json.dumps(report.to_json()))

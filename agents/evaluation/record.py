@@ -1,8 +1,8 @@
 """The folder of an evaluation: what was asked for, each episode's figures, each transcript.
 
-Line i of every file is question i. Episodes are written in that order however they end, so what is
-there is always a beginning, and a killed evaluation goes on where it stopped; a line that a kill
-left torn is cut off.
+Line i of results and of transcripts is question i. Episodes are written in that order however they
+end, so what is there is always a beginning, and a killed evaluation goes on where it stopped; a
+line that a kill left torn is cut off.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from zs_env.transcript_file import append_transcripts
 SETTING_FILE = "evaluation.json"
 RESULTS_FILE = "episodes.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"
+COSTS_FILE = "costs.jsonl"  # one line for every session that ended by itself
 
 
 class EvaluationRecord:
@@ -55,6 +56,11 @@ class EvaluationRecord:
         with open(self.folder / RESULTS_FILE, "a", encoding="utf-8") as lines:
             lines.writelines(f"{json.dumps(result.to_json())}\n" for result, _ in ready)
         self.results.extend(result for result, _ in ready)
+
+    def add_costs(self, costs: Mapping[str, float]) -> None:
+        """Keep what the searches of one session cost."""
+        with open(self.folder / COSTS_FILE, "a", encoding="utf-8") as lines:
+            lines.write(f"{json.dumps(dict(costs))}\n")
 
     def _check_setting(self, setting: Mapping[str, Any]) -> None:
         path = self.folder / SETTING_FILE

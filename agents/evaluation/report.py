@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
@@ -39,6 +39,8 @@ class Report:
         reasons: episodes by the reason they ended for.
         f1_by_structure: F1 by the questions' structure, where their set names one.
         folder: where transcripts and results lie; None where nothing was written.
+        costs: what the searches of this call cost, as `zs_env.engine_call.Costs` counts it; not in
+            the JSON, for it depends on what was played before and on the clock.
     """
 
     setting: Mapping[str, Any]
@@ -49,6 +51,7 @@ class Report:
     reasons: Mapping[str, int]
     f1_by_structure: Mapping[str, Interval]
     folder: str | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -57,6 +60,7 @@ class Report:
         *,
         setting: Mapping[str, Any],
         folder: str | None = None,
+        costs: Mapping[str, float] | None = None,
     ) -> Report:
         """Average results; equal results give equal intervals, for their resampling is seeded."""
         sound = [result for result in results if result.fault is None]
@@ -78,6 +82,7 @@ class Report:
                 for structure in structures
             },
             folder=folder,
+            costs=dict(costs or {}),
         )
 
     def to_json(self) -> dict[str, Any]:

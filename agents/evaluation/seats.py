@@ -6,7 +6,9 @@ slowest, and what an episode sees does not depend on how many are played at once
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import gymnasium
@@ -15,6 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from agents.evaluation.episode_result import EpisodeResult
 from zs_env.building import make_vector_env
+from zs_env.engine_call import Costs
 from zs_env.transcript import Transcript
 from zs_env.vector import ZeroSearchVectorEnv
 
@@ -46,6 +49,10 @@ class Seats(Protocol):
 
     def outcome(self, seat: int) -> tuple[EpisodeResult, Transcript | None]:
         """Return what became of a finished episode."""
+        ...
+
+    def costs(self) -> dict[str, float]:
+        """Return what all searches have cost so far; {} where the environments do not say."""
         ...
 
     def close(self) -> None:
@@ -132,6 +139,10 @@ class VectorSeats:
         transcript = self.vector.transcript(seat)
         return EpisodeResult.from_transcript(self._indices[seat], transcript), transcript
 
+    def costs(self) -> dict[str, float]:
+        """Return what all searches have cost so far."""
+        return asdict(self.vector.costs)
+
     def close(self) -> None:
         """Close the vector."""
         self.vector.close()
@@ -201,6 +212,15 @@ class SingleSeats:
             terminated=terminated,
         )
         return result, None
+
+    def costs(self) -> dict[str, float]:
+        """Return what all searches have cost so far; {} where the environments do not say."""
+        total = Counter[str]()
+        for env in self._envs:
+            costs = getattr(env.unwrapped, "costs", None)
+            if isinstance(costs, Costs):
+                total.update(asdict(costs))
+        return dict(total)
 
     def close(self) -> None:
         """Close all environments."""

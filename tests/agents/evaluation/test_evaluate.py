@@ -1,6 +1,9 @@
 """Evaluation: the same figures however they come about."""
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import gymnasium
@@ -55,6 +58,16 @@ def test_faults_are_counted_and_left_out_of_the_means():
     assert report.metrics["f1"].mean == report.metrics["exact_match"].mean == 1.0
     assert report.metrics["turns"].mean == 2.0
     assert report.reasons == {"answer": 8, "fault": 4}
+
+
+def test_costs_are_those_of_this_call_and_kept_by_session(tmp_path):
+    settings = {"output": tmp_path, "agent_name": "x", "fingerprint": "one"}
+    first = evaluate(SearchOnce(), episodes=5, **settings)
+    second = evaluate(SearchOnce(), episodes=8, **settings)
+    evaluate(SearchOnce(), episodes=8, **settings)
+    assert (first.costs["searches"], second.costs["searches"]) == (5, 3)
+    lines = (tmp_path / "costs.jsonl").read_text().splitlines()
+    assert [json.loads(line)["searches"] for line in lines] == [5, 3]
 
 
 def test_there_are_no_more_episodes_than_questions():
@@ -142,6 +155,33 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path, actions):
     assert again.metrics == whole.metrics
     assert len(load_transcripts(tmp_path / TRANSCRIPTS_FILE)) == 20
     assert (found[0] > 0) == (actions > 1)
+
+
+def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path):
+    program = """
+import os, signal, sys
+from agents.baselines import RandomWords
+from agents.evaluation import evaluate
+
+class Dies(RandomWords):
+    left = int(sys.argv[2])
+    def act(self, observation):
+        Dies.left -= 1
+        if Dies.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().act(observation)
+
+evaluate(Dies(), episodes=30, concurrency=5, output=sys.argv[1], agent_name="x")
+"""
+    statuses = [
+        subprocess.run([sys.executable, "-c", program, tmp_path, str(actions)]).returncode
+        for actions in (1, 23, 17, 10_000)
+    ]
+    assert statuses == [-signal.SIGKILL] * 3 + [0]
+    whole = evaluate(RandomWords(), episodes=30, concurrency=3, agent_name="x")
+    done = evaluate(RandomWords(), episodes=30, output=tmp_path, agent_name="x")
+    assert done.metrics == whole.metrics
+    assert len(load_transcripts(tmp_path / TRANSCRIPTS_FILE)) == 30
 
 
 def test_a_finished_evaluation_is_read_and_a_longer_one_goes_on(tmp_path):
