@@ -208,16 +208,24 @@ def _write_index(
 
 
 def _put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
-    if _stored_fingerprint(folder) == fingerprint:
-        return  # another process was faster
-    if folder.exists():
-        if not (folder / "index.json").is_file() and any(folder.iterdir()):
+    for attempt in range(3):
+        if _stored_fingerprint(folder) == fingerprint:
+            return  # another process was faster
+        if folder.exists() and not (folder / "index.json").is_file() and any(folder.iterdir()):
             raise ValueError(f"{folder} holds files that are no BM25 index; give another folder")
-        # A process that has the stale index mapped keeps its files until it lets go of them.
-        stale = partial.with_name(partial.name + ".stale")
-        os.replace(folder, stale)
-        shutil.rmtree(stale)
-    os.replace(partial, folder)
+        try:
+            if folder.exists():
+                # Who has the stale index mapped keeps its files until he lets go of them.
+                stale = partial.with_name(f"{partial.name}.stale")
+                os.replace(folder, stale)
+                shutil.rmtree(stale)
+            os.replace(partial, folder)
+        except OSError:
+            # Another process may have moved the folder in between: look again.
+            if attempt == 2:
+                raise
+        else:
+            return
 
 
 def _stored_fingerprint(folder: Path) -> str | None:

@@ -11,25 +11,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from zs_env.engines.words import content_words
 from zs_env.question import Paragraph, Question
 from zs_env.scoring import contains_answer
 from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
 
+if TYPE_CHECKING:
+    from zs_env.dealer import QuestionSource
+
 # BM25's customary saturation and length normalisation.
 _K1, _B = 1.2, 0.75
 # A prepared shelf of ten paragraphs takes some 100 kB.
 _MAX_SHELVES = 2048
-
-
-class QuestionSource(Protocol):
-    """A list of questions, or what can be read like one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Question: ...
 
 
 @dataclass(frozen=True, slots=True)
