@@ -1,0 +1,97 @@
+"""Laws of the fictional world's search engine."""
+
+import pytest
+
+from zs_env.scoring import contains_answer
+from zs_env.search import SearchRequest
+from zs_env.world import Chain, World, WorldEngine, WorldQuestions, parse_question
+
+WORLD = World(0)
+ENGINE = WorldEngine(WORLD)
+ONE_HOP = WorldQuestions(WORLD, ["chain1"])[:150]
+SENTENCES = {fact.sentence for fact in WORLD.facts}
+
+
+def page_for(question, query, useful, seed=1):
+    request = SearchRequest(query, question.text, question.answers, useful, seed)
+    return ENGINE.search([request])[0]
+
+
+def query_of(question):
+    chain = parse_question(question.text)
+    assert isinstance(chain, Chain)
+    return f"{chain.relations[0]} of {chain.start}"
+
+
+def test_a_useful_page_answers_what_the_query_asks_and_a_noisy_one_never_does():
+    for question in ONE_HOP:
+        useful = page_for(question, query_of(question), (True,) * 5)
+        noisy = page_for(question, query_of(question), (False,) * 5)
+        assert any(contains_answer(d.text, question.answers) for d in useful.documents)
+        assert not any(contains_answer(d.text, question.answers) for d in noisy.documents)
+
+
+@pytest.mark.parametrize("flags", [(True, False, False), (False, False, True), (False, True)])
+def test_flags_are_honoured_document_by_document(flags):
+    for question in ONE_HOP:
+        page = page_for(question, query_of(question), flags)
+        assert [document.useful for document in page.documents] == list(flags)
+        holding = [contains_answer(d.text, question.answers) for d in page.documents]
+        assert any(holding)
+        assert all(flag for flag, holds in zip(flags, holding, strict=True) if holds)
+
+
+def test_noise_hides_the_step_on_the_way_too_not_only_the_final_answer():
+    for question in WorldQuestions(WORLD, ["chain2"])[:100]:
+        fact = next(
+            fact
+            for fact in WORLD.facts
+            if f"the {fact.relation.name} of {fact.subject.name}?" in question.text
+            or f"the {fact.relation.name} of {fact.subject.alias}?" in question.text
+        )
+        page = page_for(question, f"{fact.relation.name} of {fact.subject.name}", (False,) * 5)
+        assert fact.sentence not in [document.text for document in page.documents]
+
+
+def test_every_sentence_is_true_and_stands_once_on_its_page():
+    for question in ONE_HOP:
+        for query in (query_of(question), "Vel Toran", "", "birthplace", "\ud800 <search>"):
+            for flags in ((True,) * 5, (False,) * 5, (True, False) * 3):
+                texts = [d.text for d in page_for(question, query, flags).documents]
+                assert len(texts) == len(flags) == len(set(texts))
+                assert set(texts) <= SENTENCES
+
+
+def test_a_query_that_names_nothing_is_not_paid():
+    question = ONE_HOP[0]
+    found = sum(
+        contains_answer(d.text, question.answers)
+        for seed in range(50)
+        for d in page_for(question, "the answer please", (True,) * 5, seed).documents
+    )
+    assert found <= 5
+
+
+def test_the_page_depends_on_the_request_alone():
+    request = SearchRequest(query_of(ONE_HOP[3]), None, None, (True, False, True), 77)
+    alone = ENGINE.search([request])
+    in_a_batch = WorldEngine(World(0)).search([page_request(5), request, page_request(6)])
+    assert alone[0] == in_a_batch[1]
+    assert ENGINE.search([request]) == alone
+
+
+def page_request(seed):
+    return SearchRequest(query_of(ONE_HOP[seed]), None, None, (True,) * 5, seed)
+
+
+def test_answers_that_stand_in_every_sentence_leave_a_short_page_and_nothing_hangs():
+    request = SearchRequest("anything", "q", ("is",), (False,) * 5, 0)
+    assert ENGINE.search([request])[0].documents == ()
+
+
+def test_an_alias_finds_what_its_entity_has():
+    fact = next(fact for fact in WORLD.facts if fact.subject.alias)
+    request = SearchRequest(
+        f"{fact.relation.name} of {fact.subject.alias}", None, None, (True,) * 5, 3
+    )
+    assert fact.sentence in [d.text for d in ENGINE.search([request])[0].documents]
