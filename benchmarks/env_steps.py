@@ -1,0 +1,153 @@
+"""How fast the environment is, beside skyrl-gym's and gem's search environments.
+
+    python -m benchmarks.env_steps [--json]
+
+The first run makes an environment for each peer, which takes a minute or two; a run takes about
+one. "in process" answers the peers' HTTP clients from memory, which they do not offer themselves.
+"""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+import envs_registry
+from benchmarks.peer_venv import peer_python, run_peer
+from benchmarks.peers.workload import (
+    ACTIONS,
+    ANSWER,
+    DOCUMENTS,
+    LATENCY_S,
+    NUM_ENVS,
+    QUERIES,
+    QUESTION,
+    Step,
+    steps_per_second,
+)
+from benchmarks.report import Row, run_benchmark
+from zs_env import Document, Question, SearchPage, SearchRequest, ZeroSearchVectorEnv
+from zs_env.engines import CachedEngine
+
+PEERS = {
+    "skyrl-gym": (("skyrl-gym==0.4.0",), "skyrl_gym_search.py", "skyrl_gym"),
+    "gem": (("gem-llm==0.1.0", "requests", "datasets"), "gem_search.py", "gem"),
+}
+ENV_ID = next(iter(envs_registry.PRESETS))
+QUESTIONS = [Question(id="lovelace", text=QUESTION, answers=(ANSWER,))]
+SCRIPT = {"kind": "scripted", "script": dict.fromkeys(QUERIES, DOCUMENTS)}
+SEARCHES = 40
+IMPORT_RUNS = 5
+
+
+class SlowEngine:
+    """Takes 50 ms a call, however many requests it holds; counts its pages."""
+
+    def __init__(self, latency_s: float = LATENCY_S) -> None:
+        self.latency_s, self.pages = latency_s, 0
+        self._page = SearchPage(tuple(map(Document, DOCUMENTS)))
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+        """Return the same page for every request."""
+        time.sleep(self.latency_s)
+        self.pages += len(requests)
+        return [self._page] * len(requests)
+
+
+def steps_from_memory(questions: Any) -> float:
+    """Steps a second through `gymnasium.make`, the engine's answers in memory."""
+    env = gymnasium.make(ENV_ID, questions=questions, engine=SCRIPT)
+
+    def start() -> Step:
+        env.reset()
+        return env.step
+
+    return steps_per_second(start, episodes=3000)
+
+
+def searches_on_a_slow_engine() -> float:
+    """Searches a second of a vector of 64 environments, driven by one thread."""
+    env = ZeroSearchVectorEnv(NUM_ENVS, QUESTIONS, SlowEngine(), max_turns=1000)
+    env.reset(seed=0)
+    actions = (ACTIONS[0],) * NUM_ENVS
+    before = time.perf_counter()
+    for _ in range(SEARCHES):
+        env.step(actions)
+    seconds = time.perf_counter() - before
+    env.close()
+    return NUM_ENVS * SEARCHES / seconds
+
+
+def engine_calls_of_equal_episodes() -> int:
+    """Pages asked of the engine by 5 equal episodes of two searches, with the cache."""
+    engine = SlowEngine(0.0)
+    env = gymnasium.make(ENV_ID, questions=QUESTIONS, engine=CachedEngine(engine))
+    for seed in range(5):
+        env.reset(seed=seed, options={"question_index": 0, "group_seed": 1})
+        for action in ACTIONS:
+            env.step(action)
+    return engine.pages
+
+
+def import_seconds(python: Path, module: str, *, beyond: str) -> float:
+    """CPU seconds that an import takes in a fresh interpreter, best of several, less another's."""
+    bare, full = (
+        min(_cpu_seconds(python, statement) for _ in range(IMPORT_RUNS))
+        for statement in (f"import {beyond}", f"import {beyond}, {module}")
+    )
+    return max(full - bare, 0.0)
+
+
+def measure() -> list[Row]:
+    """Measure ourselves, then each peer."""
+    ours = {
+        "memory": steps_from_memory(QUESTIONS),
+        "slow": searches_on_a_slow_engine(),
+        "calls": engine_calls_of_equal_episodes(),
+        "import": import_seconds(Path(sys.executable), "zs_env", beyond="gymnasium"),
+    }
+    fresh = steps_from_memory({"kind": "world"})
+    rows = [
+        Row(
+            case="answers in memory, another question every episode",
+            ours=fresh,
+            peer=None,
+            unit="steps/s",
+        )
+    ]
+    for name, (requirements, script, module) in PEERS.items():
+        python = peer_python(name, requirements)
+        peer = run_peer(python, Path(__file__).with_name("peers") / script) or {}
+        cases = (
+            ("answers in memory, {} answered in process", "memory", "memory", "steps/s"),
+            ("answers in memory, {} over HTTP on the loopback", "memory", "loopback", "steps/s"),
+            ("64 environments, engine of 50 ms, {} in 64 threads", "slow", "slow", "steps/s"),
+            ("engine calls of 5 identical episodes, {}", "calls", "calls", "calls"),
+        )
+        rows += [
+            Row(case=case.format(name), ours=ours[mine], peer=peer.get(its), unit=unit)
+            for case, mine, its, unit in cases
+        ]
+        # What a peer needs of the standard library and numpy counts for both sides alike.
+        imported = (
+            None if not peer or python is None else import_seconds(python, module, beyond="sys")
+        )
+        rows.append(Row(case=f"import, {name}", ours=ours["import"], peer=imported, unit="CPU s"))
+    return rows
+
+
+def _cpu_seconds(python: Path, statement: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(python), "-c", statement], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+if __name__ == "__main__":
+    run_benchmark(__doc__ or "", measure)
