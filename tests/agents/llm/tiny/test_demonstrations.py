@@ -1,0 +1,67 @@
+"""Laws of the faulty teacher: which faults it has, and that it has no others."""
+
+import random
+import re
+
+import pytest
+
+from agents.llm.tiny.demonstrations import NO_FAULTS, Faults, demonstrate
+from zs_env.actions import Malformed
+from zs_env.episode import EpisodeConfig
+from zs_env.prompt import PromptTemplate
+from zs_env.scoring import exact_match
+from zs_env.world import STRUCTURES, World, WorldEngine, WorldQuestions
+
+WORLD = World(1000)
+ENGINE = WorldEngine(WORLD)
+CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
+
+
+def play(question, faults, noise=0.0, seed=0):
+    return demonstrate(
+        question,
+        ENGINE,
+        config=CONFIG,
+        faults=faults,
+        noise_probability=noise,
+        rng=random.Random(seed),
+    )
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_without_faults_and_noise_the_teacher_is_always_right(structure):
+    for question in WorldQuestions(WORLD, [structure])[:60]:
+        transcript = play(question, NO_FAULTS)
+        assert exact_match(transcript.prediction or "", question.answers), transcript.text
+
+
+def test_it_never_breaks_the_format():
+    for seed, question in enumerate(WorldQuestions(WORLD)[:300]):
+        transcript = play(question, Faults(), noise=0.5, seed=seed)
+        assert transcript.reason == "answer"
+        assert not any(isinstance(turn.action, Malformed) for turn in transcript.turns)
+
+
+def test_vague_queries_name_an_entity_and_nothing_else():
+    always_vague = Faults(vague_query=1.0, early_answer=0.0, hasty_guess=0.0)
+    for question in WorldQuestions(WORLD)[:60]:
+        for query in re.findall(r"<search> (.*?)</search>", play(question, always_vague).text):
+            assert query.lower() in WORLD.named
+
+
+def test_early_answers_give_what_the_first_page_said():
+    early = Faults(vague_query=0.0, early_answer=1.0, hasty_guess=0.0)
+    for question in WorldQuestions(WORLD, ["chain2", "chain3"])[:60]:
+        transcript = play(question, early)
+        assert transcript.num_searches <= question.metadata["hops"] - 1 or transcript.reward
+        if transcript.num_searches == 1:
+            assert f"It is {transcript.prediction}. Done." in transcript.turns[-1].text
+
+
+def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
+    hasty = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=1.0)
+    for question in WorldQuestions(WORLD, ["chain1"])[:60]:
+        transcript = play(question, hasty, noise=1.0)
+        assert transcript.num_searches == 1
+        assert transcript.scores()["exact_match"] == 0.0
+        assert "Not there. Done." in transcript.turns[-1].text
