@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from zs_env.engines.fingerprint import engine_fingerprint
 from zs_env.engines.page_store import PageStore
 from zs_env.search import SearchCost, SearchEngine, SearchError, SearchPage, SearchRequest
 
@@ -40,7 +41,8 @@ class CachedEngine:
             the file holds the pages of one engine only.
         path: the file (SQLite); None keeps pages in memory only.
         mode: "live", "record" or "replay".
-        fingerprint: of the engine, where it has none of its own.
+        fingerprint: of the engine; where None its own, or else the name of its class, which
+            does not tell two settings of one class apart.
         max_pages: pages kept in memory; those used longest ago go first.
 
     Raises:
@@ -131,17 +133,11 @@ class CachedEngine:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def _choose_fingerprint(self, given: str | None) -> str:
-        fingerprint = given or getattr(self.engine, "fingerprint", None)
-        if fingerprint:
-            return fingerprint
-        if self._store is None:
-            return ""  # in memory there is but one engine
+        if given:
+            return given
         if self.engine is not None:
-            raise ValueError(
-                f"{type(self.engine).__name__} has no fingerprint, so its pages in "
-                f"{self._store.path} could be taken for another engine's; give it an attribute "
-                "'fingerprint' that changes with all that changes its pages, or pass fingerprint="
-            )
+            return engine_fingerprint(self.engine)
+        assert self._store is not None, "only a replay has no engine, and it has a file"
         known = self._store.fingerprints()
         if len(known) != 1:
             raise ValueError(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import accumulate
 
+from zs_env.engines.fingerprint import engine_fingerprint
 from zs_env.search import SearchEngine, SearchError, SearchPage, SearchRequest
 
 
@@ -47,13 +48,8 @@ class MixtureEngine:
 
     @property
     def fingerprint(self) -> str:
-        """Made of the engines' own fingerprints and the weights.
-
-        Raises:
-            AttributeError: if one of the engines has none.
-        """
-        parts = [getattr(engine, "fingerprint") for engine in self._engines]  # noqa: B009
-        return f"mixture-1:{self._bounds}:{parts}"
+        """Made of the engines' fingerprints and the weights."""
+        return f"mixture-1:{self._bounds}:{[*map(engine_fingerprint, self._engines)]}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request, with at most one call of each engine.

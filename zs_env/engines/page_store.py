@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -136,6 +137,19 @@ class PageStore:
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
+        """Open the file; wait where SQLite itself does not, while another process prepares it."""
+        deadline = time.monotonic() + _BUSY_TIMEOUT_S
+        while True:
+            try:
+                return self._try_open()
+            except sqlite3.OperationalError as error:
+                # The low byte is the kind of error, the rest its variant.
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.005)
+
+    def _try_open(self) -> sqlite3.Connection:
         if self._mode != "replay":
             connection = _connect(self.path, "rwc")
             self._prepare(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 
 from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
 
@@ -19,13 +20,14 @@ class ScriptedEngine:
     Args:
         script: query to page, or a function from request to page, which may raise SearchError.
         default: page of the queries that a mapping does not hold.
-        fingerprint: part of a cache's key; change it with the script.
+        fingerprint: part of a cache's key. Where None, a mapping's contents make it, and of a
+            function only the name: pass one that changes with what the function says.
     """
 
     name = "scripted"
 
     def __init__(
-        self, script: Script, *, default: PageLike = (), fingerprint: str = "scripted"
+        self, script: Script, *, default: PageLike = (), fingerprint: str | None = None
     ) -> None:
         # Pages are made once: who answers from memory should not be slower than memory.
         self._script = (
@@ -34,7 +36,7 @@ class ScriptedEngine:
             else script
         )
         self._default = _page(default)
-        self.fingerprint = fingerprint
+        self.fingerprint = fingerprint or _fingerprint(script, default)
         # A function may do anything, a mapping only answers.
         self.local = isinstance(script, Mapping)
 
@@ -58,6 +60,13 @@ def _page(page: PageLike) -> SearchPage:
     if isinstance(page, SearchPage):
         return page
     return SearchPage(tuple(map(_document, page)), SearchCost(calls=1), ScriptedEngine.name)
+
+
+def _fingerprint(script: Script, default: PageLike) -> str:
+    if isinstance(script, Mapping):
+        contents = repr((sorted(script.items()), default)).encode("utf-8", "replace")
+        return f"scripted:{blake2b(contents, digest_size=16).hexdigest()}"
+    return f"scripted:{getattr(script, '__qualname__', type(script).__qualname__)}"
 
 
 def _document(item: Document | str | Mapping[str, str]) -> Document:

@@ -85,6 +85,18 @@ def test_another_engine_is_another_page(tmp_path):
     assert _texts(first.search([REQUEST]) + second.search([REQUEST])) == ["a", "b"]
 
 
+def test_an_engine_without_a_fingerprint_is_known_by_its_class(tmp_path):
+    class Nameless:
+        def search(self, requests):
+            return [SearchPage((Document("x"),)) for _ in requests]
+
+    path = tmp_path / "cache.sqlite"
+    cached = CachedEngine(Nameless(), path)
+    assert "Nameless" in cached.fingerprint
+    cached.search([REQUEST])
+    assert CachedEngine(Nameless(), path, "replay").search([REQUEST])[0].cost.cached
+
+
 def test_five_equal_episodes_of_two_searches_make_two_engine_calls():
     engine = Counting()
     cached = CachedEngine(engine)
@@ -393,12 +405,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
         CachedEngine(Counting(), path, "replay")
     with pytest.raises(FileNotFoundError, match="make it first"):
         CachedEngine(Counting(), tmp_path / "no" / "cache.sqlite")
-    nameless = Counting()
-    nameless.fingerprint = ""
-    with pytest.raises(ValueError, match="Counting has no fingerprint"):
-        CachedEngine(nameless, path)
-    CachedEngine(nameless)  # in memory there is but one engine
-    CachedEngine(nameless, path, fingerprint="mine").search([REQUEST])
+    CachedEngine(Counting(), path, fingerprint="mine").search([REQUEST])
     CachedEngine(Counting(), path).search([REQUEST])
     with pytest.raises(ValueError, match=r"pages of 2 engines \['counting', 'mine'\]"):
         CachedEngine(None, path, "replay")

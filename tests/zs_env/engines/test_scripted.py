@@ -43,3 +43,16 @@ def test_a_script_may_fail():
 
     with pytest.raises(SearchError, match="no luck with a"):
         ScriptedEngine(fail).search([_request("a")])
+
+
+def test_the_fingerprint_follows_a_mapping_and_its_default():
+    prints = {
+        ScriptedEngine({"a": ["one"]}).fingerprint,
+        ScriptedEngine({"a": ["two"]}).fingerprint,
+        ScriptedEngine({"a": ["one"]}, default=["?"]).fingerprint,
+        ScriptedEngine(lambda request: [], fingerprint="mine").fingerprint,
+    }
+    assert len(prints) == 4
+    script = {"a": ["one"], "b": ["two"]}
+    turned = dict(reversed(script.items()))
+    assert ScriptedEngine(script).fingerprint == ScriptedEngine(turned).fingerprint
