@@ -27,8 +27,8 @@ def test_without_noise_the_ceiling_agent_answers_every_question(split, structure
     for question in WorldQuestions(world, [structure])[:60]:
         transcript = play(question, engine)
         assert transcript.scores()["f1"] == 1.0, transcript.text
-            # Fewer where a page happens to say more than it was asked for.
-            assert 1 <= transcript.num_searches <= question.metadata["hops"]
+        # Fewer where a page happens to say more than it was asked for.
+        assert 1 <= transcript.num_searches <= question.metadata["hops"]
 
 
 def test_at_full_noise_it_answers_a_chain_never_and_a_comparison_by_guess():
