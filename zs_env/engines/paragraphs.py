@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _K1, _B = 1.2, 0.75
 # A prepared shelf of ten paragraphs takes some 100 kB.
 _MAX_SHELVES = 2048
+_MAX_QUESTIONS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,18 @@ class ParagraphEngine:
         min_distractors: a question with fewer distractors borrows from the questions after it.
 
     Raises:
-        ValueError: if no question has a paragraph.
+        ValueError: if no question has a paragraph, or the questions are generated without end.
     """
 
     name = "paragraphs"
     local = True
 
     def __init__(self, questions: QuestionSource, *, min_distractors: int = 5) -> None:
+        if len(questions) > _MAX_QUESTIONS:
+            raise ValueError(
+                f"got {len(questions)} questions, expected at most {_MAX_QUESTIONS}: a generated "
+                "source has no paragraphs; use its own engine"
+            )
         self._min_distractors = min_distractors
         self._questions: list[Question] = []
         self._places: dict[str, list[int]] = {}

@@ -131,6 +131,18 @@ def test_questions_without_paragraphs_are_refused():
         ParagraphEngine([Question(id="q", text="Q", answers=("x",))])
 
 
+def test_questions_without_end_are_refused_rather_than_read():
+    class Endless:
+        def __len__(self):
+            return 2**31
+
+        def __getitem__(self, index):
+            raise AssertionError("read")
+
+    with pytest.raises(ValueError, match="generated source has no paragraphs"):
+        ParagraphEngine(Endless())
+
+
 def test_the_fingerprint_follows_the_paragraphs(engine):
     assert engine.fingerprint == ParagraphEngine([LEAR, YES_NO]).fingerprint
     assert engine.fingerprint != ParagraphEngine([LEAR]).fingerprint
