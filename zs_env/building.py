@@ -136,10 +136,11 @@ def _world_questions(
     return questions
 
 
-def _file_questions(*, path: str) -> QuestionSource:
-    from zs_env.questions import load_questions_file
+def _file_questions(*, path: str | Sequence[str]) -> QuestionSource:
+    """Of one file, or of several that take turns."""
+    from zs_env.questions import load_questions_files
 
-    return load_questions_file(path)
+    return load_questions_files([path] if isinstance(path, str) else path)
 
 
 def _hub_questions(

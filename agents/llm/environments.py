@@ -58,6 +58,7 @@ def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | No
         "max_turns": config.max_turns,
         "num_documents": config.num_documents,
         "noise_draw": config.noise_draw,
+        "limits": {"max_document_chars": config.max_document_chars},
     }
     for name in ("prompt", "reward"):
         if getattr(config, name) is not None:

@@ -29,7 +29,8 @@ class TrainConfig:
         policy: "tiny" (ships with the package), a Hugging Face name, a folder, or a .gguf file.
         env: environment id.
         questions: what to train on: a JSON spec, a kind such as "world", or a .jsonl/.parquet
-            file; without it the environment's own.
+            file; without it the environment's own. The spec of several files is
+            {"kind": "file", "path": [...]}.
         engine: who answers searches in training: a JSON spec or a kind such as "paragraphs";
             without it the environment's own.
         eval_questions: held-out questions, as `questions`; without it the held-out split of the
@@ -47,6 +48,7 @@ class TrainConfig:
         keep_checkpoints: newest checkpoints that stay; the best by held-out F1 stays as well.
         max_turns: actions an episode may take.
         num_documents: documents a page.
+        max_document_chars: longer documents are cut; short ones make long runs affordable.
         prompt: the environment's words: a template's name or text; without it the policy's or
             the environment's own.
         reward: a preset's name; without it the environment's own, the answer's F1.
@@ -117,6 +119,7 @@ class TrainConfig:
 
     max_turns: int = 6
     num_documents: int = 5
+    max_document_chars: int = 2048
     prompt: str | None = None
     reward: str | None = None
     noise_draw: NoiseDraw = "search"
@@ -171,7 +174,7 @@ class TrainConfig:
         for name in (
             *("steps", "checkpoint_every", "keep_checkpoints", "questions_per_step", "group_size"),
             *("max_new_tokens", "minibatches", "epochs", "eval_episodes", "final_episodes"),
-            *("max_turns", "num_documents", "tokens_per_micro_batch"),
+            *("max_turns", "num_documents", "max_document_chars", "tokens_per_micro_batch"),
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

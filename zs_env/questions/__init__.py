@@ -1,6 +1,12 @@
 """Where questions come from: files, sets of the Hugging Face hub, and any list of your own."""
 
-from zs_env.questions.files import load_questions_file
+from zs_env.questions.files import load_questions_file, load_questions_files
 from zs_env.questions.hub import HUB_SETS, HubSet, load_hub_questions
 
-__all__ = ["HUB_SETS", "HubSet", "load_hub_questions", "load_questions_file"]
+__all__ = [
+    "HUB_SETS",
+    "HubSet",
+    "load_hub_questions",
+    "load_questions_file",
+    "load_questions_files",
+]

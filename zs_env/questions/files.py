@@ -5,7 +5,8 @@ Field names are those that common sets use; what is not understood and scalar be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,28 @@ def load_questions_file(path: str | Path, *, source: str = "") -> list[Question]
     """
     name = source or Path(path).name.split(".")[0]
     return questions_from_rows(read_rows(path), source=name)
+
+
+def load_questions_files(paths: Sequence[str | Path]) -> list[Question]:
+    """Read several files, whose questions take turns: the first N hold some of each file.
+
+    Raises:
+        ValueError: if no file is named, or two questions have the same id.
+    """
+    if not paths:
+        raise ValueError("no question file is named; expected at least one path")
+    sets = [load_questions_file(path) for path in paths]
+    questions = [q for turn in zip_longest(*sets) for q in turn if q is not None]
+    owners: dict[str, str | Path] = {}
+    for path, its_questions in zip(paths, sets, strict=True):
+        for question in its_questions:
+            if question.id in owners:
+                raise ValueError(
+                    f"{path} and {owners[question.id]} both hold a question with the id "
+                    f"{question.id!r}; expected unique ids: name each file once, or rename ids"
+                )
+            owners[question.id] = path
+    return questions
 
 
 def questions_from_rows(

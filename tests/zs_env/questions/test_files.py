@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from zs_env.question import Paragraph, Question
-from zs_env.questions import load_questions_file
+from zs_env.questions import load_questions_file, load_questions_files
 
 REAL = Path(__file__).resolve().parents[3] / "../shared/data"
 REAL_FILES = sorted(
@@ -136,3 +136,24 @@ def test_real_files_load_whole(path):
     assert all(question.metadata["split"] in path.name for question in questions)
     if path.parent.name == "passages":
         assert all(any(p.is_gold for p in question.paragraphs) for question in questions)
+
+
+def test_files_take_turns_so_that_the_first_questions_hold_some_of_each(tmp_path):
+    paths = []
+    for name, count in (("a", 3), ("b", 1)):
+        path = tmp_path / f"{name}.jsonl"
+        rows = [{"id": f"{name}{i}", "question": "Who?", "answers": ["x"]} for i in range(count)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        paths.append(path)
+    assert [q.id for q in load_questions_files(paths)] == ["a0", "b0", "a1", "a2"]
+
+
+def test_the_same_id_in_two_files_is_an_error_that_names_both(tmp_path):
+    path = _write(tmp_path, {"id": "q", "question": "Who?", "answers": ["x"]})
+    with pytest.raises(ValueError, match=r"quiz.v2.jsonl and .*quiz.v2.jsonl both hold .*'q'"):
+        load_questions_files([path, path])
+
+
+def test_no_file_at_all_is_an_error():
+    with pytest.raises(ValueError, match="at least one path"):
+        load_questions_files([])
