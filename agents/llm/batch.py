@@ -27,7 +27,6 @@ class MicroBatch:
     Attributes:
         token_ids_BT: [B, T] right-padded ids; each row ends before its last action token, which
             nothing has to read.
-        rows_B: [B] index of each row's rollout in the batch.
         predictors_A: [A] index, into the flattened [B * T], of the position that predicts each
             action token.
         target_ids_A: [A] the action tokens, as they were sampled.
@@ -35,7 +34,6 @@ class MicroBatch:
     """
 
     token_ids_BT: Tensor
-    rows_B: Tensor
     predictors_A: Tensor
     target_ids_A: Tensor
     tokens_A: Tensor
@@ -44,7 +42,6 @@ class MicroBatch:
         """The same on another device."""
         return MicroBatch(
             token_ids_BT=self.token_ids_BT.to(device),
-            rows_B=self.rows_B.to(device),
             predictors_A=self.predictors_A.to(device),
             target_ids_A=self.target_ids_A.to(device),
             tokens_A=self.tokens_A.to(device),
@@ -157,7 +154,6 @@ class Batch:
             tokens.append(torch.arange(len(where)) + starts_B[row])
         return MicroBatch(
             token_ids_BT=token_ids_BT,
-            rows_B=torch.tensor(rows),
             predictors_A=torch.cat(predictors),
             target_ids_A=torch.cat(targets),
             tokens_A=torch.cat(tokens),

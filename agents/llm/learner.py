@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.critic import Critic
-from agents.llm.kl import kl_loss
 from agents.llm.logprobs import TokenLogprobs, action_logprobs
-from agents.llm.loss import clipped_policy_loss, clipped_value_loss, token_weights
+from agents.llm.loss import token_weights
+from agents.llm.objective import critic_share, policy_share
 from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
 from agents.llm.segments import Group
 from agents.llm.targets import Targets, make_targets
@@ -205,7 +205,7 @@ class Learner:
         loss = torch.zeros(())
         max_tokens = self.optimizer_config.max_tokens_per_micro_batch
         for micro_batch in batch.micro_batches(max_tokens, computed):
-            loss = loss + self._backward(micro_batch, batch, targets, weights_A, means).cpu()
+            loss = loss + self._backward(micro_batch, batch, targets, weights_A, means)
         self._apply(loss, means)
 
     def _backward(
@@ -217,59 +217,19 @@ class Learner:
         means: StepMeans,
     ) -> Tensor:
         """Add a micro-batch's share of the gradient; returns its share of the loss."""
-        logprobs_A, entropies_A = self._logprobs(self.policy, micro_batch)
-
-        def pick(values: Tensor) -> Tensor:
-            return values[micro_batch.tokens_A].to(logprobs_A)
-
-        weights = pick(weights_A)
-        policy = clipped_policy_loss(
-            logprobs_A,
-            pick(targets.old_logprobs_A),
-            pick(targets.advantages_A),
-            clip_low=self.config.clip_low,
-            clip_high=self.config.clip_high,
-        )
-        pg_loss, entropy = weights @ policy.losses_A, weights @ entropies_A
-        loss = pg_loss
-        if self.config.entropy_coef > 0:
-            loss = loss - self.config.entropy_coef * entropy
-        if self.config.kl_in_loss:
-            kl = weights @ kl_loss(logprobs_A, pick(targets.ref_logprobs_A), self.config.estimator)
-            loss = loss + self.config.kl_coef * kl
-            means.add(kl=kl)
-        loss.backward()
-        means.add_tokens(weights, logprobs_A - pick(batch.sampled_logprobs_A))
-        means.add(
-            loss=loss,
-            pg_loss=pg_loss,
-            entropy=entropy,
-            ratio_mean=weights @ policy.ratios_A,
-            clip_fraction=weights @ policy.clipped_A.to(weights),
-        )
+        scored = self._logprobs(self.policy, micro_batch)
+        share = policy_share(scored, micro_batch, targets, weights_A, self.config)
+        share.loss.backward()
+        means.add(**share.parts)
+        sampled_A = batch.sampled_logprobs_A[micro_batch.tokens_A]
+        means.add_tokens(weights_A[micro_batch.tokens_A], scored.logprobs_A.cpu() - sampled_A)
         if self.critic is None:
-            return loss.detach()
-        return loss.detach() + self._critic_backward(micro_batch, targets, weights_A, means)
-
-    def _critic_backward(
-        self, micro_batch: MicroBatch, targets: Targets, weights_A: Tensor, means: StepMeans
-    ) -> Tensor:
-        """The same for the critic, under the same weights."""
+            return share.loss.detach().cpu()
         values_A = self._values(micro_batch)
-
-        def pick(values: Tensor) -> Tensor:
-            return values[micro_batch.tokens_A].to(values_A)
-
-        losses_A = clipped_value_loss(
-            values_A,
-            pick(targets.old_values_A),
-            pick(targets.returns_A),
-            value_clip=self.config.value_clip,
-        )
-        value_loss = pick(weights_A) @ losses_A
-        value_loss.backward()
-        means.add(value_loss=value_loss)
-        return value_loss.detach()
+        critic = critic_share(values_A, micro_batch, targets, weights_A, self.config)
+        critic.loss.backward()
+        means.add(**critic.parts)
+        return (share.loss.detach() + critic.loss.detach()).cpu()
 
     def _apply(self, loss: Tensor, means: StepMeans) -> None:
         """Clip and step, or refuse."""
