@@ -79,34 +79,45 @@ class _HeadLogprobs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        grad_logprobs_A, grad_entropies_A = grads
         hidden_AD, weight_VD, bias_V, targets_A, normalizers_A, entropies_A = ctx.saved_tensors
+        if all(grad is None for grad in grads):
+            return None, None, None, None, None
+        grad_logprobs_A, grad_entropies_A = (
+            torch.zeros_like(entropies_A) if grad is None else grad for grad in grads
+        )
+        with_entropy = grads[1] is not None
         grad_hidden_AD = torch.empty_like(hidden_AD) if ctx.needs_input_grad[0] else None
-        grad_weight_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        # Sums over chunks are kept in float32 at least: in bfloat16 late chunks would round away.
+        grad_weight_VD = (
+            torch.zeros_like(weight_VD, dtype=entropies_A.dtype)
+            if ctx.needs_input_grad[1]
+            else None
+        )
         grad_bias_V = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         for chunk in _chunks(len(targets_A), len(weight_VD)):
             logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, ctx.squash)
+            pull_C1 = grad_logprobs_A[chunk, None]
             log_p_CV = logits_CV - normalizers_A[chunk, None]
             grad_CV = log_p_CV.exp()
-            if grad_entropies_A is None:
-                assert grad_logprobs_A is not None
-                grad_CV.mul_(-grad_logprobs_A[chunk, None])
-            else:
+            if with_entropy:
                 # dH/dz = -p (log p + H)
-                pull_CV = log_p_CV.clamp_min_(-1e30).add_(entropies_A[chunk, None])
-                pull_CV.mul_(-grad_entropies_A[chunk, None])
-                if grad_logprobs_A is not None:
-                    pull_CV.sub_(grad_logprobs_A[chunk, None])
-                grad_CV.mul_(pull_CV)
-            if grad_logprobs_A is not None:
-                grad_CV.scatter_add_(-1, targets_A[chunk, None], grad_logprobs_A[chunk, None])
+                surprise_CV = log_p_CV.clamp_min_(-1e30).add_(entropies_A[chunk, None])
+                grad_CV.mul_(surprise_CV.mul_(-grad_entropies_A[chunk, None]).sub_(pull_C1))
+            else:
+                grad_CV.mul_(-pull_C1)
+            grad_CV.scatter_add_(-1, targets_A[chunk, None], pull_C1)
             grad_CV = ctx.squash.backward(logits_CV, grad_CV).to(hidden_AD.dtype)
             if grad_hidden_AD is not None:
                 torch.mm(grad_CV, weight_VD, out=grad_hidden_AD[chunk])
             if grad_weight_VD is not None:
-                grad_weight_VD.addmm_(grad_CV.T, hidden_AD[chunk])
+                if grad_weight_VD.dtype == grad_CV.dtype:
+                    grad_weight_VD.addmm_(grad_CV.T, hidden_AD[chunk])
+                else:
+                    grad_weight_VD.add_(grad_CV.T @ hidden_AD[chunk])
             if grad_bias_V is not None:
                 grad_bias_V.add_(grad_CV.sum(0))
+        if grad_weight_VD is not None:
+            grad_weight_VD = grad_weight_VD.to(weight_VD.dtype)
         return grad_hidden_AD, grad_weight_VD, grad_bias_V, None, None
 
 
