@@ -16,6 +16,7 @@ MALFORMED_KINDS: tuple[MalformedKind, ...] = get_args(MalformedKind)
 
 _CLOSING_TAG = re.compile(r"</(search|answer)>")
 _FORGED_TAG = re.compile(r"</?information>")
+_TAG_LENGTH = len("<search>")  # and of "<answer>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,21 @@ def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer 
     """
     if max_chars is not None and len(text) > max_chars:
         return Malformed("too_long")
-    closing = _CLOSING_TAG.search(text)
-    if _FORGED_TAG.search(text, 0, closing.start() if closing else len(text)):
+    search_end, answer_end = text.find("</search>"), text.find("</answer>")
+    is_search = answer_end < 0 or 0 <= search_end < answer_end
+    end = search_end if is_search else answer_end
+    is_closed = end >= 0
+    if not is_closed:
+        end = len(text)
+    if "information>" in text and _FORGED_TAG.search(text, 0, end):
         return Malformed("forged")
-    if closing is None:
+    if not is_closed:
         return Malformed("unclosed" if "<search>" in text or "<answer>" in text else "no_action")
-    kind = closing[1]
-    opening_tag = f"<{kind}>"
-    opening = text.rfind(opening_tag, 0, closing.start())
+    opening = text.rfind("<search>" if is_search else "<answer>", 0, end)
     if opening < 0:
         return Malformed("unopened")
-    content = " ".join(text[opening + len(opening_tag) : closing.start()].split())
-    if kind == "search":
+    content = " ".join(text[opening + _TAG_LENGTH : end].split())
+    if is_search:
         return Search(content) if content else Malformed("empty_query")
     return Answer(content) if content else Malformed("empty_answer")
 

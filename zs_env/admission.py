@@ -6,19 +6,35 @@ everything that does not depend on the question is done once per page.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from zs_env.hygiene import neutralize
-from zs_env.prompt import render_page
+from zs_env.prompt import render_document, render_page
 from zs_env.question import Question
 from zs_env.scoring import padded_answers, padded_words
 from zs_env.search import Document, SearchPage
 
 
+class AdmittedPage(NamedTuple):
+    """A page as it stands in a transcript.
+
+    Attributes:
+        documents: with their provenance.
+        texts: each document in words.
+        message: the page in words.
+    """
+
+    documents: tuple[Document, ...]
+    texts: tuple[str, ...]
+    message: str
+
+
 def admit_page(
     page: SearchPage, useful: tuple[bool, ...], answers: tuple[str, ...], max_chars: int
-) -> tuple[tuple[Document, ...], str]:
-    """Return a page's documents as they stand in a transcript, and the words that show them.
+) -> AdmittedPage:
+    """Let a page into a transcript.
 
     Args:
         page: as the engine gave it; documents beyond those asked for are left out.
@@ -31,91 +47,74 @@ def admit_page(
     """
     if not isinstance(page, SearchPage):
         raise TypeError(f"an engine returns SearchPage objects, got {type(page).__name__}")
-    if _is_small(page.documents, max_chars):
-        message, documents = _read_again(_Same(page.documents), useful, page.engine, max_chars)
-    else:
-        message, documents = _read(page.documents, useful, page.engine, max_chars)
+    message, texts, admitted = _admit_once(page.documents, useful, page.engine, max_chars)
     golds = None if _is_yes_no(answers) else padded_answers(answers)
-    return tuple([document.judged(golds) for document in documents]), message
+    if golds is None:
+        return AdmittedPage(tuple([document.plain for document in admitted]), texts, message)
+    judged = []
+    for document in admitted:
+        holds = False
+        for gold in golds:
+            if gold in document.words:
+                holds = True
+                break
+        judged.append((document.holding if holds else document.silent) or document.judge(holds))
+    return AdmittedPage(tuple(judged), texts, message)
 
 
 class _Admitted:
-    """A document that is ready but for whether it contains the answer of the question."""
+    """A document that is ready but for whether it contains the answer of the question.
 
-    __slots__ = ("_judged", "_plain", "_words")
+    Attributes:
+        plain: the document as long as nobody asks.
+        words: what is searched for answers.
+        holding: the document that contains the answer, once it was needed.
+        silent: the document that does not, once it was needed.
+    """
+
+    __slots__ = ("holding", "plain", "silent", "words")
 
     def __init__(self, document: Document) -> None:
-        self._plain = document
-        self._words = padded_words(f"{document.title} {document.text}")
-        self._judged: dict[bool, Document] = {}
+        self.plain = document
+        self.words = padded_words(f"{document.title} {document.text}")
+        self.holding: Document | None = None
+        self.silent: Document | None = None
 
-    def judged(self, golds: tuple[str, ...] | None) -> Document:
-        """Return the document for a question with these padded answers."""
-        if golds is None:
-            return self._plain
-        holds = False
-        for gold in golds:
-            if gold in self._words:
-                holds = True
-                break
-        document = self._judged.get(holds)
-        if document is None:
-            plain = self._plain
-            document = self._judged[holds] = Document(
-                plain.text,
-                plain.title,
-                plain.useful,
-                plain.engine,
-                plain.rank,
-                holds,
-                plain.truncated,
-                plain.checks,
-                plain.metadata,
-            )
-        return document
+    def judge(self, holds: bool) -> Document:
+        """Make the document that contains the answer, or the one that does not."""
+        judged = replace(self.plain, contains_answer=holds)
+        if holds:
+            self.holding = judged
+        else:
+            self.silent = judged
+        return judged
 
 
-class _Same:
-    """A cache key that is equal to nothing but the same object: hashing its contents is slow."""
-
-    __slots__ = ("documents",)
-
-    def __init__(self, documents: tuple[Document, ...]) -> None:
-        self.documents = documents
-
-    def __hash__(self) -> int:
-        return id(self.documents)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.documents is other.documents
+_Page = tuple[str, tuple[str, ...], tuple[_Admitted, ...]]
+# Keyed by the identity of the documents, which the entry keeps alive: hashing them is slow.
+_admitted_pages: dict[tuple[int, tuple[bool, ...], str, int], tuple[object, _Page]] = {}
+_MAX_PAGES = 2048
 
 
-def _is_small(documents: tuple[Document, ...], max_chars: int) -> bool:
-    """Whether every document is one and fits: whole web pages stay in no cache."""
-    for document in documents:
-        if not isinstance(document, Document) or not isinstance(document.text, str):
-            return False
-        if len(document.text) > max_chars:
-            return False
-    return True
-
-
-def _read(
+def _admit_once(
     documents: tuple[Document, ...], useful: tuple[bool, ...], engine: str, max_chars: int
-) -> tuple[str, tuple[_Admitted, ...]]:
-    """Return the words that show a page, and its documents."""
-    admitted = [
+) -> _Page:
+    """Return a page in words, its documents in words, and these, from memory where known."""
+    key = (id(documents), useful, engine, max_chars)
+    known = _admitted_pages.get(key)
+    if known is not None:
+        return known[1]
+    ready = [
         _admit(document, rank, asked, engine, max_chars)
         for rank, (document, asked) in enumerate(zip(documents, useful, strict=False))
     ]
-    return render_page(admitted), tuple(map(_Admitted, admitted))
-
-
-@lru_cache(maxsize=2048)
-def _read_again(
-    page: _Same, useful: tuple[bool, ...], engine: str, max_chars: int
-) -> tuple[str, tuple[_Admitted, ...]]:
-    return _read(page.documents, useful, engine, max_chars)
+    page = render_page(ready), tuple(map(render_document, ready)), tuple(map(_Admitted, ready))
+    # Whole web pages stay in no memory.
+    if all(len(document.title) + len(document.text) <= max_chars for document in documents):
+        if len(_admitted_pages) >= _MAX_PAGES:
+            _admitted_pages.clear()
+        _admitted_pages[key] = (documents, page)
+    return page
 
 
 def _admit(document: object, rank: int, useful: bool, engine: str, max_chars: int) -> Document:

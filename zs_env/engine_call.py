@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 
 from zs_env.episode import Episode
-from zs_env.search import Document, SearchCost, SearchEngine, SearchPage, SearchRequest
+from zs_env.search import SearchCost, SearchEngine, SearchPage, SearchRequest
 
 # Long enough for a slow simulator, short enough that nobody waits for a dead one all night.
 ENGINE_TIMEOUT_S = 60.0
@@ -97,21 +97,34 @@ class EngineCall:
         self._direct = timeout_s is None or bool(getattr(engine, "local", False))
         self._worker: _Worker | None = None
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | Fault]:
-        """Return a page or a fault for each request, in order; never raises, never hangs."""
+    def serve(self, episodes: Sequence[Episode], requests: Sequence[SearchRequest]) -> None:
+        """Give each waiting episode its page, or end it void; never raises, never hangs.
+
+        Args:
+            episodes: those that wait.
+            requests: what each of them waits for; together they are one engine call.
+        """
         costs = self.costs
         costs.batches += 1
         costs.searches += len(requests)
-        answers = self._call(requests)
-        for index, (request, answer) in enumerate(zip(requests, answers, strict=True)):
-            reason = None if isinstance(answer, Fault) else _flaw(answer)
+        pages = self._call(requests)
+        if isinstance(pages, Fault):
+            costs.faults += len(requests)
+            for episode in episodes:
+                episode.fail(pages.reason)
+            return
+        for episode, request, page in zip(episodes, requests, pages, strict=True):
+            reason = _flaw(page)
+            if reason is None:
+                try:
+                    episode.receive(page)
+                except TypeError as error:
+                    reason = f"wrong type: {error}"
+                else:
+                    costs.record(request, page)
             if reason is not None:
-                answers[index] = answer = Fault(reason)
-            if isinstance(answer, Fault):
                 costs.faults += 1
-            else:
-                costs.record(request, answer)
-        return answers
+                episode.fail(reason)
 
     def close(self) -> None:
         """Let the worker thread end, and close the engine where it is owned and can be closed."""
@@ -122,7 +135,8 @@ class EngineCall:
         if self._owned and callable(close):
             close()
 
-    def _call(self, requests: Sequence[SearchRequest]) -> list[Any]:
+    def _call(self, requests: Sequence[SearchRequest]) -> Sequence[Any] | Fault:
+        """Return as many answers as requests, of whatever type, or what went wrong with all."""
         if self._direct:
             pages = _attempt(self.engine, requests)
         else:
@@ -135,22 +149,12 @@ class EngineCall:
                 self._worker = None
                 pages = Fault(f"timeout: no page within {self.timeout_s} s")
         if isinstance(pages, Fault):
-            return [pages] * len(requests)
+            return pages
         if not isinstance(pages, list | tuple):
-            reason = f"wrong type: search() returned {type(pages).__name__}, expected a list"
-        elif len(pages) != len(requests):
-            reason = f"wrong number of pages: {len(pages)} for {len(requests)} requests"
-        else:
-            return list(pages)
-        return [Fault(reason)] * len(requests)
-
-
-def deliver(episode: Episode, answer: SearchPage | Fault) -> None:
-    """Give a waiting episode its page, or end it void."""
-    if isinstance(answer, Fault):
-        episode.fail(answer.reason)
-    else:
-        episode.receive(answer)
+            return Fault(f"wrong type: search() returned {type(pages).__name__}, expected a list")
+        if len(pages) != len(requests):
+            return Fault(f"wrong number of pages: {len(pages)} for {len(requests)} requests")
+        return pages
 
 
 class _Worker:
@@ -184,7 +188,7 @@ def _attempt(engine: SearchEngine, requests: Sequence[SearchRequest]) -> Any:
 
 
 def _flaw(page: object) -> str | None:
-    """What makes an answer unfit to be a page; None where nothing does."""
+    """What makes an answer no page; None where nothing does. Its documents are the episode's."""
     if not isinstance(page, SearchPage):
         return f"wrong type: {type(page).__name__} in place of a SearchPage"
     if not (isinstance(page.cost, SearchCost) and isinstance(page.engine, str)):
@@ -192,12 +196,4 @@ def _flaw(page: object) -> str | None:
             "wrong type: a page's cost is a SearchCost and its engine a string, got "
             f"{type(page.cost).__name__} and {type(page.engine).__name__}"
         )
-    for document in page.documents:
-        if not isinstance(document, Document):
-            return f"wrong type: {type(document).__name__} in place of a Document"
-        if not (isinstance(document.text, str) and isinstance(document.title, str)):
-            return (
-                "wrong type: a document's text and title are strings, got "
-                f"{type(document.text).__name__} and {type(document.title).__name__}"
-            )
     return None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import gymnasium
 
 from zs_env.dealer import Dealer, QuestionSource
-from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall, deliver
+from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
 from zs_env.observation import (
@@ -171,7 +171,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             raise gymnasium.error.ResetNeeded("the episode is over; call reset() before step()")
         outcome = episode.act(checked_action(action))
         if isinstance(outcome, SearchRequest):
-            deliver(episode, self._engine.search((outcome,))[0])
+            self._engine.serve((episode,), (outcome,))
         if self.render_mode == "human":
             self.render()
         reward, terminated, truncated = self._dealer.settle(episode)

@@ -19,11 +19,11 @@ from zs_env.actions import Answer, Malformed, Search, parse_action
 from zs_env.admission import admit_page
 from zs_env.hygiene import clean_text
 from zs_env.noise import NoiseDraw
-from zs_env.prompt import PromptTemplate
+from zs_env.prompt import PromptTemplate, render_document
 from zs_env.question import Question
 from zs_env.reward import RewardFunction, answer_f1
 from zs_env.search import Document, SearchPage, SearchRequest
-from zs_env.transcript import EndReason, Transcript, Turn
+from zs_env.transcript import NO_SCORES, EndReason, Transcript, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,18 +121,21 @@ class Episode:
                 f"the prompt of question {question.id!r} has {len(self.prompt)} characters, more "
                 f"than max_prompt_chars={self.config.limits.max_prompt_chars}; raise the limit"
             )
+        # The question as it is shown; where the row brings its own prompt it may be longer.
+        self.question_text = clean_text(question.text)[: self.config.limits.max_prompt_chars]
         self.turns: list[Turn] = []
         self.text = self.prompt
         self.message = self.prompt
         self.documents: tuple[Document, ...] = ()
+        self.document_texts: tuple[str, ...] = ()
         self.finished: Finished | None = None
         self.fault: str | None = None
+        self.scores = dict(NO_SCORES)
         self.reward_terms: dict[str, float] = {}
         self.page_sizes = Counter[str]()
         self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
         self._asked: dict[str, int] = {}
-        self._final: Transcript | None = None
 
     def act(self, text: str) -> SearchRequest | Malformed | Finished:
         """Take the agent's text and say what must happen next.
@@ -176,9 +179,14 @@ class Episode:
         if self._pending is None:
             raise RuntimeError("no search is waiting for a page; call act() first")
         text, action, request = self._pending
-        documents, message = self._admit(page, request.useful)
+        limit = self.config.limits.max_document_chars
+        documents, texts, message = admit_page(page, request.useful, self.question.answers, limit)
+        wanted, given = len(request.useful), len(page.documents)
+        if given != wanted:
+            self.page_sizes["short" if given < wanted else "long"] += 1
         self._pending = None
         self._record(Turn(text, action, request, documents, message))
+        self.document_texts = texts
         return message
 
     def fail(self, error: str) -> Finished:
@@ -205,11 +213,10 @@ class Episode:
             if turn.request is not None:
                 self._asked[turn.request.query] = self._asked.get(turn.request.query, 0) + 1
             self._record(turn)
+        self.document_texts = tuple(map(render_document, self.documents))
 
     def transcript(self) -> Transcript:
         """Return the episode so far as plain data."""
-        if self._final is not None:
-            return self._final
         return Transcript(
             question=self.question,
             prompt=self.prompt,
@@ -229,12 +236,14 @@ class Episode:
         self.text += turn.text + turn.message
         self.message = turn.message
         self.documents = turn.documents
+        self.document_texts = ()
 
     def _finish(self, reason: EndReason) -> Finished:
         self.finished = Finished(reason)
         if reason != "fault":
-            self.reward_terms = dict(self.config.reward(self.transcript()))
-        self._final = self.transcript()
+            transcript = self.transcript()
+            self.scores = transcript.scores()
+            self.reward_terms = dict(self.config.reward(transcript))
         return self.finished
 
     def _request(self, query: str) -> SearchRequest:
@@ -252,16 +261,6 @@ class Episode:
             useful = (_uniform(luck) >= self.noise_probability,) * self.config.num_documents
         # The quality and the page are drawn from different bits of luck.
         return SearchRequest(query, self.question.text, self.question.answers, useful, digest >> 1)
-
-    def _admit(
-        self, page: SearchPage, useful: tuple[bool, ...]
-    ) -> tuple[tuple[Document, ...], str]:
-        limit = self.config.limits.max_document_chars
-        admitted = admit_page(page, useful, self.question.answers, limit)
-        wanted, given = len(useful), len(page.documents)
-        if given != wanted:
-            self.page_sizes["short" if given < wanted else "long"] += 1
-        return admitted
 
 
 def _digest(text: str) -> int:

@@ -12,7 +12,6 @@ from gymnasium import spaces
 
 from zs_env.actions import MALFORMED_KINDS, Answer, Malformed, Search
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.hygiene import clean_text
 from zs_env.prompt import render_document, render_page
 from zs_env.search import Document
 from zs_env.space import UnicodeText
@@ -73,11 +72,10 @@ def checked_action(action: object) -> str:
 
 def observe(episode: Episode) -> dict[str, Any]:
     """Return the observation of an episode as it stands."""
-    texts = tuple([render_document(document) for document in episode.documents])
+    texts = episode.document_texts
     missing = episode.config.num_documents - len(texts)
-    limit = episode.config.limits.max_prompt_chars
     return {
-        "question": clean_text(episode.question.text)[:limit],
+        "question": episode.question_text,
         "message": episode.message,
         "transcript": episode.text,
         "documents": texts + ("",) * missing if missing else texts,
@@ -100,7 +98,7 @@ def describe(episode: Episode) -> dict[str, Any]:
     }
     if episode.finished is not None:
         info["reason"] = episode.finished.reason
-        info["scores"] = episode.transcript().scores()
+        info["scores"] = dict(episode.scores)
         info["answers"] = episode.question.answers
         info["fault"] = episode.fault
         info["reward_terms"] = dict(episode.reward_terms)

@@ -23,10 +23,7 @@ def normalize_answer(text: str) -> str:
 
 def f1_score(prediction: str, answers: Sequence[str]) -> float:
     """Best token F1 over the gold answers, in [0, 1]; 0 without a common token."""
-    predicted = normalize_answer(prediction).split()
-    return max(
-        (_token_f1(predicted, normalize_answer(gold).split()) for gold in answers), default=0.0
-    )
+    return _best_f1(prediction, tuple(answers))
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:
@@ -60,6 +57,15 @@ def substring_match(prediction: str, answers: Sequence[str]) -> bool:
     """
     normalized = normalize_answer(prediction)
     return any(normalize_answer(gold) in normalized for gold in answers)
+
+
+# A finished episode asks twice: for its reward and for its scores.
+@lru_cache(maxsize=1024)
+def _best_f1(prediction: str, answers: tuple[str, ...]) -> float:
+    predicted = normalize_answer(prediction).split()
+    return max(
+        (_token_f1(predicted, normalize_answer(gold).split()) for gold in answers), default=0.0
+    )
 
 
 def _token_f1(predicted: list[str], gold: list[str]) -> float:

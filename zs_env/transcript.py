@@ -6,6 +6,7 @@ A transcript is plain data: it can be saved, scored again under another reward, 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,8 @@ from zs_env.scoring import contains_answer, exact_match, f1_score
 from zs_env.search import Document, SearchRequest
 
 EndReason = Literal["answer", "turn_limit", "fault"]
+# What an episode without an answer scores.
+NO_SCORES: Mapping[str, float] = {"f1": 0.0, "exact_match": 0.0, "cover_match": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Transcript:
         """F1, exact match and cover match of the prediction; all 0 without one."""
         prediction, answers = self.prediction, self.question.answers
         if prediction is None:
-            return {"f1": 0.0, "exact_match": 0.0, "cover_match": 0.0}
+            return dict(NO_SCORES)
         return {
             "f1": f1_score(prediction, answers),
             "exact_match": float(exact_match(prediction, answers)),

@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from zs_env.dealer import Dealer, QuestionSource
-from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall, deliver
+from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
 from zs_env.observation import (
@@ -220,8 +220,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
                 waiting.append(episode)
                 requests.append(outcome)
         if requests:
-            for episode, answer in zip(waiting, self._engine.search(requests), strict=True):
-                deliver(episode, answer)
+            self._engine.serve(waiting, requests)
 
     def _deal(
         self, index: int, seed: int | None = None, options: Mapping[str, Any] | None = None

@@ -39,9 +39,9 @@ FAULTS = {
     "wrong type: search() returned NoneType": lambda requests: None,
     "wrong type: search() returned SearchPage": lambda requests: page(),
     "wrong type: str in place of a SearchPage": lambda requests: ["text"],
-    "wrong type: str in place of a Document": lambda requests: [SearchPage(("text",))],
-    "got int and str": lambda requests: [SearchPage((Document(3),))],
-    "got NoneType and str": lambda requests: [SearchPage((), cost=None)],
+    "wrong type: a page holds Document objects, got str": lambda requests: [SearchPage(("text",))],
+    "got str and int": lambda requests: [SearchPage((Document(3),))],
+    "cost is a SearchCost and its engine a string, got NoneType and str": lambda requests: [SearchPage((), cost=None)],
 }
 
 
