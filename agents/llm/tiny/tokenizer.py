@@ -54,11 +54,12 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     words = _words()
     characters = [c for c in string.printable if c not in words]
-    vocabulary = [(END_TOKEN, 0.0), ("<|unknown|>", 0.0)]
+    # The end token is added outside of this vocabulary: no text can spell it.
+    vocabulary = [("<|unknown|>", 0.0)]
     vocabulary += [(word, _WORD_SCORE) for word in words]
     vocabulary += [(character, _CHARACTER_SCORE) for character in characters]
     vocabulary += [(token, 2 * _CHARACTER_SCORE) for token in byte_tokens]
-    tokenizer = Tokenizer(Unigram(vocabulary, unk_id=1, byte_fallback=True))
+    tokenizer = Tokenizer(Unigram(vocabulary, unk_id=0, byte_fallback=True))
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
