@@ -26,6 +26,9 @@ class Subcommand:
 
 SUBCOMMANDS: dict[str, Subcommand] = {
     "train": Subcommand("agents.llm.train_command", "train a language model to search"),
+    "warm-start": Subcommand(
+        "agents.llm.warm_start_command", "teach a language model the format from demonstrations"
+    ),
     "evaluate": Subcommand(
         "agents.evaluation.evaluate_command", "play an agent and report its scores"
     ),
