@@ -19,7 +19,7 @@ ATTENTION = "zerosearch_rows"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive new tokens of one row: packed[start:stop] stand at positions first, first+1, …"""
+    """Consecutive new tokens of one row: packed[start:stop] stand from position `first` on."""
 
     row: int
     first: int

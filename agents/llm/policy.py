@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -81,17 +82,11 @@ class Policy:
     def stop_token_ids(self) -> frozenset[int]:
         """Ids that end a turn; a model may have several."""
         generation = getattr(self.model, "generation_config", None)
-        named = (
-            self.tokenizer.eos_token_id,
-            getattr(generation, "eos_token_id", None),
-            self.model.config.get_text_config().eos_token_id,
+        return frozenset(
+            _as_ids(self.tokenizer.eos_token_id)
+            + _as_ids(getattr(generation, "eos_token_id", None))
+            + _as_ids(self.model.config.get_text_config().eos_token_id)
         )
-        ids: set[int] = set()
-        for value in named:
-            ids.update(
-                value if isinstance(value, (list, tuple)) else () if value is None else (value,)
-            )
-        return frozenset(ids)
 
     @cached_property
     def pad_token_id(self) -> int:
@@ -106,14 +101,13 @@ class Policy:
         The unknown token is none of them unless it serves a second purpose.
         """
         tokenizer = self.tokenizer
-        special = set(tokenizer.all_special_ids) | set(self.stop_token_ids)
-        special.update(
-            token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special
+        added = tokenizer.added_tokens_decoder.items()
+        special = {token_id for token_id, token in added if token.special}
+        purposes = {*_as_ids(tokenizer.bos_token_id), self.pad_token_id, *self.stop_token_ids}
+        unknown = set(_as_ids(tokenizer.unk_token_id))
+        return frozenset(
+            (special | set(tokenizer.all_special_ids) | purposes) - (unknown - purposes)
         )
-        purposes = {tokenizer.bos_token_id, tokenizer.pad_token_id, *self.stop_token_ids}
-        if tokenizer.unk_token_id not in purposes:
-            special.discard(tokenizer.unk_token_id)  # pyright: ignore[reportArgumentType]
-        return frozenset(special)
 
     @cached_property
     def max_context(self) -> int:
@@ -140,9 +134,8 @@ class Policy:
         """Ids before and after the first message."""
         tokenizer = self.tokenizer
         if not tokenizer.chat_template:
-            bos = tokenizer.bos_token_id
-            begins = bos is not None and bos in tokenizer("")["input_ids"]
-            return ((bos,) if begins else (), ())
+            added = _as_ids(tokenizer("")["input_ids"])
+            return tuple(i for i in added[:1] if i in _as_ids(tokenizer.bos_token_id)), ()
         rendered = str(
             tokenizer.apply_chat_template(
                 [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
@@ -155,9 +148,14 @@ class Policy:
                 "times, expected once; set tokenizer.chat_template to one that shows it once"
             )
         before, after = (
-            tuple(tokenizer(piece, add_special_tokens=False)["input_ids"]) for piece in pieces
+            _as_ids(tokenizer(piece, add_special_tokens=False)["input_ids"]) for piece in pieces
         )
         return before, after
+
+
+def _as_ids(value: Any) -> tuple[int, ...]:
+    """Read ids as configurations and tokenizers give them: none, one or several."""
+    return () if value is None else (value,) if isinstance(value, int) else tuple(value)
 
 
 def load_policy(
@@ -189,7 +187,7 @@ def load_policy(
         source, gguf_file = str(path.parent), path.name
     elif path.is_absolute() and not path.is_dir():
         raise ValueError(f"there is no folder {name!r}; name a folder, a hub model or a .gguf file")
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         source, gguf_file=gguf_file, dtype=getattr(torch, dtype)
     )
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
@@ -198,7 +196,7 @@ def load_policy(
     return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
 
 
-def _without_quantization(model: PreTrainedModel) -> PreTrainedModel:
+def _without_quantization(model: Any) -> PreTrainedModel:
     """Rebuild a dequantised model, which still counts as quantised and could not be saved."""
     config = model.config
     if hasattr(config, "quantization_config"):

@@ -91,7 +91,8 @@ def collect_rollouts(
         policy: encodes and decodes.
         generator: writes the turns; all sessions are released at the end.
         question_indices: [Q] which questions to play.
-        seeds: [Q] one per question; those of its episodes follow from it.
+        seeds: [Q] at least 0, one per question; the environment of its first episode gets it as it
+            is, all other draws follow from it.
         group_size: episodes per question.
         sampling: how tokens are drawn.
         noise_probability: chance of noise in [0, 1]; None leaves it to the environment.
@@ -129,7 +130,7 @@ def _plan_group(
         _Episode(
             number=first + member,
             question_index=question_index,
-            environment_seed=state[2 * member],
+            environment_seed=state[2 * member] if member else seed,
             sampling_seed=state[2 * member + 1],
             group_seed=state[-1] if share_luck else None,
         )

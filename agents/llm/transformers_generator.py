@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from math import isfinite
 from typing import Any
 
@@ -101,7 +102,9 @@ class TransformersGenerator:
         """
         if len({request.session for request in requests}) != len(requests):
             raise ValueError("two requests name the same session; give each episode its own")
-        turns = [self._open(request, sampling.max_new_tokens) for request in requests]
+        taken = {session.row for session in self._sessions.values()}
+        free_rows = (row for row in count() if row not in taken)
+        turns = [self._open(request, free_rows, sampling) for request in requests]
         going = [turn for turn in turns if turn.limit > 0]
         if going:
             with _reading_rows(self.policy.model), torch.inference_mode():
@@ -147,17 +150,17 @@ class TransformersGenerator:
         self._sessions.clear()
         self._cache = RowCache(self.policy.model)
 
-    def _open(self, request: GenerationRequest, max_new_tokens: int) -> _Turn:
+    def _open(
+        self, request: GenerationRequest, free_rows: Iterator[int], sampling: Sampling
+    ) -> _Turn:
         if not request.token_ids:
             raise ValueError(f"session {request.session} has no ids; begin with a prompt")
         session = self._sessions.get(request.session)
         if session is None:
-            taken = {other.row for other in self._sessions.values()}
-            row = next(row for row in range(len(taken) + 1) if row not in taken)
-            session = self._sessions[request.session] = _Session(row)
+            session = self._sessions[request.session] = _Session(next(free_rows))
         drift = session.extend_to(request.token_ids)
         start = len(session.ids)
-        limit = min(max_new_tokens, self.max_context - start)
+        limit = min(sampling.max_new_tokens, self.max_context - start)
         return _Turn(session, request.seed, start, limit, drift)
 
     def _gather_rows(self, wanted: list[_Session]) -> None:
@@ -321,7 +324,7 @@ def _pack(sessions: Iterable[_Session]) -> Iterator[tuple[list[int], list[Piece]
 @contextmanager
 def _reading_rows(model: PreTrainedModel) -> Iterator[None]:
     """Exchange the model's attention for the row cache's, and switch dropout off."""
-    implementation, training = model.config._attn_implementation, model.training
+    implementation, training = model.config._attn_implementation or "sdpa", model.training
     model.set_attn_implementation(ATTENTION)
     model.eval()
     try:
