@@ -7,13 +7,12 @@ everything that does not depend on the question is done once per page.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import NamedTuple
 
 from zs_env.hygiene import neutralize
 from zs_env.prompt import render_document, render_page
-from zs_env.question import Question
-from zs_env.scoring import padded_answers, padded_words
+from zs_env.question import is_yes_no
+from zs_env.scoring import holds_any, padded_answers, padded_words
 from zs_env.search import Document, SearchPage
 
 
@@ -47,73 +46,71 @@ def admit_page(
     """
     if not isinstance(page, SearchPage):
         raise TypeError(f"an engine returns SearchPage objects, got {type(page).__name__}")
-    message, texts, admitted = _admit_once(page.documents, useful, page.engine, max_chars)
-    golds = None if _is_yes_no(answers) else padded_answers(answers)
-    if golds is None:
-        return AdmittedPage(tuple([document.plain for document in admitted]), texts, message)
-    judged = []
-    for document in admitted:
-        holds = False
-        for gold in golds:
-            if gold in document.words:
-                holds = True
-                break
-        judged.append((document.holding if holds else document.silent) or document.judge(holds))
-    return AdmittedPage(tuple(judged), texts, message)
+    return _read(page.documents, useful, page.engine, max_chars).judge(answers)
 
 
-class _Admitted:
-    """A document that is ready but for whether it contains the answer of the question.
+class _NeutralPage:
+    """A page that is ready but for which of its documents contain the answer."""
 
-    Attributes:
-        plain: the document as long as nobody asks.
-        words: what is searched for answers.
-        holding: the document that contains the answer, once it was needed.
-        silent: the document that does not, once it was needed.
-    """
+    def __init__(self, documents: list[Document]) -> None:
+        self._documents = tuple(documents)
+        self._texts = tuple(map(render_document, documents))
+        self._message = render_page(documents)
+        self._words = [padded_words(f"{one.title} {one.text}") for one in documents]
+        self._by_answers: dict[tuple[str, ...], AdmittedPage] = {}
+        self._by_verdicts: dict[tuple[bool | None, ...], AdmittedPage] = {}
 
-    __slots__ = ("holding", "plain", "silent", "words")
-
-    def __init__(self, document: Document) -> None:
-        self.plain = document
-        self.words = padded_words(f"{document.title} {document.text}")
-        self.holding: Document | None = None
-        self.silent: Document | None = None
-
-    def judge(self, holds: bool) -> Document:
-        """Make the document that contains the answer, or the one that does not."""
-        judged = replace(self.plain, contains_answer=holds)
-        if holds:
-            self.holding = judged
+    def judge(self, answers: tuple[str, ...]) -> AdmittedPage:
+        """Return the page for a question with these answers."""
+        known = self._by_answers.get(answers)
+        if known is not None:
+            return known
+        if is_yes_no(answers):
+            verdicts: tuple[bool | None, ...] = (None,) * len(self._words)
         else:
-            self.silent = judged
-        return judged
+            golds = padded_answers(answers)
+            verdicts = tuple([holds_any(words, golds) for words in self._words])
+        page = self._by_verdicts.get(verdicts) or self._with_verdicts(verdicts)
+        if len(self._by_answers) >= _MAX_JUDGED:
+            self._by_answers.clear()
+        self._by_answers[answers] = page
+        return page
+
+    def _with_verdicts(self, verdicts: tuple[bool | None, ...]) -> AdmittedPage:
+        documents = tuple(
+            replace(document, contains_answer=verdict)
+            for document, verdict in zip(self._documents, verdicts, strict=True)
+        )
+        page = AdmittedPage(documents, self._texts, self._message)
+        if len(self._by_verdicts) < _MAX_JUDGED:
+            self._by_verdicts[verdicts] = page
+        return page
 
 
-_Page = tuple[str, tuple[str, ...], tuple[_Admitted, ...]]
 # Keyed by the identity of the documents, which the entry keeps alive: hashing them is slow.
-_admitted_pages: dict[tuple[int, tuple[bool, ...], str, int], tuple[object, _Page]] = {}
-_MAX_PAGES = 2048
+_pages: dict[tuple[int, tuple[bool, ...], str, int], tuple[object, _NeutralPage]] = {}
+_MAX_PAGES, _MAX_JUDGED = 2048, 8
 
 
-def _admit_once(
+def _read(
     documents: tuple[Document, ...], useful: tuple[bool, ...], engine: str, max_chars: int
-) -> _Page:
-    """Return a page in words, its documents in words, and these, from memory where known."""
+) -> _NeutralPage:
+    """Neutralise a page, or find it where it was neutralised before."""
     key = (id(documents), useful, engine, max_chars)
-    known = _admitted_pages.get(key)
+    known = _pages.get(key)
     if known is not None:
         return known[1]
-    ready = [
-        _admit(document, rank, asked, engine, max_chars)
-        for rank, (document, asked) in enumerate(zip(documents, useful, strict=False))
-    ]
-    page = render_page(ready), tuple(map(render_document, ready)), tuple(map(_Admitted, ready))
+    page = _NeutralPage(
+        [
+            _admit(document, rank, asked, engine, max_chars)
+            for rank, (document, asked) in enumerate(zip(documents, useful, strict=False))
+        ]
+    )
     # Whole web pages stay in no memory.
     if all(len(document.title) + len(document.text) <= max_chars for document in documents):
-        if len(_admitted_pages) >= _MAX_PAGES:
-            _admitted_pages.clear()
-        _admitted_pages[key] = (documents, page)
+        if len(_pages) >= _MAX_PAGES:
+            _pages.clear()
+        _pages[key] = (documents, page)
     return page
 
 
@@ -140,8 +137,3 @@ def _admit(document: object, rank: int, useful: bool, engine: str, max_chars: in
         document.checks,
         document.metadata,
     )
-
-
-@lru_cache(maxsize=4096)
-def _is_yes_no(answers: tuple[str, ...]) -> bool:
-    return Question(id="", text="", answers=answers).is_yes_no

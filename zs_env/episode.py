@@ -150,20 +150,23 @@ class Episode:
             raise RuntimeError("the episode is over; start another")
         if self._pending is not None:
             raise RuntimeError("a search is waiting for its page; call receive() or fail() first")
+        config = self.config
+        limit = config.limits.max_action_chars
         text = clean_text(text)
-        limits = self.config.limits
-        action = parse_action(text, max_chars=limits.max_action_chars)
-        if len(text) > limits.max_action_chars:
-            text = text[: limits.max_action_chars]
-        last = len(self.turns) + 1 >= self.config.max_turns
-        if isinstance(action, Answer) or last:
+        action = parse_action(text, max_chars=limit)
+        if len(text) > limit:
+            text = text[:limit]
+        if isinstance(action, Answer):
             self._record(Turn(text, action))
-            return self._finish("answer" if isinstance(action, Answer) else "turn_limit")
+            return self._finish("answer")
+        if len(self.turns) + 1 >= config.max_turns:
+            self._record(Turn(text, action))
+            return self._finish("turn_limit")
         if isinstance(action, Search):
             request = self._request(action.query)
             self._pending = (text, action, request)
             return request
-        self._record(Turn(text, action, message=self.config.prompt.render_notice(action.kind)))
+        self._record(Turn(text, action, message=config.prompt.render_notice(action.kind)))
         return action
 
     def receive(self, page: SearchPage) -> str:
@@ -250,17 +253,18 @@ class Episode:
         times_asked = self._asked.get(query, 0)
         self._asked[query] = times_asked + 1
         digest = _digest(f"{self.seed}\0{query}\0{times_asked}")
-        draw = self.config.noise_draw
+        draw, count = self.config.noise_draw, self.config.num_documents
         if draw == "document":
             useful = tuple(
                 _uniform(_digest(f"{digest}\0{rank}")) >= self.noise_probability
-                for rank in range(self.config.num_documents)
+                for rank in range(count)
             )
         else:
             luck = _digest(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
-            useful = (_uniform(luck) >= self.noise_probability,) * self.config.num_documents
+            useful = (_uniform(luck) >= self.noise_probability,) * count
+        question = self.question
         # The quality and the page are drawn from different bits of luck.
-        return SearchRequest(query, self.question.text, self.question.answers, useful, digest >> 1)
+        return SearchRequest(query, question.text, question.answers, useful, digest >> 1)
 
 
 def _digest(text: str) -> int:

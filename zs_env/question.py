@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from zs_env.scoring import normalize_answer
 
@@ -52,4 +53,10 @@ class Question:
     @property
     def is_yes_no(self) -> bool:
         """Whether every gold answer is yes or no: such words say nothing when found in a page."""
-        return all(normalize_answer(answer) in ("yes", "no") for answer in self.answers)
+        return is_yes_no(self.answers)
+
+
+@lru_cache(maxsize=16384)
+def is_yes_no(answers: tuple[str, ...]) -> bool:
+    """Whether all answers are yes or no."""
+    return all(normalize_answer(answer) in ("yes", "no") for answer in answers)

@@ -28,14 +28,20 @@ def f1_score(prediction: str, answers: Sequence[str]) -> float:
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:
     """Whether the normalised prediction equals a normalised gold answer."""
-    normalized = normalize_answer(prediction)
-    return any(normalized == normalize_answer(gold) for gold in answers)
+    return normalize_answer(prediction) in map(normalize_answer, answers)
 
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
     """Whether a gold answer stands in the text as whole words; an empty gold stands nowhere."""
-    words = padded_words(text)
-    return any(gold in words for gold in padded_answers(tuple(answers)))
+    return holds_any(padded_words(text), padded_answers(tuple(answers)))
+
+
+def holds_any(words: str, golds: tuple[str, ...]) -> bool:
+    """Whether one of the padded answers stands in padded words."""
+    for gold in golds:  # noqa: SIM110 (`any` over a generator takes three times as long)
+        if gold in words:
+            return True
+    return False
 
 
 def padded_words(text: str) -> str:

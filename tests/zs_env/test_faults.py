@@ -41,7 +41,7 @@ FAULTS = {
     "wrong type: str in place of a SearchPage": lambda requests: ["text"],
     "wrong type: a page holds Document objects, got str": lambda requests: [SearchPage(("text",))],
     "got str and int": lambda requests: [SearchPage((Document(3),))],
-    "cost is a SearchCost and its engine a string, got NoneType and str": lambda requests: [SearchPage((), cost=None)],
+    "got NoneType and str": lambda requests: [SearchPage((), cost=None)],
 }
 
 

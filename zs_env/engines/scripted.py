@@ -30,11 +30,12 @@ class ScriptedEngine:
         self, script: Script, *, default: PageLike = (), fingerprint: str | None = None
     ) -> None:
         # Pages are made once: who answers from memory should not be slower than memory.
-        self._script = (
-            {query: _page(page) for query, page in script.items()}
-            if isinstance(script, Mapping)
-            else script
-        )
+        self._pages: dict[str, SearchPage] = {}
+        self._function: Callable[[SearchRequest], PageLike] | None = None
+        if isinstance(script, Mapping):
+            self._pages = {query: _page(page) for query, page in script.items()}
+        else:
+            self._function = script
         self._default = _page(default)
         self.fingerprint = fingerprint or _fingerprint(script, default)
         # A function may do anything, a mapping only answers.
@@ -45,10 +46,10 @@ class ScriptedEngine:
         return [self._page(request) for request in requests]
 
     def _page(self, request: SearchRequest) -> SearchPage:
-        if isinstance(self._script, Mapping):
-            page = self._script.get(request.query, self._default)
+        if self._function is not None:
+            page = _page(self._function(request))
         else:
-            page = _page(self._script(request))
+            page = self._pages.get(request.query, self._default)
         wanted = len(request.useful)
         if page.engine != self.name or len(page.documents) <= wanted:
             return page
