@@ -110,7 +110,7 @@ def _step(
 def _plan(
     rollouts: Sequence[Rollout], *, epochs: float, steps: int | None, tokens: int, seed: int
 ) -> list[list[int]]:
-    """The rollouts of each step: in a fresh random order every epoch, cut by token count."""
+    """The rollouts of each step: a fresh random order every epoch, none twice in one step."""
     generator = torch.Generator().manual_seed(seed)
     lengths = [len(rollout.token_ids) for rollout in rollouts]
     wanted = round(epochs * len(rollouts)) if steps is None else None
@@ -119,7 +119,7 @@ def _plan(
     size = taken = 0
     while True:
         for row in torch.randperm(len(rollouts), generator=generator).tolist():
-            if batch and (size + lengths[row] > tokens or taken == wanted):
+            if batch and (size + lengths[row] > tokens or taken == wanted or row in batch):
                 plan.append(batch)
                 batch, size = [], 0
             if taken == wanted or len(plan) == steps:

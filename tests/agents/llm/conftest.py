@@ -65,6 +65,12 @@ def make_llama() -> Callable[[int], LlamaForCausalLM]:
             pad_token_id=2,
             eos_token_id=2,
         )
-        return LlamaForCausalLM(config).double().eval()
+        model = LlamaForCausalLM(config).double().eval()
+        for layer in model.model.layers:
+            layer.input_layernorm = torch.nn.RMSNorm(16, dtype=torch.float64)
+            layer.post_attention_layernorm = torch.nn.RMSNorm(16, dtype=torch.float64)
+        # Llama's own norms compute in float32, whatever the weights are in.
+        model.model.norm = torch.nn.RMSNorm(16, dtype=torch.float64)
+        return model
 
     return make

@@ -41,7 +41,9 @@ def test_micro_batches_keep_the_token_budget_and_lose_nothing(make_rollout):
     assert sorted(torch.cat([micro.tokens_A for micro in micros]).tolist()) == list(
         range(batch.num_tokens)
     )
-    targets_A = torch.cat([ids[where] for ids, where in zip(batch.token_ids, batch.positions)])
+    targets_A = torch.cat(
+        [ids[where] for ids, where in zip(batch.token_ids, batch.positions, strict=True)]
+    )
     for micro in micros:
         assert torch.equal(micro.target_ids_A, targets_A[micro.tokens_A])
 

@@ -77,8 +77,8 @@ def test_action_logprobs_equal_those_of_the_whole_model(make_llama, make_rollout
     log_p = (model(ids).logits[0] / 0.7).log_softmax(-1)
     expected = [
         log_p[position - 1, token].item()
-        for position, (token, acted) in enumerate(zip(rollout.token_ids, rollout.action_mask))
-        if acted
+        for position, token in enumerate(rollout.token_ids)
+        if rollout.action_mask[position]
     ]
     ours = action_logprobs(model, micro, temperature=0.7).logprobs_A
     assert ours.tolist() == pytest.approx(expected, abs=1e-12)
