@@ -69,8 +69,10 @@ class Policy:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of ids as it was written, control tokens included."""
-        return self.tokenizer.decode(
-            list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        return str(
+            self.tokenizer.decode(
+                list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
         )
 
     def decode_action(self, token_ids: Sequence[int]) -> str:
@@ -91,8 +93,8 @@ class Policy:
     @cached_property
     def pad_token_id(self) -> int:
         """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
-        pad = self.tokenizer.pad_token_id
-        return pad if pad is not None else min(self.stop_token_ids, default=0)
+        pad = _as_ids(self.tokenizer.pad_token_id)
+        return pad[0] if pad else min(self.stop_token_ids, default=0)
 
     @cached_property
     def control_token_ids(self) -> frozenset[int]:

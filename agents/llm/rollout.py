@@ -149,7 +149,7 @@ class _Stage:
         sampling: Sampling,
         options: dict[str, Any],
     ) -> None:
-        self._env = vector_env
+        self._env: Any = vector_env  # Gymnasium types neither seeds per place nor transcripts.
         self._policy = policy
         self._generator = generator
         self._sampling = sampling
@@ -209,7 +209,7 @@ class _Stage:
             playing[place].hear(token_ids)
         over = [place for place in playing if terminated[place] or truncated[place]]
         for place in over:
-            playing[place].transcript = self._env.unwrapped.transcript(place)  # pyright: ignore
+            playing[place].transcript = self._env.unwrapped.transcript(place)
             self._places[place] = None
         self._generator.release([playing[place].number for place in over])
 
