@@ -95,7 +95,7 @@ def engine_calls_of_equal_episodes() -> int:
     return engine.pages
 
 
-def import_seconds(python: Path, module: str, *, beyond: str) -> float:
+def import_seconds(python: Path, module: str, *, beyond: str = "sys") -> float:
     """CPU seconds that an import takes in a fresh interpreter, best of several, less another's."""
     bare, full = (
         min(_cpu_seconds(python, statement) for _ in range(IMPORT_RUNS))
@@ -106,20 +106,18 @@ def import_seconds(python: Path, module: str, *, beyond: str) -> float:
 
 def measure() -> list[Row]:
     """Measure ourselves, then each peer."""
+    own = Path(sys.executable)
     ours = {
         "memory": steps_from_memory(QUESTIONS),
         "slow": searches_on_a_slow_engine(),
         "calls": engine_calls_of_equal_episodes(),
-        "import": import_seconds(Path(sys.executable), "zs_env", beyond="gymnasium"),
+        "import": import_seconds(own, "zs_env"),
     }
     fresh = steps_from_memory({"kind": "world"})
+    beyond = import_seconds(own, "zs_env", beyond="gymnasium")
     rows = [
-        Row(
-            case="answers in memory, another question every episode",
-            ours=fresh,
-            peer=None,
-            unit="steps/s",
-        )
+        Row(case="import beyond gymnasium", ours=beyond, peer=None, unit="CPU s"),
+        Row(case="answers in memory, fresh questions", ours=fresh, peer=None, unit="steps/s"),
     ]
     for name, (requirements, script, module) in PEERS.items():
         python = peer_python(name, requirements)
@@ -134,10 +132,7 @@ def measure() -> list[Row]:
             Row(case=case.format(name), ours=ours[mine], peer=peer.get(its), unit=unit)
             for case, mine, its, unit in cases
         ]
-        # What a peer needs of the standard library and numpy counts for both sides alike.
-        imported = (
-            None if not peer or python is None else import_seconds(python, module, beyond="sys")
-        )
+        imported = None if not peer or python is None else import_seconds(python, module)
         rows.append(Row(case=f"import, {name}", ours=ours["import"], peer=imported, unit="CPU s"))
     return rows
 

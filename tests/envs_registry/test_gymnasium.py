@@ -1,0 +1,120 @@
+"""Laws of the registered ids."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import gymnasium
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+
+from envs_registry import PRESETS, find_preset
+from zs_env import ZeroSearchVectorEnv
+
+BENCHMARKS = ("NQ", "TriviaQA", "PopQA", "HotpotQA", "2WikiMultihopQA", "MuSiQue", "Bamboogle")
+
+
+@pytest.fixture
+def questions(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    paragraph = {"title": "Ada", "text": "Ada wrote the program.", "is_gold": True}
+    row = {"id": "a", "question": "Who wrote it?", "answers": ["Ada"], "paragraphs": [paragraph]}
+    path.write_text("".join(json.dumps(row | {"id": str(n)}) + "\n" for n in range(3)))
+    return {"kind": "file", "path": str(path)}
+
+
+def given(env_id, questions):
+    """Return what a user has to add to an id."""
+    values = {"questions": questions, "engine": {"kind": "none"}}
+    return {name: values[name] for name in find_preset(env_id).needs}
+
+
+LOCAL = [env_id for env_id, preset in PRESETS.items() if not preset.downloads]
+
+
+@pytest.mark.parametrize("env_id", LOCAL)
+def test_ids_that_need_no_download_pass_gymnasiums_checker_without_a_warning(env_id, questions):
+    env = gymnasium.make(env_id, **given(env_id, questions))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+
+
+@pytest.mark.parametrize("env_id", LOCAL)
+def test_the_specs_of_ids_survive_json(env_id, questions):
+    env = gymnasium.make(env_id, **given(env_id, questions))
+    again = EnvSpec.from_json(env.spec.to_json())
+    assert again == env.spec
+    twin = gymnasium.make(again)
+    assert twin.reset(seed=9) == env.reset(seed=9)
+
+
+@pytest.mark.parametrize("env_id", PRESETS)
+def test_registered_arguments_are_json_values(env_id):
+    spec = gymnasium.spec(env_id)
+    assert json.loads(json.dumps(spec.kwargs)) == spec.kwargs == find_preset(env_id).kwargs
+    assert EnvSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize("env_id", LOCAL)
+def test_make_vec_finds_our_own_vector(env_id, questions):
+    env = gymnasium.make_vec(env_id, num_envs=3, **given(env_id, questions))
+    assert isinstance(env, ZeroSearchVectorEnv)
+    assert env.num_envs == 3
+    assert EnvSpec.from_json(env.spec.to_json()) == env.spec
+    env.close()
+
+
+def test_each_of_the_seven_benchmarks_has_an_id():
+    for name in BENCHMARKS:
+        assert find_preset(f"ZeroSearch/{name}-v0").downloads
+
+
+def test_an_id_without_documents_says_which_engine_to_pass(questions):
+    with pytest.raises(ValueError, match="pass an engine"):
+        gymnasium.make("ZeroSearch/File-v0", questions=questions)
+    with pytest.raises(ValueError, match="needs 'path'"):
+        gymnasium.make("ZeroSearch/Paragraphs-v0")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "nearest"),
+    [
+        ("ZeroSerch-v0", "ZeroSearch"),
+        ("ZeroSearch/TrivaQA-v0", "TriviaQA"),
+        ("ZeroSearh/NQ-v0", ""),
+    ],
+)
+def test_unknown_ids_are_answered_with_the_nearest(wrong, nearest):
+    with pytest.raises(gymnasium.error.Error, match=f"Did you mean: `{nearest}"):
+        gymnasium.make(wrong)
+    with pytest.raises(ValueError, match="Did you mean 'ZeroSearch"):
+        find_preset(wrong)
+
+
+def test_a_colon_spelling_registers_and_makes_in_a_fresh_interpreter():
+    program = (
+        "import gymnasium; env = gymnasium.make('envs_registry:ZeroSearch-v0');"
+        "env.reset(seed=0); print(env.unwrapped.transcript().question.source)"
+    )
+    command = [sys.executable, "-W", "error", "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "world\n"
+
+
+def test_registering_twice_is_silent():
+    from envs_registry.gymnasium import register_presets
+
+    register_presets()
+
+
+def test_neither_package_imports_a_training_framework():
+    program = (
+        "import sys, zs_env, envs_registry, gymnasium;"
+        "gymnasium.make('ZeroSearch-v0').reset(seed=0);"
+        "print([m for m in ('torch', 'transformers', 'datasets', 'bm25s', 'rich') "
+        "if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
