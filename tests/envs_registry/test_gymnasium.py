@@ -84,7 +84,7 @@ def test_an_id_without_documents_says_which_engine_to_pass(questions):
     [
         ("ZeroSerch-v0", "ZeroSearch"),
         ("ZeroSearch/TrivaQA-v0", "TriviaQA"),
-        ("ZeroSearh/NQ-v0", ""),
+        ("ZeroSearh/NQ-v0", "ZeroSearch"),
     ],
 )
 def test_unknown_ids_are_answered_with_the_nearest(wrong, nearest):

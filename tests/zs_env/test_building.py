@@ -108,6 +108,8 @@ def test_scripts_mixtures_caches_and_nothing_are_built(tmp_path):
         ({"questions": {"kind": "world", "splt": "train"}}, "Did you mean 'split'"),
         ({"questions": {"kind": "file", "path": None}}, "needs 'path'"),
         ({"questions": {}}, "needs a 'kind'"),
+        ({"max_turn": 3}, "Did you mean 'max_turns'"),
+        ({"limits": {"max_promt_chars": 3}}, "Did you mean 'max_prompt_chars'"),
         ({"reward": "zero_search"}, "zerosearch"),
         ({"questions": [Question(id="q", text="Q?", answers=("x",))]}, "pass an engine"),
     ],
