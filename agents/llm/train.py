@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from transformers.utils import logging as transformers_logging
 
 from agents.llm.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.environments import num_questions, training_environment
@@ -313,6 +314,8 @@ def _device(config: TrainConfig) -> str:
 
 
 def _set_up_torch(config: TrainConfig) -> None:
+    # One progress bar is enough.
+    transformers_logging.disable_progress_bar()
     torch.set_num_threads(config.threads)
     random.seed(config.seed)
     np.random.seed(config.seed)

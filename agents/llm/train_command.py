@@ -151,7 +151,8 @@ def _show(console: Console, config: TrainConfig, result: TrainResult) -> None:
     if result.stopped:
         console.print(
             f"stopped after {result.steps} of {config.steps} steps; "
-            f"--output {config.output} --resume goes on"
+            f"--output {config.output} --resume goes on",
+            soft_wrap=True,
         )
         return
     console.print(transcript_table(result.transcripts[:6]))

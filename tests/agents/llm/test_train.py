@@ -1,0 +1,229 @@
+"""The trainer's promises: the same bits after a kill, one run a folder, an orderly end."""
+
+import json
+import multiprocessing
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from agents.llm.checkpoint import CheckpointStore, load_state
+from agents.llm.demonstration import encode_demonstration
+from agents.llm.metrics import read_metrics
+from agents.llm.policy import Policy
+from agents.llm.supervised import train_supervised
+from agents.llm.tiny.demonstrations import Faults, demonstrate
+from agents.llm.tiny.tokenizer import build_tokenizer
+from agents.llm.train_command import main
+from zs_env.episode import EpisodeConfig
+from zs_env.prompt import PromptTemplate
+from zs_env.world import World, WorldEngine, WorldQuestions
+
+STEPS = 4
+FLAGS = (
+    *("--prompt", "bare", "--steps", str(STEPS), "--questions-per-step", "3", "--group-size", "4"),
+    *("--num-documents", "2", "--max-turns", "3", "--max-new-tokens", "16", "--threads", "1"),
+    *(
+        "--reward",
+        "r1_searcher_stage1",
+        "--learning-rate",
+        "0.01",
+        "--eval-every",
+        "2",
+        "--eval-episodes",
+        "4",
+    ),
+    *("--final-episodes", "6", "--eval-noise", "0", "--checkpoint-every", "1", "--no-tensorboard"),
+)
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A policy of a few thousand weights that has seen the format: some rewards differ."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    policy = Policy(model=model, tokenizer=tokenizer)
+    world, rng = World(7), random.Random(0)
+    questions, engine = WorldQuestions(world, ["chain1"]), WorldEngine(world)
+    config = EpisodeConfig(prompt=PromptTemplate(prompt="bare"), num_documents=2)
+    shown = [
+        encode_demonstration(
+            policy,
+            demonstrate(
+                questions[index],
+                engine,
+                config=config,
+                faults=Faults(),
+                noise_probability=0.0,
+                rng=rng,
+            ),
+        )
+        for index in range(200)
+    ]
+    train_supervised(model, shown, steps=80, lr=1e-2, tokens_per_batch=2048, warmup_steps=5)
+    folder = tmp_path_factory.mktemp("policy")
+    policy.save(folder)
+    return folder
+
+
+# Children are forked from a process that has imported everything: each starts in no time.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["agents.llm.train", "agents.llm.train_command"])
+
+
+def arguments(policy: Path, output: Path, *flags: str) -> list[str]:
+    return ["--policy", str(policy), *FLAGS, "--output", str(output), *flags]
+
+
+def start(policy: Path, output: Path, *flags: str) -> multiprocessing.Process:
+    process = CHILDREN.Process(target=main, args=(arguments(policy, output, *flags),))
+    process.start()
+    return process  # type: ignore[return-value]
+
+
+def run(policy: Path, output: Path, *flags: str) -> None:
+    process = start(policy, output, *flags)
+    process.join()
+    assert process.exitcode == 0
+
+
+def weights(output: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
+    return load_file(output / "checkpoints" / f"step-{step:06d}" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A run from its first step to its last, in a process of its own, and what it printed."""
+    output = tmp_path_factory.mktemp("undisturbed") / "run"
+    command = [sys.executable, "-m", "agents.cli", "train", *arguments(policy, output, "--json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return output, json.loads(done.stdout.splitlines()[-1])
+
+
+def same_bits(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_learns_something_from_rewards_that_differ(
+    policy: Path, undisturbed: tuple[Path, Any]
+) -> None:
+    output, _ = undisturbed
+    rows = read_metrics(output, "train")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert any(row["reward_std"] > 0 for row in rows)
+    assert all(row["drift"] == 0 for row in rows)
+    assert not same_bits(weights(output), load_file(policy / "model.safetensors"))
+
+
+def test_the_last_line_is_one_json_object(undisturbed: tuple[Path, Any]) -> None:
+    output, printed = undisturbed
+    assert set(printed) == {
+        *("f1_before", "f1_after", "f1_end_noise", "ceiling_end_noise", "f1_real_engine"),
+        *("train_seconds", "steps", "checkpoint"),
+    }
+    assert printed["steps"] == STEPS
+    assert Path(printed["checkpoint"]) == output / "checkpoints" / f"step-{STEPS:06d}"
+    assert printed["ceiling_end_noise"] > 0.3
+    assert (output / "learning_curve.png").stat().st_size > 1000
+    assert len((output / "samples.jsonl").read_text().splitlines()) == 6
+
+
+def test_every_setting_is_examined_before_in_between_and_after(
+    undisturbed: tuple[Path, Any],
+) -> None:
+    rows = read_metrics(undisturbed[0], "evaluation")
+    settings = ["noise 0", "noise 0.5", "real engine"]
+    assert [(row["step"], row["setting"]) for row in rows] == [
+        (step, setting) for step in (0, 2, 4) for setting in settings
+    ]
+    assert [row["episodes"] for row in rows] == [6] * 3 + [4] * 3 + [6] * 3
+
+
+def wait_for(sign: Path, process: multiprocessing.Process) -> None:
+    deadline = time.monotonic() + 120
+    while not (sign.exists() and (sign.is_dir() or sign.stat().st_size)):
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize(
+    "sign", ["metrics.jsonl", "checkpoints/step-000001", "checkpoints/.writing-step-000003"]
+)
+def test_a_killed_run_resumes_to_the_same_bits(
+    policy: Path, undisturbed: tuple[Path, Any], tmp_path: Path, sign: str
+) -> None:
+    output = tmp_path / "run"
+    process = start(policy, output)
+    wait_for(output / sign, process)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    run(policy, output, "--resume")
+    assert same_bits(weights(output), weights(undisturbed[0]))
+    assert [row["step"] for row in read_metrics(output, "train")] == [1, 2, 3, 4]
+    assert read_metrics(output, "evaluation") == read_metrics(undisturbed[0], "evaluation")
+
+
+def test_sigterm_saves_and_ends_in_good_order(
+    policy: Path, undisturbed: tuple[Path, Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    # No checkpoint is due before the end: the one found is the one that the signal caused.
+    process = start(policy, output, "--checkpoint-every", "100", "--eval-every", "0")
+    wait_for(output / "metrics.jsonl", process)  # its first rows are those of the first examination
+    process.terminate()
+    process.join()
+    assert process.exitcode == 0
+    checkpoint = CheckpointStore(output / "checkpoints").latest()
+    assert checkpoint is not None
+    assert load_state(checkpoint)["run"]["step"] < STEPS
+    assert not (output / "result.json").exists()
+    run(policy, output, "--resume", "--eval-every", "0")
+    assert same_bits(weights(output), weights(undisturbed[0]))
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(
+    policy: Path, undisturbed: tuple[Path, Any]
+) -> None:
+    with pytest.raises(FileExistsError, match="already holds a run; continue it with --resume"):
+        main(arguments(policy, undisturbed[0]))
+
+
+def test_evaluating_more_often_changes_no_weight(
+    policy: Path, undisturbed: tuple[Path, Any], tmp_path: Path
+) -> None:
+    run(policy, tmp_path / "run", "--eval-every", "1", "--eval-noise", "0.3", "--steps", str(STEPS))
+    assert same_bits(weights(tmp_path / "run"), weights(undisturbed[0]))
+
+
+def test_a_checkpoint_is_a_policy_with_everything_beside_it(undisturbed: tuple[Path, Any]) -> None:
+    checkpoint = Path(undisturbed[1]["checkpoint"])
+    state = load_state(checkpoint)
+    assert state["run"]["step"] == STEPS
+    assert state["run"]["cursor"] == 3 * STEPS
+    assert state["learner"]["updates"] == STEPS
+    assert {"python", "numpy", "torch", "cuda"} <= set(state["run"]["random"])
+    assert (checkpoint / "tokenizer.json").exists()
