@@ -39,7 +39,7 @@ def make_env(
     Raises:
         ValueError: if a kind, a field or a value is wrong; the message says what would do.
     """
-    source, searcher, settings = _parts(questions, engine, settings)
+    source, searcher, settings = _parts(ZeroSearchEnv, questions, engine, settings)
     return ZeroSearchEnv(source, searcher, **settings)
 
 
@@ -50,7 +50,7 @@ def make_vector_env(
     **settings: Any,
 ) -> ZeroSearchVectorEnv:
     """Build a vector environment; see `make_env`."""
-    source, searcher, settings = _parts(questions, engine, settings)
+    source, searcher, settings = _parts(ZeroSearchVectorEnv, questions, engine, settings)
     return ZeroSearchVectorEnv(num_envs, source, searcher, **settings)
 
 
@@ -70,11 +70,13 @@ def build_engine(spec: Spec, questions: QuestionSource) -> SearchEngine:
 
 
 def _parts(
+    env_class: type,
     questions: QuestionSource | Spec,
     engine: SearchEngine | Spec | None,
     settings: Mapping[str, Any],
 ) -> tuple[QuestionSource, SearchEngine, dict[str, Any]]:
     settings = dict(settings)
+    _check_names("setting", settings, env_class)
     source = build_questions(questions) if isinstance(questions, Mapping) else questions
     if engine is None:
         engine = _own_engine(source)
@@ -84,6 +86,7 @@ def _parts(
     if isinstance(settings.get("reward"), str | Mapping):
         settings["reward"] = build_reward(settings["reward"])
     if isinstance(settings.get("limits"), Mapping):
+        _check_names("limit", settings["limits"], Limits)
         settings["limits"] = Limits(**settings["limits"])
     return source, engine, settings
 
@@ -106,15 +109,24 @@ def _build(what: str, table: Mapping[str, Callable[..., Any]], spec: Spec, *cont
     if kind not in table:
         raise unknown_name(what, kind, table)
     fields = {name: value for name, value in spec.items() if name != "kind"}
-    parameters = inspect.signature(table[kind]).parameters.values()
-    known = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    for name in fields:
-        if name not in {parameter.name for parameter in known}:
-            raise unknown_name(f"field of {what} {kind!r}", name, [p.name for p in known])
-    for parameter in known:
+    _check_names(f"field of {what} {kind!r}", fields, table[kind])
+    for parameter in _keywords(table[kind]):
         if parameter.default is parameter.empty and fields.get(parameter.name) is None:
             raise ValueError(f"{what} {kind!r} needs {parameter.name!r}, got {dict(spec)!r}")
     return table[kind](*context, **fields)
+
+
+def _keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _check_names(what: str, values: Mapping[str, Any], function: Callable[..., Any]) -> None:
+    """Refuse names that a function does not take as keywords."""
+    known = [parameter.name for parameter in _keywords(function)]
+    for name in values:
+        if name not in known:
+            raise unknown_name(what, name, known)
 
 
 # Questions. The modules behind the kinds are imported when a kind is asked for.

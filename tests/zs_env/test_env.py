@@ -7,6 +7,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from zs_env import Document, NoiseSchedule, Question, SearchPage, ZeroSearchEnv
+from zs_env.engines import CachedEngine
 from zs_env.episode import Limits
 from zs_env.noise import AdaptiveNoise
 
@@ -295,3 +296,13 @@ def test_transcripts_of_an_environment_can_be_pickled():
     env = make()
     play(env, 0)
     assert pickle.loads(pickle.dumps(env.transcript())) == env.transcript()
+
+
+def test_five_equal_episodes_make_two_engine_calls_with_the_cache():
+    engine = Echo()
+    env = ZeroSearchEnv(QUESTIONS, CachedEngine(engine), noise=0.5)
+    options = {"question_index": 0, "group_seed": 1}
+    traces = [play(env, seed, options) for seed in range(5)]
+    assert [len(batch) for batch in engine.batches] == [1, 1]
+    assert all(trace == traces[0] for trace in traces)
+    assert (env.costs.searches, env.costs.cached) == (10, 8)
