@@ -22,7 +22,7 @@ A teacher that knows the gold paragraphs plays the questions: it searches, quote
 searches again after a page of no use, and answers in the words of a page. The model learns what
 the teacher wrote, never what the pages say. Then train it: zerosearch train --policy OUTPUT with
 the same --num-documents, --max-document-chars and --max-turns."""
-_LINES = 20
+_STEPS_PER_LINE = 5
 
 
 def main(argv: Sequence[str]) -> int:
@@ -40,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
     console = Console(stderr=True)
 
     def report(step: int, loss: float) -> None:
-        every = max(1, config.episodes // _LINES // 8)
-        if step % every == 0:
+        if step % _STEPS_PER_LINE == 0:
             console.print(f"step {step + 1}: {loss:.3f} nats a token", highlight=False)
 
     console.print("making demonstrations …", highlight=False)
