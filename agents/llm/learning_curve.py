@@ -32,7 +32,7 @@ def draw_learning_curve(
     steps = [row["step"] for row in train_rows]
     scores.plot(
         steps,
-        [row["reward_mean"] for row in train_rows],
+        _numbers(train_rows, "reward_mean"),
         color="0.6",
         linewidth=1,
         label="training reward (sampled)",
@@ -47,14 +47,14 @@ def draw_learning_curve(
     for setting in dict.fromkeys(row["setting"] for row in evaluation_rows):
         rows = [row for row in evaluation_rows if row["setting"] == setting]
         at = [row["step"] for row in rows]
-        (line,) = scores.plot(at, [row["f1"] for row in rows], marker="o", markersize=3)
+        (line,) = scores.plot(at, _numbers(rows, "f1"), marker="o", markersize=3)
         line.set_label(f"held-out F1, {setting}")
-        low, high = [row["f1_low"] for row in rows], [row["f1_high"] for row in rows]
+        low, high = _numbers(rows, "f1_low"), _numbers(rows, "f1_high")
         scores.fill_between(at, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     scores.set_ylim(0, 1)
     scores.set_ylabel("F1 · reward · probability")
     scores.legend(fontsize=8)
-    searches.plot(steps, [row["searches_mean"] for row in train_rows], color="0.3")
+    searches.plot(steps, _numbers(train_rows, "searches_mean"), color="0.3")
     searches.set_ylabel("searches")
     searches.set_xlabel("step")
     figure.suptitle(title)
@@ -62,3 +62,8 @@ def draw_learning_curve(
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")
     temporary.rename(path)
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    """A column; null, where there was nothing to average, becomes a gap."""
+    return [float("nan") if row[key] is None else row[key] for row in rows]

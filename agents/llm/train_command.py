@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import fields
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,8 @@ def summarize(config: TrainConfig, result: TrainResult) -> dict[str, Any]:
     from agents.llm.examination import REAL_ENGINE, noise_setting
 
     def f1(rows: Sequence[dict[str, Any]], setting: str) -> float | None:
-        return next((row["f1"] for row in rows if row["setting"] == setting), None)
+        found = [row["f1"] for row in rows if row["setting"] == setting]
+        return found[0] if found and isfinite(found[0]) else None
 
     return {
         "f1_before": f1(result.before, noise_setting(0.0)),
