@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,22 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from agents.llm.checkpoint import CheckpointStore, load_state
+from agents.llm.batch import Batch
+from agents.llm.checkpoint import (
+    CheckpointStore,
+    load_state,
+    random_state,
+    restore_random_state,
+)
 from agents.llm.demonstration import encode_demonstration
 from agents.llm.metrics import read_metrics
 from agents.llm.policy import Policy
+from agents.llm.segments import Group
 from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import Faults, demonstrate
 from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.llm.train_command import main
+from agents.llm.update_report import UpdateReport
 from zs_env.episode import EpisodeConfig
 from zs_env.prompt import PromptTemplate
 from zs_env.world import World, WorldEngine, WorldQuestions
@@ -227,3 +236,65 @@ def test_a_checkpoint_is_a_policy_with_everything_beside_it(undisturbed: tuple[P
     assert state["learner"]["updates"] == STEPS
     assert {"python", "numpy", "torch", "cuda"} <= set(state["run"]["random"])
     assert (checkpoint / "tokenizer.json").exists()
+
+
+class BrokenLearner:
+    """Finds that nothing is finite, except in its second update."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+
+    def update(self, groups: list[Group]) -> UpdateReport:
+        self.updates += 1
+        if self.updates == 2:
+            return UpdateReport(metrics={"loss": 1.0})
+        return UpdateReport(
+            metrics={"loss": float("nan")},
+            skipped=True,
+            reason="loss is nan",
+            batch=Batch.from_groups(groups),
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        return {"updates": self.updates}
+
+
+@pytest.fixture
+def torch_settings() -> Iterator[None]:
+    """Puts back what training in this process changes."""
+    threads, states = torch.get_num_threads(), random_state()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    restore_random_state(states)
+
+
+def test_three_steps_in_a_row_that_are_not_finite_stop_the_run(
+    policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    torch_settings: None,
+) -> None:
+    output = tmp_path / "run"
+    monkeypatch.setattr("agents.llm.train.make_learner", lambda *_: BrokenLearner())
+    flags = ("--eval-every", "0", "--steps", "9", "--checkpoint-every", "4")
+    assert main(arguments(policy, output, *flags)) == 1
+    # The first is forgiven by the second; the third, fourth and fifth are too many.
+    assert [row["step"] for row in read_metrics(output, "train")] == [1, 2, 3, 4, 5]
+    dumps = sorted(path.name for path in (output / "bad_batches").iterdir())
+    assert dumps == [f"step-{step:06d}.pt" for step in (1, 3, 4, 5)]
+    rollouts = torch.load(output / "bad_batches" / dumps[0], weights_only=True)
+    assert len(rollouts) == 12
+    assert rollouts[0]["text"].startswith("Question:")
+    said = " ".join(capfd.readouterr().err.split())
+    for part in ("3 steps in a row", "loss is nan", "step-000004", "learning_rate"):
+        assert part in said
+
+
+def test_weights_that_diverged_are_an_explanation(
+    policy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], torch_settings: None
+) -> None:
+    flags = ("--eval-every", "0", "--learning-rate", "1e38", "--warmup-steps", "0")
+    assert main(arguments(policy, tmp_path / "run", *flags)) == 1
+    assert "lower the learning rate" in " ".join(capfd.readouterr().err.split())
