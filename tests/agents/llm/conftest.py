@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from agents.llm.policy import Policy
 from agents.llm.segments import Rollout, Segment, Source
 from zs_env import Question, Transcript
 
@@ -74,3 +76,44 @@ def make_llama() -> Callable[[int], LlamaForCausalLM]:
         return model
 
     return make
+
+
+def build_byte_tokenizer(*, pad_is_eos: bool = True) -> PreTrainedTokenizerFast:
+    """One token a byte, and <bos>, <eos> and <|im_end|>, which are control tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={byte: i for i, byte in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<eos>" if pad_is_eos else None,
+        additional_special_tokens=["<|im_end|>"],
+    )
+
+
+def _make_policy(seed: int = 0, *, context: int = 1024, scale: float = 5.0) -> Policy:
+    tokenizer = build_byte_tokenizer()
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        # Wide enough that what was read before changes what is likely next.
+        initializer_range=0.02 * scale,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Policy(LlamaForCausalLM(config).eval(), tokenizer, name=f"random {seed}")
+
+
+@pytest.fixture
+def make_policy() -> Callable[..., Policy]:
+    """A two-layer random Llama in float32 that reads and writes bytes."""
+    return _make_policy

@@ -1,0 +1,299 @@
+import random
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+import torch
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from agents.llm.generator import Generation, GenerationRequest
+from agents.llm.policy import Policy
+from agents.llm.sampling import Sampling
+from agents.llm.transformers_generator import TransformersGenerator
+
+SHORT = Sampling(max_new_tokens=12)
+
+
+def _architectures(policy: Policy) -> list[Policy]:
+    """The policy's tokenizer with random models of several families."""
+    shape = dict(
+        vocab_size=len(policy.tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=512,
+        initializer_range=0.1,
+        bos_token_id=None,
+        eos_token_id=policy.tokenizer.eos_token_id,
+        pad_token_id=policy.tokenizer.eos_token_id,
+    )
+    torch.manual_seed(0)
+    models = [
+        LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=1)),
+        Qwen3ForCausalLM(Qwen3Config(**shape, num_key_value_heads=2, head_dim=16)),
+        GPTNeoXForCausalLM(GPTNeoXConfig(**shape)),
+    ]
+    return [Policy(model.eval(), policy.tokenizer) for model in models]
+
+
+def _play(
+    generator: TransformersGenerator,
+    prompts: list[list[int]],
+    *,
+    turns: int = 3,
+    sampling: Sampling = SHORT,
+    seed: int = 0,
+) -> tuple[list[list[int]], list[list[tuple[int, Generation]]]]:
+    """Ragged episodes: random messages, and now and then an episode that sits a turn out."""
+    rng = random.Random(seed)
+    ids = [list(prompt) for prompt in prompts]
+    written: list[list[tuple[int, Generation]]] = [[] for _ in prompts]
+    for turn in range(turns):
+        playing = [i for i in range(len(prompts)) if turn == 0 or rng.random() < 0.7]
+        requests = [GenerationRequest(session=i, token_ids=ids[i], seed=i) for i in playing]
+        for i, generation in zip(playing, generator.generate(requests, sampling), strict=True):
+            written[i].append((len(ids[i]), generation))
+            ids[i] += generation.token_ids
+        for i in range(len(prompts)):
+            ids[i] += [rng.randrange(200) for _ in range(rng.randrange(1, 40))]
+    return ids, written
+
+
+def _prompts(policy: Policy, count: int = 6) -> list[list[int]]:
+    return [list(policy.encode_prompt(f"Question {i // 3}{'?' * (i // 3)}")) for i in range(count)]
+
+
+@contextmanager
+def _counted(policy: Policy):
+    """Count the ids that the model reads."""
+    read: list[int] = []
+    hook = policy.model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    yield read
+    hook.remove()
+
+
+@pytest.mark.parametrize("family", [0, 1, 2], ids=["llama", "qwen3", "gpt_neox"])
+def test_sampled_logprobs_are_those_of_a_plain_forward_pass(make_policy, family):
+    policy = _architectures(make_policy())[family]
+    ids, written = _play(TransformersGenerator(policy), _prompts(policy))
+    errors = []
+    for row, turns in zip(ids, written, strict=True):
+        with torch.no_grad():
+            logprobs = torch.log_softmax(policy.model(torch.tensor([row])).logits[0].float(), -1)
+        for start, generation in turns:
+            assert tuple(row[start : start + len(generation.token_ids)]) == generation.token_ids
+            for place, token, logprob in zip(
+                range(start, len(row)), generation.token_ids, generation.logprobs, strict=False
+            ):
+                errors.append(abs(float(logprobs[place - 1, token]) - logprob))
+    assert len(errors) > 100
+    assert max(errors) < 1e-5
+
+
+def test_an_episode_is_the_same_alone_and_in_any_company(make_policy):
+    policy = make_policy()
+    prompts = _prompts(policy)
+    together = TransformersGenerator(policy).generate(
+        [GenerationRequest(session=i, token_ids=p, seed=i) for i, p in enumerate(prompts)],
+        Sampling(max_new_tokens=40),
+    )
+    generator = TransformersGenerator(policy)
+    for i in (4, 0, 5):
+        request = GenerationRequest(session=i, token_ids=prompts[i], seed=i)
+        (alone,) = generator.generate([request], Sampling(max_new_tokens=40))
+        assert alone.token_ids == together[i].token_ids
+        assert alone.logprobs == pytest.approx(together[i].logprobs, abs=1e-5)
+    # Members of a group see one prompt and still write different things.
+    assert len({generation.token_ids for generation in together}) == len(prompts)
+
+
+def test_a_kept_cache_and_no_cache_write_the_same(make_policy):
+    policy = make_policy()
+    ids, written = _play(TransformersGenerator(policy), _prompts(policy))
+    fresh = TransformersGenerator(policy)
+    for i, turns in enumerate(written):
+        for start, generation in turns:
+            fresh.release([i])
+            request = GenerationRequest(session=i, token_ids=ids[i][:start], seed=i)
+            (again,) = fresh.generate([request], SHORT)
+            assert again.token_ids == generation.token_ids
+
+
+def test_what_a_cache_has_held_before_changes_no_bit(make_policy):
+    policy = make_policy()
+    used = TransformersGenerator(policy)
+    _play(used, [list(range(100)) * 3 for _ in range(9)], seed=5)
+    used.release(range(9))
+    _, after = _play(used, _prompts(policy))
+    _, fresh = _play(TransformersGenerator(policy), _prompts(policy))
+    assert after == fresh
+
+
+def test_equal_prompts_are_read_once_and_later_turns_read_only_what_is_new(make_policy):
+    policy = make_policy()
+    generator = TransformersGenerator(policy)
+    prompt = list(range(50))
+    one = Sampling(max_new_tokens=1)
+    requests = [GenerationRequest(session=i, token_ids=prompt, seed=i) for i in range(8)]
+    with _counted(policy) as read:
+        first = generator.generate(requests, one)
+    assert read == [49, 8]  # the prompt without its last id, then one pass for all eight
+    grown = [
+        GenerationRequest(session=i, token_ids=[*prompt, *g.token_ids, 7, 8, 9], seed=i)
+        for i, g in enumerate(first)
+    ]
+    with _counted(policy) as read:
+        generator.generate(grown, one)
+    assert read == [8 * 3, 8]  # the sampled id and two of the three new ones, then the third
+    generator.release([0])
+    with _counted(policy) as read:
+        generator.generate(grown[:1], one)
+    assert read == [53, 1]
+
+
+def test_episodes_that_are_over_leave_the_batch(make_policy):
+    policy = make_policy()
+    # Every tenth token on average is a stop token, so episodes end at different times.
+    policy.model.generation_config.eos_token_id = list(range(0, 256, 10))
+    requests = [GenerationRequest(session=i, token_ids=[1, 2, 3], seed=i) for i in range(64)]
+    with _counted(policy) as read:
+        turns = TransformersGenerator(policy).generate(requests, Sampling(max_new_tokens=100))
+    lengths = [len(turn.token_ids) for turn in turns]
+    assert len(set(lengths)) > 5
+    # An eighth of the rows may be over, and one more before a batch of few is compacted.
+    passes = [sum(length > step for length in lengths) for step in range(max(lengths))]
+    assert all(
+        rows <= max(wanted / (1 - 1 / 8), wanted) + 1
+        for rows, wanted in zip(read[1:], passes, strict=True)
+    )
+    for turn in turns:
+        assert [i for i, token in enumerate(turn.token_ids) if token in policy.stop_token_ids] in (
+            [len(turn.token_ids) - 1],
+            [],
+        )
+        assert turn.stop_reason == ("eos" if len(turn.token_ids) < 100 else turn.stop_reason)
+
+
+def _biased(make_policy, text: str) -> Policy:
+    """A policy that writes the bytes of a text over and over: each byte follows from the last."""
+    policy = make_policy()
+    ids = policy.encode_environment(text)
+    model = policy.model
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.randn_like(model.model.embed_tokens.weight))
+        model.lm_head.weight.zero_()
+        norms = model.model.embed_tokens.weight
+        for before, after in pairwise(ids):
+            model.lm_head.weight[after] += 50 * norms[before] / norms[before].norm()
+    return policy
+
+
+def test_a_turn_ends_with_its_closing_tag(make_policy):
+    policy = _biased(make_policy, "xyz</search>")
+    request = GenerationRequest(session=0, token_ids=policy.encode_prompt("x"))
+    (turn,) = TransformersGenerator(policy).generate([request], Sampling(temperature=0.0))
+    assert policy.decode(turn.token_ids) == "yz</search>"
+    assert turn.stop_reason == "tag"
+
+
+def test_a_stop_token_stays_in_the_ids(make_policy):
+    policy = _biased(make_policy, "abcx")
+    policy.model.generation_config.eos_token_id = list(policy.encode_environment("x"))
+    policy = Policy(policy.model, policy.tokenizer)
+    request = GenerationRequest(session=0, token_ids=policy.encode_prompt("a"))
+    (turn,) = TransformersGenerator(policy).generate([request], Sampling(temperature=0.0))
+    assert policy.decode(turn.token_ids) == "bcx"
+    assert policy.decode_action(turn.token_ids) == "bc"
+    assert turn.stop_reason == "eos"
+
+
+def test_a_turn_ends_at_its_length_or_where_the_context_does(make_policy):
+    policy = _biased(make_policy, "ababa")
+    generator = TransformersGenerator(policy, max_context=20)
+    prompt = policy.encode_prompt("a" * 10)
+    requests = [
+        GenerationRequest(session=0, token_ids=prompt[:2]),
+        GenerationRequest(session=1, token_ids=prompt),
+        GenerationRequest(session=2, token_ids=prompt * 2),
+    ]
+    turns = generator.generate(requests, Sampling(max_new_tokens=15, temperature=0.0))
+    assert [(len(turn.token_ids), turn.stop_reason) for turn in turns] == [
+        (15, "length"),
+        (10, "context"),
+        (0, "context"),
+    ]
+
+
+def test_ids_that_differ_from_those_read_are_counted_and_read_anew(make_policy):
+    policy = make_policy()
+    generator = TransformersGenerator(policy)
+    (first,) = generator.generate([GenerationRequest(session=0, token_ids=[1, 2, 3])], SHORT)
+    known = [1, 2, 3, *first.token_ids]
+    (turn,) = generator.generate([GenerationRequest(session=0, token_ids=[*known, 4])], SHORT)
+    assert turn.drift == 0
+    changed = [1, 9, *known[2:]]
+    (turn,) = generator.generate([GenerationRequest(session=0, token_ids=changed)], SHORT)
+    # All after the first id was read behind an id that is now another.
+    assert turn.drift == len(known) + 1 + len(turn.token_ids) - 1
+    (fresh,) = TransformersGenerator(policy).generate(
+        [GenerationRequest(session=0, token_ids=changed)], SHORT
+    )
+    assert turn.token_ids == fresh.token_ids
+    assert turn.logprobs == pytest.approx(fresh.logprobs, abs=1e-5)
+
+
+def test_new_weights_are_sampled_from_at_once(make_policy):
+    policy, other = make_policy(0), make_policy(1)
+    generator = TransformersGenerator(policy)
+    request = GenerationRequest(session=0, token_ids=[1, 2, 3])
+    (before,) = generator.generate([request], SHORT)
+    generator.load_weights(other.model.state_dict())
+    (after,) = generator.generate([request], SHORT)
+    (wanted,) = TransformersGenerator(other).generate([request], SHORT)
+    assert (before.weight_version, after.weight_version) == (0, 1)
+    assert after.token_ids == wanted.token_ids != before.token_ids
+
+
+def test_the_model_is_left_as_it_was(make_policy):
+    policy = make_policy()
+    policy.model.train()
+    TransformersGenerator(policy).generate([GenerationRequest(session=0, token_ids=[1])], SHORT)
+    assert policy.model.training
+    assert policy.model.config._attn_implementation == "sdpa"
+    assert policy.model(torch.tensor([[1, 2]])).logits.requires_grad
+
+
+def test_weights_that_diverged_are_an_error(make_policy):
+    policy = make_policy()
+    generator = TransformersGenerator(policy)
+    request = GenerationRequest(session=0, token_ids=[1, 2])
+    kept = policy.model.lm_head.weight.detach().clone()
+    with torch.no_grad():
+        policy.model.lm_head.weight.fill_(float("nan"))
+    for sampling in (SHORT, Sampling(temperature=0.0, max_new_tokens=2)):
+        with pytest.raises(FloatingPointError, match="lower the learning rate"):
+            generator.generate([request], sampling)
+    with torch.no_grad():
+        policy.model.lm_head.weight.copy_(kept)
+    assert generator.generate([request], SHORT)[0].token_ids
+
+
+def test_requests_that_cannot_be_meant_are_refused(make_policy):
+    generator = TransformersGenerator(make_policy())
+    with pytest.raises(ValueError, match="same session"):
+        generator.generate([GenerationRequest(session=0, token_ids=[1])] * 2, SHORT)
+    with pytest.raises(ValueError, match="begin with a prompt"):
+        generator.generate([GenerationRequest(session=0, token_ids=[])], SHORT)
