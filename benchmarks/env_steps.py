@@ -68,7 +68,7 @@ def steps_from_memory(questions: Any) -> float:
         env.reset()
         return env.step
 
-    return steps_per_second(start, episodes=3000)
+    return steps_per_second(start, episodes=1000)
 
 
 def searches_on_a_slow_engine() -> float:

@@ -69,7 +69,7 @@ def main() -> None:
     datasets.disable_progress_bars()
     real, search_tool.requests = search_tool.requests, Requests(0.0)
     env = make("http://in-process")
-    memory = steps_per_second(lambda: starter(env), episodes=2000)
+    memory = steps_per_second(lambda: starter(env), episodes=700)
     counted = search_tool.requests = Requests(0.0)
     play_identical(lambda: starter(env), episodes=5)
     search_tool.requests = Requests(LATENCY_S)
@@ -79,7 +79,7 @@ def main() -> None:
     search_tool.requests = real
     server = StubServer(BODY)
     env = make(server.url)
-    loopback = steps_per_second(lambda: starter(env), episodes=200)
+    loopback = steps_per_second(lambda: starter(env), episodes=60)
     server.close()
     figures = {"memory": memory, "loopback": loopback, "slow": slow, "calls": counted.calls}
     print(json.dumps(figures))

@@ -70,13 +70,13 @@ def in_process(latency_s: float = 0.0) -> tuple[Session, str]:
 def main() -> None:
     logging.disable(logging.CRITICAL)
     _, url = in_process()
-    memory = steps_per_second(lambda: start(url), episodes=2000)
+    memory = steps_per_second(lambda: start(url), episodes=700)
     session, url = in_process()
     play_identical(lambda: start(url), episodes=5)
     _, slow_url = in_process(LATENCY_S)
     slow = threaded_searches_per_second(lambda: start(slow_url, max_turns=1000), searches=30)
     server = StubServer(json.dumps(RESULT).encode())
-    loopback = steps_per_second(lambda: start(server.url), episodes=200)
+    loopback = steps_per_second(lambda: start(server.url), episodes=60)
     server.close()
     figures = {"memory": memory, "loopback": loopback, "slow": slow, "calls": session.calls}
     print(json.dumps(figures))

@@ -27,7 +27,7 @@ NUM_ENVS = 64
 Step = Callable[[str], Any]
 
 
-def steps_per_second(start: Callable[[], Step], *, episodes: int, runs: int = 5) -> float:
+def steps_per_second(start: Callable[[], Step], *, episodes: int, runs: int = 15) -> float:
     """Best of several runs of episodes one after another; resets are not timed.
 
     Args:
