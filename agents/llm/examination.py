@@ -33,6 +33,9 @@ from zs_env.vector import ZeroSearchVectorEnv
 
 Row = dict[str, Any]
 REAL_ENGINE = "real engine"
+# A forward pass of one token costs as much for one episode as for many; a run's own rollouts may
+# be few.
+_EPISODES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Examination:
 
     def __init__(self, config: TrainConfig) -> None:
         self._config = config
-        num_envs = config.questions_per_step * config.group_size
+        wanted = min(config.final_episodes, _EPISODES_AT_ONCE)
+        num_envs = max(config.questions_per_step * config.group_size, wanted)
         held_out = held_out_environment(config, num_envs)
         real = real_engine_environment(config, num_envs)
         self.settings = [
