@@ -7,7 +7,7 @@ behind in its own daemon thread, and the next call gets a new one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -94,6 +94,7 @@ class EngineCall:
         self.timeout_s = timeout_s
         self.costs = Costs()
         self._owned = owned
+        self._name = str(getattr(engine, "name", ""))
         self._direct = timeout_s is None or bool(getattr(engine, "local", False))
         self._worker: _Worker | None = None
 
@@ -116,6 +117,8 @@ class EngineCall:
         for episode, request, page in zip(episodes, requests, pages, strict=True):
             reason = _flaw(page)
             if reason is None:
+                if self._name and not page.engine:
+                    page = replace(page, engine=self._name)
                 try:
                     episode.receive(page)
                 except TypeError as error:

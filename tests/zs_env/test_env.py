@@ -306,3 +306,13 @@ def test_five_equal_episodes_make_two_engine_calls_with_the_cache():
     assert [len(batch) for batch in engine.batches] == [1, 1]
     assert all(trace == traces[0] for trace in traces)
     assert (env.costs.searches, env.costs.cached) == (10, 8)
+
+
+def test_a_document_names_its_engine_also_where_the_page_does_not():
+    class Named(Echo):
+        name = "echo"
+
+    env = ZeroSearchEnv(QUESTIONS, Named())
+    env.reset(seed=0)
+    *_, info = env.step("<search>x</search>")
+    assert {document.engine for document in info["documents"]} == {"echo"}
