@@ -93,7 +93,7 @@ def build_byte_tokenizer(*, pad_is_eos: bool = True) -> PreTrainedTokenizerFast:
     )
 
 
-def _make_policy(seed: int = 0, *, context: int = 1024, scale: float = 5.0) -> Policy:
+def _make_policy(seed: int = 0, *, context: int = 1024, spread: float = 0.3) -> Policy:
     tokenizer = build_byte_tokenizer()
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -105,7 +105,7 @@ def _make_policy(seed: int = 0, *, context: int = 1024, scale: float = 5.0) -> P
         num_key_value_heads=2,
         max_position_embeddings=context,
         # Wide enough that what was read before changes what is likely next.
-        initializer_range=0.02 * scale,
+        initializer_range=spread,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
