@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.llm import logprobs
 from agents.llm.batch import Batch
@@ -113,3 +114,46 @@ def test_the_full_logits_never_exist(make_llama, make_rollout, monkeypatch):
     action_logprobs(model, micro).logprobs_A.sum().backward()
     # Five action tokens in chunks of two, forward and again backward; 52 other positions: none.
     assert rows == [2, 2, 1, 2, 2, 1]
+
+
+_SMALL = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 8,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "initializer_range": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model_type": "qwen2"},
+        {"model_type": "qwen3", "tie_word_embeddings": True},
+        {"model_type": "gemma2", "final_logit_softcapping": 1.5, "query_pre_attn_scalar": 8},
+        {"model_type": "granite", "logits_scaling": 3.0},
+        {"model_type": "cohere", "logit_scale": 0.25},
+        {"model_type": "gpt2", "n_embd": 16, "n_head": 2, "n_layer": 2, "vocab_size": 40},
+        {"model_type": "phi", "partial_rotary_factor": 0.5},
+    ],
+    ids=lambda settings: settings["model_type"],
+)
+def test_the_head_is_that_of_the_model_itself(make_rollout, settings):
+    torch.manual_seed(0)
+    name = settings["model_type"]
+    shared = {"eos_token_id": 2, "bos_token_id": 1} if name == "gpt2" else _SMALL
+    config = AutoConfig.for_model(**(shared | settings))
+    model = AutoModelForCausalLM.from_config(config).eval()
+    torch.nn.init.normal_(model.get_output_embeddings().weight)
+    rollouts = [make_rollout(4, 3, 5, 2), make_rollout(2, 4, seed=1)]
+    (micro,) = Batch.from_rollouts(rollouts).micro_batches(1000)
+    logits = model(micro.token_ids_BT).logits.flatten(0, 1)[micro.predictors_A] / 0.7
+    expected = logits.log_softmax(-1).gather(-1, micro.target_ids_A[:, None])[:, 0]
+    ours = action_logprobs(model, micro, temperature=0.7).logprobs_A
+    torch.testing.assert_close(ours, expected, rtol=0, atol=2e-5)
