@@ -277,7 +277,7 @@ def test_three_steps_in_a_row_that_are_not_finite_stop_the_run(
     torch_settings: None,
 ) -> None:
     output = tmp_path / "run"
-    monkeypatch.setattr("agents.llm.train.make_learner", lambda *_: BrokenLearner())
+    monkeypatch.setattr("agents.llm.training_run.make_learner", lambda *_: BrokenLearner())
     flags = ("--eval-every", "0", "--steps", "9", "--checkpoint-every", "4")
     assert main(arguments(policy, output, *flags)) == 1
     # The first is forgiven by the second; the third, fourth and fifth are too many.

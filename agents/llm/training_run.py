@@ -1,0 +1,140 @@
+"""What a training run works with, opened in the state of its newest checkpoint.
+
+A process that dies at any moment is continued from there to the same bits: what the run knows
+beside its weights and its optimizer is in `RunState`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from transformers.utils import logging as transformers_logging
+
+from agents.llm.checkpoint import load_state, random_state, restore_random_state
+from agents.llm.environments import training_environment
+from agents.llm.examination import Examination, Row
+from agents.llm.learner import Learner
+from agents.llm.learner_settings import make_learner
+from agents.llm.metrics import MetricsLog
+from agents.llm.policy import Policy, load_policy
+from agents.llm.progress import TrainProgress
+from agents.llm.run_folder import RunFolder
+from agents.llm.train_config import TrainConfig
+from agents.llm.transformers_generator import TransformersGenerator
+
+
+@dataclass
+class RunState:
+    """What a run knows beside weights and optimizer.
+
+    Attributes:
+        step: updates made.
+        cursor: questions asked so far.
+        train_seconds: from the first rollout to the last update, evaluation inside included.
+        skipped_in_a_row: latest steps whose loss or gradient was not finite.
+        metrics_position: bytes of the metrics file up to this step.
+        before: examination of the policy as it started; None until it is taken.
+        random: every global random state.
+    """
+
+    step: int = 0
+    cursor: int = 0
+    train_seconds: float = 0.0
+    skipped_in_a_row: int = 0
+    metrics_position: int = 0
+    before: list[Row] | None = None
+    random: dict[str, Any] = field(default_factory=random_state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that a run works with."""
+
+    config: TrainConfig
+    folder: RunFolder
+    state: RunState
+    policy: Policy
+    learner: Learner
+    generator: TransformersGenerator
+    environment: VectorEnv
+    examination: Examination
+    metrics: MetricsLog
+    progress: TrainProgress
+
+
+@contextmanager
+def open_run(config: TrainConfig) -> Iterator[Run]:
+    """Load or make all that a run works with, in the state of its newest checkpoint."""
+    folder = RunFolder(config, threads=len(os.sched_getaffinity(0)))
+    config = folder.config
+    _set_up_torch(config)
+    checkpoint = folder.checkpoints.latest()
+    device = _device(config)
+    policy = load_policy(checkpoint or config.policy, dtype=config.dtype, device=device)
+    config = replace(config, prompt=_prompt(config, policy))
+    policy.model.config.zerosearch_prompt = config.prompt
+    learner = make_learner(config, policy)
+    state = RunState()
+    if checkpoint is not None:
+        saved = load_state(checkpoint)
+        learner.load_state_dict(saved["learner"])
+        state = RunState(**saved["run"])
+        restore_random_state(state.random)
+    with ExitStack() as opened:
+        environment = training_environment(config, config.questions_per_step * config.group_size)
+        opened.callback(environment.close)
+        examination = Examination(config)
+        opened.callback(examination.close)
+        folder.record_config()
+        metrics = MetricsLog(
+            folder.path,
+            position=state.metrics_position,
+            step=state.step,
+            tensorboard=config.tensorboard,
+            tracker=config.tracker,
+            config=config.to_json(),
+        )
+        opened.callback(metrics.close)
+        yield Run(
+            config=config,
+            folder=folder,
+            state=state,
+            policy=policy,
+            learner=learner,
+            generator=TransformersGenerator(policy),
+            environment=environment,
+            examination=examination,
+            metrics=metrics,
+            progress=opened.enter_context(TrainProgress(config.steps, done=state.step)),
+        )
+
+
+def _prompt(config: TrainConfig, policy: Policy) -> str | None:
+    """The prompt asked for, or the one that the policy was trained with, if it says."""
+    return config.prompt or getattr(policy.model.config, "zerosearch_prompt", None)
+
+
+def _device(config: TrainConfig) -> str:
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _set_up_torch(config: TrainConfig) -> None:
+    # One progress bar is enough.
+    transformers_logging.disable_progress_bar()
+    torch.set_num_threads(config.threads)
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    if config.deterministic:
+        # Warnings only: a few operations have no deterministic form on a GPU.
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
