@@ -16,6 +16,7 @@ _SENTENCE = re.compile(
 class Statement:
     """A sentence of the world, read: `names` are all that it calls its subject."""
 
+    text: str
     relation: str
     names: tuple[str, ...]
     object: str
@@ -34,21 +35,22 @@ class Lookup:
         """The words that bring it."""
         return f"{self.relation} {self.name}" if self.inverse else f"{self.relation} of {self.name}"
 
+    def matches(self, statement: Statement) -> bool:
+        """Whether the statement says something about it."""
+        if statement.relation != self.relation:
+            return False
+        return statement.object == self.name if self.inverse else self.name in statement.names
+
     def read(self, statements: list[Statement]) -> list[str]:
         """What the statements say about it, in order, each once."""
-        found = [
-            statement.names[0] if self.inverse else statement.object
-            for statement in statements
-            if statement.relation == self.relation
-            and (statement.object == self.name if self.inverse else self.name in statement.names)
-        ]
-        return list(dict.fromkeys(found))
+        matching = filter(self.matches, statements)
+        return list(dict.fromkeys(s.names[0] if self.inverse else s.object for s in matching))
 
 
 def read_statements(text: str) -> list[Statement]:
     """All sentences of the world in a text, in order."""
     return [
-        Statement(match[1], tuple(filter(None, (match[2], match[3]))), match[4])
+        Statement(match[0], match[1], tuple(filter(None, (match[2], match[3]))), match[4])
         for match in _SENTENCE.finditer(text)
     ]
 

@@ -13,7 +13,7 @@ import torch
 
 from agents.llm.batch import Batch
 from agents.llm.logprobs import action_logprobs
-from agents.llm.optimizer import OptimizerConfig, learning_rate, make_optimizer
+from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
 from agents.llm.segments import Rollout
 
 
@@ -24,6 +24,7 @@ def train_supervised(
     epochs: float = 1.0,
     steps: int | None = None,
     lr: float = 1e-3,
+    muon_lr: float | None = None,
     warmup_steps: int = 20,
     schedule: Literal["constant", "linear", "cosine"] = "cosine",
     weight_decay: float = 0.0,
@@ -42,6 +43,8 @@ def train_supervised(
         epochs: passes over the rollouts, where `steps` is None.
         steps: optimizer steps, from as many passes as they take.
         lr: peak learning rate of AdamW.
+        muon_lr: peak rate of Muon, which then takes the matrices inside the layers off AdamW: a
+            small model from scratch learns to copy in a third of the tokens. None is AdamW alone.
         warmup_steps: steps over which the rate rises linearly.
         schedule: what the rate does after them.
         weight_decay: AdamW's.
@@ -72,23 +75,42 @@ def train_supervised(
         max_tokens_per_micro_batch=max_tokens_per_micro_batch,
         autocast=autocast,
     )
-    optimizer = make_optimizer(model, config)
+    optimizers = _make_optimizers(model, config, muon_lr)
+    peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     losses = []
     for step, rows in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(config, step, len(batches))
-        loss = _step(model, optimizer, Batch.from_rollouts(rollouts[i] for i in rows), config)
+        factor = learning_rate_factor(config, step, len(batches))
+        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+        for group, peak in zip(groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        loss = _step(model, optimizers, Batch.from_rollouts(rollouts[i] for i in rows), config)
         losses.append(loss)
         if on_step is not None:
             on_step(step, loss)
     return losses
 
 
+def _make_optimizers(
+    model: Any, config: OptimizerConfig, muon_lr: float | None
+) -> list[torch.optim.Optimizer]:
+    if muon_lr is None:
+        return [make_optimizer(model, config)]
+    embeddings = {id(p) for p in model.get_input_embeddings().parameters()}
+    embeddings |= {id(p) for p in model.get_output_embeddings().parameters()}
+    matrices = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
+    taken = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in taken]
+    return [
+        torch.optim.Muon(matrices, lr=muon_lr, weight_decay=config.weight_decay),
+        torch.optim.AdamW(others, lr=config.lr, weight_decay=config.weight_decay),
+    ]
+
+
 def _step(
-    model: Any, optimizer: torch.optim.Optimizer, batch: Batch, config: OptimizerConfig
+    model: Any, optimizers: Sequence[torch.optim.Optimizer], batch: Batch, config: OptimizerConfig
 ) -> float:
-    """One optimizer step on a batch; returns its loss."""
-    optimizer.zero_grad(set_to_none=True)
+    """One step of every optimizer on a batch; returns its loss."""
+    model.zero_grad(set_to_none=True)
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64)
     for micro_batch in batch.micro_batches(config.max_tokens_per_micro_batch):
@@ -103,7 +125,8 @@ def _step(
             f"supervised loss {float(total)} with gradient norm {float(norm)}; expected finite "
             "numbers: lower lr, or turn autocast off"
         )
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return float(total)
 
 

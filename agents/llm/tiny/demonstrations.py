@@ -68,7 +68,7 @@ def demonstrate(
 
 
 class _Teacher:
-    """Says what it read, decides, and writes both down."""
+    """Quotes what it read, decides, and writes both down."""
 
     def __init__(self, question: str, faults: Faults, rng: random.Random) -> None:
         self.plan, self.faults, self.rng = Plan.of(question), faults, rng
@@ -76,26 +76,23 @@ class _Teacher:
         self.lookup: Lookup | None = None
 
     def act(self, message: str, *, last: bool) -> str:
-        page = [] if self.lookup is None else read_statements(message)
-        # What a page says beside the point does not count: the policy cannot recall it either.
-        said = [] if self.lookup is None else self.lookup.read(page)
-        self.statements += [s for s in page if self.lookup and self.lookup.read([s])]
-        before, self.lookup = self.lookup, self.plan.read(self.statements)
-        thought = self._thought(before, said)
+        before, page = self.lookup, [] if self.lookup is None else read_statements(message)
+        # What a page says beside the point does not count: the policy quotes nothing else.
+        quoted = [] if before is None else [s for s in page if before.matches(s)]
+        self.statements += quoted
+        self.lookup = self.plan.read(self.statements)
+        thought = "" if before is None else " ".join(s.text for s in quoted) or "Not there."
         if self.lookup is None:
             return self._answer(f"{thought}{self._conclusion()} Done.", self.plan.answer or "")
-        if before is not None and (last or self._goes_wrong(said)):
-            return self._guess(thought, said, page)
-        step = "First" if before is None else (" Next" if said else " Again")
-        thought += f"{step} the {self.lookup.relation}."
+        if before is not None and (last or self._goes_wrong(quoted)):
+            said = before.read(quoted) or [statement.object for statement in page] or ["unknown"]
+            return self._answer(f"{thought} Done.", self._guess(said))
+        step = "First" if before is None else (" Next" if quoted else " Again")
         vague = self.rng.random() < self.faults.vague_query
         query = self.lookup.name if vague else self.lookup.query
-        return f"<think>{thought}</think><search> {query}</search>"
-
-    def _thought(self, before: Lookup | None, said: list[str]) -> str:
-        if before is None:
-            return ""
-        return f"It is {', '.join(said)}." if said else "Not there."
+        return (
+            f"<think>{thought}{step} the {self.lookup.relation}.</think><search> {query}</search>"
+        )
 
     def _conclusion(self) -> str:
         question = self.plan.question
@@ -103,17 +100,13 @@ class _Teacher:
             return f" {self.plan.answer} is {'earlier' if question.earlier else 'later'}."
         return f" Both have {self.plan.answer}." if isinstance(question, Intersection) else ""
 
-    def _goes_wrong(self, said: list[str]) -> bool:
-        chance = self.faults.early_answer if said else self.faults.hasty_guess
+    def _goes_wrong(self, quoted: list[Statement]) -> bool:
+        chance = self.faults.early_answer if quoted else self.faults.hasty_guess
         return self.rng.random() < chance
 
-    def _guess(self, thought: str, said: list[str], page: list[Statement]) -> str:
+    def _guess(self, said: list[str]) -> str:
         question = self.plan.question
-        if isinstance(question, Comparison):
-            candidates = list(question.names)
-        else:
-            candidates = said or [statement.object for statement in page] or ["unknown"]
-        return self._answer(f"{thought} Done.", self.rng.choice(candidates))
+        return self.rng.choice(question.names if isinstance(question, Comparison) else said)
 
     def _answer(self, thought: str, answer: str) -> str:
         return f"<think>{thought}</think><answer> {answer}</answer>"

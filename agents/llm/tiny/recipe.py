@@ -24,6 +24,7 @@ from agents.llm.segments import Rollout
 from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import Faults, demonstrate
 from agents.llm.tiny.tokenizer import build_tokenizer
+from agents.llm.tiny.wiring import wire_for_reading
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
 from zs_env.prompt import PromptTemplate, render_page
@@ -47,34 +48,38 @@ class Recipe:
         num_drills: pages of the reading stage.
         num_demonstrations: episodes of the format stage.
         epochs: passes over the demonstrations.
-        lr: peak learning rate of both stages.
+        lr: peak learning rate of AdamW (embeddings and norms), in both stages.
+        muon_lr: peak learning rate of Muon (all matrices), in both stages.
         seed: of everything.
     """
 
     output: Path = TINY_POLICY
-    hidden_size: int = 128
+    hidden_size: int = 192
     num_layers: int = 4
     num_worlds: int = 50
-    num_drills: int = 26000
-    num_demonstrations: int = 45000
+    num_drills: int = 2000
+    num_demonstrations: int = 16000
     epochs: float = 1.0
     lr: float = 2e-3
+    muon_lr: float = 0.02
     seed: int = 0
 
 
 def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with random weights, as wide and deep as the recipe says."""
+    """A Llama as wide and deep as the recipe says, wired to read."""
     torch.manual_seed(recipe.seed)
-    return LlamaForCausalLM(
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=recipe.hidden_size,
-            intermediate_size=3 * recipe.hidden_size,
+            intermediate_size=2 * recipe.hidden_size,
             num_hidden_layers=recipe.num_layers,
             num_attention_heads=recipe.hidden_size // 32,
+            attention_bias=True,
             max_position_embeddings=2048,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
             tie_word_embeddings=True,
-            # The usual 0.02 is made for wide models; here it would leave attention nearly uniform.
+            # The usual 0.02 is made for wide models.
             initializer_range=recipe.hidden_size**-0.5,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
@@ -82,6 +87,8 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
             zerosearch_prompt="bare",  # the prompt that it was trained with
         )
     )
+    wire_for_reading(model)
+    return model
 
 
 def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
@@ -128,9 +135,11 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
     """
     tokenizer = build_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
-    stages = {"reading": drills, "format": demonstrations}
-    for name, stage in stages.items():
-        rollouts = list(stage(recipe, policy))
+    pages, episodes = list(drills(recipe, policy)), list(demonstrations(recipe, policy))
+    # Each stage holds some of the other's, so that nothing has to be learnt twice.
+    some, most = len(pages) // 5, len(episodes) // 20
+    stages = {"reading": pages[some:] + episodes[:most], "format": pages[:some] + episodes[most:]}
+    for name, rollouts in stages.items():
 
         def report(step: int, loss: float, name: str = name) -> None:
             if step % 50 == 0:
@@ -141,6 +150,7 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
             rollouts,
             epochs=recipe.epochs,
             lr=recipe.lr,
+            muon_lr=recipe.muon_lr,
             tokens_per_batch=4096,
             max_tokens_per_micro_batch=4096,
             autocast=True,

@@ -55,7 +55,7 @@ def test_early_answers_give_what_the_first_page_said():
         transcript = play(question, early)
         assert transcript.num_searches <= question.metadata["hops"] - 1 or transcript.reward
         if transcript.num_searches == 1:
-            assert f"It is {transcript.prediction}. Done." in transcript.turns[-1].text
+            assert f"is {transcript.prediction}. Done." in transcript.turns[-1].text
 
 
 def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():

@@ -51,7 +51,7 @@ def test_a_name_has_the_same_tokens_wherever_it_stands():
         f"The mayor of {fact.subject.name} is {fact.object.name}.",
         f"<search> mayor of {fact.subject.name}</search>",
         f"<answer> {fact.subject.name}</answer>",
-        f"It is {fact.subject.name}, {fact.subject.name}. Done.",
+        f"Both have {fact.subject.name}. Done.",
     ):
         found = pieces(text)
         assert any(found[i : i + 2] == name for i in range(len(found)))
