@@ -94,7 +94,7 @@ class TrainConfig:
         dtype: of the policy's weights.
         deterministic: the same run gives the same bits on the same machine; free on a CPU, slower
             on a GPU.
-        threads: CPU threads of torch; 0 for one per core.
+        threads: CPU threads of torch; 0 for as many as torch takes by itself.
         tensorboard: write event files.
         tracker: also report to Weights & Biases or trackio, where installed.
         control: "shuffled_rewards" deals each step's rewards to the wrong episodes; a policy that

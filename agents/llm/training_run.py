@@ -6,7 +6,6 @@ beside its weights and its optimizer is in `RunState`.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -73,7 +72,7 @@ class Run:
 @contextmanager
 def open_run(config: TrainConfig) -> Iterator[Run]:
     """Load or make all that a run works with, in the state of its newest checkpoint."""
-    folder = RunFolder(config, threads=len(os.sched_getaffinity(0)))
+    folder = RunFolder(config, threads=torch.get_num_threads())
     config = folder.config
     _set_up_torch(config)
     checkpoint = folder.checkpoints.latest()
