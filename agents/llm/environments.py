@@ -14,6 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.llm.train_config import TrainConfig, spec_from_text
 from envs_registry import find_preset
+from zs_env.building import build_questions
+from zs_env.dealer import QuestionSource
 
 Spec = dict[str, Any]
 
@@ -21,6 +23,11 @@ Spec = dict[str, Any]
 def training_environment(config: TrainConfig, num_envs: int) -> VectorEnv:
     """The environment that rollouts are collected in."""
     return _make(config, num_envs, _training_questions(config), _training_engine(config))
+
+
+def training_questions(config: TrainConfig) -> QuestionSource:
+    """The questions of the training environment, to look at before they are asked."""
+    return build_questions(_training_questions(config))
 
 
 def held_out_environment(config: TrainConfig, num_envs: int) -> VectorEnv:

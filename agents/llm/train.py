@@ -15,7 +15,12 @@ import numpy as np
 from agents.llm.checkpoint import random_state, restore_random_state
 from agents.llm.environments import num_questions
 from agents.llm.examination import Row
-from agents.llm.question_order import question_indices, step_seeds
+from agents.llm.question_order import (
+    matching_questions,
+    question_indices,
+    step_seeds,
+    structures_at,
+)
 from agents.llm.rollout import collect_rollouts
 from agents.llm.rollout_metrics import rollout_metrics
 from agents.llm.sampling import Sampling
@@ -85,14 +90,15 @@ def train(config: TrainConfig) -> TrainResult:
                     with stop.shielded():
                         _keep_if_best(run, rows)
                 started = time.perf_counter()
-                groups = _roll_out(run)
+                indices, cursor = _next_questions(run)
+                groups = _roll_out(run, indices)
                 rolled_out = time.perf_counter()
                 with stop.shielded():
                     report = run.learner.update(groups)
                     run.generator.load_weights()
                     updated = time.perf_counter()
                     state.step += 1
-                    state.cursor += config.questions_per_step
+                    state.cursor = cursor
                     state.train_seconds += updated - counted
                     counted = updated
                     seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
@@ -109,14 +115,27 @@ def train(config: TrainConfig) -> TrainResult:
         return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
 
 
-def _roll_out(run: Run) -> list[Group]:
+def _next_questions(run: Run) -> tuple[list[int], int]:
+    """The step's questions, and the cursor after them."""
+    config, cursor, count = run.config, run.state.cursor, run.config.questions_per_step
+    if not config.curriculum:
+        total = num_questions(run.environment)
+        indices = question_indices(cursor, count, num_questions=total, seed=config.seed)
+        return indices, cursor + count
+    structures = structures_at(
+        run.state.step,
+        curriculum=config.curriculum,
+        steps=config.curriculum_steps or config.steps // 2,
+    )
+    return matching_questions(
+        cursor, count, questions=run.questions, structures=structures, seed=config.seed
+    )
+
+
+def _roll_out(run: Run, indices: Sequence[int]) -> list[Group]:
     """Play the step's questions; a pure function of weights, settings and step."""
     config, step = run.config, run.state.step
-    num = config.questions_per_step
-    *seeds, shuffle_seed = step_seeds(config.seed, step, num + 1)
-    indices = question_indices(
-        run.state.cursor, num, num_questions=num_questions(run.environment), seed=config.seed
-    )
+    *seeds, shuffle_seed = step_seeds(config.seed, step, len(indices) + 1)
     groups = collect_rollouts(
         run.environment,
         run.policy,
@@ -170,7 +189,8 @@ def _record(
         raise TrainingDiverged(
             f"{_MAX_SKIPPED_IN_A_ROW} steps in a row were skipped, the last because "
             f"{report.reason}; their rollouts are in {run.folder.path / 'bad_batches'}, the last "
-            f"checkpoint is {run.folder.checkpoints.latest()}; try a lower learning_rate"
+            f"checkpoint is {run.folder.checkpoints.latest()}; start again with a lower "
+            "learning_rate"
         )
 
 

@@ -20,6 +20,8 @@ _FREE_ON_RESUME = frozenset(
     ("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker", "output")
 )
 
+_LISTS = ("eval_noise", "curriculum")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -59,6 +61,9 @@ class TrainConfig:
         noise_base: how late the rise comes; 4 as in the paper.
         noise_shape: the schedule's form.
         noise_steps: steps over which noise rises; 0 for all.
+        curriculum: structures of questions, such as chain1 chain2, in the order in which they
+            join; without it all are asked from the start.
+        curriculum_steps: step at which the last of them joins; 0 for half of the steps.
         questions_per_step: questions, and so groups, of one step.
         group_size: episodes of each question.
         share_group_luck: members of a group that ask the same thing get the same page.
@@ -129,6 +134,8 @@ class TrainConfig:
     noise_shape: NoiseShape = "exponential"
     noise_steps: int = 0
 
+    curriculum: tuple[str, ...] = ()
+    curriculum_steps: int = 0
     questions_per_step: int = 20
     group_size: int = 12
     share_group_luck: bool = True
@@ -178,7 +185,14 @@ class TrainConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("eval_every", "threads", "warmup_steps", "noise_steps", "seed"):
+        for name in (
+            "eval_every",
+            "threads",
+            "warmup_steps",
+            "noise_steps",
+            "curriculum_steps",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.temperature <= 0:
@@ -211,13 +225,14 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """All settings as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "output": str(self.output), "eval_noise": list(self.eval_noise)}
+        lists = {name: list(values[name]) for name in _LISTS}
+        return {**values, "output": str(self.output), **lists}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Inverse of `to_json`."""
-        typed = {"output": Path(values["output"]), "eval_noise": tuple(values["eval_noise"])}
-        return cls(**{**values, **typed})
+        tuples = {name: tuple(values[name]) for name in _LISTS}
+        return cls(**{**values, "output": Path(values["output"]), **tuples})
 
     def check_resumes(self, recorded: TrainConfig) -> None:
         """Refuse to continue a run under settings that would make it another run.
@@ -241,7 +256,8 @@ class TrainConfig:
 
     def _steps_shape_nothing(self) -> bool:
         noise_is_fixed = self.noise_steps > 0 or self.noise_shape == "constant"
-        return noise_is_fixed and self.lr_schedule == "constant"
+        order_is_fixed = self.curriculum_steps > 0 or not self.curriculum
+        return noise_is_fixed and order_is_fixed and self.lr_schedule == "constant"
 
 
 def spec_from_text(text: str, *, role: Literal["questions", "engine"]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gymnasium.vector import VectorEnv
 from transformers.utils import logging as transformers_logging
 
 from agents.llm.checkpoint import load_state, random_state, restore_random_state
-from agents.llm.environments import training_environment
+from agents.llm.environments import training_environment, training_questions
 from agents.llm.examination import Examination, Row
 from agents.llm.learner import Learner
 from agents.llm.learner_settings import make_learner
@@ -28,6 +28,7 @@ from agents.llm.progress import TrainProgress
 from agents.llm.run_folder import RunFolder
 from agents.llm.train_config import TrainConfig
 from agents.llm.transformers_generator import TransformersGenerator
+from zs_env.dealer import QuestionSource
 
 
 @dataclass
@@ -55,7 +56,7 @@ class RunState:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that a run works with."""
+    """Everything that a run works with; `questions` is empty where no curriculum looks at them."""
 
     config: TrainConfig
     folder: RunFolder
@@ -64,6 +65,7 @@ class Run:
     learner: Learner
     generator: TransformersGenerator
     environment: VectorEnv
+    questions: QuestionSource
     examination: Examination
     metrics: MetricsLog
     progress: TrainProgress
@@ -110,6 +112,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
             learner=learner,
             generator=TransformersGenerator(policy),
             environment=environment,
+            questions=training_questions(config) if config.curriculum else (),
             examination=examination,
             metrics=metrics,
             progress=opened.enter_context(TrainProgress(config.steps, done=state.step)),

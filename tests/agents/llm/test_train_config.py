@@ -10,7 +10,9 @@ from agents.llm.train_config import TrainConfig, spec_from_text
 
 
 def test_a_recorded_config_comes_back_equal() -> None:
-    config = TrainConfig(steps=7, output=Path("somewhere"), eval_noise=(0.0, 0.3))
+    config = TrainConfig(
+        steps=7, output=Path("somewhere"), eval_noise=(0.0, 0.3), curriculum=("chain1",)
+    )
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
