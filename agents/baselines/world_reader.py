@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from zs_env.world import Chain, Comparison, Intersection, parse_question
 
 _SENTENCE = re.compile(
-    r"The ([a-z ]+) of (\w+ \w+)(?: \(also (\w+ \w+)\))? is (\w+(?: \w+)?)\.",
+    r"The ([a-z ]+) of (\w+ \w+) is (\w+(?: \w+)?)\.|(\w+ \w+) is the ([a-z ]+) of (\w+ \w+)\."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A sentence of the world, read: `names` are all that it calls its subject."""
+    """A sentence of the world, read."""
 
-    text: str
     relation: str
-    names: tuple[str, ...]
+    subject: str
     object: str
 
 
@@ -37,20 +36,21 @@ class Lookup:
 
     def matches(self, statement: Statement) -> bool:
         """Whether the statement says something about it."""
-        if statement.relation != self.relation:
-            return False
-        return statement.object == self.name if self.inverse else self.name in statement.names
+        known = statement.object if self.inverse else statement.subject
+        return statement.relation == self.relation and known == self.name
 
     def read(self, statements: list[Statement]) -> list[str]:
         """What the statements say about it, in order, each once."""
         matching = filter(self.matches, statements)
-        return list(dict.fromkeys(s.names[0] if self.inverse else s.object for s in matching))
+        return list(dict.fromkeys(s.subject if self.inverse else s.object for s in matching))
 
 
 def read_statements(text: str) -> list[Statement]:
     """All sentences of the world in a text, in order."""
     return [
-        Statement(match[0], match[1], tuple(filter(None, (match[2], match[3]))), match[4])
+        Statement(match[1], match[2], match[3])
+        if match[1]
+        else Statement(match[5], match[6], match[4])
         for match in _SENTENCE.finditer(text)
     ]
 

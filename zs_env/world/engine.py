@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice, pairwise
 
@@ -34,7 +34,7 @@ class WorldEngine:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.fingerprint = f"world/1/{world.seed}/{world.split}"
+        self.fingerprint = f"world/2/{world.seed}/{world.split}"
 
     @cached_property
     def _namesakes(self) -> dict[Entity, tuple[Entity, ...]]:
@@ -60,28 +60,37 @@ class WorldEngine:
     def _page(self, request: SearchRequest) -> SearchPage:
         rng = random.Random(request.seed)
         answers = request.answers or ()
-        entities, relations = self._read(request.query)
+        named, relations = self._read(request.query)
+        entities = list(named)
+
+        def silent(fact: Fact) -> bool:
+            return not contains_answer(_say(fact, named), answers)
+
         asked_for = self._asked_for(entities, relations)
         rng.shuffle(asked_for)
-        asked_for.sort(key=lambda fact: not contains_answer(fact.sentence, answers))
+        asked_for.sort(key=silent)
         others = self._others(entities, relations, set(asked_for), rng)
         num_useful = sum(request.useful)
         useful = asked_for[: min(_MAX_MATCHES, num_useful)]
         useful += islice(others, num_useful - len(useful))
         # The asked-for facts stand anywhere among the useful places.
         rng.shuffle(useful)
-        silent = (fact for fact in others if not contains_answer(fact.sentence, answers))
-        noisy = list(islice(silent, len(request.useful) - num_useful))
+        noisy = list(islice(filter(silent, others), len(request.useful) - num_useful))
         places = [(useful if flag else noisy, flag) for flag in request.useful]
-        documents = [Document(facts.pop().sentence, useful=flag) for facts, flag in places if facts]
+        documents = [
+            Document(_say(facts.pop(), named), useful=flag) for facts, flag in places if facts
+        ]
         return SearchPage(tuple(documents), engine=self.name)
 
-    def _read(self, query: str) -> tuple[list[Entity], list[str]]:
-        """Find the entities and relations that a query names, in order."""
+    def _read(self, query: str) -> tuple[dict[Entity, str], list[str]]:
+        """Find the entities that a query names, with the name it uses, and the relations."""
         words = _WORDS.findall(query.lower())
-        named = (self.world.named.get(f"{a} {b}") for a, b in pairwise(words))
-        relations = _RELATION_PATTERN.findall(" ".join(words))
-        return list(dict.fromkeys(filter(None, named))), relations
+        named = {}
+        for first, last in pairwise(words):
+            entity = self.world.named.get(f"{first} {last}")
+            if entity is not None:
+                named.setdefault(entity, f"{first} {last}".title())
+        return named, _RELATION_PATTERN.findall(" ".join(words))
 
     def _asked_for(self, entities: list[Entity], relations: list[str]) -> list[Fact]:
         """Facts that join a named entity with a named relation, whatever its part in them."""
@@ -114,3 +123,10 @@ class WorldEngine:
 
     def _naming(self, entity: Entity) -> tuple[Fact, ...]:
         return self.world.facts_naming.get(entity, ())
+
+
+def _say(fact: Fact, named: Mapping[Entity, str]) -> str:
+    """Put a fact as an answer to a query would: said of what the query names, by that name."""
+    if fact.subject not in named and fact.object in named:
+        return fact.inverse_sentence()
+    return fact.sentence(named.get(fact.subject))

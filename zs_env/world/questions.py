@@ -25,7 +25,7 @@ DEFAULT_MIX: Mapping[str, float] = {
     "comparison": 0.2,
     "intersection": 0.15,
 }
-_MAX_MATCHES = 3  # facts per side of an intersection: they must fit on one page
+_MAX_MATCHES = 2  # facts per side of an intersection: said both ways, they fit on one page
 _YEAR_RELATIONS = tuple(relation for relation in RELATIONS if relation.object == "year")
 
 

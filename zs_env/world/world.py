@@ -53,11 +53,6 @@ class Entity:
         """The name, and the alias where there is one."""
         return (self.name,) if self.alias is None else (self.name, self.alias)
 
-    @property
-    def full_name(self) -> str:
-        """How a sentence about it introduces it."""
-        return self.name if self.alias is None else f"{self.name} (also {self.alias})"
-
 
 @dataclass(frozen=True, slots=True)
 class Fact:
@@ -67,10 +62,13 @@ class Fact:
     relation: Relation
     object: Entity
 
-    @property
-    def sentence(self) -> str:
-        """The statement in words."""
-        return f"The {self.relation.name} of {self.subject.full_name} is {self.object.name}."
+    def sentence(self, name: str | None = None) -> str:
+        """The statement in words, with the subject called by `name`, one of its names."""
+        return f"The {self.relation.name} of {name or self.subject.name} is {self.object.name}."
+
+    def inverse_sentence(self) -> str:
+        """The same said of the object."""
+        return f"{self.object.name} is the {self.relation.name} of {self.subject.name}."
 
 
 class World:
@@ -151,10 +149,21 @@ class World:
         return {name: tuple(facts) for name, facts in by_relation.items()}
 
     def passages(self) -> list[dict[str, str]]:
-        """Return the world as a corpus, a sentence a passage: `id`, `title` (empty) and `text`."""
+        """Return the world as a corpus, a sentence a passage: `id`, `title` (empty) and `text`.
+
+        A fact is said of its subject, by each of its names, and of its object (unless a year).
+        """
+        texts = [
+            text
+            for fact in self.facts
+            for text in (
+                *map(fact.sentence, fact.subject.names),
+                *([] if fact.object.kind == "year" else [fact.inverse_sentence()]),
+            )
+        ]
         return [
-            {"id": f"{self.split}-{self.seed}-{i}", "title": "", "text": fact.sentence}
-            for i, fact in enumerate(self.facts)
+            {"id": f"{self.split}-{self.seed}-{i}", "title": "", "text": text}
+            for i, text in enumerate(texts)
         ]
 
 

@@ -8,6 +8,7 @@ and then: that is what reinforcement learning is left to work with.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
@@ -67,8 +68,16 @@ def demonstrate(
     return episode.transcript()
 
 
+def say(lookup: Lookup, found: Sequence[str]) -> str:
+    """What a page says of a lookup, in the page's own words, so that reading is copying."""
+    if lookup.inverse:
+        subjects = found or ["nothing"]
+        return "".join(f" {lookup.name} is the {lookup.relation} of {name}." for name in subjects)
+    return f" The {lookup.relation} of {lookup.name} is {found[0] if found else 'not there'}."
+
+
 class _Teacher:
-    """Quotes what it read, decides, and writes both down."""
+    """Says what it read, decides, and writes both down."""
 
     def __init__(self, question: str, faults: Faults, rng: random.Random) -> None:
         self.plan, self.faults, self.rng = Plan.of(question), faults, rng
@@ -77,17 +86,17 @@ class _Teacher:
 
     def act(self, message: str, *, last: bool) -> str:
         before, page = self.lookup, [] if self.lookup is None else read_statements(message)
-        # What a page says beside the point does not count: the policy quotes nothing else.
-        quoted = [] if before is None else [s for s in page if before.matches(s)]
-        self.statements += quoted
+        # What a page says beside the point does not count: the policy says nothing of it either.
+        found = [] if before is None else [s for s in page if before.matches(s)]
+        self.statements += found
         self.lookup = self.plan.read(self.statements)
-        thought = "" if before is None else " ".join(s.text for s in quoted) or "Not there."
+        thought = "" if before is None else say(before, before.read(found))
         if self.lookup is None:
             return self._answer(f"{thought}{self._conclusion()} Done.", self.plan.answer or "")
-        if before is not None and (last or self._goes_wrong(quoted)):
-            said = before.read(quoted) or [statement.object for statement in page] or ["unknown"]
+        if before is not None and (last or self._goes_wrong(found)):
+            said = before.read(found) or [statement.object for statement in page] or ["unknown"]
             return self._answer(f"{thought} Done.", self._guess(said))
-        step = "First" if before is None else (" Next" if quoted else " Again")
+        step = " First" if before is None else (" Next" if found else " Again")
         vague = self.rng.random() < self.faults.vague_query
         query = self.lookup.name if vague else self.lookup.query
         return (
@@ -100,8 +109,8 @@ class _Teacher:
             return f" {self.plan.answer} is {'earlier' if question.earlier else 'later'}."
         return f" Both have {self.plan.answer}." if isinstance(question, Intersection) else ""
 
-    def _goes_wrong(self, quoted: list[Statement]) -> bool:
-        chance = self.faults.early_answer if quoted else self.faults.hasty_guess
+    def _goes_wrong(self, found: list[Statement]) -> bool:
+        chance = self.faults.early_answer if found else self.faults.hasty_guess
         return self.rng.random() < chance
 
     def _guess(self, said: list[str]) -> str:

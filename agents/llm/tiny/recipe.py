@@ -1,9 +1,9 @@
 """How the tiny policy was made: `python -m agents.llm.tiny.recipe --output FOLDER`.
 
-Two supervised stages, both on worlds of the train split that RL does not use: first reading (the
-sentences of a page said back in another order), then the format, from a teacher that reads well
-and searches badly (`demonstrations.py`). Reading comes first because RL from a policy that cannot
-read learns nothing.
+Two supervised stages, both on worlds of the train split that RL does not use: first reading (to
+quote what a page says about what was looked for, or that it says nothing), then the format, from a
+teacher that reads well and searches badly (`demonstrations.py`). Reading comes first because RL
+from a policy that cannot read learns nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import tyro
 from rich.progress import track
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from agents.baselines.world_reader import Lookup, read_statements
 from agents.llm.demonstration import encode_demonstration
 from agents.llm.policy import TINY_POLICY, Policy
 from agents.llm.segments import Rollout
 from agents.llm.supervised import train_supervised
-from agents.llm.tiny.demonstrations import Faults, demonstrate
+from agents.llm.tiny.demonstrations import Faults, demonstrate, say
 from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.llm.tiny.wiring import wire_for_reading
 from zs_env.actions import Malformed
@@ -32,6 +33,7 @@ from zs_env.question import Question
 from zs_env.search import SearchRequest
 from zs_env.transcript import Transcript, Turn
 from zs_env.world import World, WorldEngine, WorldQuestions
+from zs_env.world.relations import INTERSECTIONS
 
 _FIRST_WORLD = 1000  # worlds below are for RL
 
@@ -57,8 +59,8 @@ class Recipe:
     hidden_size: int = 192
     num_layers: int = 4
     num_worlds: int = 50
-    num_drills: int = 2000
-    num_demonstrations: int = 16000
+    num_drills: int = 16000
+    num_demonstrations: int = 24000
     epochs: float = 1.0
     lr: float = 2e-3
     muon_lr: float = 0.02
@@ -92,21 +94,29 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
 
 
 def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Pages followed by their sentences in another order: the policy must find and copy."""
+    """A search and its page, then what it says of what was looked for, or that it says nothing."""
     rng = random.Random(f"drills {recipe.seed}")
     worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
     engines = [WorldEngine(world) for world in worlds]
+    inverse = {relation for pair in INTERSECTIONS for relation in pair}
     nothing = Question(id="drill", text="", answers=("",))
     for index in track(range(recipe.num_drills), "pages to read"):
         world, engine = worlds[index % len(worlds)], engines[index % len(worlds)]
         fact = rng.choice(world.facts)
-        query = f"{fact.relation.name} of {fact.subject.name}"
-        request = SearchRequest(query, None, None, (True,) * 5, rng.getrandbits(63))
-        documents = engine.search([request])[0].documents
-        said = [document.text for document in rng.sample(documents, len(documents))]
-        turn = Turn(f"<think>{' '.join(said)}</think>", Malformed("no_action"))
-        page = Transcript(question=nothing, prompt=render_page(documents), turns=(turn,))
-        yield encode_demonstration(policy, page)
+        relation = fact.relation.name
+        if relation in inverse and rng.random() < 0.3:
+            lookup = Lookup(relation, fact.object.name, inverse=True)
+        else:
+            lookup = Lookup(relation, rng.choice(fact.subject.names))
+        query = lookup.name if rng.random() < 0.3 else lookup.query
+        useful = (rng.random() < 0.7,) * 5
+        request = SearchRequest(query, None, None, useful, rng.getrandbits(63))
+        page = render_page(engine.search([request])[0].documents)
+        said = say(lookup, lookup.read(read_statements(page)))
+        prompt = f"<think> First the {relation}.</think><search> {query}</search>{page}"
+        turn = Turn(f"<think>{said}", Malformed("no_action"))
+        transcript = Transcript(question=nothing, prompt=prompt, turns=(turn,))
+        yield encode_demonstration(policy, transcript)
 
 
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
@@ -137,7 +147,7 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
     policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
     pages, episodes = list(drills(recipe, policy)), list(demonstrations(recipe, policy))
     # Each stage holds some of the other's, so that nothing has to be learnt twice.
-    some, most = len(pages) // 5, len(episodes) // 20
+    some, most = len(pages) // 4, len(episodes) // 20
     stages = {"reading": pages[some:] + episodes[:most], "format": pages[:some] + episodes[most:]}
     for name, rollouts in stages.items():
 

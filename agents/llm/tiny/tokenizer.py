@@ -28,23 +28,22 @@ _PHRASES = (
     " has the",
     " and the",
     " or",
-    "The",
     " the",
     " of",
     " is",
     " earlier",
     " later",
-    " (also",
-    "First the",
+    " First the",
     " and",
     " has",
     " Next the",
     " Again the",
     " The",
-    " Not there.",
-    "Not there.",
+    " not there",
+    " nothing",
     " Done.",
     " Both have",
+    " is the",
     " Maybe",
 )
 _WORD_SCORE, _CHARACTER_SCORE = -1.0, -10.0
@@ -77,7 +76,7 @@ def _words() -> list[str]:
     relations = sorted({word for relation in RELATIONS for word in relation.name.split()})
     kinds = sorted({relation.subject for relation in RELATIONS})
     page = render_page([Document(f"\0{rank}") for rank in range(5)])
-    frame = [piece.lstrip("01234") for piece in page.split("\0")]
+    frame = [piece.lstrip("01234").removesuffix(" ") for piece in page.split("\0")]
     notices = sorted({word for notice in NOTICES.values() for word in notice.split()})
     words = [
         *_TAGS,

@@ -50,11 +50,21 @@ def test_equal_seeds_make_equal_worlds_and_unequal_seeds_unequal_ones():
     assert World(2).facts != World(3).facts
 
 
-def test_the_corpus_says_every_fact_once():
+def test_the_corpus_says_every_fact_of_each_name_and_of_its_object():
     world = World(0)
     passages = world.passages()
-    assert [passage["text"] for passage in passages] == [fact.sentence for fact in world.facts]
-    assert len({passage["id"] for passage in passages}) == len(passages)
+    texts = {passage["text"] for passage in passages}
+    assert len({passage["id"] for passage in passages}) == len(passages) == len(texts)
+    for fact in world.facts:
+        assert {fact.sentence(name) for name in fact.subject.names} <= texts
+        assert (fact.inverse_sentence() in texts) == (fact.object.kind != "year")
+
+
+def test_a_sentence_uses_the_name_it_is_asked_for():
+    fact = next(fact for fact in World(0).facts if fact.subject.alias)
+    start, end = f"The {fact.relation.name} of ", f" is {fact.object.name}."
+    assert fact.sentence() == start + fact.subject.name + end
+    assert fact.sentence(fact.subject.alias) == start + fact.subject.alias + end
 
 
 def test_an_unknown_split_is_refused():

@@ -64,4 +64,4 @@ def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
         transcript = play(question, hasty, noise=1.0)
         assert transcript.num_searches == 1
         assert transcript.scores()["exact_match"] == 0.0
-        assert "Not there. Done." in transcript.turns[-1].text
+        assert "is not there. Done." in transcript.turns[-1].text

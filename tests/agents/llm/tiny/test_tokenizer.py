@@ -22,7 +22,7 @@ def pieces(text):
 def test_worlds_are_words_to_it_never_characters_and_never_unknown(split, seed):
     world = World(seed, split)
     texts = [BARE_PROMPT.replace("{question}", q.text) for q in WorldQuestions(world)[:200]]
-    texts += [render_page([Document(f.sentence)] * 5) for f in world.facts]
+    texts += [render_page([Document(p["text"])] * 5) for p in world.passages()]
     for text in texts:
         found = pieces(text)
         assert "<|unknown|>" not in found
