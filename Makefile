@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 
 # The main job: a tiny policy learns to search a fictional world, on a CPU, in minutes.
 train: $(VENV)/installed
-	$(BIN)/zerosearch train $(ARGS)
+	$(BIN)/zerosearch train --resume $(ARGS)
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto $(ARGS)

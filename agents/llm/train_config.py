@@ -136,26 +136,26 @@ class TrainConfig:
 
     curriculum: tuple[str, ...] = ()
     curriculum_steps: int = 0
-    questions_per_step: int = 20
-    group_size: int = 12
+    questions_per_step: int = 16
+    group_size: int = 10
     share_group_luck: bool = True
-    max_new_tokens: int = 48
+    max_new_tokens: int = 96
     temperature: float = 1.0
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
     warmup_steps: int = 2
     lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     minibatches: int = 2
     epochs: int = 1
-    tokens_per_micro_batch: int = 16384
+    tokens_per_micro_batch: int = 4096
     clip_low: float = 0.2
     clip_high: float = 0.28
     kl_coef: float = 0.0
     kl_estimator: Literal["k1", "k2", "k3"] | None = None
     kl_place: Literal["loss", "reward"] | None = None
-    entropy_coef: float = 0.005
+    entropy_coef: float = 0.0
     loss_mean: Literal["token", "sequence"] = "token"
     recompute_logprobs: bool = False
     gamma: float = 1.0
@@ -164,7 +164,7 @@ class TrainConfig:
     value_clip: float = 0.2
     autocast: bool = False
 
-    eval_every: int = 10
+    eval_every: int = 20
     eval_episodes: int = 128
     final_episodes: int = 512
     eval_noise: tuple[float, ...] = (0.0, 0.25, 0.5)
