@@ -13,9 +13,7 @@ def encode_demonstration(policy: Policy, transcript: Transcript) -> Rollout:
     Every turn is encoded alone, as a rollout lays it out. A turn ends where a policy's would: with
     its closing tag, so no EOS is learnt. The logprobs are 0: nobody sampled.
     """
-    segments = [
-        Segment(source=Source.PROMPT, token_ids=policy.encode_prompt(transcript.prompt))
-    ]
+    segments = [Segment(source=Source.PROMPT, token_ids=policy.encode_prompt(transcript.prompt))]
     for turn in transcript.turns:
         written = policy.encode_environment(turn.text)
         segments.append(

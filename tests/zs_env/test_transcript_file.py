@@ -1,6 +1,7 @@
 """Transcripts come back as they were saved, and go on from where they are taken up."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,8 @@ TEXT = st.one_of(
     st.text(st.characters(categories=["Cs", "Cc", "Zl", "Zp", "Co"]), max_size=5),
     st.sampled_from(["\x00", "\ud800", "\u2028", "\r\n", '"}', "\u202e", "</answer>", "NaN"]),
 )
+# A high and a low surrogate side by side are one character in JSON, in any language's.
+TEXT = TEXT.filter(lambda text: not re.search("[\ud800-\udbff][\udc00-\udfff]", text))
 JSON_SCALAR = st.one_of(TEXT, st.booleans(), st.integers(), st.floats(allow_nan=False))
 ANSWERS = st.lists(TEXT, min_size=1, max_size=3).map(tuple)
 DOCUMENT = st.builds(

@@ -25,7 +25,8 @@ class Faults:
 
     Attributes:
         vague_query: searching for a name alone, without saying what of it is wanted.
-        early_answer: answering with what the first page gave, although more is to be looked up.
+        early_answer: answering with the first fact found, although more are to be looked up; a
+            teacher that goes on once goes on to the end.
         hasty_guess: answering with something else on a page that lacks what was looked for.
     """
 
@@ -86,6 +87,7 @@ class _Teacher:
 
     def act(self, message: str, *, last: bool) -> str:
         before, page = self.lookup, [] if self.lookup is None else read_statements(message)
+        knew_something = bool(self.statements)
         # What a page says beside the point does not count: the policy says nothing of it either.
         found = [] if before is None else [s for s in page if before.matches(s)]
         self.statements += found
@@ -93,7 +95,7 @@ class _Teacher:
         thought = "" if before is None else say(before, before.read(found))
         if self.lookup is None:
             return self._answer(f"{thought}{self._conclusion()} Done.", self.plan.answer or "")
-        if before is not None and (last or self._goes_wrong(found)):
+        if before is not None and (last or self._goes_wrong(found, knew_something)):
             said = before.read(found) or [statement.object for statement in page] or ["unknown"]
             return self._answer(f"{thought} Done.", self._guess(said))
         step = " First" if before is None else (" Next" if found else " Again")
@@ -109,9 +111,10 @@ class _Teacher:
             return f" {self.plan.answer} is {'earlier' if question.earlier else 'later'}."
         return f" Both have {self.plan.answer}." if isinstance(question, Intersection) else ""
 
-    def _goes_wrong(self, found: list[Statement]) -> bool:
-        chance = self.faults.early_answer if found else self.faults.hasty_guess
-        return self.rng.random() < chance
+    def _goes_wrong(self, found: list[Statement], knew_something: bool) -> bool:
+        if not found:
+            return self.rng.random() < self.faults.hasty_guess
+        return not knew_something and self.rng.random() < self.faults.early_answer
 
     def _guess(self, said: list[str]) -> str:
         question = self.plan.question

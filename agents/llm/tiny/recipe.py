@@ -18,7 +18,7 @@ import tyro
 from rich.progress import track
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.baselines.world_reader import Lookup, read_statements
+from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
 from agents.llm.demonstration import encode_demonstration
 from agents.llm.policy import TINY_POLICY, Policy
 from agents.llm.segments import Rollout
@@ -26,15 +26,16 @@ from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import Faults, demonstrate, say
 from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.llm.tiny.wiring import wire_for_reading
-from zs_env.actions import Malformed
-from zs_env.episode import EpisodeConfig
+from zs_env.actions import Answer, Malformed
+from zs_env.episode import Episode, EpisodeConfig
 from zs_env.prompt import PromptTemplate, render_page
 from zs_env.question import Question
 from zs_env.search import SearchRequest
 from zs_env.transcript import Transcript, Turn
-from zs_env.world import World, WorldEngine, WorldQuestions
+from zs_env.world import Comparison, World, WorldEngine, WorldQuestions
 from zs_env.world.relations import INTERSECTIONS
 
+_CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
 _FIRST_WORLD = 1000  # worlds below are for RL
 
 
@@ -48,6 +49,7 @@ class Recipe:
         num_layers: its depth.
         num_worlds: fictional worlds that the demonstrations come from.
         num_drills: pages of the reading stage.
+        num_comparisons: pairs of years of the reading stage.
         num_demonstrations: episodes of the format stage.
         epochs: passes over the demonstrations.
         lr: peak learning rate of AdamW (embeddings and norms), in both stages.
@@ -59,8 +61,9 @@ class Recipe:
     hidden_size: int = 192
     num_layers: int = 4
     num_worlds: int = 50
-    num_drills: int = 16000
-    num_demonstrations: int = 24000
+    num_drills: int = 14000
+    num_comparisons: int = 8000
+    num_demonstrations: int = 16000
     epochs: float = 1.0
     lr: float = 2e-3
     muon_lr: float = 0.02
@@ -119,10 +122,39 @@ def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         yield encode_demonstration(policy, transcript)
 
 
+def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
+    """Two years side by side, then whose is the earlier or later: the order of a hundred years."""
+    rng = random.Random(f"comparisons {recipe.seed}")
+    world = World(_FIRST_WORLD)
+    years = [fact for fact in world.facts if fact.object.kind == "year"]
+    for index in track(range(recipe.num_comparisons), "years to compare"):
+        question = WorldQuestions(world, ["comparison"], seed=recipe.seed + 1)[index]
+        plan = Plan.of(question.text)
+        parsed = plan.question
+        assert isinstance(parsed, Comparison)
+        found = [rng.choice(years).object.name for _ in parsed.names]
+        if found[0] == found[1]:
+            continue
+        lookups = [Lookup(parsed.relation, name) for name in parsed.names]
+        pairs = list(zip(lookups, found, strict=True))
+        plan.read([Statement(lookup.relation, lookup.name, year) for lookup, year in pairs])
+        known = "".join(say(lookup, [year]) for lookup, year in pairs)
+        prompt = policy_prompt(question) + f"<think>{known}"
+        word = "earlier" if parsed.earlier else "later"
+        text = f" {plan.answer} is {word}. Done.</think><answer> {plan.answer}</answer>"
+        turn = Turn(text, Answer(plan.answer or ""))
+        transcript = Transcript(question=question, prompt=prompt, turns=(turn,))
+        yield encode_demonstration(policy, transcript)
+
+
+def policy_prompt(question: Question) -> str:
+    """What an episode of the question begins with."""
+    return Episode(question, config=_CONFIG).prompt
+
+
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     """Episodes of the faulty teacher at noise levels from 0 to 0.5."""
     rng = random.Random(f"demonstrations {recipe.seed}")
-    config = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
     worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
     sources = [(WorldQuestions(world), WorldEngine(world)) for world in worlds]
     for index in track(range(recipe.num_demonstrations), "demonstrations"):
@@ -130,7 +162,7 @@ def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         transcript = demonstrate(
             questions[index],
             engine,
-            config=config,
+            config=_CONFIG,
             faults=Faults(),
             noise_probability=rng.uniform(0.0, 0.5),
             rng=rng,
@@ -145,7 +177,9 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
     """
     tokenizer = build_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
-    pages, episodes = list(drills(recipe, policy)), list(demonstrations(recipe, policy))
+    pages = [*drills(recipe, policy), *comparisons(recipe, policy)]
+    random.Random(recipe.seed).shuffle(pages)
+    episodes = list(demonstrations(recipe, policy))
     # Each stage holds some of the other's, so that nothing has to be learnt twice.
     some, most = len(pages) // 4, len(episodes) // 20
     stages = {"reading": pages[some:] + episodes[:most], "format": pages[:some] + episodes[most:]}
