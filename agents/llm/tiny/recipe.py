@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -24,7 +25,7 @@ from agents.llm.policy import TINY_POLICY, Policy
 from agents.llm.segments import Rollout
 from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import Faults, demonstrate, say
-from agents.llm.tiny.tokenizer import build_tokenizer
+from agents.llm.tiny.tokenizer import END_TOKEN, build_tokenizer
 from agents.llm.tiny.wiring import wire_for_reading
 from zs_env.actions import Answer, Malformed
 from zs_env.episode import Episode, EpisodeConfig
@@ -73,25 +74,25 @@ class Recipe:
 def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A Llama as wide and deep as the recipe says, wired to read."""
     torch.manual_seed(recipe.seed)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=recipe.hidden_size,
-            intermediate_size=2 * recipe.hidden_size,
-            num_hidden_layers=recipe.num_layers,
-            num_attention_heads=recipe.hidden_size // 32,
-            attention_bias=True,
-            max_position_embeddings=2048,
-            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-            tie_word_embeddings=True,
-            # The usual 0.02 is made for wide models.
-            initializer_range=recipe.hidden_size**-0.5,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-            zerosearch_prompt="bare",  # the prompt that it was trained with
-        )
+    end: Any = tokenizer.convert_tokens_to_ids(END_TOKEN)
+    config: Any = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.hidden_size,
+        intermediate_size=2 * recipe.hidden_size,
+        num_hidden_layers=recipe.num_layers,
+        num_attention_heads=recipe.hidden_size // 32,
+        attention_bias=True,
+        max_position_embeddings=2048,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        tie_word_embeddings=True,
+        # The usual 0.02 is made for wide models.
+        initializer_range=recipe.hidden_size**-0.5,
+        bos_token_id=None,
+        eos_token_id=end,
+        pad_token_id=end,
     )
+    config.zerosearch_prompt = "bare"  # the prompt that it is trained with
+    model = LlamaForCausalLM(config)
     wire_for_reading(model)
     return model
 
@@ -201,16 +202,20 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
             seed=recipe.seed,
             on_step=report,
         )
-        policy.model.to(torch.bfloat16).save_pretrained(recipe.output / name)
-        policy.model.float()
+        _save_halved(policy.model, recipe.output / name)
     return policy
+
+
+def _save_halved(model: Any, folder: Path) -> None:
+    model.to(torch.bfloat16).save_pretrained(folder)
+    model.float()
 
 
 def main(argv: list[str] | None = None) -> None:
     """Make the policy that ships with the package."""
     recipe = tyro.cli(Recipe, args=argv)
     policy = make_tiny_policy(recipe)
-    policy.model.to(torch.bfloat16).save_pretrained(recipe.output)
+    _save_halved(policy.model, recipe.output)
     policy.tokenizer.save_pretrained(recipe.output)
 
 

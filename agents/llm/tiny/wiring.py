@@ -13,10 +13,10 @@ token i places before.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
 
 _EMBEDDING_STD = 0.25
 _GAIN = 1.5
@@ -33,11 +33,12 @@ _MATCHES: tuple[tuple[tuple[int, int], ...], ...] = (
 
 
 @torch.no_grad()
-def wire_for_reading(model: LlamaForCausalLM) -> None:
+def wire_for_reading(model: Any) -> None:
     """Overwrite random weights, in place, by shifts (layer 0) and induction heads (layer 1).
 
     Args:
-        model: at least 2 layers and 6 heads, attention with bias, tied embeddings.
+        model: a `LlamaForCausalLM` of at least 2 layers and 6 heads, attention with bias, tied
+            embeddings.
     """
     size = model.config.hidden_size // model.config.num_attention_heads
     embedding = model.model.embed_tokens.weight
@@ -55,13 +56,13 @@ def wire_for_reading(model: LlamaForCausalLM) -> None:
     _wire_matches(model, size, frequencies)
 
 
-def _rotary_frequencies(model: LlamaForCausalLM, size: int) -> Tensor:
+def _rotary_frequencies(model: Any, size: int) -> Tensor:
     """[size / 2] radians per position of each rotated pair of a head."""
     base = model.config.rope_parameters["rope_theta"]
     return base ** -(torch.arange(0, size, 2).float() / size)
 
 
-def _wire_shifts(model: LlamaForCausalLM, size: int, frequencies: Tensor) -> None:
+def _wire_shifts(model: Any, size: int, frequencies: Tensor) -> None:
     """Head i of layer 0 attends i + 1 places back and copies block 0 to block i + 1.
 
     Constant queries and keys, the query turned back by the offset: rotary embedding makes the
@@ -86,7 +87,7 @@ def _wire_shifts(model: LlamaForCausalLM, size: int, frequencies: Tensor) -> Non
         attention.o_proj.weight[_block(head + 1, size), rows] += strength * copy
 
 
-def _wire_matches(model: LlamaForCausalLM, size: int, frequencies: Tensor) -> None:
+def _wire_matches(model: Any, size: int, frequencies: Tensor) -> None:
     """Heads of layer 1 attend to where the same tokens stand before, and copy what is there.
 
     Tokens are compared in the slowly rotating dimensions, which look the same at any distance;
