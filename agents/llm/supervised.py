@@ -44,7 +44,7 @@ def train_supervised(
         steps: optimizer steps, from as many passes as they take.
         lr: peak learning rate of AdamW.
         muon_lr: peak rate of Muon, which then takes the matrices inside the layers off AdamW: a
-            small model from scratch learns to copy in a third of the tokens. None is AdamW alone.
+            small model from scratch learns faster so. None is AdamW alone.
         warmup_steps: steps over which the rate rises linearly.
         schedule: what the rate does after them.
         weight_decay: AdamW's.

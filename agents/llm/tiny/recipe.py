@@ -174,7 +174,7 @@ def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
 def make_tiny_policy(recipe: Recipe) -> Policy:
     """Follow the recipe and save the policy.
 
-    Half an hour on two cores. The weights are saved as bfloat16, which halves the folder.
+    A quarter of an hour on two cores. The weights are saved as bfloat16, which halves the folder.
     """
     tokenizer = build_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
