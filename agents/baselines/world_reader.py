@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from zs_env.world import Chain, Comparison, Intersection, parse_question
 
@@ -68,7 +68,6 @@ class Plan:
     question: Chain | Comparison | Intersection
     answer: str | None = None
     guess: str | None = None
-    _statements: list[Statement] = field(default_factory=list)
 
     @classmethod
     def of(cls, question: str) -> Plan:
@@ -77,31 +76,30 @@ class Plan:
 
     def read(self, statements: list[Statement]) -> Lookup | None:
         """Take in what was read so far; return what to look up next, None once it is answered."""
-        self._statements = statements
         question = self.question
         if isinstance(question, Chain):
-            return self._follow(question)
+            return self._follow(question, statements)
         if isinstance(question, Comparison):
-            return self._compare(question)
-        return self._intersect(question)
+            return self._compare(question, statements)
+        return self._intersect(question, statements)
 
-    def _follow(self, chain: Chain) -> Lookup | None:
+    def _follow(self, chain: Chain, statements: list[Statement]) -> Lookup | None:
         name = chain.start
         for relation in chain.relations:
             lookup = Lookup(relation, name)
-            found = lookup.read(self._statements)
+            found = lookup.read(statements)
             if not found:
                 return lookup
             name = found[0]
         self.answer = name
         return None
 
-    def _compare(self, comparison: Comparison) -> Lookup | None:
+    def _compare(self, comparison: Comparison, statements: list[Statement]) -> Lookup | None:
         years: dict[str, int] = {}
         self.guess = comparison.names[0]
         for name in comparison.names:
             lookup = Lookup(comparison.relation, name)
-            found = lookup.read(self._statements)
+            found = lookup.read(statements)
             if not found:
                 return lookup
             years[name] = int(found[0])
@@ -109,15 +107,15 @@ class Plan:
         self.answer = choose(years, key=years.__getitem__)
         return None
 
-    def _intersect(self, intersection: Intersection) -> Lookup | None:
+    def _intersect(self, intersection: Intersection, statements: list[Statement]) -> Lookup | None:
         sides = [Lookup(relation, name, True) for relation, name in intersection.conditions]
-        found = [side.read(self._statements) for side in sides]
+        found = [side.read(statements) for side in sides]
         for side, names in zip(sides, found, strict=True):
             if not names:
                 return side
             self.guess = names[0]
         common = [name for name in found[0] if name in found[1]]
         if not common:
-            return sides[len(self._statements) % 2]
+            return sides[len(statements) % 2]
         self.answer = common[0]
         return None

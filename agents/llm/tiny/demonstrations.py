@@ -77,6 +77,20 @@ def say(lookup: Lookup, found: Sequence[str]) -> str:
     return f" The {lookup.relation} of {lookup.name} is {found[0] if found else 'not there'}."
 
 
+def conclude(plan: Plan) -> str:
+    """The end of the thought that a known answer follows from, and the answer."""
+    question, conclusion = plan.question, ""
+    if isinstance(question, Comparison):
+        conclusion = f" {plan.answer} is {'earlier' if question.earlier else 'later'}."
+    elif isinstance(question, Intersection):
+        conclusion = f" Both have {plan.answer}."
+    return f"{conclusion}{_done(plan.answer or '')}"
+
+
+def _done(answer: str) -> str:
+    return f" Done.</think><answer> {answer}</answer>"
+
+
 class _Teacher:
     """Says what it read, decides, and writes both down."""
 
@@ -94,22 +108,16 @@ class _Teacher:
         self.lookup = self.plan.read(self.statements)
         thought = "" if before is None else say(before, before.read(found))
         if self.lookup is None:
-            return self._answer(f"{thought}{self._conclusion()} Done.", self.plan.answer or "")
+            return f"<think>{thought}{conclude(self.plan)}"
         if before is not None and (last or self._goes_wrong(found, knew_something)):
             said = before.read(found) or [statement.object for statement in page] or ["unknown"]
-            return self._answer(f"{thought} Done.", self._guess(said))
+            return f"<think>{thought}{_done(self._guess(said))}"
         step = " First" if before is None else (" Next" if found else " Again")
         vague = self.rng.random() < self.faults.vague_query
         query = self.lookup.name if vague else self.lookup.query
         return (
             f"<think>{thought}{step} the {self.lookup.relation}.</think><search> {query}</search>"
         )
-
-    def _conclusion(self) -> str:
-        question = self.plan.question
-        if isinstance(question, Comparison):
-            return f" {self.plan.answer} is {'earlier' if question.earlier else 'later'}."
-        return f" Both have {self.plan.answer}." if isinstance(question, Intersection) else ""
 
     def _goes_wrong(self, found: list[Statement], knew_something: bool) -> bool:
         if not found:
@@ -119,6 +127,3 @@ class _Teacher:
     def _guess(self, said: list[str]) -> str:
         question = self.plan.question
         return self.rng.choice(question.names if isinstance(question, Comparison) else said)
-
-    def _answer(self, thought: str, answer: str) -> str:
-        return f"<think>{thought}</think><answer> {answer}</answer>"

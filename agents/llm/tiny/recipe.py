@@ -24,7 +24,7 @@ from agents.llm.demonstration import encode_demonstration
 from agents.llm.policy import TINY_POLICY, Policy
 from agents.llm.segments import Rollout
 from agents.llm.supervised import train_supervised
-from agents.llm.tiny.demonstrations import Faults, demonstrate, say
+from agents.llm.tiny.demonstrations import Faults, conclude, demonstrate, say
 from agents.llm.tiny.tokenizer import END_TOKEN, build_tokenizer
 from agents.llm.tiny.wiring import wire_for_reading
 from zs_env.actions import Answer, Malformed
@@ -140,17 +140,10 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         pairs = list(zip(lookups, found, strict=True))
         plan.read([Statement(lookup.relation, lookup.name, year) for lookup, year in pairs])
         known = "".join(say(lookup, [year]) for lookup, year in pairs)
-        prompt = policy_prompt(question) + f"<think>{known}"
-        word = "earlier" if parsed.earlier else "later"
-        text = f" {plan.answer} is {word}. Done.</think><answer> {plan.answer}</answer>"
-        turn = Turn(text, Answer(plan.answer or ""))
+        prompt = f"{Episode(question, config=_CONFIG).prompt}<think>{known}"
+        turn = Turn(conclude(plan), Answer(plan.answer or ""))
         transcript = Transcript(question=question, prompt=prompt, turns=(turn,))
         yield encode_demonstration(policy, transcript)
-
-
-def policy_prompt(question: Question) -> str:
-    """What an episode of the question begins with."""
-    return Episode(question, config=_CONFIG).prompt
 
 
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:

@@ -4,7 +4,7 @@ Copying a name from a page takes two layers that find each other: one that tells
 which tokens stand just before it, one that looks for a position with the same tokens before it (an
 induction head, Olsson et al., arXiv:2209.11895). Gradient descent finds them late: from the usual
 random weights, reading was not learnt in three million tokens. Here they are laid out beforehand,
-and a hundred steps suffice. All weights go on to be trained like any others.
+and a few hundred steps suffice. All weights go on to be trained like any others.
 
 The residual stream is cut into one block per head. Block 0 holds the token itself, block i the
 token i places before.
