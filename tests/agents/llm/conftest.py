@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.llm.policy import Policy
 from agents.llm.segments import Rollout, Segment, Source
+from agents.llm.tiny.tokenizer import build_tokenizer
 from zs_env import Question, Transcript
 
 VOCABULARY = 40
@@ -47,6 +48,30 @@ def _make_rollout(
 @pytest.fixture
 def make_rollout() -> Callable[..., Rollout]:
     return _make_rollout
+
+
+@pytest.fixture(scope="session")
+def make_worded_policy() -> Callable[[], Policy]:
+    """A policy of a few thousand random weights, with the tiny policy's tokenizer."""
+
+    def make() -> Policy:
+        torch.manual_seed(0)
+        tokenizer = build_tokenizer()
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return Policy(model=LlamaForCausalLM(config), tokenizer=tokenizer)
+
+    return make
 
 
 @pytest.fixture

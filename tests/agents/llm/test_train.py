@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents.llm.batch import Batch
 from agents.llm.checkpoint import (
@@ -29,7 +28,6 @@ from agents.llm.policy import Policy
 from agents.llm.segments import Group
 from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import Faults, demonstrate
-from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.llm.train_command import main
 from agents.llm.update_report import UpdateReport
 from zs_env.episode import EpisodeConfig
@@ -66,25 +64,11 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def policy(
+    tmp_path_factory: pytest.TempPathFactory, make_worded_policy: Callable[[], Policy]
+) -> Path:
     """A policy of a few thousand weights that has seen the format: some rewards differ."""
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    policy = Policy(model=model, tokenizer=tokenizer)
+    policy = make_worded_policy()
     world, rng = World(7), random.Random(0)
     questions, engine = WorldQuestions(world, ["chain1"]), WorldEngine(world)
     config = EpisodeConfig(prompt=PromptTemplate(prompt="bare"), num_documents=2)
@@ -102,7 +86,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for index in range(200)
     ]
-    train_supervised(model, shown, steps=80, lr=1e-2, tokens_per_batch=2048, warmup_steps=5)
+    train_supervised(policy.model, shown, steps=80, lr=1e-2, tokens_per_batch=2048, warmup_steps=5)
     folder = tmp_path_factory.mktemp("policy")
     policy.save(folder)
     return folder

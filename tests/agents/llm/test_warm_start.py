@@ -1,39 +1,24 @@
 """A warm start teaches the format, on questions it can name, into a folder of its own."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents.cli import main
 from agents.llm.policy import Policy, load_policy
-from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.llm.warm_start_config import WarmStartConfig
 from zs_env.transcript_file import load_transcripts
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    llama = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+def model(
+    tmp_path_factory: pytest.TempPathFactory, make_worded_policy: Callable[[], Policy]
+) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    Policy(model=llama, tokenizer=tokenizer).save(folder)
+    make_worded_policy().save(folder)
     return folder
 
 
