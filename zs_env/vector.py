@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from zs_env.batched_info import batch_infos
 from zs_env.dealer import Dealer, QuestionSource
 from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall
 from zs_env.episode import Episode, EpisodeConfig, Limits
@@ -158,10 +159,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             for index in range(self.num_envs)
         ]
         self._terminated[mask] = self._truncated[mask] = False
-        infos: dict[str, Any] = {}
-        for index, episode in dealt.items():
-            infos = self._add_info(infos, describe(episode), index)
-        return self._observe(), infos
+        infos = {index: describe(episode) for index, episode in dealt.items()}
+        return self._observe(), batch_infos(infos, self.num_envs)
 
     def step(self, actions: Sequence[str]) -> StepResult:
         """Take one text per sub-environment.
@@ -177,26 +176,26 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         over = self._terminated | self._truncated
         self._act({index: checked_action(actions[index]) for index in _where(~over)})
         rewards = np.zeros(self.num_envs, dtype=np.float64)
-        infos: dict[str, Any] = {}
+        infos: dict[int, dict[str, Any]] = {}
         for index, episode in enumerate(self._episodes):
             if not over[index]:
                 reward, terminated, truncated = self._dealers[index].settle(episode)
                 rewards[index] = reward
                 self._terminated[index], self._truncated[index] = terminated, truncated
                 if (terminated or truncated) and self.autoreset_mode == AutoresetMode.SAME_STEP:
-                    final = {"final_obs": observe(episode), "final_info": describe(episode)}
-                    infos = self._add_info(infos, final, index)
+                    infos[index] = {"final_obs": observe(episode), "final_info": describe(episode)}
                     episode = self._episodes[index] = self._deal(index)
             elif self.autoreset_mode == AutoresetMode.NEXT_STEP:
                 episode = self._episodes[index] = self._deal(index)
                 self._terminated[index] = self._truncated[index] = False
             else:
                 continue
-            infos = self._add_info(infos, describe(episode), index)
+            infos.setdefault(index, {}).update(describe(episode))
         terminated, truncated = self._terminated.copy(), self._truncated.copy()
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._terminated[:] = self._truncated[:] = False
-        return self._observe(), rewards, terminated, truncated, infos
+        batched = batch_infos(infos, self.num_envs)
+        return self._observe(), rewards, terminated, truncated, batched
 
     def render(self) -> tuple[str, ...] | None:
         """Return each episode as coloured text ("ansi")."""
