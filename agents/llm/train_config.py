@@ -97,6 +97,8 @@ class TrainConfig:
             last of them.
         device: "auto" takes a GPU where there is one.
         dtype: of the policy's weights.
+        rollout_dtype: of a copy of them that episodes are sampled from; bfloat16 halves their time
+            on a large model; without it episodes are sampled from the weights themselves.
         deterministic: the same run gives the same bits on the same machine; free on a CPU, slower
             on a GPU.
         threads: CPU threads of torch; 0 for as many as torch takes by itself.
@@ -171,6 +173,7 @@ class TrainConfig:
 
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    rollout_dtype: Literal["float32", "bfloat16"] | None = None
     deterministic: bool = True
     threads: int = 0
     tensorboard: bool = True

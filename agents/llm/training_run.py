@@ -110,7 +110,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
             state=state,
             policy=policy,
             learner=learner,
-            generator=TransformersGenerator(policy),
+            generator=TransformersGenerator(policy, dtype=_rollout_dtype(config)),
             environment=environment,
             questions=training_questions(config) if config.curriculum else (),
             examination=examination,
@@ -122,6 +122,10 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
 def _prompt(config: TrainConfig, policy: Policy) -> str | None:
     """The prompt asked for, or the one that the policy was trained with, if it says."""
     return config.prompt or getattr(policy.model.config, "zerosearch_prompt", None)
+
+
+def _rollout_dtype(config: TrainConfig) -> torch.dtype | None:
+    return None if config.rollout_dtype is None else getattr(torch, config.rollout_dtype)
 
 
 def _device(config: TrainConfig) -> str:

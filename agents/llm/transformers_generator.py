@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from itertools import count
 from math import isfinite
 from typing import Any
@@ -36,19 +37,26 @@ class TransformersGenerator:
     afterwards both are as before.
 
     Args:
-        policy: its model is read in place: after an update call `load_weights()`.
+        policy: after an update of its model call `load_weights()`.
         max_context: longest sequence in tokens; the model's own limit where that is smaller.
+        dtype: read a copy of the model in this type, which takes as much memory again; None reads
+            the model itself.
     """
 
-    def __init__(self, policy: Policy, *, max_context: int | None = None) -> None:
+    def __init__(
+        self, policy: Policy, *, max_context: int | None = None, dtype: torch.dtype | None = None
+    ) -> None:
         self.policy = policy
+        self._model = policy.model
+        if dtype not in (None, policy.model.dtype):
+            self._model = _with_dtype(policy.model, dtype)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
         self.weight_version = 0
         self._stop = StopRule(policy)
         watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
         self._watched_V = watched_V.to(policy.model.device)
-        self._cache = RowCache(policy.model)
+        self._cache = RowCache(self._model)
         self._sessions: dict[int, Session] = {}
 
     def generate(
@@ -67,7 +75,7 @@ class TransformersGenerator:
         turns = [self._open(request, free_rows, sampling) for request in requests]
         going = [turn for turn in turns if turn.limit > 0]
         if going:
-            with _reading_rows(self.policy.model), torch.inference_mode():
+            with _reading_rows(self._model), torch.inference_mode():
                 sessions = [turn.session for turn in going]
                 # Rows of finished turns run on until the batch is compacted, hence both maxima.
                 positions = max(turn.start for turn in going) + max(turn.limit for turn in going)
@@ -102,13 +110,15 @@ class TransformersGenerator:
         """Sample from new weights from now on; None where the model was updated in place."""
         if weights is not None:
             self.policy.model.load_state_dict(weights)
+        if self._model is not self.policy.model:
+            _copy_weights(self.policy.model, self._model)
         self.weight_version += 1
         self._sessions.clear()
 
     def close(self) -> None:
         """Give back the cache."""
         self._sessions.clear()
-        self._cache = RowCache(self.policy.model)
+        self._cache = RowCache(self._model)
 
     def _open(
         self, request: GenerationRequest, free_rows: Iterator[int], sampling: Sampling
@@ -154,7 +164,7 @@ class TransformersGenerator:
         for packed_ids, pieces in _pack(leaders.values()):
             positions = self._cache.aim_feed(pieces)
             ids = torch.tensor([packed_ids], device=positions.device)
-            self._run(self.policy.model.base_model, ids, positions)
+            self._run(self._model.base_model, ids, positions)
         for leader, session in followers:
             self._cache.copy_row(leader.row, session.row, len(leader.ids) - 1)
 
@@ -163,7 +173,7 @@ class TransformersGenerator:
         batch = TurnBatch.of(turns, self.policy.model.device)
         while True:
             position_ids = self._cache.aim_decode(batch.positions_B, batch.length)
-            out = self._run(self.policy.model, batch.tokens_B[:, None], position_ids)
+            out = self._run(self._model, batch.tokens_B[:, None], position_ids)
             batch.append(out.logits[:, -1], temperature)
             watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
             batch.finish(watched, self._stop, self.max_context)
@@ -206,6 +216,20 @@ def _pack(sessions: Iterable[Session]) -> Iterator[tuple[list[int], list[Piece]]
         ids.extend(unread)
     if ids:
         yield ids, pieces
+
+
+def _with_dtype(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A copy whose weights have another type; its buffers (rotary frequencies) keep theirs."""
+    copy = deepcopy(model).requires_grad_(False)
+    for weight in copy.parameters():
+        weight.data = weight.data.to(dtype)
+    return copy
+
+
+@torch.no_grad()
+def _copy_weights(source: nn.Module, target: nn.Module) -> None:
+    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        ours.copy_(theirs)
 
 
 @contextmanager

@@ -267,6 +267,31 @@ def test_new_weights_are_sampled_from_at_once(make_policy):
     assert after.token_ids == wanted.token_ids != before.token_ids
 
 
+def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
+    policy = _architectures(make_policy())[0]
+    requests = [GenerationRequest(session=0, token_ids=_prompts(policy)[0], seed=0)]
+    generator = TransformersGenerator(policy, dtype=torch.bfloat16)
+    (before,) = generator.generate(requests, SHORT)
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.mul_(1.5)
+    (stale,) = generator.generate(requests, SHORT)
+    assert stale.token_ids == before.token_ids
+    generator.load_weights()
+    (after,) = generator.generate(requests, SHORT)
+
+    assert policy.model.dtype == torch.float32
+    rounded = [weight.to(torch.bfloat16) for weight in policy.model.parameters()]
+    with torch.no_grad():
+        for weight, value in zip(policy.model.parameters(), rounded, strict=True):
+            weight.copy_(value)
+    ids = torch.tensor([[*requests[0].token_ids, *after.token_ids]])
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = policy.model(ids).logits[0, -len(after.token_ids) - 1 : -1].float()
+    logprobs = logits.log_softmax(-1).gather(1, torch.tensor(after.token_ids)[:, None])[:, 0]
+    assert torch.allclose(logprobs, torch.tensor(after.logprobs), atol=0.05)
+
+
 def test_the_model_is_left_as_it_was(make_policy):
     policy = make_policy()
     policy.model.train()
