@@ -116,7 +116,7 @@ class TrainConfig:
     eval_engine: str | None = None
     real_engine: str | None = None
     algorithm: Literal["grpo", "ppo", "reinforce", "reinforce_pp"] = "grpo"
-    steps: int = 60
+    steps: int = 55
     seed: int = 0
     output: Path = Path("runs/train")
     resume: bool = False
@@ -130,7 +130,7 @@ class TrainConfig:
     prompt: str | None = None
     reward: str | None = None
     noise_draw: NoiseDraw = "search"
-    noise_start: float = 0.1
+    noise_start: float = 0.2
     noise_end: float = 0.5
     noise_base: float = 4.0
     noise_shape: NoiseShape = "exponential"
@@ -234,7 +234,7 @@ class TrainConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Inverse of `to_json`."""
-        tuples = {name: tuple(values[name]) for name in _LISTS}
+        tuples = {name: tuple(values[name]) for name in _LISTS if name in values}
         return cls(**{**values, "output": Path(values["output"]), **tuples})
 
     def check_resumes(self, recorded: TrainConfig) -> None:

@@ -18,10 +18,10 @@ from zs_env.world.relations import INTERSECTIONS, RELATIONS
 from zs_env.world.world import Entity, Fact, World
 
 STRUCTURES: tuple[str, ...] = ("chain1", "chain2", "chain3", "comparison", "intersection")
-# Share of each structure in the default mix: seven in ten questions take two facts or more.
+# Share of each structure in the default mix: three in four questions take two facts or more.
 DEFAULT_MIX: Mapping[str, float] = {
-    "chain1": 0.3,
-    "chain2": 0.25,
+    "chain1": 0.25,
+    "chain2": 0.3,
     "chain3": 0.1,
     "comparison": 0.2,
     "intersection": 0.15,

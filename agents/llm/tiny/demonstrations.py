@@ -1,8 +1,9 @@
 """Demonstrations of the format by a teacher that reads well and searches badly.
 
-Every fault is drawn anew at each decision, and each is more likely than the right move, so that
-greedy decoding of what was learnt shows the faults while sampling still finds the right moves now
-and then: that is what reinforcement learning is left to work with.
+Every fault is drawn anew at each decision, and far more likely than the right move. Some episodes
+are by a teacher without faults. Greedy decoding of what was learnt from both shows the faults,
+while sampling still finds the right moves now and then: that is what reinforcement learning is left
+to work with.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Faults:
         hasty_guess: answering with something else on a page that lacks what was looked for.
     """
 
-    vague_query: float = 0.6
-    early_answer: float = 0.6
-    hasty_guess: float = 0.65
+    vague_query: float = 0.85
+    early_answer: float = 0.8
+    hasty_guess: float = 0.8
 
 
 NO_FAULTS = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
@@ -69,19 +70,37 @@ def demonstrate(
     return episode.transcript()
 
 
+def begin_to_say(lookup: Lookup) -> str:
+    """What comes before the name that a lookup is after, or before the word that there is none."""
+    if lookup.inverse:
+        return f" {lookup.name} is the {lookup.relation} of"
+    return f" The {lookup.relation} of {lookup.name} is"
+
+
 def say(lookup: Lookup, found: Sequence[str]) -> str:
     """What a page says of a lookup, in the page's own words, so that reading is copying."""
-    if lookup.inverse:
-        subjects = found or ["nothing"]
-        return "".join(f" {lookup.name} is the {lookup.relation} of {name}." for name in subjects)
-    return f" The {lookup.relation} of {lookup.name} is {found[0] if found else 'not there'}."
+    if not found:
+        return f"{begin_to_say(lookup)} {'nothing' if lookup.inverse else 'not there'}."
+    names = found if lookup.inverse else found[:1]
+    return "".join(f"{begin_to_say(lookup)} {name}." for name in names)
 
 
 def conclude(plan: Plan) -> str:
-    """The end of the thought that a known answer follows from, and the answer."""
+    """The end of the thought that a known answer follows from, and the answer.
+
+    A comparison first says how the years are ordered and only then which of them was asked for:
+    in one step, neither year alone would tell anything, and that is learnt late or never.
+    """
     question, conclusion = plan.question, ""
     if isinstance(question, Comparison):
-        conclusion = f" {plan.answer} is {'earlier' if question.earlier else 'later'}."
+        asked = "earlier" if question.earlier else "later"
+        places = ["first", "second"]
+        if (plan.answer == question.names[0]) != question.earlier:
+            places.reverse()
+        which = places[0 if question.earlier else 1]
+        conclusion = (
+            f" So earlier is the {places[0]}, later is the {places[1]}, and {asked} is the {which}."
+        )
     elif isinstance(question, Intersection):
         conclusion = f" Both have {plan.answer}."
     return f"{conclusion}{_done(plan.answer or '')}"

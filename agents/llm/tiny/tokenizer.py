@@ -45,6 +45,9 @@ _PHRASES = (
     " Both have",
     " is the",
     " Maybe",
+    " So",
+    " first",
+    " second",
 )
 _WORD_SCORE, _CHARACTER_SCORE = -1.0, -10.0
 
@@ -77,12 +80,16 @@ def _words() -> list[str]:
     kinds = sorted({relation.subject for relation in RELATIONS})
     page = render_page([Document(f"\0{rank}") for rank in range(5)])
     frame = [piece.lstrip("01234").removesuffix(" ") for piece in page.split("\0")]
+    # A year is two tokens, as a name is: the order of ten decades is soon learnt, that of a hundred
+    # years is not.
+    decades = sorted({year[:-1] for year in YEARS})
     notices = sorted({word for notice in NOTICES.values() for word in notice.split()})
     words = [
         *_TAGS,
         *frame,
         *_PHRASES,
-        *[f" {word}" for word in (*names, *YEARS, *kinds, *relations)],
+        *[f" {word}" for word in (*names, *decades, *kinds, *relations)],
+        *string.digits,
         *[f" {word}" for word in notices],
         *[".", ",", "?", ")", "\n", BARE_PROMPT[-1]],
     ]

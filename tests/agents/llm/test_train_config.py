@@ -16,6 +16,12 @@ def test_a_recorded_config_comes_back_equal() -> None:
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
+def test_a_record_from_before_a_setting_existed_has_its_default():
+    record = TrainConfig(steps=7).to_json()
+    del record["curriculum"], record["rollout_dtype"]
+    assert TrainConfig.from_json(record) == TrainConfig(steps=7)
+
+
 def test_every_field_is_documented() -> None:
     for field in fields(TrainConfig):
         assert f"\n        {field.name}: " in (TrainConfig.__doc__ or ""), field.name

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from agents.llm.tiny.demonstrations import NO_FAULTS, Faults, demonstrate
+from agents.baselines.world_reader import Plan, Statement
+from agents.llm.tiny.demonstrations import NO_FAULTS, Faults, conclude, demonstrate
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
 from zs_env.prompt import PromptTemplate
@@ -65,3 +66,17 @@ def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
         assert transcript.num_searches == 1
         assert transcript.scores()["exact_match"] == 0.0
         assert "is not there. Done." in transcript.turns[-1].text
+
+
+@pytest.mark.parametrize("word", ["earlier", "later"])
+@pytest.mark.parametrize(("year", "order"), [("1849", "second first"), ("1851", "first second")])
+def test_a_comparison_is_concluded_by_order_then_by_place_then_by_name(word, year, order):
+    plan = Plan.of(f"Which has the {word} birth year, Ann Bo or Cy Do?")
+    years = [("Ann Bo", "1850"), ("Cy Do", year)]
+    assert plan.read([Statement("birth year", name, found) for name, found in years]) is None
+    earlier, later = order.split()
+    which = earlier if word == "earlier" else later
+    assert conclude(plan) == (
+        f" So earlier is the {earlier}, later is the {later}, and {word} is the {which}. Done."
+        f"</think><answer> {'Ann Bo' if which == 'first' else 'Cy Do'}</answer>"
+    )
