@@ -195,7 +195,18 @@ def load_policy(
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
     if gguf_file is not None:
         model = _without_quantization(model)
+    _align(model)
     return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
+
+
+def _align(model: Any) -> None:
+    """Copy the weights out of the file's memory map, where they lie at any address.
+
+    Kernels add up in another order where the address is not a multiple of the vector width, so a
+    model that has been read back would give other last bits than the one that was written.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _without_quantization(model: Any) -> PreTrainedModel:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from agents.llm.policy import TINY_POLICY, Policy, _without_quantization, load_policy
@@ -50,6 +51,16 @@ def test_texts_are_encoded_each_alone(make_policy):
     texts = ["\nDoc 1: a<eos>", "", "b"]
     assert policy.encode_environments(texts) == [policy.encode_environment(t) for t in texts]
     assert policy.encode_environments([]) == []
+
+
+@pytest.mark.parametrize("padding", [8, 16, 24])
+def test_weights_read_back_lie_at_aligned_addresses(make_policy, tmp_path, padding):
+    # Elsewhere, kernels add up in another order, and a resumed run has other last bits.
+    make_policy().save(tmp_path)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file), file, metadata={"format": "pt", "padding": padding * "x"})
+    read = load_policy(tmp_path).model
+    assert {tensor.data_ptr() % 64 for tensor in read.parameters()} == {0}
 
 
 def test_a_chat_template_frames_the_prompt_once(make_policy):
