@@ -237,6 +237,58 @@ def _mixture_engine(
     return MixtureEngine([build_engine(spec, questions) for spec in engines], weights)
 
 
+def _google_engine(
+    questions: QuestionSource, *, country: str = "us", language: str = "en", concurrency: int = 8
+) -> SearchEngine:
+    from zs_env.engines import GoogleEngine
+
+    return GoogleEngine(country=country, language=language, concurrency=concurrency)
+
+
+def _simulator_engine(
+    questions: QuestionSource,
+    *,
+    writer: Spec | None = None,
+    style: str | Mapping[str, Any] = "prompted",
+    retries: int = 2,
+    retry_on: Sequence[str] | None = None,
+) -> SearchEngine:
+    """A language model that writes pages; `style` names one, or holds the fields of another."""
+    from zs_env.simulator import LanguageModelEngine, SimulatorStyle
+
+    if writer is None:
+        raise ValueError(
+            "engine kind 'simulator' needs 'writer', such as "
+            "{'kind': 'server', 'servers': 'http://127.0.0.1:8000/v1'}"
+        )
+    if not isinstance(style, str):
+        _check_names("field of a style", style, SimulatorStyle)
+    return LanguageModelEngine(
+        build_writer(writer),
+        style if isinstance(style, str) else SimulatorStyle(**style),
+        retries=retries,
+        retry_on=retry_on,
+    )
+
+
+def _metered_engine(
+    questions: QuestionSource,
+    *,
+    engine: Spec | None = None,
+    prices: Mapping[str, Any] | None = None,
+    budget: float | None = None,
+    path: str | None = None,
+) -> SearchEngine:
+    from zs_env.engines import MeteredEngine
+    from zs_env.prices import Prices
+
+    if engine is None:
+        raise ValueError("engine kind 'metered' needs 'engine', the spec of what is metered")
+    _check_names("price", prices or {}, Prices)
+    inner = build_engine(engine, questions)
+    return MeteredEngine(inner, prices=Prices(**prices or {}), budget=budget, path=path)
+
+
 def _cached_engine(
     questions: QuestionSource,
     *,
@@ -256,6 +308,90 @@ ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
     "bm25": _bm25_engine,
     "scripted": _scripted_engine,
     "none": _no_engine,
+    "metered": _metered_engine,
     "mixture": _mixture_engine,
     "cache": _cached_engine,
+    "simulator": _simulator_engine,
+    "google": _google_engine,
+}
+
+
+# Writers: the language models behind simulators.
+
+
+def build_writer(spec: Spec) -> Any:
+    """Build a `zs_env.simulator.Writer` from its spec, whose kind is one of `WRITER_KINDS`."""
+    return _build("writer kind", WRITER_KINDS, spec)
+
+
+def _sampling(values: Mapping[str, Any] | None) -> Any:
+    from zs_env.simulator import WriterSampling
+
+    _check_names("sampling setting", values or {}, WriterSampling)
+    return WriterSampling(**values or {})
+
+
+def _server_writer(
+    *,
+    servers: str | Sequence[str] | None = None,
+    model: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Any:
+    from zs_env.simulator.server_writer import ServerLimits, ServerWriter
+
+    if servers is None:
+        raise ValueError("writer kind 'server' needs 'servers', the base URL of one or a list")
+    _check_names("limit", limits or {}, ServerLimits)
+    return ServerWriter(
+        servers,
+        model,
+        sampling=_sampling(sampling),
+        limits=ServerLimits(**limits or {}),
+        extra=dict(extra or {}),
+    )
+
+
+def _transformers_writer(
+    *,
+    model: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    batch_size: int = 16,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> Any:
+    try:
+        from zs_env.simulator.transformers_writer import TransformersWriter
+    except ImportError as error:
+        raise ImportError(
+            "writer kind 'transformers' needs torch and transformers; "
+            'pip install "zerosearch-gym[train]"'
+        ) from error
+    if model is None:
+        raise ValueError("writer kind 'transformers' needs 'model', a folder or a name on the hub")
+    return TransformersWriter(
+        model, sampling=_sampling(sampling), batch_size=batch_size, dtype=dtype, device=device
+    )
+
+
+def _vllm_writer(
+    *,
+    model: str | None = None,
+    sampling: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Any:
+    try:
+        from zs_env.simulator.vllm_writer import VLLMWriter
+    except ImportError as error:
+        raise ImportError("writer kind 'vllm' needs vLLM; pip install vllm") from error
+    if model is None:
+        raise ValueError("writer kind 'vllm' needs 'model', a folder or a name on the hub")
+    return VLLMWriter(model, sampling=_sampling(sampling), **dict(settings or {}))
+
+
+WRITER_KINDS: dict[str, Callable[..., Any]] = {
+    "server": _server_writer,
+    "transformers": _transformers_writer,
+    "vllm": _vllm_writer,
 }

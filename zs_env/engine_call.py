@@ -13,7 +13,14 @@ from threading import Thread
 from typing import Any
 
 from zs_env.episode import Episode
-from zs_env.search import SearchCost, SearchEngine, SearchPage, SearchRequest
+from zs_env.search import (
+    BudgetExceeded,
+    SearchCost,
+    SearchEngine,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
 
 # Long enough for a slow simulator, short enough that nobody waits for a dead one all night.
 ENGINE_TIMEOUT_S = 60.0
@@ -60,6 +67,11 @@ class Costs:
             self.short_pages += given < wanted
             self.long_pages += given > wanted
 
+    def add(self, other: Costs) -> None:
+        """Add totals of other searches."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -99,11 +111,14 @@ class EngineCall:
         self._worker: _Worker | None = None
 
     def serve(self, episodes: Sequence[Episode], requests: Sequence[SearchRequest]) -> None:
-        """Give each waiting episode its page, or end it void; never raises, never hangs.
+        """Give each waiting episode its page, or end it void; never hangs.
 
         Args:
             episodes: those that wait.
             requests: what each of them waits for; together they are one engine call.
+
+        Raises:
+            BudgetExceeded: if the engine says that there is no money left; nothing else.
         """
         costs = self.costs
         costs.batches += 1
@@ -151,6 +166,8 @@ class EngineCall:
                 self._worker.stop()
                 self._worker = None
                 pages = Fault(f"timeout: no page within {self.timeout_s} s")
+        if isinstance(pages, BudgetExceeded):
+            raise pages
         if isinstance(pages, Fault):
             return pages
         if not isinstance(pages, list | tuple):
@@ -185,6 +202,8 @@ class _Worker:
 def _attempt(engine: SearchEngine, requests: Sequence[SearchRequest]) -> Any:
     try:
         return engine.search(requests)
+    except BudgetExceeded as error:
+        return error
     except Exception as error:
         # Any failure of a user's engine is a fault of the search, not of the program.
         return Fault(f"{type(error).__name__}: {error}")
@@ -192,6 +211,8 @@ def _attempt(engine: SearchEngine, requests: Sequence[SearchRequest]) -> Any:
 
 def _flaw(page: object) -> str | None:
     """What makes an answer no page; None where nothing does. Its documents are the episode's."""
+    if isinstance(page, SearchError):
+        return f"{type(page).__name__}: {page}"
     if not isinstance(page, SearchPage):
         return f"wrong type: {type(page).__name__} in place of a SearchPage"
     if not (isinstance(page.cost, SearchCost) and isinstance(page.engine, str)):

@@ -15,6 +15,10 @@ class SearchError(RuntimeError):
     """An engine could not answer. It ends the episode as truncated; it is never an observation."""
 
 
+class BudgetExceeded(RuntimeError):
+    """Further searches would cost more than was allowed. It ends the run, not just an episode."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
     """One query with all that an engine may use to answer it.
@@ -88,14 +92,17 @@ class SearchEngine(Protocol):
     """Answers a batch of requests.
 
     An engine may also have `name` (str, shown as provenance), `fingerprint` (str, part of the
-    cache key: all that changes its pages), `close()`, and `local` (bool, True where it only
-    computes: it is then called without a deadline, at no cost).
+    cache key: all that changes its pages), `close()`, `local` (bool, True where it only computes:
+    it is then called without a deadline, at no cost) and `by_query` (bool, True where query and
+    number of documents alone decide the page: a cache then asks once, whoever asks).
     """
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+    def search(self, requests: Sequence[SearchRequest]) -> Sequence[SearchPage | SearchError]:
         """Return one page per request, in the same order.
 
+        A SearchError in a page's place ends the episode of that request alone.
+
         Raises:
-            SearchError: if the engine cannot answer.
+            SearchError: if the engine cannot answer any of them.
         """
         ...

@@ -21,6 +21,7 @@ from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
 from agents.llm.train_config import spec_from_text
+from zs_env.prices import Prices, cost_table, prices_from_text
 
 DEFAULT_FOLDER = Path("runs/evaluations")
 
@@ -40,6 +41,7 @@ class EvaluateConfig:
         noise: chance in [0, 1] that a search returns noise; the environment's own by default.
         questions: in place of the environment's: a JSON spec, a kind, or a data file.
         engine: in place of the environment's: a JSON spec, a kind, or a passage file.
+        prices: US dollars as JSON, fields of `zs_env.prices.Prices`, for the table of costs.
         output: folder for results and transcripts; one of its own under runs/evaluations by
             default.
         concurrency: episodes played at once; changes no figure.
@@ -53,6 +55,7 @@ class EvaluateConfig:
     noise: float | None = None
     questions: str | None = None
     engine: str | None = None
+    prices: str = "{}"
     output: Path | None = None
     concurrency: int = DEFAULT_CONCURRENCY
     json: bool = False
@@ -65,6 +68,10 @@ class EvaluateConfig:
         if self.engine is not None:
             given["engine"] = spec_from_text(self.engine, role="engine")
         return given
+
+    def price_list(self) -> Prices:
+        """Return the prices; ValueError where they are no JSON object of known fields."""
+        return prices_from_text(self.prices)
 
 
 class _Bar:
@@ -107,6 +114,7 @@ class _Bar:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
+    prices = config.price_list()
     agent = build_agent(config.agent)
     agent_print = fingerprint(agent)
     console = Console(stderr=True)
@@ -128,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(report.table())
     spent = ", ".join(f"{name} {value:.6g}" for name, value in report.costs.items() if value)
     console.print(f"Searches of this session: {spent or 'none'}")
+    if report.costs.get("completion_tokens"):
+        console.print(cost_table(report.costs, prices))
     console.print(f"Results and transcripts: {report.folder}")
     if config.json:
         print(json.dumps(report.to_json()))

@@ -16,7 +16,7 @@ from zs_env.engines.words import STOPWORDS, content_words
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.question import Paragraph, Question
 from zs_env.scoring import contains_answer, normalize_answer
-from zs_env.search import Document, SearchEngine, SearchRequest
+from zs_env.search import Document, SearchEngine, SearchError, SearchRequest
 from zs_env.transcript import Transcript
 
 _WINDOW_WORDS = 12
@@ -59,6 +59,7 @@ def demonstrate_paragraphs(
 
     Raises:
         ValueError: if the question has no gold paragraph.
+        SearchError: if the engine cannot answer.
     """
     episode = Episode(
         question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
@@ -67,7 +68,10 @@ def demonstrate_paragraphs(
     while episode.finished is None:
         outcome = episode.act(teacher.act(episode.documents))
         if isinstance(outcome, SearchRequest):
-            episode.receive(engine.search([outcome])[0])
+            page = engine.search([outcome])[0]
+            if isinstance(page, SearchError):
+                raise page
+            episode.receive(page)
     transcript = episode.transcript()
     return None if transcript.prediction is None else transcript
 

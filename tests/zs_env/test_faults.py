@@ -109,6 +109,15 @@ def test_a_wrong_page_faults_its_own_episode_only():
     assert info["_fault"].tolist() == [False, True]
 
 
+def test_an_error_in_place_of_a_page_faults_its_own_episode_only():
+    error = SearchError("no server left")
+    env = ZeroSearchVectorEnv(2, QUESTIONS, Engine(lambda requests: [page(), error]))
+    env.reset(seed=0)
+    *_, truncated, info = env.step((SEARCH, SEARCH))
+    assert truncated.tolist() == [False, True]
+    assert info["fault"][1] == "SearchError: no server left"
+
+
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 50])
 def test_short_and_long_pages_are_answers_and_are_counted(count):
     env = ZeroSearchEnv(QUESTIONS, Engine(lambda requests: [page(count)]))

@@ -1,4 +1,7 @@
-"""Search engines that need no LLM; each is imported when it is first asked for."""
+"""Search engines that need no LLM, and what goes around any engine.
+
+Each is imported when it is first asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zs_env.engines.bm25 import BM25Engine
     from zs_env.engines.cache import CachedEngine
+    from zs_env.engines.google import GoogleEngine
+    from zs_env.engines.metered import MeteredEngine
     from zs_env.engines.mixture import MixtureEngine
     from zs_env.engines.paragraphs import ParagraphEngine
     from zs_env.engines.scripted import ScriptedEngine
 
-__all__ = ["BM25Engine", "CachedEngine", "MixtureEngine", "ParagraphEngine", "ScriptedEngine"]
+__all__ = [
+    "BM25Engine",
+    "CachedEngine",
+    "GoogleEngine",
+    "MeteredEngine",
+    "MixtureEngine",
+    "ParagraphEngine",
+    "ScriptedEngine",
+]
 
 _MODULES = {
     "BM25Engine": "bm25",
     "CachedEngine": "cache",
+    "GoogleEngine": "google",
+    "MeteredEngine": "metered",
     "MixtureEngine": "mixture",
     "ParagraphEngine": "paragraphs",
     "ScriptedEngine": "scripted",

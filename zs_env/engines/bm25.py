@@ -53,6 +53,7 @@ class BM25Engine:
 
     name = "bm25"
     local = True
+    by_query = True
 
     def __init__(
         self,

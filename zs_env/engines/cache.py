@@ -1,7 +1,8 @@
 """A cache around any engine: equal requests get the page that the first of them got.
 
 Content-addressed: the key is the engine's fingerprint and the whole request, seed and all, so a
-page can never be served for another question, another noise draw or another model.
+page can never be served for another question, another noise draw or another model. Of an engine
+that sees only queries (`by_query`) the key is query and number of documents.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from zs_env.search import SearchCost, SearchEngine, SearchError, SearchPage, Sea
 
 CacheMode = Literal["live", "record", "replay"]
 _CACHED = SearchCost(cached=True)
+# Marks the fingerprints of engines that see only queries, so that a replay knows without one.
+_BY_QUERY = "by-query/"
 
 
 class CachedEngine:
@@ -34,7 +37,7 @@ class CachedEngine:
     Several processes and threads may share a file. Whoever stores a page first wins and the others
     return that page, so what every process saw is what the file holds. Equal requests of one
     process, in a batch or at the same time in several threads, make one engine call. A hit costs
-    nothing and says `cost.cached`. Failures are not kept.
+    nothing and says `cost.cached`. Failures are not kept, whether of a call or of one request.
 
     Args:
         engine: what is asked on a miss. In replay it may be None where `fingerprint` is given or
@@ -70,8 +73,9 @@ class CachedEngine:
         self.engine, self.mode, self.max_pages = engine, mode, max_pages
         self._store = None if path is None else PageStore(Path(path), mode=mode)
         self.fingerprint = self._choose_fingerprint(fingerprint)
+        self._by_query = self._sees_only_queries()
         self._memory: OrderedDict[SearchRequest, SearchPage] = OrderedDict()
-        self._waiting: dict[SearchRequest, Future[SearchPage]] = {}
+        self._waiting: dict[SearchRequest, Future[SearchPage | SearchError]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -84,16 +88,17 @@ class CachedEngine:
         """Whether it only computes: where the engine does, and always in replay."""
         return self.mode == "replay" or bool(getattr(self.engine, "local", False))
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return one page per request, with at most one engine call.
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
+        """Return one page per request, or the error that stands in its place, by one engine call.
 
         Raises:
             SearchError: if the engine raises it or breaks its contract, a replay lacks the page,
                 or the file cannot be read or written.
         """
-        pages: dict[int, SearchPage] = {}
-        mine: dict[SearchRequest, Future[SearchPage]] = {}
-        theirs: dict[int, Future[SearchPage]] = {}
+        requests = [self._as_asked(request) for request in requests]
+        pages: dict[int, SearchPage | SearchError] = {}
+        mine: dict[SearchRequest, Future[SearchPage | SearchError]] = {}
+        theirs: dict[int, Future[SearchPage | SearchError]] = {}
         with self._lock:
             for place, request in enumerate(requests):
                 page = self._memory.get(request)
@@ -136,7 +141,8 @@ class CachedEngine:
         if given:
             return given
         if self.engine is not None:
-            return engine_fingerprint(self.engine)
+            mark = _BY_QUERY if getattr(self.engine, "by_query", False) else ""
+            return mark + engine_fingerprint(self.engine)
         assert self._store is not None, "only a replay has no engine, and it has a file"
         known = self._store.fingerprints()
         if len(known) != 1:
@@ -146,7 +152,20 @@ class CachedEngine:
             )
         return known[0]
 
-    def _fetch(self, mine: dict[SearchRequest, Future[SearchPage]]) -> dict[SearchRequest, Any]:
+    def _sees_only_queries(self) -> bool:
+        if self.engine is not None:
+            return bool(getattr(self.engine, "by_query", False))
+        return self.fingerprint.startswith(_BY_QUERY)
+
+    def _as_asked(self, request: SearchRequest) -> SearchRequest:
+        """What of a request decides its page."""
+        if not self._by_query:
+            return request
+        return SearchRequest(request.query, None, None, (True,) * len(request.useful), 0)
+
+    def _fetch(
+        self, mine: dict[SearchRequest, Future[SearchPage | SearchError]]
+    ) -> dict[SearchRequest, SearchPage | SearchError]:
         """Find the pages of requests that this thread alone looks for, and tell who waits."""
         try:
             pages = self._find(list(mine))
@@ -157,7 +176,11 @@ class CachedEngine:
             for future in mine.values():
                 future.set_exception(error)
             raise
-        kept = {request: replace(page, cost=_CACHED) for request, page in pages.items()}
+        kept = {
+            request: replace(page, cost=_CACHED)
+            for request, page in pages.items()
+            if isinstance(page, SearchPage)
+        }
         with self._lock:
             self._memory.update(kept)
             while len(self._memory) > self.max_pages:
@@ -165,11 +188,13 @@ class CachedEngine:
             for request in mine:
                 del self._waiting[request]
         for request, future in mine.items():
-            future.set_result(kept[request])
+            future.set_result(kept.get(request, pages[request]))
         return pages
 
-    def _find(self, requests: list[SearchRequest]) -> dict[SearchRequest, SearchPage]:
-        found = {} if self._store is None else self._store.load(self.fingerprint, requests)
+    def _find(self, requests: list[SearchRequest]) -> dict[SearchRequest, SearchPage | SearchError]:
+        found: dict[SearchRequest, SearchPage | SearchError] = {}
+        if self._store is not None:
+            found |= self._store.load(self.fingerprint, requests)
         missing = [request for request in requests if request not in found]
         if not missing:
             return found
@@ -183,10 +208,14 @@ class CachedEngine:
         if not isinstance(pages, list | tuple) or len(pages) != len(missing):
             given = len(pages) if isinstance(pages, list | tuple) else type(pages).__name__
             raise SearchError(f"wrong number of pages: {given} for {len(missing)} requests")
-        wrong = next((page for page in pages if not isinstance(page, SearchPage)), None)
-        if wrong is not None:
-            raise SearchError(f"wrong type: {type(wrong).__name__} in place of a SearchPage")
-        fresh = dict(zip(missing, pages, strict=True))
-        if self._store is not None:
+        fresh: dict[SearchRequest, SearchPage] = {}
+        for request, page in zip(missing, pages, strict=True):
+            if isinstance(page, SearchPage):
+                fresh[request] = page
+            elif isinstance(page, SearchError):
+                found[request] = page
+            else:
+                raise SearchError(f"wrong type: {type(page).__name__} in place of a SearchPage")
+        if self._store is not None and fresh:
             fresh = self._store.save(self.fingerprint, fresh)
         return found | fresh

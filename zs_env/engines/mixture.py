@@ -51,7 +51,7 @@ class MixtureEngine:
         """Made of the engines' fingerprints and the weights."""
         return f"mixture-1:{self._bounds}:{[*map(engine_fingerprint, self._engines)]}"
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Return one page per request, with at most one call of each engine.
 
         Raises:
@@ -60,7 +60,7 @@ class MixtureEngine:
         shares: dict[int, list[int]] = {}
         for place, request in enumerate(requests):
             shares.setdefault(self._draw(request.seed), []).append(place)
-        pages: dict[int, SearchPage] = {}
+        pages: dict[int, SearchPage | SearchError] = {}
         for number, places in sorted(shares.items()):
             found = self._engines[number].search([requests[place] for place in places])
             if len(found) != len(places):

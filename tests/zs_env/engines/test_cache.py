@@ -97,6 +97,20 @@ def test_an_engine_without_a_fingerprint_is_known_by_its_class(tmp_path):
     assert CachedEngine(Nameless(), path, "replay").search([REQUEST])[0].cost.cached
 
 
+def test_an_engine_that_sees_only_queries_is_asked_once_whoever_asks(tmp_path):
+    engine = Counting()
+    engine.by_query = True
+    path = tmp_path / "cache.sqlite"
+    cached = CachedEngine(engine, path, "record")
+    other = SearchRequest("who", None, None, (False, False), 8)
+    assert _texts(cached.search([REQUEST, other])) == ["who 1"] * 2
+    assert _texts(cached.search([replace(REQUEST, useful=(True,))])) == ["who 2"]
+    cached.close()
+    replay = CachedEngine(None, path, "replay")
+    assert _texts(replay.search([replace(REQUEST, seed=99)])) == ["who 1"]
+    replay.close()
+
+
 def test_five_equal_episodes_of_two_searches_make_two_engine_calls():
     engine = Counting()
     cached = CachedEngine(engine)
@@ -203,6 +217,23 @@ def test_a_broken_engine_is_a_fault_and_nothing_is_kept(tmp_path, answer, match)
         CachedEngine(Broken(), path).search([REQUEST])
     with pytest.raises(SearchError, match="not recorded"):
         CachedEngine(None, path, "replay", fingerprint="broken").search([REQUEST])
+
+
+def test_the_failure_of_one_request_stands_in_its_place_and_is_not_kept(tmp_path):
+    luck = iter([SearchError("down"), None])
+
+    class Partial(Counting):
+        def search(self, requests):
+            pages = super().search(requests)
+            return [pages[0], *[next(luck) or page for page in pages[1:]]]
+
+    other = replace(REQUEST, query="whom")
+    cached = CachedEngine(Partial(), tmp_path / "cache.sqlite")
+    page, error, again = cached.search([REQUEST, other, other])
+    assert _texts([page]) == ["who 1"]
+    assert isinstance(error, SearchError) and again is error
+    assert _texts(cached.search([REQUEST])) == ["who 1"]
+    assert _texts(cached.search([replace(REQUEST, seed=9), other])) == ["who 3", "whom 4"]
 
 
 def test_equal_requests_of_several_threads_make_one_call():

@@ -1,0 +1,154 @@
+"""Every page is accounted for, and no budget is overspent."""
+
+import json
+import pickle
+
+import pytest
+
+from zs_env.engine_call import EngineCall
+from zs_env.engines import CachedEngine, MeteredEngine
+from zs_env.engines.fingerprint import engine_fingerprint
+from zs_env.env import ZeroSearchEnv
+from zs_env.prices import Prices, cost_table, prices_from_text
+from zs_env.question import Question
+from zs_env.search import (
+    BudgetExceeded,
+    Document,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
+
+PRICES = Prices(prompt_tokens=1.0, completion_tokens=2.0, hour=3.6, search=0.01)
+# A page of the engine below: 1e6 * $1/1e6 + 500k * $2/1e6 + 10 s * $3.6/h.
+PAGE_DOLLARS = 1.0 + 1.0 + 0.01
+
+
+class Costly:
+    name = fingerprint = "costly"
+
+    def __init__(self, tokens=1_000_000):
+        self.asked = 0
+        self.tokens = tokens
+
+    def search(self, requests):
+        self.asked += len(requests)
+        cost = SearchCost(1, self.tokens, self.tokens // 2, 10.0)
+        return [
+            SearchError("none") if request.query == "bad" else SearchPage((Document("x"),), cost)
+            for request in requests
+        ]
+
+
+def requests(*queries):
+    return [SearchRequest(query, None, None, (True,), 1) for query in queries]
+
+
+def test_every_page_goes_to_the_ledger(tmp_path):
+    path = tmp_path / "run" / "costs.jsonl"
+    meter = MeteredEngine(CachedEngine(Costly()), prices=PRICES, path=path)
+    meter.search(requests("a", "b", "bad"))
+    meter.search(requests("a"))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["cached"] for row in rows] == [False, False, True]
+    assert [row["prompt_tokens"] for row in rows] == [1_000_000, 1_000_000, 0]
+    costs = meter.costs
+    assert (costs.batches, costs.searches, costs.calls) == (2, 4, 2)
+    assert (costs.faults, costs.cached) == (1, 1)
+    assert meter.spent == pytest.approx(2 * PAGE_DOLLARS)
+    assert PRICES.compare(costs) == pytest.approx({"simulated": 4.02, "bought": 0.02})
+
+
+def test_a_budget_is_never_overspent():
+    engine = Costly()
+    meter = MeteredEngine(engine, prices=PRICES, budget=5.0)
+    meter.search(requests("a", "b"))
+    with pytest.raises(BudgetExceeded, match=r"\$4\.02.*\$5\.0.*1 searches may cost \$2\.01"):
+        meter.search(requests("c"))
+    assert engine.asked == 2
+
+
+def test_a_first_batch_that_is_too_dear_stops_after_one_search():
+    engine = Costly()
+    meter = MeteredEngine(engine, prices=PRICES, budget=5.0)
+    with pytest.raises(BudgetExceeded):
+        meter.search(requests("a", "b", "c"))
+    assert engine.asked == 1
+
+
+def test_what_a_ledger_holds_counts_against_the_budget(tmp_path):
+    path = tmp_path / "costs.jsonl"
+    MeteredEngine(Costly(), prices=PRICES, path=path).search(requests("a", "b"))
+    with path.open("a") as ledger:
+        ledger.write('{"calls": 1, "pro')  # a process was killed here
+    meter = MeteredEngine(Costly(), prices=PRICES, budget=5.0, path=path)
+    assert meter.spent == pytest.approx(2 * PAGE_DOLLARS)
+    with pytest.raises(BudgetExceeded):
+        meter.search(requests("c"))
+
+
+def test_another_file_is_no_ledger(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\n")
+    with pytest.raises(ValueError, match=r"notes\.txt, line 1: expected a ledger's row"):
+        MeteredEngine(Costly(), path=path)
+
+
+def test_a_ledger_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    meter = MeteredEngine(Costly(), path=tmp_path / "file" / "costs.jsonl")
+    with pytest.raises(SearchError, match="cannot be written"):
+        meter.search(requests("a"))
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_spent_budget_ends_the_run_and_not_an_episode(local):
+    engine = Costly()
+    engine.local = local
+    meter = MeteredEngine(engine, prices=PRICES, budget=3.0)
+    env = ZeroSearchEnv([Question(id="1", text="Who?", answers=("Ada",))], meter, max_turns=9)
+    env.reset(seed=0)
+    env.step("<search>a</search>")
+    with pytest.raises(BudgetExceeded):
+        env.step("<search>b</search>")
+    env.close()
+
+
+def test_a_meter_changes_nothing_but_the_account():
+    engine = Costly()
+    meter = MeteredEngine(engine)
+    assert meter.name == "costly" and engine_fingerprint(meter) == "costly"
+    assert not meter.local and not meter.by_query
+    assert EngineCall(meter, timeout_s=5).engine is meter
+    copy = pickle.loads(pickle.dumps(meter))
+    assert len(copy.search(requests("a"))) == 1
+
+
+def test_prices_are_read_and_checked():
+    assert prices_from_text('{"hour": 1.5}') == Prices(hour=1.5)
+    for text, match in [
+        ("{", "JSON object"),
+        ("3", "JSON object"),
+        ('{"hours": 1}', "hour"),
+        ('{"hour": -1}', "not negative"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            prices_from_text(text)
+    with pytest.raises(ValueError, match="budget must be positive"):
+        MeteredEngine(Costly(), budget=0)
+
+
+def test_the_table_shows_both_sides():
+    meter = MeteredEngine(Costly(), prices=PRICES)
+    meter.search(requests("a", "b"))
+    table = cost_table(meter.costs, PRICES)
+    assert [next(iter(column.cells)) for column in table.columns][1:] == [
+        "2",
+        "0",
+        "2,000,000",
+        "1,000,000",
+        "20.0",
+        "4.0200",
+    ]
+    assert list(table.columns[-1].cells) == ["4.0200", "0.0200"]

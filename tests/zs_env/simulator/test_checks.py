@@ -1,0 +1,52 @@
+import pytest
+
+from zs_env.search import SearchRequest
+from zs_env.simulator.checks import failed_checks
+
+FILLER = "some words that say nothing of note"  # seven words
+
+
+def check(texts, *, useful, answers=("Ada Lovelace", "Ada"), wanted=None):
+    return failed_checks(
+        texts,
+        SearchRequest("q", "Q?", answers, (useful,), 1),
+        useful=useful,
+        num_documents=len(texts) if wanted is None else wanted,
+        num_words=7,
+    )
+
+
+def test_a_useful_page_holds_an_answer_under_any_alias():
+    assert check([FILLER, f"it was Ada, {FILLER} more"], useful=True) == [(), ()]
+    assert check([FILLER, f"it was Adam, {FILLER} more"], useful=True) == [("no_answer",)] * 2
+
+
+def test_a_noisy_document_holds_none():
+    assert check([FILLER, f"ada lovelace {FILLER}"], useful=False) == [(), ("leak",)]
+
+
+@pytest.mark.parametrize("answers", [None, (), ("yes",), ("no",)])
+@pytest.mark.parametrize("useful", [True, False])
+def test_where_no_answer_can_be_looked_for_nothing_of_it_is_checked(answers, useful):
+    assert check([f"yes no {FILLER}"], useful=useful, answers=answers) == [()]
+
+
+def test_too_few_documents_mark_those_there_are():
+    assert check([FILLER], useful=False, wanted=2) == [("count",)]
+
+
+@pytest.mark.parametrize(("words", "fails"), [(2, True), (3, False), (21, False), (22, True)])
+def test_length_is_a_third_to_three_times_what_was_asked(words, fails):
+    text = " ".join(f"w{number}" for number in range(words))
+    assert check([text], useful=False) == [("length",) if fails else ()]
+
+
+@pytest.mark.parametrize("tag", ["<search>", "</answer>", "<|im_end|>", "[INST]"])
+def test_control_forms_are_seen(tag):
+    assert check([f"{FILLER} {tag}"], useful=False) == [("control_tags",)]
+
+
+def test_repetition_within_and_between_documents_is_seen():
+    assert check([FILLER, f"The {FILLER}!"], useful=False) == [(), ("repetition",)]
+    assert check(["one two three " * 3], useful=False) == [()]
+    assert check(["one two three " * 4], useful=False) == [("repetition",)]

@@ -1,0 +1,224 @@
+"""A page holds what was asked for where it was asked for, checked, for its own question."""
+
+import pickle
+from dataclasses import replace
+
+import gymnasium
+import pytest
+
+import envs_registry  # noqa: F401
+from zs_env.engines import CachedEngine
+from zs_env.search import SearchError, SearchPage, SearchRequest
+from zs_env.simulator import LanguageModelEngine, ScriptedWriter, SimulatorStyle, WritingError
+from zs_env.simulator.writer import Writing
+
+# The prompt carries all that the script below needs to see.
+STYLE = SimulatorStyle(
+    name="test",
+    useful="{kind}|{num_documents}|{query}|{question}|{answers}",
+    noisy="{kind}|{num_documents}|{query}|{question}|{answers}",
+    num_words=4,
+)
+REQUEST = SearchRequest("who", "Who was it?", ("Ada",), (True, False, False, True, False), 7)
+
+
+class Recorder:
+    """Writes pages that pass every check, and keeps the prompts."""
+
+    fingerprint = "recorder"
+    local = True
+
+    def __init__(self, page=None):
+        self.batches = []
+        self.page = page or self.good
+
+    def write(self, prompts):
+        self.batches.append(list(prompts))
+        return [self.page(prompt) for prompt in prompts]
+
+    @staticmethod
+    def good(prompt):
+        kind, count, query, _, answers = prompt.text.split("|")
+        said = answers if kind == "useful" else "nobody"
+        lines = [f"Doc {n}: {kind} {n} {query} {said}" for n in range(1, int(count) + 1)]
+        return Writing("\n".join(lines), prompt_tokens=10, completion_tokens=20, seconds=0.5)
+
+
+def engine(writer, **settings):
+    return LanguageModelEngine(writer, STYLE, **settings)
+
+
+def texts(page):
+    return [document.text for document in page.documents]
+
+
+def test_useful_and_noisy_documents_stand_where_they_were_asked_for():
+    writer = Recorder()
+    (page,) = engine(writer).search([REQUEST])
+    assert texts(page) == [
+        "useful 1 who Ada",
+        "noisy 1 who nobody",
+        "noisy 2 who nobody",
+        "useful 2 who Ada",
+        "noisy 3 who nobody",
+    ]
+    assert [document.useful for document in page.documents] == [True, False, False, True, False]
+    assert not any(document.checks for document in page.documents)
+    assert (page.cost.calls, page.cost.prompt_tokens, page.cost.completion_tokens) == (2, 20, 40)
+    assert [prompt.text for prompt in writer.batches[0]] == [
+        "useful|2|who|Who was it?|Ada",
+        "noisy|3|who|Who was it?|Ada",
+    ]
+
+
+def test_a_page_of_one_kind_is_one_text_and_equal_requests_are_one_page():
+    writer = Recorder()
+    useful = replace(REQUEST, useful=(True,) * 5)
+    one, other, same = engine(writer).search([useful, replace(useful, query="whom"), useful])
+    assert [len(batch) for batch in writer.batches] == [2]
+    assert one is same and texts(other)[0] == "useful 1 whom Ada"
+
+
+def test_every_request_of_a_batch_gets_the_page_of_its_own_question():
+    requests = [
+        SearchRequest(f"q{n}", f"Question {n}?", (f"gold{n}",), (n % 2 == 0,) * 2, n)
+        for n in range(50)
+    ]
+    for number, page in enumerate(engine(Recorder()).search(requests)):
+        said = f"gold{number}" if number % 2 == 0 else "nobody"
+        assert all(text.endswith(f"q{number} {said}") for text in texts(page))
+
+
+def test_a_text_that_fails_is_written_again_with_another_seed():
+    seeds = []
+
+    def script(prompt):
+        seeds.append(prompt.seed)
+        return "Doc 1: it was Eve again" if len(seeds) < 3 else "Doc 1: it was Ada again"
+
+    writer = Recorder(lambda prompt: Writing(script(prompt), completion_tokens=5))
+    simulator = engine(writer, retries=2)
+    (page,) = simulator.search([replace(REQUEST, useful=(True,))])
+    assert texts(page) == ["it was Ada again"] and page.documents[0].checks == ()
+    assert len(set(seeds)) == 3 and all(0 <= seed < 2**63 for seed in seeds)
+    assert (page.cost.calls, page.cost.completion_tokens) == (3, 15)
+    assert simulator.counts.retries == 2 and not simulator.counts.failed
+
+
+def test_what_never_passes_is_kept_at_its_best_and_marked():
+    answers = iter(["", "Doc 1: Ada Ada Ada was here", "Doc 1: Ada"])
+    simulator = engine(Recorder(lambda prompt: Writing(next(answers))), retries=2)
+    (page,) = simulator.search([replace(REQUEST, useful=(False,))])
+    assert texts(page) == ["Ada Ada Ada was here"]
+    assert page.documents[0].checks == ("leak",)
+    assert simulator.counts.rates() == {"noisy/leak": 1.0}
+
+
+def test_without_retries_a_failure_is_only_marked():
+    writer = Recorder(lambda prompt: Writing("Doc 1: Ada Ada Ada was here"))
+    (page,) = engine(writer, retries=0).search([replace(REQUEST, useful=(False, False))])
+    assert page.documents[0].checks == ("count", "leak")
+    (page,) = engine(writer, retry_on=["length"]).search([replace(REQUEST, useful=(False,))])
+    assert len(writer.batches) == 2
+
+
+def test_only_texts_that_failed_are_written_again():
+    writer = Recorder()
+    good = writer.page
+    writer.page = lambda prompt: Writing("") if "bad" in prompt.text else good(prompt)
+    pages = engine(writer, retries=1).search([REQUEST, replace(REQUEST, query="bad")])
+    assert [len(batch) for batch in writer.batches] == [4, 2]
+    assert len(pages[0].documents) == 5 and pages[1].documents == ()
+
+
+def test_a_request_that_nobody_could_write_fails_alone():
+    writer = Recorder()
+    good = writer.page
+    error = WritingError("no server")
+    writer.page = lambda prompt: error if "bad" in prompt.text else good(prompt)
+    simulator = engine(writer)
+    page, failed = simulator.search([REQUEST, replace(REQUEST, query="bad")])
+    assert isinstance(page, SearchPage) and failed is error
+    assert simulator.counts.faults == 1
+
+
+def test_a_retry_that_fails_leaves_the_text_at_hand():
+    answers = iter([Writing("Doc 1: Ada Ada was here"), WritingError("gone")])
+    (page,) = engine(Recorder(lambda prompt: next(answers)), retries=1).search(
+        [replace(REQUEST, useful=(False,))]
+    )
+    assert texts(page) == ["Ada Ada was here"]
+
+
+def test_a_template_that_needs_an_unknown_question_fails_its_request_alone():
+    page, failed = engine(Recorder()).search([REQUEST, replace(REQUEST, question=None)])
+    assert isinstance(page, SearchPage)
+    assert isinstance(failed, SearchError) and "came without its question" in str(failed)
+
+
+def test_a_writer_that_loses_prompts_is_an_error():
+    class Short:
+        fingerprint = "short"
+
+        def write(self, prompts):
+            return []
+
+    with pytest.raises(SearchError, match="0 texts for 2 prompts"):
+        engine(Short()).search([REQUEST])
+
+
+def test_all_that_changes_a_page_changes_the_fingerprint():
+    writer = Recorder()
+    prints = {
+        engine(writer).fingerprint,
+        engine(writer, retries=0).fingerprint,
+        engine(writer, retry_on=["leak"]).fingerprint,
+        LanguageModelEngine(writer, "tuned").fingerprint,
+        LanguageModelEngine(writer, replace(STYLE, date="today")).fingerprint,
+        engine(ScriptedWriter(Recorder.good, fingerprint="other")).fingerprint,
+    }
+    assert len(prints) == 6
+
+
+def test_settings_that_do_not_exist_are_refused():
+    with pytest.raises(ValueError, match="prompted"):
+        LanguageModelEngine(Recorder(), "promted")
+    with pytest.raises(ValueError, match="leak"):
+        engine(Recorder(), retry_on=["leek"])
+    with pytest.raises(ValueError, match="must not be negative"):
+        engine(Recorder(), retries=-1)
+
+
+def test_what_was_recorded_is_replayed_without_the_writer(tmp_path):
+    path = tmp_path / "pages.sqlite"
+    recorded = CachedEngine(engine(Recorder()), path, "record")
+    pages = recorded.search([REQUEST])
+    recorded.close()
+    replayed = CachedEngine(None, path, "replay")
+    assert replayed.search([REQUEST])[0].documents == pages[0].documents
+    replayed.close()
+
+
+def _episode(seed):
+    def write(prompt):
+        # What a model would write: by the prompt and the seed alone.
+        return "\n".join(f"Doc {n}: {prompt.seed} said {n} times" for n in range(1, 6))
+
+    simulator = LanguageModelEngine(ScriptedWriter(write), "tuned", retries=0)
+    env = gymnasium.make("ZeroSearch-v0", engine=simulator)
+    env.reset(seed=seed, options={"noise_probability": 0.5})
+    pages = [env.step("<search>a</search>")[0]["documents"] for _ in range(3)]
+    env.close()
+    return pages
+
+
+def test_the_same_seed_is_the_same_episode():
+    assert _episode(3) == _episode(3)
+    assert _episode(3) != _episode(4)
+    assert len(set(_episode(3))) == 3, "a query asked again has another page"
+
+
+def test_a_copy_works():
+    copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), STYLE)))
+    copy.writer = Recorder()
+    assert len(copy.search([REQUEST])[0].documents) == 5

@@ -1,0 +1,250 @@
+"""A search engine that is a language model: it writes the page it would have found.
+
+Useful and noisy documents are asked for in calls of their own, so a page of both kinds is at most
+two texts. What is written is checked; a text that fails is written again with another seed, and the
+best of them is kept and says what it fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from zs_env.names import unknown_name
+from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.simulator.checks import CHECKS, failed_checks
+from zs_env.simulator.page_text import split_documents
+from zs_env.simulator.style import STYLES, SimulatorStyle
+from zs_env.simulator.writer import Prompt, Writer, Writing, WritingError
+
+DEFAULT_RETRIES = 2
+
+
+@dataclass(slots=True)
+class SimulatorCounts:
+    """What a simulator has written so far, pages from a cache left out.
+
+    Attributes:
+        requests: different requests, those that failed included.
+        texts: texts asked for, one per request and kind of document.
+        retries: texts written again because a check failed.
+        faults: requests that got no page.
+        documents: by kind, "useful" and "noisy".
+        failed: documents by kind and failed check.
+    """
+
+    requests: int = 0
+    texts: int = 0
+    retries: int = 0
+    faults: int = 0
+    documents: Counter[str] = field(default_factory=Counter)
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def rates(self) -> dict[str, float]:
+        """Share of the documents of a kind that fail a check, in [0, 1], by "kind/check"."""
+        return {
+            f"{kind}/{check}": count / self.documents[kind]
+            for (kind, check), count in sorted(self.failed.items())
+        }
+
+
+class LanguageModelEngine:
+    """Writes pages with a language model.
+
+    Args:
+        writer: the model.
+        style: how it is asked: a style or the name of one, "prompted" for any instruct model,
+            "tuned" for a model that was tuned as a simulator.
+        retries: how often a text that fails a check is written again; 0 only marks.
+        retry_on: the checks that call for another try, out of `checks.CHECKS`; all where None.
+
+    Raises:
+        ValueError: if a style or a check does not exist, or `retries` is negative.
+    """
+
+    name = "simulator"
+
+    def __init__(
+        self,
+        writer: Writer,
+        style: SimulatorStyle | str = "prompted",
+        *,
+        retries: int = DEFAULT_RETRIES,
+        retry_on: Collection[str] | None = None,
+    ) -> None:
+        if isinstance(style, str):
+            if style not in STYLES:
+                raise unknown_name("style", style, STYLES)
+            style = STYLES[style]
+        for check in retry_on or ():
+            if check not in CHECKS:
+                raise unknown_name("check", check, CHECKS)
+        if retries < 0:
+            raise ValueError(f"retries must not be negative, got {retries}")
+        self.writer, self.style, self.retries = writer, style, retries
+        self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
+        self.counts = SimulatorCounts()
+        self._lock = threading.Lock()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the model, its sampling, the templates and the retries."""
+        return (
+            f"simulator-1:{self.writer.fingerprint}:{self.style.fingerprint}:{self.retries}:"
+            f"{sorted(self.retry_on)}"
+        )
+
+    @property
+    def local(self) -> bool:
+        """Whether the writer only computes."""
+        return bool(getattr(self.writer, "local", False))
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
+        """Return one page per request, equal ones for equal requests.
+
+        What could not be written has a SearchError in its place.
+
+        Raises:
+            SearchError: if the writer does not return one text per prompt.
+        """
+        started = time.perf_counter()
+        drafts = {request: _drafts(request) for request in requests}
+        open_drafts = [draft for of_request in drafts.values() for draft in of_request]
+        for attempt in range(self.retries + 1):
+            self._write(open_drafts, attempt)
+            open_drafts = [draft for draft in open_drafts if self._call_again(draft)]
+            if not open_drafts:
+                break
+        seconds = (time.perf_counter() - started) / max(len(drafts), 1)
+        pages = {request: self._page(drafts[request], request, seconds) for request in drafts}
+        self._count(drafts)
+        return [pages[request] for request in requests]
+
+    def close(self) -> None:
+        """Close the writer, if it can be closed."""
+        close = getattr(self.writer, "close", None)
+        if close is not None:
+            close()
+
+    def __getstate__(self) -> dict[str, object]:
+        state = dict(self.__dict__)
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def _write(self, drafts: Sequence[_Draft], attempt: int) -> None:
+        prompts, asked = [], []
+        for draft in drafts:
+            try:
+                prompts.append(self._prompt(draft, attempt))
+            except ValueError as error:
+                draft.error = SearchError(str(error))
+            else:
+                asked.append(draft)
+        written = self.writer.write(prompts) if prompts else []
+        if len(written) != len(prompts):
+            raise SearchError(
+                f"the writer gave {len(written)} texts for {len(prompts)} prompts; a writer gives "
+                "one for each, or a WritingError in its place"
+            )
+        for draft, writing in zip(asked, written, strict=True):
+            draft.consider(writing, self.style)
+
+    def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
+        text = self.style.prompt(draft.request, useful=draft.useful, num_documents=draft.count)
+        luck = f"{draft.request.seed}\0{draft.useful}\0{attempt}".encode()
+        seed = int.from_bytes(blake2b(luck, digest_size=8).digest(), "little") >> 1
+        return Prompt(text, self.style.system, seed)
+
+    def _call_again(self, draft: _Draft) -> bool:
+        if draft.error is not None:
+            return False
+        return not draft.texts or any(self.retry_on.intersection(one) for one in draft.failed)
+
+    def _page(
+        self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float
+    ) -> SearchPage | SearchError:
+        error = next((draft.error for draft in drafts if draft.error is not None), None)
+        if error is not None:
+            return error
+        documents = {draft.useful: iter(draft.documents()) for draft in drafts}
+        placed = [next(documents[flag], None) for flag in request.useful]
+        cost = SearchCost(
+            calls=sum(draft.calls for draft in drafts),
+            prompt_tokens=sum(draft.prompt_tokens for draft in drafts),
+            completion_tokens=sum(draft.completion_tokens for draft in drafts),
+            seconds=seconds,
+        )
+        return SearchPage(tuple(one for one in placed if one is not None), cost, self.name)
+
+    def _count(self, drafts: Mapping[SearchRequest, Sequence[_Draft]]) -> None:
+        with self._lock:
+            counts = self.counts
+            counts.requests += len(drafts)
+            for of_request in drafts.values():
+                counts.faults += any(draft.error is not None for draft in of_request)
+                for draft in of_request:
+                    kind = "useful" if draft.useful else "noisy"
+                    counts.texts += 1
+                    counts.retries += max(draft.attempts - 1, 0)
+                    counts.documents[kind] += len(draft.texts)
+                    counts.failed.update((kind, check) for one in draft.failed for check in one)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The documents of one kind for one request, and the best text for them so far."""
+
+    request: SearchRequest
+    useful: bool
+    count: int
+    texts: list[str] = field(default_factory=list)
+    failed: list[tuple[str, ...]] = field(default_factory=list)
+    error: SearchError | None = None
+    attempts: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def consider(self, writing: Writing | WritingError, style: SimulatorStyle) -> None:
+        """Take a text in place of the one at hand if it fails less."""
+        self.attempts += 1
+        if isinstance(writing, WritingError):
+            # A text that fails a check is better than none.
+            self.error = None if self.texts else writing
+            return
+        self.calls += writing.calls
+        self.prompt_tokens += writing.prompt_tokens
+        self.completion_tokens += writing.completion_tokens
+        texts = split_documents(writing.text, self.count)
+        failed = failed_checks(
+            texts,
+            self.request,
+            useful=self.useful,
+            num_documents=self.count,
+            num_words=style.num_words,
+        )
+        if self.attempts == 1 or self._badness(texts, failed) < self._badness(
+            self.texts, self.failed
+        ):
+            self.texts, self.failed = texts, failed
+
+    def _badness(self, texts: list[str], failed: list[tuple[str, ...]]) -> tuple[int, int]:
+        return self.count - len(texts), sum(map(len, failed))
+
+    def documents(self) -> list[Document]:
+        return [
+            Document(text, useful=self.useful, checks=checks)
+            for text, checks in zip(self.texts, self.failed, strict=True)
+        ]
+
+
+def _drafts(request: SearchRequest) -> list[_Draft]:
+    kinds = Counter(request.useful)
+    return [_Draft(request, useful, count) for useful, count in sorted(kinds.items(), reverse=True)]

@@ -1,0 +1,35 @@
+"""A writer that says what it is told: for tests and demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zs_env.simulator.writer import Prompt, Writing, WritingError
+
+
+class ScriptedWriter:
+    """Writes what a function says.
+
+    Args:
+        script: from a prompt to a text, a `Writing` or a `WritingError`.
+        fingerprint: part of a cache's key; pass one that changes with what the function says.
+    """
+
+    local = True
+
+    def __init__(
+        self,
+        script: Callable[[Prompt], str | Writing | WritingError],
+        *,
+        fingerprint: str | None = None,
+    ) -> None:
+        self._script = script
+        self.fingerprint = fingerprint or f"scripted:{getattr(script, '__qualname__', script)}"
+
+    def write(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
+        """Return one text per prompt."""
+        return [self._as_writing(self._script(prompt)) for prompt in prompts]
+
+    def _as_writing(self, said: str | Writing | WritingError) -> Writing | WritingError:
+        # Words stand in for tokens.
+        return Writing(said, completion_tokens=len(said.split())) if isinstance(said, str) else said

@@ -1,0 +1,389 @@
+"""A writer behind servers that speak OpenAI's chat API: vLLM, SGLang, llama.cpp, hosted ones.
+
+Every prompt is a task of its own with a deadline of its own: it waits for a server with room, asks,
+and where that fails asks again, elsewhere if it can. aiohttp carries it, because the client has to
+keep up with servers that answer a thousand short requests a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import re
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from zs_env.simulator.server_pool import Server, ServerPool
+from zs_env.simulator.writer import Prompt, WriterSampling, Writing, WritingError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+API_KEY_VARIABLE = "ZEROSEARCH_API_KEY"
+_MAX_BODY = 16 * 2**20  # a chat answer is some kilobytes
+_EXCERPT = 300
+# The server says that it could answer later; every other 4xx is about the request itself.
+_TRY_AGAIN = frozenset({408, 409, 425, 429})
+_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """How long and how often servers are asked.
+
+    Attributes:
+        concurrency: requests that one server works on at a time.
+        connect_timeout_s: until a connection stands.
+        read_timeout_s: until a request is answered.
+        deadline_s: for a prompt, all tries and all waiting included.
+        max_tries: requests made for one prompt.
+        failures_to_open: failures in a row after which a server is left alone.
+        cooldown_s: how long that first lasts; doubles up to a minute.
+    """
+
+    concurrency: int = 64
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+    deadline_s: float = 55.0
+    max_tries: int = 8
+    failures_to_open: int = 5
+    cooldown_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+
+class ServerWriter:
+    """Writes through one or several servers of the same model.
+
+    Args:
+        servers: base URLs, such as "http://127.0.0.1:8000/v1"; where the path is missing, "/v1".
+        model: as the servers name it. None takes the one that a server has, and is an error where
+            it has several.
+        sampling: how text is drawn. Seeds are sent along; a server may ignore them.
+        limits: timeouts, tries, concurrency.
+        extra: further fields of the request's body, such as `{"chat_template_kwargs": …}`.
+
+    The environment variable ZEROSEARCH_API_KEY, where it is set, is sent as the bearer token. It is
+    read when requests are made and kept nowhere.
+
+    Raises:
+        ValueError: if there is no server, or one is no http(s) URL.
+        ImportError: if aiohttp is missing.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str] | str,
+        model: str | None = None,
+        *,
+        sampling: WriterSampling | None = None,
+        limits: ServerLimits | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        _import_aiohttp()
+        self.urls = [_base_url(url) for url in ([servers] if isinstance(servers, str) else servers)]
+        if not self.urls:
+            raise ValueError("got no server; give the base URL of at least one")
+        self.model = model
+        self.sampling = sampling or WriterSampling()
+        self.limits = limits or ServerLimits()
+        self.extra = dict(extra or {})
+        self._lock = threading.Lock()
+        self._loop: _Loop | None = None
+        self._past: list[Server] = []
+
+    @property
+    def fingerprint(self) -> str:
+        """Model and sampling; which server answers does not matter."""
+        extra = json.dumps(self.extra, sort_keys=True)
+        return f"server-1:{self.model}:{self.sampling}:{extra}"
+
+    def write(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
+        """Return one text per prompt; none takes longer than `limits.deadline_s`."""
+        if not prompts:
+            return []
+        return self._running().call(self._write_all(prompts))
+
+    def check(self) -> list[dict[str, Any]]:
+        """Ask every server for its models.
+
+        Returns:
+            For each server its `url`, and either `models` or `error`.
+        """
+        return self._running().call(self._check_all())
+
+    def report(self) -> list[dict[str, Any]]:
+        """Say by server what became of the requests: answers, failures, openings of its breaker."""
+        servers = self._past if self._loop is None else self._loop.pool.servers
+        return [
+            {
+                "url": server.url,
+                "answered": server.answered,
+                "failures": dict(server.failures),
+                "breaker_opened": server.opened,
+            }
+            for server in servers
+        ]
+
+    def close(self) -> None:
+        """End the connections; a later call opens them anew."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+            if loop is not None:
+                self._past = loop.pool.servers
+                loop.stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__, _loop=None)
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def _running(self) -> _Loop:
+        with self._lock:
+            # A forked child has the object but not the thread.
+            if self._loop is None or self._loop.pid != os.getpid():
+                self._loop = _Loop(self._make_pool, self.limits)
+            return self._loop
+
+    def _make_pool(self) -> ServerPool:
+        return ServerPool(
+            [Server(url, self.model) for url in self.urls],
+            concurrency=self.limits.concurrency,
+            failures_to_open=self.limits.failures_to_open,
+            cooldown_s=self.limits.cooldown_s,
+        )
+
+    async def _write_all(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
+        return await asyncio.gather(*(self._write_one(prompt) for prompt in prompts))
+
+    async def _write_one(self, prompt: Prompt) -> Writing | WritingError:
+        loop, limits = self._running(), self.limits
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        deadline = started + limits.deadline_s
+        avoid: Server | None = None
+        reasons: list[str] = []
+        for attempt in range(limits.max_tries):
+            if attempt:
+                # Full jitter, so that those who failed together do not come back together.
+                pause = random.uniform(0.0, min(_MAX_BACKOFF_S, _BACKOFF_S * 2**attempt))
+                await asyncio.sleep(min(pause, max(deadline - clock(), 0.0)))
+            server = await loop.pool.acquire(avoid=avoid, deadline=deadline)
+            if server is None:
+                reasons.append("no server had room")
+                break
+            try:
+                writing = await self._ask(loop, server, prompt, deadline)
+            except _Failure as failure:
+                loop.pool.release(server, failure.reason, blame=not failure.final)
+                reasons.append(f"{server.url}: {failure}")
+                if failure.final:
+                    break
+                avoid = server
+            except BaseException:
+                loop.pool.release(server, "cancelled", blame=False)
+                raise
+            else:
+                loop.pool.release(server, None)
+                return replace(writing, calls=attempt + 1, seconds=clock() - started)
+        return WritingError(
+            f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last: "
+            f"{reasons[-1]}"
+        )
+
+    async def _ask(self, loop: _Loop, server: Server, prompt: Prompt, deadline: float) -> Writing:
+        if server.model is None:
+            server.model = await self._only_model(loop, server)
+        messages = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+        sampling = self.sampling
+        body = {
+            "model": server.model,
+            "messages": [*messages, {"role": "user", "content": prompt.text}],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            # Some servers keep seeds in 32 bits.
+            "seed": prompt.seed & 0x7FFFFFFF,
+            **self.extra,
+        }
+        remaining = deadline - asyncio.get_running_loop().time()
+        timeout = max(min(self.limits.read_timeout_s, remaining), 0.001)
+        answer = await loop.request("POST", f"{server.url}/chat/completions", timeout, body)
+        return _writing(answer)
+
+    async def _only_model(self, loop: _Loop, server: Server) -> str:
+        models = await self._models(loop, server)
+        if len(models) != 1:
+            raise _Failure(
+                "model", f"the server has the models {models}; say which one with model=", True
+            )
+        return models[0]
+
+    async def _models(self, loop: _Loop, server: Server) -> list[str]:
+        answer = await loop.request("GET", f"{server.url}/models", self.limits.read_timeout_s, None)
+        rows = answer.get("data")
+        if not isinstance(rows, list):
+            raise _Failure("garbage", f"expected a list of models, got {_excerpt(answer)}")
+        return [str(row.get("id")) for row in rows if isinstance(row, dict)]
+
+    async def _check_all(self) -> list[dict[str, Any]]:
+        loop = self._running()
+
+        async def check(server: Server) -> dict[str, Any]:
+            try:
+                return {"url": server.url, "models": await self._models(loop, server)}
+            except _Failure as error:
+                return {"url": server.url, "error": str(error)}
+
+        return await asyncio.gather(*map(check, loop.pool.servers))
+
+
+class _Failure(Exception):
+    """A request that brought no text.
+
+    Attributes:
+        reason: in a word, to be counted.
+        final: whether to ask again is of no use.
+    """
+
+    def __init__(self, reason: str, detail: str = "", final: bool = False) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason, self.final = reason, final
+
+
+class _Loop:
+    """An event loop in a daemon thread, with the connections and the pool that live in it."""
+
+    def __init__(self, make_pool: Any, limits: ServerLimits) -> None:
+        self.pid = os.getpid()
+        self._loop = asyncio.new_event_loop()
+        self._grace_s = limits.deadline_s + limits.read_timeout_s
+        self.pool: ServerPool = make_pool()
+        self._session: aiohttp.ClientSession | None = None
+        self._limits = limits
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="zs_env writer", daemon=True
+        )
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        # Every task in it keeps its own deadline; this is for the loop itself.
+        return future.result(timeout=self._grace_s)
+
+    def stop(self) -> None:
+        async def close() -> None:
+            if self._session is not None:
+                await self._session.close()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(timeout=5.0)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=5.0)
+        self._loop.close()
+
+    async def request(
+        self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return the JSON object that a server answers.
+
+        Raises:
+            _Failure: if it answers nothing of the kind.
+        """
+        aiohttp = _import_aiohttp()
+        session = self._open_session()
+        key = os.environ.get(API_KEY_VARIABLE, "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = aiohttp.ClientTimeout(
+            total=timeout_s, sock_connect=min(self._limits.connect_timeout_s, timeout_s)
+        )
+        try:
+            async with session.request(
+                method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
+            ) as response:
+                raw = await response.content.read(_MAX_BODY + 1)
+                while len(raw) <= _MAX_BODY and (more := await response.content.read(_MAX_BODY)):
+                    raw += more
+                status = response.status
+        except TimeoutError:
+            raise _Failure("timeout", f"no answer within {timeout_s:.1f} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Failure("connection", _redacted(f"{type(error).__name__}: {error}")) from None
+        text = raw.decode("utf-8", "replace")
+        if status != 200:
+            final = 300 <= status < 500 and status not in _TRY_AGAIN
+            raise _Failure(f"status {status}", _redacted(text[:_EXCERPT]), final)
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if len(raw) > _MAX_BODY or not isinstance(answer, dict):
+            raise _Failure("garbage", f"expected a JSON object, got {_excerpt(text)}")
+        return answer
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        session = self._session
+        if session is None:
+            aiohttp = _import_aiohttp()
+            # The pool bounds what is under way; a second bound would only hide it.
+            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
+            session = self._session = aiohttp.ClientSession(connector=connector)
+        return session
+
+
+def _writing(answer: dict[str, Any]) -> Writing:
+    try:
+        choice = answer["choices"][0]
+        text = choice["message"]["content"]
+        cut = choice.get("finish_reason") == "length"
+    except (KeyError, IndexError, TypeError, AttributeError):
+        text = None
+        cut = False
+    if not isinstance(text, str) or not text.strip():
+        raise _Failure("garbage", f"expected choices[0].message.content, got {_excerpt(answer)}")
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    prompt_tokens, completion_tokens = (n if isinstance(n, int) and n >= 0 else 0 for n in tokens)
+    return Writing(text, prompt_tokens, completion_tokens, cut)
+
+
+def _excerpt(answer: object) -> str:
+    return _redacted(repr(answer)[:_EXCERPT])
+
+
+def _redacted(text: str) -> str:
+    """A server may quote the key that it was sent."""
+    key = os.environ.get(API_KEY_VARIABLE, "")
+    return text.replace(key, "[key]") if key else text
+
+
+def _base_url(url: str) -> str:
+    match = re.fullmatch(r"(https?://[^/\s@?#]+)(/[^\s?#]*)?", url.strip())
+    if match is None:
+        raise ValueError(
+            f"got the server {url!r}, expected a URL such as http://127.0.0.1:8000/v1, without "
+            f"credentials in it (a key goes into the variable {API_KEY_VARIABLE})"
+        )
+    host, path = match.groups()
+    return host + ((path or "").rstrip("/") or "/v1")
+
+
+def _import_aiohttp() -> Any:
+    try:
+        import aiohttp
+    except ImportError as error:
+        raise ImportError(
+            'simulator servers need aiohttp; pip install "zerosearch-gym[simulator]"'
+        ) from error
+    return aiohttp

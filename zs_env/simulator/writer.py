@@ -1,0 +1,90 @@
+"""What a simulator needs of a language model: text for a batch of prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from zs_env.search import SearchError
+
+
+class WritingError(SearchError):
+    """A language model wrote nothing for a prompt, whatever was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a language model is asked to write.
+
+    Attributes:
+        text: the user's message.
+        system: the system message. None sends none, so that a chat template may add its own; ""
+            sends an empty one, which keeps it from doing so.
+        seed: 63-bit seed of the sampling.
+    """
+
+    text: str
+    system: str | None
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What it wrote, and what that cost.
+
+    Attributes:
+        text: without the prompt.
+        prompt_tokens: read; 0 where the model does not say.
+        completion_tokens: written; 0 where the model does not say.
+        cut: whether it ended at the limit of tokens, not by itself.
+        calls: model calls made for it, those that failed included.
+        seconds: from the first call to the answer.
+    """
+
+    text: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cut: bool = False
+    calls: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterSampling:
+    """How text is drawn from a language model.
+
+    Attributes:
+        temperature: 0 takes the likeliest token, greater draws; at most 2.
+        top_p: share in (0, 1] of the probability that is drawn from, the likeliest tokens first.
+        max_tokens: longest text.
+    """
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    max_tokens: int = 600
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 2.0:
+            raise ValueError(f"temperature lies in [0, 2], got {self.temperature}")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p lies in (0, 1], got {self.top_p}")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
+
+
+class Writer(Protocol):
+    """Writes for a batch of prompts.
+
+    Attributes:
+        fingerprint: all that decides what it writes for a prompt: model, sampling.
+
+    A writer may also have `close()`, and `local` (bool, True where it only computes and so cannot
+    hang).
+    """
+
+    fingerprint: str
+
+    def write(self, prompts: Sequence[Prompt]) -> Sequence[Writing | WritingError]:
+        """Return one text per prompt in the same order, or what kept it from being written."""
+        ...
