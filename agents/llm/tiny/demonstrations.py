@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.question import Question
-from zs_env.search import SearchEngine, SearchRequest
+from zs_env.search import SearchRequest
 from zs_env.transcript import Transcript
-from zs_env.world import Comparison, Intersection
+from zs_env.world import Comparison, Intersection, WorldEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ NO_FAULTS = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
 
 def demonstrate(
     question: Question,
-    engine: SearchEngine,
+    engine: WorldEngine,
     *,
     config: EpisodeConfig,
     faults: Faults,
