@@ -165,8 +165,8 @@ class _SeededDraw(LogitsProcessor):
         size = scores.shape[-1]
         uniform = torch.stack([torch.rand(size, generator=one) for one in self._generators])
         tiny = torch.finfo(torch.float32).tiny
-        gumbel = -torch.log(-torch.log(uniform.clamp(min=tiny)).clamp(min=tiny))
-        return scores + gumbel.to(scores.device)
+        exponential = (-torch.log(uniform.clamp(min=tiny))).clamp(min=tiny)
+        return scores - torch.log(exponential).to(scores.device)
 
 
 def _nucleus(scores: Tensor, top_p: float) -> Tensor:
