@@ -38,16 +38,17 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path | None:
     return python
 
 
-def run_peer(python: Path | None, script: Path) -> dict[str, Any] | None:
+def run_peer(python: Path | None, script: Path, *arguments: str) -> dict[str, Any] | None:
     """Run a script that prints one JSON object last; None, with the reason on stderr, if it fails.
 
     Args:
         python: as `peer_python` gave it; None gives None.
         script: what to run.
+        arguments: of its command line.
     """
     if python is None:
         return None
-    output = _run([str(python), str(script)], f"{script.name} failed", _RUN_TIMEOUT_S)
+    output = _run([str(python), str(script), *arguments], f"{script.name} failed", _RUN_TIMEOUT_S)
     return None if output is None else json.loads(output.strip().splitlines()[-1])
 
 

@@ -1,0 +1,51 @@
+"""A chat server that takes 50 ± 30 ms and answers 64 requests at once; prints its port, then serves.
+
+GET /count says how many requests it has answered, and forgets them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from aiohttp import web
+
+LATENCY_S, SPREAD_S, AT_ONCE = 0.05, 0.03, 64
+PAGE = "\n".join(f"Doc {n}: " + " ".join(f"word{n}{m}" for m in range(30)) for n in range(1, 6))
+
+
+async def _serve() -> None:
+    places, answered = asyncio.Semaphore(AT_ONCE), 0
+    luck = random.Random(0)
+
+    async def chat(request: web.Request) -> web.Response:
+        nonlocal answered
+        await request.read()
+        async with places:
+            await asyncio.sleep(luck.uniform(LATENCY_S - SPREAD_S, LATENCY_S + SPREAD_S))
+        answered += 1
+        choice = {"message": {"role": "assistant", "content": PAGE}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 60, "completion_tokens": 200}
+        return web.json_response({"id": "x", "choices": [choice], "usage": usage})
+
+    async def count(request: web.Request) -> web.Response:
+        nonlocal answered
+        said, answered = answered, 0
+        return web.json_response(said)
+
+    async def models(request: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "stub"}]})
+
+    application = web.Application()
+    application.router.add_post("/v1/chat/completions", chat)
+    application.router.add_get("/v1/models", models)
+    application.router.add_get("/count", count)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

@@ -1,0 +1,100 @@
+"""How fast pages come from a simulator behind a server, beside the original's way of asking.
+
+    python -m benchmarks.simulator_client [--json]
+
+The server is a stub in a process of its own: 50 ± 30 ms, 64 requests at once, so 1,280 a second at
+the most.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.chat_stub import AT_ONCE, LATENCY_S
+from benchmarks.peer_venv import peer_python, run_peer
+from benchmarks.report import Row, run_benchmark
+from zs_env.engines import CachedEngine
+from zs_env.search import SearchPage, SearchRequest
+from zs_env.simulator import LanguageModelEngine
+from zs_env.simulator.server_writer import ServerWriter
+
+_PEERS = Path(__file__).parent / "peers"
+_BOUND = AT_ONCE / LATENCY_S
+_REQUESTS, _PEER_REQUESTS, _REPEATED = 4096, 512, 512
+
+
+def _measure() -> list[Row]:
+    peer = peer_python("openai", ["openai==3.54.0"])
+    with _stub() as address:
+        url = f"{address}/v1"
+        ours = _pages_per_second(url)
+        theirs = run_peer(peer, _PEERS / "openai_threads.py", url, str(_PEER_REQUESTS))
+        _answered(address)
+        _search(CachedEngine(_engine(url)), _requests(_REPEATED, distinct=_REPEATED * 3 // 4))
+        sent = _answered(address)
+    per_second = None if theirs is None else theirs["per_second"]
+    return [
+        Row(case="pages of a server", ours=ours, peer=per_second, unit="1/s"),
+        Row(case="pages of a server, the bound", ours=ours, peer=_BOUND, unit="1/s"),
+        Row(case="512 requests, 25 % repeated: sent", ours=sent, peer=512.0, unit="requests"),
+    ]
+
+
+def _engine(url: str) -> LanguageModelEngine:
+    return LanguageModelEngine(ServerWriter(url), "tuned", retries=0)
+
+
+def _pages_per_second(url: str) -> float:
+    engine = _engine(url)
+    _search(engine, _requests(AT_ONCE, distinct=AT_ONCE))  # connections
+    asked = _requests(_REQUESTS, distinct=_REQUESTS)
+    started = time.perf_counter()
+    _search(engine, asked)
+    seconds = time.perf_counter() - started
+    engine.close()
+    return _REQUESTS / seconds
+
+
+def _requests(count: int, *, distinct: int) -> list[SearchRequest]:
+    return [
+        SearchRequest(
+            f"query {n % distinct}",
+            f"Question {n % distinct}?",
+            ("Ada",),
+            (True,) * 5,
+            n % distinct,
+        )
+        for n in range(count)
+    ]
+
+
+def _search(engine: CachedEngine | LanguageModelEngine, requests: Sequence[SearchRequest]) -> None:
+    pages = engine.search(requests)
+    assert all(isinstance(page, SearchPage) and len(page.documents) == 5 for page in pages)
+
+
+def _answered(address: str) -> float:
+    with urllib.request.urlopen(f"{address}/count") as answer:
+        return float(json.load(answer))
+
+
+@contextmanager
+def _stub() -> Iterator[str]:
+    command = [sys.executable, "-m", "benchmarks.chat_stub"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+if __name__ == "__main__":
+    run_benchmark(__doc__ or "", _measure)
