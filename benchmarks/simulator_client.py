@@ -37,7 +37,9 @@ def _measure() -> list[Row]:
         ours = _pages_per_second(url)
         theirs = run_peer(peer, _PEERS / "openai_threads.py", url, str(_PEER_REQUESTS))
         _answered(address)
-        _search(CachedEngine(_engine(url)), _requests(_REPEATED, distinct=_REPEATED * 3 // 4))
+        cached = CachedEngine(_engine(url))
+        _search(cached, _requests(_REPEATED, distinct=_REPEATED * 3 // 4))
+        cached.close()
         sent = _answered(address)
     per_second = None if theirs is None else theirs["per_second"]
     return [

@@ -13,6 +13,7 @@ import os
 import random
 import re
 import threading
+import weakref
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
@@ -154,6 +155,8 @@ class ServerWriter:
             # A forked child has the object but not the thread.
             if self._loop is None or self._loop.pid != os.getpid():
                 self._loop = _Loop(self._make_pool, self.limits)
+                # Whoever forgets to close it loses no connection in a way that warns.
+                weakref.finalize(self, self._loop.stop)
             return self._loop
 
     def _make_pool(self) -> ServerPool:
@@ -283,6 +286,9 @@ class _Loop:
         return future.result(timeout=self._grace_s)
 
     def stop(self) -> None:
+        if self._loop.is_closed() or self.pid != os.getpid():
+            return
+
         async def close() -> None:
             if self._session is not None:
                 await self._session.close()

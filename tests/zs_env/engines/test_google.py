@@ -8,8 +8,6 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
-pytest.importorskip("serpapi", reason="Google needs the package serpapi")
-
 from zs_env.engines import CachedEngine, GoogleEngine
 from zs_env.engines.google import KEY_VARIABLE
 from zs_env.search import SearchError, SearchPage, SearchRequest

@@ -7,9 +7,6 @@ import threading
 import time
 
 import pytest
-
-pytest.importorskip("aiohttp", reason="simulator servers need aiohttp")
-
 from aiohttp import web
 
 from tests.zs_env.simulator.chat_server import ChatServer, chat

@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 import pytest
-
-torch = pytest.importorskip("torch", reason="the writer in this process needs torch")
-
+import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents.llm.tiny.tokenizer import build_tokenizer
@@ -15,7 +13,11 @@ from zs_env.simulator.transformers_writer import TransformersWriter, _nucleus
 from zs_env.simulator.writer import Prompt, WriterSampling, Writing, WritingError
 
 SAMPLING = WriterSampling(temperature=1.0, top_p=1.0, max_tokens=12)
-PROMPTS = [Prompt("The author of", None, 1), Prompt("residence", "", 2), Prompt("a the is", None, 3)]
+PROMPTS = [
+    Prompt("The author of", None, 1),
+    Prompt("residence", "", 2),
+    Prompt("a the is", None, 3),
+]
 
 
 @pytest.fixture(scope="module")
