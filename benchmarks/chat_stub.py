@@ -1,4 +1,4 @@
-"""A chat server that takes 50 ± 30 ms and answers 64 requests at once; prints its port, then serves.
+"""A chat server that takes 50 ± 30 ms and answers 64 requests at once; prints its port and serves.
 
 GET /count says how many requests it has answered, and forgets them.
 """

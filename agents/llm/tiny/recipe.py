@@ -58,6 +58,7 @@ class Recipe:
         output: folder of the finished policy, Hugging Face format.
         hidden_size: width of the model.
         num_layers: its depth.
+        head_dim: width of each of its six heads.
         num_worlds: fictional worlds that the demonstrations come from.
         num_drills: pages of the reading stage.
         num_comparisons: pairs of years of the reading stage.
@@ -72,8 +73,9 @@ class Recipe:
     output: Path = TINY_POLICY
     hidden_size: int = 192
     num_layers: int = 4
+    head_dim: int = 64
     num_worlds: int = 50
-    num_drills: int = 24000
+    num_drills: int = 48000
     num_comparisons: int = 16000
     num_demonstrations: int = 20000
     faultless: float = 0.25
@@ -92,7 +94,8 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
         hidden_size=recipe.hidden_size,
         intermediate_size=2 * recipe.hidden_size,
         num_hidden_layers=recipe.num_layers,
-        num_attention_heads=recipe.hidden_size // 32,
+        num_attention_heads=6,
+        head_dim=recipe.head_dim,
         attention_bias=True,
         max_position_embeddings=2048,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},

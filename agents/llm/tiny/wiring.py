@@ -41,6 +41,7 @@ def wire_for_reading(model: Any) -> None:
             embeddings.
     """
     size = model.config.hidden_size // model.config.num_attention_heads
+    width = model.config.head_dim
     embedding = model.model.embed_tokens.weight
     embedding.normal_(0.0, 0.03)
     embedding[:, :size].normal_(0.0, _EMBEDDING_STD)
@@ -51,15 +52,15 @@ def wire_for_reading(model: Any) -> None:
         # What random features write would drown the blocks.
         for projection in (attention.o_proj, layer.mlp.down_proj):
             projection.weight.normal_(0.0, 0.002)
-    frequencies = _rotary_frequencies(model, size)
+    frequencies = _rotary_frequencies(model, width)
     _wire_shifts(model, size, frequencies)
     _wire_matches(model, size, frequencies)
 
 
-def _rotary_frequencies(model: Any, size: int) -> Tensor:
-    """[size / 2] radians per position of each rotated pair of a head."""
+def _rotary_frequencies(model: Any, width: int) -> Tensor:
+    """[width / 2] radians per position of each rotated pair of a head."""
     base = model.config.rope_parameters["rope_theta"]
-    return base ** -(torch.arange(0, size, 2).float() / size)
+    return base ** -(torch.arange(0, width, 2).float() / width)
 
 
 def _wire_shifts(model: Any, size: int, frequencies: Tensor) -> None:
@@ -69,22 +70,23 @@ def _wire_shifts(model: Any, size: int, frequencies: Tensor) -> None:
     score a function of distance alone, with its peak there. The fast pairs make it sharp.
     """
     attention = model.model.layers[0].self_attn
+    width = model.config.head_dim
     fast = frequencies > _FAST
     amplitude = math.sqrt(
-        _SHARPNESS * math.sqrt(size) / float((1 - torch.cos(frequencies[fast])).sum())
+        _SHARPNESS * math.sqrt(width) / float((1 - torch.cos(frequencies[fast])).sum())
     )
     constant = fast * amplitude
-    copy = torch.eye(size)
+    copy = torch.eye(width, size)
     strength = _EMBEDDING_STD * math.sqrt(size / model.config.hidden_size)
     for head in range(model.config.num_attention_heads - 1):
-        rows = slice(head * size, (head + 1) * size)
+        rows = _block(head, width)
         turn = frequencies * (head + 1)
         attention.k_proj.bias[rows] = torch.cat([constant, torch.zeros_like(constant)])
         attention.q_proj.bias[rows] = torch.cat(
             [constant * torch.cos(turn), -constant * torch.sin(turn)]
         )
         attention.v_proj.weight[rows, :size] += copy
-        attention.o_proj.weight[_block(head + 1, size), rows] += strength * copy
+        attention.o_proj.weight[_block(head + 1, size), rows] += strength * copy.T
 
 
 def _wire_matches(model: Any, size: int, frequencies: Tensor) -> None:
@@ -94,16 +96,17 @@ def _wire_matches(model: Any, size: int, frequencies: Tensor) -> None:
     several comparisons share a head through random rotations of their blocks.
     """
     attention = model.model.layers[1].self_attn
+    width = model.config.head_dim
     slow = (frequencies <= _FAST).float().repeat(2)[:, None]
-    rotations = [torch.linalg.qr(torch.randn(size, size))[0] for _ in range(3)]
+    rotations = [torch.linalg.qr(torch.randn(width, size))[0] for _ in range(3)]
     for head, pairs in enumerate(_MATCHES):
-        rows = slice(head * size, (head + 1) * size)
-        gain = _GAIN * (1.4 if len(pairs) == 1 else 1.0)
+        rows = _block(head, width)
+        gain = _GAIN * (1.4 if len(pairs) == 1 else 1.0) * (width / size) ** 0.25
         for (reader, sought), rotation in zip(pairs, rotations, strict=False):
             attention.q_proj.weight[rows, _block(reader, size)] += gain * slow * rotation
             attention.k_proj.weight[rows, _block(sought, size)] += gain * slow * rotation
-        attention.v_proj.weight[rows, :size] += torch.eye(size)
-        attention.o_proj.weight[_block(0, size), rows] += _EMBEDDING_STD * torch.eye(size)
+        attention.v_proj.weight[rows, :size] += torch.eye(width, size)
+        attention.o_proj.weight[_block(0, size), rows] += _EMBEDDING_STD * torch.eye(size, width)
 
 
 def _block(index: int, size: int) -> slice:
