@@ -25,12 +25,18 @@ EXTRAS = {
     "datasets": ("zs_env.questions",),
     "pyarrow": ("zs_env.questions", "zs_env.engines", "zs_env.rows"),
     "vllm": ("zs_env.simulator.vllm_writer",),
-    "aiohttp": ("zs_env.simulator",),
+    "aiohttp": ("zs_env.simulator", "zs_env.serving", "agents.serve_search"),
+    "msgpack": ("zs_env.serving",),
+    "prometheus_client": ("zs_env.serving",),
     "serpapi": ("zs_env.engines.google",),
     "gradio": (),
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.
-ON_REQUEST = ("zs_env.simulator.transformers_writer", "zs_env.simulator.vllm_writer")
+ON_REQUEST = (
+    "zs_env.serving.search_server",
+    "zs_env.simulator.transformers_writer",
+    "zs_env.simulator.vllm_writer",
+)
 MODULES = sorted(path for package in ORDER[:3] for path in (ROOT / package).rglob("*.py"))
 
 

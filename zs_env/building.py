@@ -245,6 +245,20 @@ def _google_engine(
     return GoogleEngine(country=country, language=language, concurrency=concurrency)
 
 
+def _http_engine(
+    questions: QuestionSource,
+    *,
+    url: str | None = None,
+    timeout_s: float = 20.0,
+    max_tries: int = 3,
+) -> SearchEngine:
+    from zs_env.engines import HTTPEngine
+
+    if url is None:
+        raise ValueError("engine kind 'http' needs 'url', such as http://127.0.0.1:8000/retrieve")
+    return HTTPEngine(url, timeout_s=timeout_s, max_tries=max_tries)
+
+
 def _simulator_engine(
     questions: QuestionSource,
     *,
@@ -313,6 +327,7 @@ ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
     "cache": _cached_engine,
     "simulator": _simulator_engine,
     "google": _google_engine,
+    "http": _http_engine,
 }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zs_env.engines.bm25 import BM25Engine
     from zs_env.engines.cache import CachedEngine
     from zs_env.engines.google import GoogleEngine
+    from zs_env.engines.http import HTTPEngine
     from zs_env.engines.metered import MeteredEngine
     from zs_env.engines.mixture import MixtureEngine
     from zs_env.engines.paragraphs import ParagraphEngine
@@ -21,6 +22,7 @@ __all__ = [
     "BM25Engine",
     "CachedEngine",
     "GoogleEngine",
+    "HTTPEngine",
     "MeteredEngine",
     "MixtureEngine",
     "ParagraphEngine",
@@ -31,6 +33,7 @@ _MODULES = {
     "BM25Engine": "bm25",
     "CachedEngine": "cache",
     "GoogleEngine": "google",
+    "HTTPEngine": "http",
     "MeteredEngine": "metered",
     "MixtureEngine": "mixture",
     "ParagraphEngine": "paragraphs",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+
+from tests.zs_env.loopback import Loopback
 
 Answer = Callable[[dict[str, Any]], Awaitable[web.StreamResponse]]
 
@@ -22,8 +22,8 @@ def chat(text: str, **usage: int) -> web.Response:
     return web.json_response({"choices": [choice], "usage": usage})
 
 
-class ChatServer:
-    """Serves until it is stopped, and keeps every request's body.
+class ChatServer(Loopback):
+    """Keeps every request's body.
 
     Args:
         answer: from the body of a request to its answer.
@@ -35,37 +35,11 @@ class ChatServer:
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self._answer, self._models = answer, models
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.port: int = self._call(self._start(port))
-        self.url = f"http://127.0.0.1:{self.port}/v1"
-
-    def stop(self) -> None:
-        """Close the port at once, whatever is under way."""
-        self._call(self._runner.cleanup())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    def __enter__(self) -> ChatServer:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
-
-    def _call(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
-
-    async def _start(self, port: int) -> int:
         application = web.Application()
         application.router.add_post("/v1/chat/completions", self._chat)
         application.router.add_get("/v1/models", self._list)
-        self._runner = web.AppRunner(application, shutdown_timeout=0.01, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
-        await site.start()
-        return self._runner.addresses[0][1]
+        super().__init__(application, port=port)
+        self.url = f"{self.address}/v1"
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
