@@ -32,15 +32,15 @@ _REQUESTS, _PEER_REQUESTS, _REPEATED = 4096, 512, 512
 
 def _measure() -> list[Row]:
     peer = peer_python("openai", ["openai==3.54.0"])
-    with _stub() as address:
+    with stub() as address:
         url = f"{address}/v1"
         ours = _pages_per_second(url)
         theirs = run_peer(peer, _PEERS / "openai_threads.py", url, str(_PEER_REQUESTS))
-        _answered(address)
+        answered(address)
         cached = CachedEngine(_engine(url))
         _search(cached, _requests(_REPEATED, distinct=_REPEATED * 3 // 4))
         cached.close()
-        sent = _answered(address)
+        sent = answered(address)
     per_second = None if theirs is None else theirs["per_second"]
     return [
         Row(case="pages of a server", ours=ours, peer=per_second, unit="1/s"),
@@ -82,13 +82,15 @@ def _search(engine: CachedEngine | LanguageModelEngine, requests: Sequence[Searc
     assert all(isinstance(page, SearchPage) and len(page.documents) == 5 for page in pages)
 
 
-def _answered(address: str) -> float:
+def answered(address: str) -> float:
+    """Requests that the stub has answered since it was last asked."""
     with urllib.request.urlopen(f"{address}/count") as answer:
         return float(json.load(answer))
 
 
 @contextmanager
-def _stub() -> Iterator[str]:
+def stub() -> Iterator[str]:
+    """Run `chat_stub` in a process of its own; gives its address."""
     command = [sys.executable, "-m", "benchmarks.chat_stub"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

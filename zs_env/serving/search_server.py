@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -172,7 +172,7 @@ class SearchServer:
         self._metrics.waiting.set(self._waiting.qsize())
         return list(await asyncio.gather(*futures))
 
-    async def _work(self, application: web.Application) -> Any:
+    async def _work(self, application: web.Application) -> AsyncIterator[None]:
         """Call the engine for as long as the application runs."""
         with ThreadPoolExecutor(self.settings.calls_at_once) as threads:
             workers = [
