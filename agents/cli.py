@@ -32,6 +32,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "evaluate": Subcommand(
         "agents.evaluation.evaluate_command", "play an agent and report its scores"
     ),
+    "tune-simulator": Subcommand(
+        "agents.simulator_tuning.tune_command", "tune a language model to write search pages"
+    ),
     "serve-search": Subcommand(
         "agents.serve_search", "answer other frameworks' searches over HTTP"
     ),
@@ -63,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<12} {subcommand.about}" for name, subcommand in SUBCOMMANDS.items()]
+    lines = [f"  {name:<14} {subcommand.about}" for name, subcommand in SUBCOMMANDS.items()]
     return "\n".join(
         ["usage: zerosearch SUBCOMMAND [FLAGS]", "", *lines, "", "Each has a --help of its own."]
     )

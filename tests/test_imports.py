@@ -11,18 +11,20 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Each package may import those before it and itself.
 ORDER = ("zs_env", "envs_registry", "agents", "examples", "tests", "benchmarks")
+_TORCH = ("agents.llm", "agents.simulator_tuning", "zs_env.simulator.transformers_writer")
 # Which modules may import what an extra installs: prefixes of module names.
 EXTRAS = {
-    "torch": ("agents.llm", "zs_env.simulator.transformers_writer"),
-    "transformers": ("agents.llm", "zs_env.simulator.transformers_writer"),
+    "torch": _TORCH,
+    "transformers": _TORCH,
     "safetensors": ("agents.llm",),
     "tensorboard": ("agents.llm",),
-    "matplotlib": ("agents.llm",),
+    "matplotlib": ("agents.llm", "agents.simulator_tuning"),
+    "peft": ("agents.simulator_tuning",),
     "gguf": ("agents.llm",),
     "wandb": ("agents.llm",),
     "trackio": ("agents.llm",),
     "bm25s": ("zs_env.engines",),
-    "datasets": ("zs_env.questions",),
+    "datasets": ("zs_env.questions", "agents.simulator_tuning"),
     "pyarrow": ("zs_env.questions", "zs_env.engines", "zs_env.rows"),
     "vllm": ("zs_env.simulator.vllm_writer",),
     "aiohttp": ("zs_env.simulator", "zs_env.serving", "agents.serve_search"),

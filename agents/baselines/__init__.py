@@ -3,6 +3,7 @@
 from agents.baselines.answer_at_once import AnswerAtOnce
 from agents.baselines.follow_the_hops import FollowTheHops
 from agents.baselines.random_words import RandomWords
+from agents.baselines.search_names import SearchNames
 from agents.baselines.search_once import SearchOnce
 
-__all__ = ["AnswerAtOnce", "FollowTheHops", "RandomWords", "SearchOnce"]
+__all__ = ["AnswerAtOnce", "FollowTheHops", "RandomWords", "SearchNames", "SearchOnce"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _SPAN = re.compile(r"\b[A-Z]\w*(?:[ '-]+[A-Z]\w*)*|\b\d{3,4}\b")
@@ -21,12 +21,22 @@ class SearchOnce:
         question = observation["question"]
         if observation["message"] == observation["transcript"]:  # nobody has acted yet
             return f"<search>{question}</search>"
-        asked = question.lower()
-        counts = Counter(
-            span
-            for document in observation["documents"]
-            for span in _SPAN.findall(document)
-            if span.lower() not in asked and span.lower() not in ("the", "a", "an")
-        )
-        best = counts.most_common(1)
-        return f"<answer>{best[0][0] if best else 'unknown'}</answer>"
+        return f"<answer>{most_frequent_span(question, observation['documents'])}</answer>"
+
+
+def capitalised_spans(text: str) -> list[str]:
+    """Return names, as their capitals show them, and numbers of three or four digits."""
+    return _SPAN.findall(text)
+
+
+def most_frequent_span(question: str, documents: Sequence[str]) -> str:
+    """Return the name or year that stands most often in documents and not in the question."""
+    asked = question.lower()
+    counts = Counter(
+        span
+        for document in documents
+        for span in capitalised_spans(document)
+        if span.lower() not in asked and span.lower() not in ("the", "a", "an")
+    )
+    best = counts.most_common(1)
+    return best[0][0] if best else "unknown"

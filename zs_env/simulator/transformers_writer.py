@@ -78,7 +78,7 @@ class TransformersWriter:
     @torch.inference_mode()
     def write(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
         """Return one text per prompt; one whose prompt is too long for the model is an error."""
-        encoded = [self._encode(prompt) for prompt in prompts]
+        encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
         written: dict[int, Writing | WritingError] = {}
         room = _context_length(self.model.config) - self.sampling.max_tokens
         for place, ids in enumerate(encoded):
@@ -95,17 +95,6 @@ class TransformersWriter:
             seeds = [prompts[place].seed for place in places]
             written.update(zip(places, self._generate(batch, seeds), strict=True))
         return [written[place] for place in range(len(prompts))]
-
-    def _encode(self, prompt: Prompt) -> list[int]:
-        if not getattr(self.tokenizer, "chat_template", None):
-            system = f"{prompt.system}\n\n" if prompt.system else ""
-            return self.tokenizer.encode(system + prompt.text)
-        messages = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
-        return self.tokenizer.apply_chat_template(
-            [*messages, {"role": "user", "content": prompt.text}],
-            add_generation_prompt=True,
-            return_dict=False,
-        )
 
     def _generate(self, batch: list[list[int]], seeds: list[int]) -> list[Writing]:
         started = time.perf_counter()
@@ -149,6 +138,19 @@ class TransformersWriter:
         stops = list(stop) if isinstance(stop, list) else [stop]
         stops = [*stops, self.tokenizer.eos_token_id]
         return list(dict.fromkeys(token for token in stops if token is not None)) or [0]
+
+
+def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
+    """Return the ids that a model reads: those that a server's chat interface would give it."""
+    if not getattr(tokenizer, "chat_template", None):
+        system = f"{prompt.system}\n\n" if prompt.system else ""
+        return tokenizer.encode(system + prompt.text)
+    messages = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+    return tokenizer.apply_chat_template(
+        [*messages, {"role": "user", "content": prompt.text}],
+        add_generation_prompt=True,
+        return_dict=False,
+    )
 
 
 class _SeededDraw(LogitsProcessor):

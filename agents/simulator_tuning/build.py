@@ -1,0 +1,227 @@
+"""From judged pages to what a simulator is tuned on: a prompt, and the page that should follow.
+
+Every pair is of one kind. A useful page is a real page with at least one document that a judge
+found useful, at most two of them; a noisy page is made of those that it did not, and that hold no
+gold answer. Kinds are balanced, equal prompts are used once, questions of evaluation sets are left
+out, and the held-out questions are chosen by a hash, so that they stay the same as data grow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from agents.simulator_tuning.judge import JudgedPage
+from agents.simulator_tuning.snippet import snippet
+from zs_env.scoring import contains_answer, normalize_answer
+from zs_env.search import SearchRequest
+from zs_env.simulator.page_text import join_documents
+from zs_env.simulator.style import SimulatorStyle
+
+_MAX_USEFUL = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A prompt and the page that should follow.
+
+    Attributes:
+        prompt: as the style writes it.
+        completion: the page, in the form that `split_documents` takes apart.
+        kind: "useful" or "noisy".
+        query: of the page.
+        question: behind the query.
+        answers: its gold answers.
+        question_id: its id.
+        source: its set.
+    """
+
+    prompt: str
+    completion: str
+    kind: str
+    query: str
+    question: str
+    answers: tuple[str, ...]
+    question_id: str
+    source: str
+
+
+def build_pairs(
+    pages: Iterable[JudgedPage],
+    style: SimulatorStyle,
+    *,
+    judge: str = "containment",
+    num_documents: int = 5,
+    excluded: Iterable[str] = (),
+) -> list[Pair]:
+    """Make as many useful as noisy pairs, each prompt once, in an order that a hash decides.
+
+    Args:
+        pages: judged; they need more documents than a page of the pairs has.
+        style: whose prompts they are.
+        judge: whose verdicts count.
+        num_documents: of every page; where there are not as many, there is no pair.
+        excluded: questions, in their own words, that no pair may come from.
+
+    Raises:
+        ValueError: if a page lacks that judge's verdicts.
+    """
+    left_out = {normalize_answer(text) for text in excluded}
+    by_kind: dict[str, dict[str, Pair]] = {"useful": {}, "noisy": {}}
+    for page in pages:
+        if normalize_answer(page.question) in left_out:
+            continue
+        if judge not in page.useful:
+            raise ValueError(
+                f"the pages were judged by {sorted(page.useful)}, not by {judge!r}; judge them "
+                "again with that judge"
+            )
+        for kind in by_kind:
+            pair = _pair(page, style, judge, num_documents, useful=kind == "useful")
+            if pair is not None:
+                by_kind[kind].setdefault(pair.prompt, pair)
+    ordered = {
+        kind: sorted(pairs.values(), key=lambda pair: _hash(pair.prompt))
+        for kind, pairs in by_kind.items()
+    }
+    count = min(map(len, ordered.values()))
+    balanced = [pair for pairs in ordered.values() for pair in pairs[:count]]
+    return sorted(balanced, key=lambda pair: _hash(pair.prompt))
+
+
+def is_held_out(pair: Pair, share: float) -> bool:
+    """Whether a pair's question belongs to those that a share in [0, 1] keeps from training."""
+    return _hash(normalize_answer(pair.question)) < share * 2**64
+
+
+def write_dataset(
+    folder: Path, pairs: Sequence[Pair], *, held_out: float, made_of: dict[str, Any]
+) -> dict[str, Any]:
+    """Write train.jsonl, held_out.jsonl, the same as a `datasets` folder, and the card README.md.
+
+    Args:
+        folder: made where it is missing.
+        pairs: all of them.
+        held_out: share of the questions, in [0, 1].
+        made_of: for the card: engine, agent, sources, licences.
+
+    Returns:
+        Counts, as the card has them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    splits: dict[str, list[Pair]] = {"train": [], "held_out": []}
+    for pair in pairs:
+        splits["held_out" if is_held_out(pair, held_out) else "train"].append(pair)
+    for name, part in splits.items():
+        lines = "".join(f"{json.dumps(asdict(pair), ensure_ascii=False)}\n" for pair in part)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    _save_for_datasets(folder / "dataset", splits)
+    counts: dict[str, Any] = {
+        name: {
+            "pairs": len(part),
+            "questions": len({pair.question for pair in part}),
+            **Counter(pair.kind for pair in part),
+        }
+        for name, part in splits.items()
+    }
+    counts["sources"] = dict(Counter(pair.source or "unnamed" for pair in pairs))
+    (folder / "README.md").write_text(_card(counts, made_of), encoding="utf-8")
+    return counts
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Read a JSONL file of pairs.
+
+    Raises:
+        ValueError: if a line is no pair, naming file and line.
+    """
+    pairs = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                values = json.loads(line)
+                pairs.append(Pair(**{**values, "answers": tuple(values["answers"])}))
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(
+                    f"{path}, line {number}: expected a pair with the fields "
+                    f"{[*Pair.__slots__]}: {error}"
+                ) from None
+    return pairs
+
+
+def _pair(
+    page: JudgedPage, style: SimulatorStyle, judge: str, num_documents: int, *, useful: bool
+) -> Pair | None:
+    verdicts = page.useful[judge]
+    chosen = [rank for rank, verdict in enumerate(verdicts) if verdict][:_MAX_USEFUL]
+    if useful and not chosen:
+        return None
+    silent = [
+        rank
+        for rank, (title, text) in enumerate(page.documents)
+        if not verdicts[rank] and not contains_answer(f"{title} {text}", page.answers)
+    ]
+    ranks = sorted([*(chosen if useful else []), *silent][:num_documents])
+    if len(ranks) < num_documents:
+        return None
+    documents = [
+        snippet(
+            *page.documents[rank],
+            query=page.query,
+            num_words=style.num_words,
+            answers=page.answers if rank in chosen else (),
+        )
+        for rank in ranks
+    ]
+    request = SearchRequest(page.query, page.question, page.answers, (useful,) * num_documents, 0)
+    return Pair(
+        prompt=style.prompt(request, useful=useful, num_documents=num_documents),
+        completion=join_documents(documents),
+        kind="useful" if useful else "noisy",
+        query=page.query,
+        question=page.question,
+        answers=page.answers,
+        question_id=page.question_id,
+        source=page.source,
+    )
+
+
+def _hash(text: str) -> int:
+    digest = blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _save_for_datasets(folder: Path, splits: dict[str, list[Pair]]) -> None:
+    try:
+        from datasets import Dataset, DatasetDict
+    except ImportError as error:
+        raise ImportError(
+            'the data set is written by datasets; pip install "zerosearch-gym[data]"'
+        ) from error
+    rows: Any = {
+        name: Dataset.from_list([{**asdict(pair), "answers": list(pair.answers)} for pair in part])
+        for name, part in splits.items()
+        if part
+    }
+    DatasetDict(rows).save_to_disk(str(folder))
+
+
+def _card(counts: dict[str, Any], made_of: dict[str, Any]) -> str:
+    lines = ["# Query and page pairs for tuning a simulated search engine", ""]
+    for name in ("train", "held_out"):
+        part = counts[name]
+        lines.append(
+            f"- `{name}.jsonl`: {part['pairs']} pairs ({part.get('useful', 0)} useful, "
+            f"{part.get('noisy', 0)} noisy) of {part['questions']} questions"
+        )
+    lines += ["", "Questions come from:", ""]
+    lines += [f"- {source}: {count} pairs" for source, count in sorted(counts["sources"].items())]
+    lines += ["", "Made of:", ""]
+    lines += [f"- {name}: {value}" for name, value in made_of.items()]
+    lines += ["", "No question stands in both files.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,156 @@
+"""Which documents of real pages are useful: by three judges, and how far they agree.
+
+- containment: a document is useful if a gold answer stands in it as whole words.
+- outcome: all documents of an episode are useful if the episode's answer was right (the first
+  version of arXiv:2505.04588).
+- model: a document is useful if a language model says that it answers the query (the later one).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import combinations
+
+from zs_env.question import is_yes_no
+from zs_env.scoring import contains_answer
+from zs_env.simulator.writer import Prompt, Writer, Writing
+from zs_env.transcript import Transcript
+
+JUDGES = ("containment", "outcome", "model")
+_RIGHT = 0.8  # F1 from which an answer counts as right
+_BATCH = 64
+
+JUDGE_PROMPT = (
+    "A search engine returned this document for the query below.\n"
+    "Query: {query}\n"
+    "Document: {document}\n"
+    "The question behind the query: {question}\n"
+    "Its answer: {answers}\n"
+    "Does the document help to find that answer? Say yes or no and nothing else.\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedPage:
+    """A page of a real engine with every judge's word on its documents.
+
+    Attributes:
+        question_id: of the question behind the query.
+        source: its set.
+        question: its text.
+        answers: its gold answers.
+        query: what was asked.
+        documents: titles and texts, best first.
+        useful: verdicts on the documents, by judge.
+    """
+
+    question_id: str
+    source: str
+    question: str
+    answers: tuple[str, ...]
+    query: str
+    documents: tuple[tuple[str, str], ...]
+    useful: dict[str, tuple[bool, ...]]
+
+
+def judge_transcripts(
+    transcripts: Iterable[Transcript], writer: Writer | None = None
+) -> Iterator[JudgedPage]:
+    """Judge every page of episodes that ended without a fault; yes/no questions are left out.
+
+    Args:
+        transcripts: of any agent with a real engine.
+        writer: the model that judges; None leaves that judge out.
+    """
+    waiting: list[JudgedPage] = []
+    for transcript in transcripts:
+        question = transcript.question
+        if transcript.fault is not None or is_yes_no(question.answers):
+            continue
+        right = transcript.scores()["f1"] >= _RIGHT
+        for turn in transcript.turns:
+            if turn.request is None or not turn.documents:
+                continue
+            documents = tuple((document.title, document.text) for document in turn.documents)
+            holds = tuple(
+                contains_answer(f"{title} {text}", question.answers) for title, text in documents
+            )
+            page = JudgedPage(
+                question_id=question.id,
+                source=question.source,
+                question=question.text,
+                answers=question.answers,
+                query=turn.request.query,
+                documents=documents,
+                useful={"containment": holds, "outcome": (right,) * len(documents)},
+            )
+            waiting.append(page)
+            if writer is None:
+                yield waiting.pop()
+        if writer is not None and len(waiting) >= _BATCH:
+            yield from _ask(waiting, writer)
+            waiting = []
+    if writer is not None:
+        yield from _ask(waiting, writer)
+
+
+def agreement(pages: Sequence[JudgedPage]) -> dict[str, dict[str, float]]:
+    """How far each pair of judges agrees: share of equal verdicts, and Cohen's kappa.
+
+    Source: Cohen, "A coefficient of agreement for nominal scales", 1960.
+    """
+    judges = [name for name in JUDGES if all(name in page.useful for page in pages)]
+    result = {}
+    for one, other in combinations(judges, 2):
+        pairs = [
+            pair
+            for page in pages
+            for pair in zip(page.useful[one], page.useful[other], strict=True)
+        ]
+        if not pairs:
+            continue
+        same = sum(a == b for a, b in pairs) / len(pairs)
+        yes = [sum(pair[place] for pair in pairs) / len(pairs) for place in (0, 1)]
+        by_chance = yes[0] * yes[1] + (1 - yes[0]) * (1 - yes[1])
+        kappa = 1.0 if by_chance == 1.0 else (same - by_chance) / (1 - by_chance)
+        result[f"{one} and {other}"] = {"agreement": same, "kappa": kappa, "documents": len(pairs)}
+    return result
+
+
+def _ask(pages: Sequence[JudgedPage], writer: Writer) -> Iterator[JudgedPage]:
+    prompts = [_prompt(page, title, text) for page in pages for title, text in page.documents]
+    verdicts = iter([_says_yes(writing) for writing in writer.write(prompts)])
+    for page in pages:
+        useful = tuple(next(verdicts) for _ in page.documents)
+        yield JudgedPage(
+            question_id=page.question_id,
+            source=page.source,
+            question=page.question,
+            answers=page.answers,
+            query=page.query,
+            documents=page.documents,
+            useful={**page.useful, "model": useful},
+        )
+
+
+def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
+    words = JUDGE_PROMPT.format_map(
+        {
+            "query": page.query,
+            "document": f"{title}. {text}" if title else text,
+            "question": page.question,
+            "answers": " / ".join(page.answers),
+        }
+    )
+    digest = blake2b(words.encode("utf-8", "replace"), digest_size=8).digest()
+    return Prompt(words, None, int.from_bytes(digest, "little") >> 1)
+
+
+def _says_yes(writing: object) -> bool:
+    """A judge that says nothing, or something else, has not called the document useful."""
+    if not isinstance(writing, Writing):
+        return False
+    return re.match(r"\W*yes\b", writing.text, re.IGNORECASE) is not None

@@ -1,0 +1,216 @@
+"""How faithful a simulator is: its pages for held-out queries, beside the real engine's own.
+
+Every figure is of one model with one style; the same queries and seeds serve all. Yes/no questions
+are not among them.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from agents.baselines.search_once import most_frequent_span
+from agents.evaluation.statistics import Interval, bootstrap_intervals
+from agents.simulator_tuning.build import Pair
+from zs_env.scoring import contains_answer, normalize_answer
+from zs_env.search import SearchRequest
+from zs_env.simulator.checks import failed_checks
+from zs_env.simulator.page_text import split_documents
+from zs_env.simulator.style import SimulatorStyle
+from zs_env.simulator.writer import Prompt, Writer, Writing
+
+METRICS: dict[str, str] = {
+    "useful_hit_rate": "useful pages with a gold answer in at least one document",
+    "noisy_leak_rate": "noisy pages with a gold answer in any document",
+    "exact_count_rate": "pages with exactly as many documents as asked for",
+    "words": "words of a document",
+    "repetition_rate": "documents that repeat another of the page, or themselves",
+    "overlap": "token F1 with the real engine's page of the same kind",
+    "answerability": "useful pages from which a reader without knowledge names a gold answer",
+    "noisy_answerability": "the same of noisy pages",
+}
+_MANY = 50  # documents of one text, at most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenPage:
+    """One text of a simulator, taken apart.
+
+    Attributes:
+        pair: the held-out pair, with the real engine's page.
+        documents: written; as many as there are.
+        failed: checks that each fails.
+    """
+
+    pair: Pair
+    documents: tuple[str, ...]
+    failed: tuple[tuple[str, ...], ...]
+
+
+def write_pages(
+    writer: Writer,
+    style: SimulatorStyle,
+    pairs: Sequence[Pair],
+    *,
+    num_documents: int = 5,
+    batch_size: int = 32,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[WrittenPage]:
+    """Have a model write a page for each held-out pair; one that it cannot write is empty.
+
+    Args:
+        writer: the model.
+        style: how it is asked.
+        pairs: held out from tuning.
+        num_documents: asked for.
+        batch_size: pages asked for at a time.
+        on_batch: called with the number of pages written so far.
+    """
+    pages: list[WrittenPage] = []
+    for start in range(0, len(pairs), batch_size):
+        part = pairs[start : start + batch_size]
+        written = writer.write([_prompt(pair, style, num_documents) for pair in part])
+        for pair, writing in zip(part, written, strict=True):
+            text = writing.text if isinstance(writing, Writing) else ""
+            pages.append(_taken_apart(pair, split_documents(text, _MANY), style, num_documents))
+        if on_batch is not None:
+            on_batch(len(pages))
+    return pages
+
+
+def real_pages(
+    pairs: Sequence[Pair], style: SimulatorStyle, *, num_documents: int = 5
+) -> list[WrittenPage]:
+    """The real engine's own pages, as if a simulator had written them."""
+    return [
+        _taken_apart(pair, split_documents(pair.completion, _MANY), style, num_documents)
+        for pair in pairs
+    ]
+
+
+def measure(pages: Sequence[WrittenPage], *, num_documents: int = 5) -> dict[str, Interval]:
+    """Return every figure of `METRICS` with its interval, over pages."""
+    useful = [page for page in pages if page.pair.kind == "useful"]
+    noisy = [page for page in pages if page.pair.kind == "noisy"]
+    columns: dict[str, list[float]] = {
+        "useful_hit_rate": [float(_holds(page)) for page in useful],
+        "noisy_leak_rate": [float(_holds(page)) for page in noisy],
+        "exact_count_rate": [float(len(page.documents) == num_documents) for page in pages],
+        "words": [_mean([len(text.split()) for text in page.documents]) for page in pages],
+        "repetition_rate": [
+            _mean(["repetition" in failed for failed in page.failed]) for page in pages
+        ],
+        "overlap": [_overlap(page) for page in pages],
+        "answerability": [_read(page) for page in useful],
+        "noisy_answerability": [_read(page) for page in noisy],
+    }
+    return {name: bootstrap_intervals({name: column})[name] for name, column in columns.items()}
+
+
+def draw(reports: Mapping[str, Mapping[str, Interval]], path: Path) -> None:
+    """Draw the rates of several simulators side by side."""
+    names = [name for name in METRICS if name != "words"]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    axes = figure.subplots()
+    for place, (label, report) in enumerate(reports.items()):
+        heights = [report[name].mean or 0.0 for name in names]
+        bounds = [
+            [max(h - (report[n].low or 0.0), 0.0) for n, h in zip(names, heights, strict=True)],
+            [max((report[n].high or 0.0) - h, 0.0) for n, h in zip(names, heights, strict=True)],
+        ]
+        width = 0.8 / len(reports)
+        at = [number + width * place for number in range(len(names))]
+        axes.bar(at, heights, width, yerr=bounds, label=label, capsize=2)
+    axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=8)
+    axes.set_ylim(0, 1)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def samples_html(
+    pages: Mapping[str, Sequence[WrittenPage]], *, count: int = 12, title: str = "Sample pages"
+) -> str:
+    """Return sample pages of several simulators side by side, as one HTML document."""
+    names = list(pages)
+    rows = []
+    for number in range(min(count, *(len(one) for one in pages.values()))):
+        pair = pages[names[0]][number].pair
+        cells = "".join(f"<td>{_cell(pages[name][number])}</td>" for name in names)
+        head = (
+            f"<b>{html.escape(pair.kind)}</b> · {html.escape(pair.query)}<br>"
+            f"<small>{html.escape(pair.question)} → {html.escape(' / '.join(pair.answers))}</small>"
+        )
+        rows.append(f'<tr><th colspan="{len(names)}">{head}</th></tr><tr>{cells}</tr>')
+    columns = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    style = (
+        "body{font:14px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #ccc;"
+        "padding:6px;vertical-align:top;text-align:left}mark{background:#fd6}.bad{color:#b00}"
+    )
+    return (
+        f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{style}</style><h1>{html.escape(title)}</h1><table><tr>{columns}</tr>"
+        f"{''.join(rows)}</table>\n"
+    )
+
+
+def _prompt(pair: Pair, style: SimulatorStyle, num_documents: int) -> Prompt:
+    useful = pair.kind == "useful"
+    request = SearchRequest(pair.query, pair.question, pair.answers, (useful,) * num_documents, 0)
+    text = style.prompt(request, useful=useful, num_documents=num_documents)
+    digest = blake2b(f"{pair.kind}\0{pair.query}".encode("utf-8", "replace"), digest_size=8)
+    return Prompt(text, style.system, int.from_bytes(digest.digest(), "little") >> 1)
+
+
+def _taken_apart(
+    pair: Pair, documents: list[str], style: SimulatorStyle, num_documents: int
+) -> WrittenPage:
+    useful = pair.kind == "useful"
+    request = SearchRequest(pair.query, pair.question, pair.answers, (useful,) * num_documents, 0)
+    failed = failed_checks(
+        documents, request, useful=useful, num_documents=num_documents, num_words=style.num_words
+    )
+    return WrittenPage(pair=pair, documents=tuple(documents), failed=tuple(failed))
+
+
+def _holds(page: WrittenPage) -> bool:
+    return any(contains_answer(text, page.pair.answers) for text in page.documents)
+
+
+def _read(page: WrittenPage) -> float:
+    span = most_frequent_span(page.pair.question, page.documents)
+    return float(contains_answer(span, page.pair.answers))
+
+
+def _overlap(page: WrittenPage) -> float:
+    real_page = " ".join(split_documents(page.pair.completion, _MANY))
+    real = Counter(normalize_answer(real_page).split())
+    written = Counter(normalize_answer(" ".join(page.documents)).split())
+    common = sum((real & written).values())
+    return 2 * common / (sum(real.values()) + sum(written.values())) if common else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _cell(page: WrittenPage) -> str:
+    lines = []
+    for text, failed in zip(page.documents, page.failed, strict=True):
+        shown = html.escape(text)
+        if contains_answer(text, page.pair.answers):
+            shown = f"<mark>{shown}</mark>"
+        marks = f' <span class="bad">{html.escape(", ".join(failed))}</span>' if failed else ""
+        lines.append(f"<li>{shown}{marks}</li>")
+    return f"<ol>{''.join(lines)}</ol>" if lines else '<span class="bad">nothing</span>'
+
+
+def to_json(report: Mapping[str, Interval]) -> dict[str, Any]:
+    """Return a report as JSON values."""
+    return {name: interval.to_json() for name, interval in report.items()}

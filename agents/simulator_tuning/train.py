@@ -1,0 +1,237 @@
+"""Supervised fine-tuning of a simulator: the page is learnt, the prompt is not.
+
+transformers' Trainer does the work: it resumes, logs and runs on every accelerator, and
+completion-only loss is a matter of labels, so a further library would add nothing. PEFT puts LoRA
+underneath where it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from agents.simulator_tuning.build import Pair
+from zs_env.simulator.transformers_writer import encode_prompt
+from zs_env.simulator.writer import Prompt
+
+_IGNORED = -100  # what Trainer leaves out of the loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneSettings:
+    """How a simulator is tuned.
+
+    Attributes:
+        model: causal language model to begin with: a folder or a name on the hub.
+        epochs: passes over the pairs.
+        learning_rate: peak of AdamW; it falls linearly to 0.
+        warmup_steps: steps over which it rises first.
+        batch_size: pairs of one optimizer step.
+        micro_batch_size: of them computed at once.
+        max_tokens: longer pairs are left out, and counted.
+        lora_rank: of the adapters; 0 tunes every weight.
+        bf16: compute in bfloat16, weights in float32.
+        save_steps: optimizer steps between checkpoints.
+        seed: of the order of the pairs.
+    """
+
+    model: str
+    epochs: float = 1.0
+    learning_rate: float = 1e-4
+    warmup_steps: int = 10
+    batch_size: int = 16
+    micro_batch_size: int = 4
+    max_tokens: int = 1024
+    lora_rank: int = 0
+    bf16: bool = True
+    save_steps: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "learning_rate", "batch_size", "micro_batch_size", "save_steps"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is no multiple of micro_batch_size "
+                f"{self.micro_batch_size}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneResult:
+    """What came of it.
+
+    Attributes:
+        model: folder of the tuned model, Hugging Face format, adapters merged.
+        pairs: trained on.
+        too_long: left out.
+        steps: optimizer steps.
+        loss: mean of the last tenth of them, nats per token of the pages.
+        seconds: of this call.
+    """
+
+    model: str
+    pairs: int
+    too_long: int
+    steps: int
+    loss: float
+    seconds: float
+
+
+def tune(
+    settings: TuneSettings,
+    pairs: Sequence[Pair],
+    output: Path,
+    *,
+    system: str | None = "",
+    on_log: Callable[[int, int, float], None] | None = None,
+) -> TuneResult:
+    """Tune a model and save it under `output`/model; goes on from the last checkpoint there.
+
+    Args:
+        settings: see there.
+        pairs: at least one.
+        output: for checkpoints and the model.
+        system: system message that the simulator will be asked with.
+        on_log: called with step, steps in all, and loss.
+
+    Raises:
+        ValueError: if no pair is short enough.
+        FloatingPointError: if the loss is not finite.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    rows = [encode_pair(tokenizer, pair, system) for pair in pairs]
+    short = [row for row in rows if len(row["input_ids"]) <= settings.max_tokens]
+    if not short:
+        raise ValueError(
+            f"none of {len(rows)} pairs fits into {settings.max_tokens} tokens; raise max_tokens"
+        )
+    model: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
+    if settings.lora_rank:
+        model = _with_lora(model, settings.lora_rank)
+    arguments = TrainingArguments(
+        output_dir=str(output / "checkpoints"),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
+        bf16=settings.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+        disable_tqdm=True,
+        seed=settings.seed,
+        remove_unused_columns=False,
+    )
+    log = _Log(on_log)
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=short,  # type: ignore[arg-type]
+        data_collator=pad_rows,
+        callbacks=[log],
+    )
+    trainer.pop_callback(_printer())
+    found = get_last_checkpoint(arguments.output_dir) if (output / "checkpoints").exists() else None
+    outcome = trainer.train(resume_from_checkpoint=found)
+    tuned: Any = trainer.model
+    if settings.lora_rank:
+        tuned = tuned.merge_and_unload()
+    folder = output / "model"
+    tuned.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    losses = [
+        float(row["loss"]) for row in trainer.state.log_history if "loss" in row
+    ]  # of all sessions
+    result = TuneResult(
+        model=str(folder),
+        pairs=len(short),
+        too_long=len(rows) - len(short),
+        steps=outcome.global_step,
+        loss=sum(last := losses[-max(len(losses) // 10, 1) :]) / max(len(last), 1),
+        seconds=float(outcome.metrics.get("train_runtime", 0.0)),
+    )
+    (output / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
+    return result
+
+
+def encode_pair(tokenizer: Any, pair: Pair, system: str | None) -> dict[str, list[int]]:
+    """Return the ids of prompt, page and end, and labels that count the latter two alone."""
+    prompt = encode_prompt(tokenizer, Prompt(pair.prompt, system, 0))
+    page = tokenizer.encode(pair.completion.rstrip("\n"), add_special_tokens=False)
+    page = [*page, tokenizer.eos_token_id]
+    return {"input_ids": prompt + page, "labels": [_IGNORED] * len(prompt) + page}
+
+
+def pad_rows(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Pad on the right: ids with 0, labels with what counts for nothing.
+
+    The mask comes from the lengths, because a pad id may be the end's own.
+    """
+    width = max(len(row["input_ids"]) for row in rows)
+
+    def filled(name: str, value: int) -> torch.Tensor:
+        return torch.tensor([row[name] + [value] * (width - len(row[name])) for row in rows])
+
+    mask = [[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
+    return {
+        "input_ids": filled("input_ids", 0),
+        "labels": filled("labels", _IGNORED),
+        "attention_mask": torch.tensor(mask),
+    }
+
+
+class _Log(TrainerCallback):
+    """Passes losses on, and ends what has diverged."""
+
+    def __init__(self, on_log: Callable[[int, int, float], None] | None) -> None:
+        self._on_log = on_log
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is None:
+            return
+        loss = float(loss)
+        if loss != loss or loss == float("inf"):
+            raise FloatingPointError(
+                f"the loss is {loss} at step {state.global_step}; lower learning_rate and start "
+                f"again from a checkpoint in {args.output_dir}"
+            )
+        if self._on_log is not None:
+            self._on_log(state.global_step, state.max_steps, loss)
+
+
+def _printer() -> Any:
+    from transformers import PrinterCallback
+
+    return PrinterCallback
+
+
+def _with_lora(model: Any, rank: int) -> Any:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ImportError('LoRA needs peft; pip install "zerosearch-gym[tune]"') from error
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)

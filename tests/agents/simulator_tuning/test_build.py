@@ -1,0 +1,124 @@
+"""Pairs hold what their kind says, in balance, and no question stands on both sides."""
+
+import json
+
+import pytest
+
+from agents.simulator_tuning.build import build_pairs, is_held_out, read_pairs, write_dataset
+from agents.simulator_tuning.judge import JudgedPage
+from zs_env.scoring import contains_answer
+from zs_env.simulator.page_text import split_documents
+from zs_env.simulator.style import TUNED
+
+
+def page(number=0, *, holders=(2,), count=9, query=None, question=None):
+    documents = tuple(
+        (
+            f"T{rank}",
+            f"document {rank} says gold{number}" if rank in holders else f"document {rank}",
+        )
+        for rank in range(count)
+    )
+    return JudgedPage(
+        question_id=str(number),
+        source="set",
+        question=question or f"Question {number}?",
+        answers=(f"gold{number}",),
+        query=query or f"query {number}",
+        documents=documents,
+        useful={"containment": tuple(rank in holders for rank in range(count))},
+    )
+
+
+def by_kind(pairs, kind):
+    return [pair for pair in pairs if pair.kind == kind]
+
+
+def test_a_useful_page_holds_the_answer_and_a_noisy_one_does_not():
+    pairs = build_pairs([page(n) for n in range(20)], TUNED)
+    for kind in ("useful", "noisy"):
+        for pair in by_kind(pairs, kind):
+            documents = split_documents(pair.completion, 50)
+            assert len(documents) == 5
+            assert any(contains_answer(text, pair.answers) for text in documents) == (
+                kind == "useful"
+            )
+            assert f"documents of about 30 words, {kind}" in pair.prompt
+            assert pair.query in pair.prompt and pair.answers[0] in pair.prompt
+    assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 20
+
+
+def test_documents_keep_the_order_of_the_engine_and_at_most_two_are_useful():
+    (useful, _) = sorted(build_pairs([page(holders=(1, 3, 4))], TUNED), key=lambda p: p.kind)[::-1]
+    assert split_documents(useful.completion, 50) == [
+        "T0: document 0",
+        "T1: document 1 says gold0",
+        "T2: document 2",
+        "T3: document 3 says gold0",
+        "T5: document 5",
+    ]
+
+
+def test_an_answer_that_the_judge_overlooked_is_in_no_noisy_page():
+    overlooked = page(holders=(0, 1), count=9)
+    overlooked.useful["model"] = (True,) + (False,) * 8
+    for pair in build_pairs([overlooked], TUNED, judge="model"):
+        assert "document 1 " not in pair.completion
+
+
+@pytest.mark.parametrize("bad", [page(holders=()), page(holders=range(9)), page(count=4)])
+def test_a_page_that_lacks_one_kind_unbalances_nothing(bad):
+    pairs = build_pairs([bad, page(1)], TUNED)
+    assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 1
+
+
+def test_equal_prompts_are_one_pair():
+    assert len(build_pairs([page(), page()], TUNED)) == 2
+
+
+def test_questions_of_the_evaluation_are_left_out():
+    pairs = build_pairs([page(1), page(2)], TUNED, excluded=["the question 1"])
+    assert {pair.question for pair in pairs} == {"Question 2?"}
+
+
+def test_a_judge_who_said_nothing_is_an_error():
+    with pytest.raises(ValueError, match=r"judged by .*containment.*, not by 'model'"):
+        build_pairs([page()], TUNED, judge="model")
+
+
+def test_no_question_stands_on_both_sides_and_growth_moves_none():
+    pages = [page(n, query=f"query {n} {k}") for n in range(200) for k in range(3)]
+    pairs = build_pairs(pages, TUNED)
+    sides = {pair.question: set() for pair in pairs}
+    for pair in pairs:
+        sides[pair.question].add(is_held_out(pair, 0.2))
+    assert all(len(side) == 1 for side in sides.values())
+    assert 15 <= sum(side == {True} for side in sides.values()) <= 65
+    few = build_pairs(pages[:300], TUNED)
+    assert all(is_held_out(pair, 0.2) in sides[pair.question] for pair in few)
+
+
+def test_the_data_set_is_written_whole_with_its_card(tmp_path):
+    pairs = build_pairs([page(n) for n in range(60)], TUNED)
+    counts = write_dataset(
+        tmp_path, pairs, held_out=0.2, made_of={"engine": "bm25", "licences": "CC BY-SA 4.0"}
+    )
+    train, held_out = (read_pairs(tmp_path / f"{name}.jsonl") for name in ("train", "held_out"))
+    assert sorted([*train, *held_out], key=str) == sorted(pairs, key=str)
+    assert not {pair.question for pair in train} & {pair.question for pair in held_out}
+    assert counts["train"]["pairs"] == len(train) and counts["sources"] == {"set": len(pairs)}
+    card = (tmp_path / "README.md").read_text()
+    assert f"{len(train)} pairs" in card and "licences: CC BY-SA 4.0" in card
+
+    import datasets
+
+    loaded = datasets.load_from_disk(str(tmp_path / "dataset"))
+    assert loaded["train"][0]["prompt"] == train[0].prompt
+    assert loaded["held_out"].num_rows == len(held_out)
+
+
+def test_a_broken_line_is_named(tmp_path):
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps({"prompt": "x"}) + "\n")
+    with pytest.raises(ValueError, match=r"train\.jsonl, line 1: expected a pair"):
+        read_pairs(path)

@@ -1,0 +1,77 @@
+"""Three judges, by hand."""
+
+import pytest
+
+from agents.simulator_tuning.judge import agreement, judge_transcripts
+from zs_env.actions import Answer, Search
+from zs_env.question import Question
+from zs_env.search import Document, SearchRequest
+from zs_env.simulator import ScriptedWriter
+from zs_env.simulator.writer import WritingError
+from zs_env.transcript import Transcript, Turn
+
+
+def transcript(answer="Ada Lovelace", answers=("Ada Lovelace",), texts=("by Ada Lovelace", "no")):
+    question = Question(id="7", text="Who wrote it?", answers=answers, source="set")
+    request = SearchRequest("wrote it", question.text, answers, (True,) * len(texts), 1)
+    documents = tuple(Document(text, f"T{n}") for n, text in enumerate(texts))
+    turns = (
+        Turn("", Search("wrote it"), request, documents, "page"),
+        Turn("", Answer(answer)),
+    )
+    return Transcript(question=question, prompt="", turns=turns, reason="answer")
+
+
+def test_containment_looks_into_each_document_and_outcome_at_the_episode():
+    (page,) = judge_transcripts([transcript()])
+    assert page.useful == {"containment": (True, False), "outcome": (True, True)}
+    assert (page.question_id, page.source, page.query) == ("7", "set", "wrote it")
+    assert page.documents == (("T0", "by Ada Lovelace"), ("T1", "no"))
+    (page,) = judge_transcripts([transcript(answer="Eve")])
+    assert page.useful["outcome"] == (False, False)
+
+
+def test_a_title_counts_as_part_of_the_document():
+    (page,) = judge_transcripts([transcript(answers=("T1",))])
+    assert page.useful["containment"] == (False, True)
+
+
+@pytest.mark.parametrize("answers", [("yes",), ("No",)])
+def test_yes_no_questions_are_left_out(answers):
+    assert list(judge_transcripts([transcript(answers=answers)])) == []
+
+
+def test_a_model_is_asked_of_every_document_with_its_query_and_answers():
+    seen = []
+
+    def script(prompt):
+        seen.append(prompt.text)
+        return "Yes, it does." if "by Ada" in prompt.text else "yesterday"
+
+    (page,) = judge_transcripts([transcript()], ScriptedWriter(script))
+    assert page.useful["model"] == (True, False)
+    assert len(seen) == 2
+    for words in ("wrote it", "T0. by Ada Lovelace", "Who wrote it?", "Ada Lovelace"):
+        assert words in seen[0]
+
+
+def test_a_model_that_is_silent_has_not_said_yes():
+    pages = judge_transcripts([transcript()], ScriptedWriter(lambda prompt: WritingError("down")))
+    assert next(iter(pages)).useful["model"] == (False, False)
+
+
+def test_every_page_keeps_its_own_verdicts_over_many_batches():
+    transcripts = [transcript(texts=(f"doc {n}", f"other {n}")) for n in range(150)]
+    writer = ScriptedWriter(lambda prompt: "yes" if "doc" in prompt.text[60:120] else "no")
+    pages = list(judge_transcripts(transcripts, writer))
+    assert [page.documents[0][1] for page in pages] == [f"doc {n}" for n in range(150)]
+    assert all(page.useful["model"] == (True, False) for page in pages)
+
+
+def test_agreement_by_hand():
+    # containment: 1 0 1 0, outcome: 1 1 0 0 over four documents: half agree, kappa 0.
+    pages = list(judge_transcripts([transcript(), transcript(answer="Eve")]))
+    assert agreement(pages) == {
+        "containment and outcome": {"agreement": 0.5, "kappa": 0.0, "documents": 4}
+    }
+    assert agreement([]) == {}

@@ -1,0 +1,111 @@
+"""The figures of a report, by hand."""
+
+import pytest
+
+from agents.simulator_tuning.build import Pair
+from agents.simulator_tuning.report import (
+    METRICS,
+    draw,
+    measure,
+    real_pages,
+    samples_html,
+    to_json,
+    write_pages,
+)
+from zs_env.simulator import ScriptedWriter
+from zs_env.simulator.style import TUNED
+from zs_env.simulator.writer import WritingError
+
+WORDS = " ".join(f"w{n}" for n in range(28))
+
+
+def pair(kind, number=0):
+    return Pair(
+        prompt="p",
+        completion=f"Doc 1: real {WORDS}\nDoc 2: pages\n",
+        kind=kind,
+        query=f"query {number}",
+        question="Who wrote it?",
+        answers=("Ada Lovelace", "Ada"),
+        question_id=str(number),
+        source="set",
+    )
+
+
+def pages(*texts_and_kinds):
+    texts = iter([text for text, _ in texts_and_kinds])
+    pairs = [pair(kind, number) for number, (_, kind) in enumerate(texts_and_kinds)]
+    return write_pages(ScriptedWriter(lambda _: next(texts)), TUNED, pairs, batch_size=2)
+
+
+def five(first):
+    return f"Doc 1: {first}\n" + "".join(f"Doc {n}: other {n} {WORDS}\n" for n in range(2, 6))
+
+
+def means(written):
+    return {name: interval.mean for name, interval in measure(written).items()}
+
+
+def test_hits_and_leaks_are_counted_under_any_alias_as_whole_words():
+    found = means(
+        pages(
+            (five("by Ada"), "useful"),
+            (five("by Adam"), "useful"),
+            (five("by ada lovelace"), "noisy"),
+            (five("nobody"), "noisy"),
+        )
+    )
+    assert found["useful_hit_rate"] == 0.5 and found["noisy_leak_rate"] == 0.5
+    assert found["exact_count_rate"] == 1.0
+
+
+@pytest.mark.parametrize(("count", "exact"), [(4, 0.0), (5, 1.0), (6, 0.0)])
+def test_more_documents_than_asked_for_are_as_wrong_as_fewer(count, exact):
+    text = "".join(f"Doc {n}: text {n}\n" for n in range(1, count + 1))
+    assert means(pages((text, "noisy")))["exact_count_rate"] == exact
+
+
+def test_a_page_that_could_not_be_written_counts_as_empty():
+    (page,) = write_pages(ScriptedWriter(lambda _: WritingError("down")), TUNED, [pair("useful")])
+    found = means([page])
+    assert page.documents == ()
+    assert (found["useful_hit_rate"], found["exact_count_rate"], found["words"]) == (0, 0, 0)
+    assert found["noisy_leak_rate"] is None
+
+
+def test_a_reader_names_what_stands_most_often():
+    found = means(
+        pages((five("Ada Lovelace and Ada Lovelace, not Eve"), "useful"), (five("Eve"), "noisy"))
+    )
+    assert found["answerability"] == 1.0 and found["noisy_answerability"] == 0.0
+
+
+def test_the_real_page_overlaps_with_itself_wholly():
+    found = means(real_pages([pair("useful")], TUNED))
+    assert found["overlap"] == 1.0
+
+
+def test_seeds_depend_on_query_and_kind_alone():
+    seeds = []
+
+    def script(prompt):
+        seeds.append(prompt.seed)
+        return "x"
+
+    pairs = [pair("useful"), pair("noisy"), pair("useful", 1)]
+    write_pages(ScriptedWriter(script), TUNED, pairs)
+    write_pages(ScriptedWriter(script), TUNED, pairs[::-1], batch_size=1)
+    assert seeds[:3] == seeds[3:][::-1] and len(set(seeds)) == 3
+
+
+def test_pictures_and_samples_are_made(tmp_path):
+    written = pages((five("by Ada <b>"), "useful"), ("", "noisy"))
+    reports = {
+        "after": measure(written),
+        "real engine": measure(real_pages([pair("noisy")], TUNED)),
+    }
+    draw(reports, tmp_path / "report.png")
+    assert (tmp_path / "report.png").stat().st_size > 1000
+    shown = samples_html({"after": written})
+    assert "Ada &lt;b&gt;" in shown and "<mark>" in shown and "nothing" in shown
+    assert set(to_json(reports["after"])) == set(METRICS)
