@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import tyro
 from rich.progress import track
+from safetensors.torch import load_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -47,6 +48,8 @@ from zs_env.world.world import YEARS
 
 _CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
 _FIRST_WORLD = 1000  # worlds below are for RL
+_CONCLUSION = " So earlier"  # how the conclusion of a comparison begins
+_EARLY_DEMONSTRATIONS = 1000  # that the reading stage holds
 _OTHER_LOOKUPS = 4  # things asked of a page beside what was searched for
 
 
@@ -63,10 +66,13 @@ class Recipe:
         num_drills: pages of the reading stage.
         num_comparisons: pairs of years of the reading stage.
         num_demonstrations: episodes of the format stage.
+        num_conclusions: comparisons concluded at the end of an episode, in the same stage.
         faultless: share of them in which the teacher does everything right.
         epochs: passes over the demonstrations.
-        lr: peak learning rate of AdamW (embeddings and norms), in both stages.
-        muon_lr: peak learning rate of Muon (all matrices), in both stages.
+        lr: peak learning rate of AdamW (embeddings and norms) in the reading stage.
+        muon_lr: peak learning rate of Muon (all matrices) in the reading stage.
+        format_lr_scale: what both are multiplied by in the format stage; at their full height it
+            unlearns a tenth of the reading.
         seed: of everything.
     """
 
@@ -77,11 +83,13 @@ class Recipe:
     num_worlds: int = 50
     num_drills: int = 48000
     num_comparisons: int = 16000
-    num_demonstrations: int = 20000
+    num_demonstrations: int = 12000
+    num_conclusions: int = 4000
     faultless: float = 0.25
     epochs: float = 1.0
     lr: float = 2e-3
     muon_lr: float = 0.02
+    format_lr_scale: float = 0.4
     seed: int = 0
 
 
@@ -187,6 +195,37 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         yield encode_demonstration(policy, transcript)
 
 
+def conclusions(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
+    """Comparisons at the end of whole episodes: the pages in between make them harder to follow.
+
+    Only the conclusion is learnt; how to get there is left to the faulty teacher.
+    """
+    rng = random.Random(f"conclusions {recipe.seed}")
+    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    sources = [
+        (WorldQuestions(world, ["comparison"], seed=recipe.seed + 2), WorldEngine(world))
+        for world in worlds
+    ]
+    for index in track(range(recipe.num_conclusions), "episodes to conclude"):
+        questions, engine = sources[index % len(worlds)]
+        whole = demonstrate(
+            questions[index],
+            engine,
+            config=_CONFIG,
+            faults=NO_FAULTS,
+            noise_probability=0.25,
+            rng=rng,
+        )
+        *_, last = whole.turns
+        begin = last.text.find(_CONCLUSION)
+        if begin < 0:
+            continue  # out of turns
+        prompt = whole.text.removesuffix(last.text) + last.text[:begin]
+        turn = Turn(last.text[begin:], last.action)
+        transcript = Transcript(question=whole.question, prompt=prompt, turns=(turn,))
+        yield encode_demonstration(policy, transcript)
+
+
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     """Episodes of the teacher at noise levels from 0 to 0.5, as many of every structure."""
     rng = random.Random(f"demonstrations {recipe.seed}")
@@ -208,17 +247,24 @@ def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
 def make_tiny_policy(recipe: Recipe) -> Policy:
     """Follow the recipe and save the policy.
 
-    Twenty minutes on two cores. The weights are saved as bfloat16, which halves the folder.
+    Half an hour on two cores. The weights are saved as bfloat16, which halves the folder. A stage
+    whose folder lies in the output is read from there instead.
     """
     tokenizer = build_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
     pages = [*drills(recipe, policy), *comparisons(recipe, policy)]
     random.Random(recipe.seed).shuffle(pages)
     episodes = list(demonstrations(recipe, policy))
+    endings = list(conclusions(recipe, policy))
     # Each stage holds some of the other's, so that nothing has to be learnt twice.
-    some, most = len(pages) // 4, len(episodes) // 20
-    stages = {"reading": pages[some:] + episodes[:most], "format": pages[:some] + episodes[most:]}
+    some, few = len(pages) // 4, _EARLY_DEMONSTRATIONS
+    stages = {"reading": pages[some:] + episodes[:few], "format": pages[:some] + episodes[few:]}
+    stages["format"] += endings
     for name, rollouts in stages.items():
+        weights = recipe.output / name / "model.safetensors"
+        if weights.exists():
+            load_model(policy.model, weights)
+            continue
         _train(policy, rollouts, recipe, name)
         _save_halved(policy.model, recipe.output / name)
     return policy
@@ -229,6 +275,7 @@ def _train(policy: Policy, rollouts: list[Rollout], recipe: Recipe, name: str) -
         if step % 50 == 0:
             print(f"{name} step {step}: {loss:.4f} nats a token", flush=True)
 
+    scale = recipe.format_lr_scale if name == "format" else 1.0
     # On short rows plain attention is faster than the fused kind, which is made for long ones.
     short = sum(len(rollout.token_ids) for rollout in rollouts) < 120 * len(rollouts)
     with sdpa_kernel(SDPBackend.MATH if short else SDPBackend.FLASH_ATTENTION):
@@ -236,8 +283,8 @@ def _train(policy: Policy, rollouts: list[Rollout], recipe: Recipe, name: str) -
             policy.model,
             rollouts,
             epochs=recipe.epochs,
-            lr=recipe.lr,
-            muon_lr=recipe.muon_lr,
+            lr=scale * recipe.lr,
+            muon_lr=scale * recipe.muon_lr,
             tokens_per_batch=4096,
             max_tokens_per_micro_batch=2048,
             autocast=True,

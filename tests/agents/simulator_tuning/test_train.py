@@ -112,6 +112,7 @@ def test_a_stopped_tuning_ends_where_the_undisturbed_one_does(model, tmp_path):
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's own
 def test_adapters_are_merged(model, tmp_path):
     pytest.importorskip("peft", reason="LoRA needs peft")
     result = tune(settings(model, lora_rank=4, epochs=5), PAIRS, tmp_path)
