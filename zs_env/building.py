@@ -6,7 +6,6 @@ is expected a ready object will do as well, so `gymnasium.make(id, engine=my_eng
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from zs_env.dealer import QuestionSource
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
-from zs_env.names import unknown_name
+from zs_env.names import check_names, keywords, make_named, unknown_name
 from zs_env.reward import build_reward
 from zs_env.search import SearchEngine
 from zs_env.vector import ZeroSearchVectorEnv
@@ -76,7 +75,7 @@ def _parts(
     settings: Mapping[str, Any],
 ) -> tuple[QuestionSource, SearchEngine, dict[str, Any]]:
     settings = dict(settings)
-    _check_names("setting", settings, env_class)
+    check_names("setting", settings, env_class)
     source = build_questions(questions) if isinstance(questions, Mapping) else questions
     if engine is None:
         engine = _own_engine(source)
@@ -86,8 +85,7 @@ def _parts(
     if isinstance(settings.get("reward"), str | Mapping):
         settings["reward"] = build_reward(settings["reward"])
     if isinstance(settings.get("limits"), Mapping):
-        _check_names("limit", settings["limits"], Limits)
-        settings["limits"] = Limits(**settings["limits"])
+        settings["limits"] = make_named("limit", Limits, settings["limits"])
     return source, engine, settings
 
 
@@ -109,24 +107,11 @@ def _build(what: str, table: Mapping[str, Callable[..., Any]], spec: Spec, *cont
     if kind not in table:
         raise unknown_name(what, kind, table)
     fields = {name: value for name, value in spec.items() if name != "kind"}
-    _check_names(f"field of {what} {kind!r}", fields, table[kind])
-    for parameter in _keywords(table[kind]):
-        if parameter.default is parameter.empty and fields.get(parameter.name) is None:
-            raise ValueError(f"{what} {kind!r} needs {parameter.name!r}, got {dict(spec)!r}")
+    check_names(f"field of {what} {kind!r}", fields, table[kind])
+    for name, parameter in keywords(table[kind]).items():
+        if parameter.default is parameter.empty and fields.get(name) is None:
+            raise ValueError(f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}")
     return table[kind](*context, **fields)
-
-
-def _keywords(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    parameters = inspect.signature(function).parameters.values()
-    return [one for one in parameters if one.kind is inspect.Parameter.KEYWORD_ONLY]
-
-
-def _check_names(what: str, values: Mapping[str, Any], function: Callable[..., Any]) -> None:
-    """Refuse names that a function does not take as keywords."""
-    known = [parameter.name for parameter in _keywords(function)]
-    for name in values:
-        if name not in known:
-            raise unknown_name(what, name, known)
 
 
 # Questions. The modules behind the kinds are imported when a kind is asked for.
@@ -248,21 +233,19 @@ def _google_engine(
 def _http_engine(
     questions: QuestionSource,
     *,
-    url: str | None = None,
+    url: str,
     timeout_s: float = 20.0,
     max_tries: int = 3,
 ) -> SearchEngine:
     from zs_env.engines import HTTPEngine
 
-    if url is None:
-        raise ValueError("engine kind 'http' needs 'url', such as http://127.0.0.1:8000/retrieve")
     return HTTPEngine(url, timeout_s=timeout_s, max_tries=max_tries)
 
 
 def _simulator_engine(
     questions: QuestionSource,
     *,
-    writer: Spec | None = None,
+    writer: Spec,
     style: str | Mapping[str, Any] = "prompted",
     retries: int = 2,
     retry_on: Sequence[str] | None = None,
@@ -270,16 +253,9 @@ def _simulator_engine(
     """A language model that writes pages; `style` names one, or holds the fields of another."""
     from zs_env.simulator import LanguageModelEngine, SimulatorStyle
 
-    if writer is None:
-        raise ValueError(
-            "engine kind 'simulator' needs 'writer', such as "
-            "{'kind': 'server', 'servers': 'http://127.0.0.1:8000/v1'}"
-        )
-    if not isinstance(style, str):
-        _check_names("field of a style", style, SimulatorStyle)
     return LanguageModelEngine(
         build_writer(writer),
-        style if isinstance(style, str) else SimulatorStyle(**style),
+        style if isinstance(style, str) else make_named("field of a style", SimulatorStyle, style),
         retries=retries,
         retry_on=retry_on,
     )
@@ -288,7 +264,7 @@ def _simulator_engine(
 def _metered_engine(
     questions: QuestionSource,
     *,
-    engine: Spec | None = None,
+    engine: Spec,
     prices: Mapping[str, Any] | None = None,
     budget: float | None = None,
     path: str | None = None,
@@ -296,11 +272,12 @@ def _metered_engine(
     from zs_env.engines import MeteredEngine
     from zs_env.prices import Prices
 
-    if engine is None:
-        raise ValueError("engine kind 'metered' needs 'engine', the spec of what is metered")
-    _check_names("price", prices or {}, Prices)
-    inner = build_engine(engine, questions)
-    return MeteredEngine(inner, prices=Prices(**prices or {}), budget=budget, path=path)
+    return MeteredEngine(
+        build_engine(engine, questions),
+        prices=make_named("price", Prices, prices),
+        budget=budget,
+        path=path,
+    )
 
 
 def _cached_engine(
@@ -342,13 +319,12 @@ def build_writer(spec: Spec) -> Any:
 def _sampling(values: Mapping[str, Any] | None) -> Any:
     from zs_env.simulator import WriterSampling
 
-    _check_names("sampling setting", values or {}, WriterSampling)
-    return WriterSampling(**values or {})
+    return make_named("sampling setting", WriterSampling, values)
 
 
 def _server_writer(
     *,
-    servers: str | Sequence[str] | None = None,
+    servers: str | Sequence[str],
     model: str | None = None,
     sampling: Mapping[str, Any] | None = None,
     limits: Mapping[str, Any] | None = None,
@@ -356,21 +332,18 @@ def _server_writer(
 ) -> Any:
     from zs_env.simulator.server_writer import ServerLimits, ServerWriter
 
-    if servers is None:
-        raise ValueError("writer kind 'server' needs 'servers', the base URL of one or a list")
-    _check_names("limit", limits or {}, ServerLimits)
     return ServerWriter(
         servers,
         model,
         sampling=_sampling(sampling),
-        limits=ServerLimits(**limits or {}),
+        limits=make_named("limit", ServerLimits, limits),
         extra=dict(extra or {}),
     )
 
 
 def _transformers_writer(
     *,
-    model: str | None = None,
+    model: str,
     sampling: Mapping[str, Any] | None = None,
     batch_size: int = 16,
     dtype: str = "float32",
@@ -383,8 +356,6 @@ def _transformers_writer(
             "writer kind 'transformers' needs torch and transformers; "
             'pip install "zerosearch-gym[train]"'
         ) from error
-    if model is None:
-        raise ValueError("writer kind 'transformers' needs 'model', a folder or a name on the hub")
     return TransformersWriter(
         model, sampling=_sampling(sampling), batch_size=batch_size, dtype=dtype, device=device
     )
@@ -392,7 +363,7 @@ def _transformers_writer(
 
 def _vllm_writer(
     *,
-    model: str | None = None,
+    model: str,
     sampling: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -400,8 +371,6 @@ def _vllm_writer(
         from zs_env.simulator.vllm_writer import VLLMWriter
     except ImportError as error:
         raise ImportError("writer kind 'vllm' needs vLLM; pip install vllm") from error
-    if model is None:
-        raise ValueError("writer kind 'vllm' needs 'model', a folder or a name on the hub")
     return VLLMWriter(model, sampling=_sampling(sampling), **dict(settings or {}))
 
 

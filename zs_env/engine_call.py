@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
 
+from zs_env import optional
 from zs_env.episode import Episode
 from zs_env.search import (
     BudgetExceeded,
@@ -107,7 +108,7 @@ class EngineCall:
         self.costs = Costs()
         self._owned = owned
         self._name = str(getattr(engine, "name", ""))
-        self._direct = timeout_s is None or bool(getattr(engine, "local", False))
+        self._direct = timeout_s is None or optional.is_local(engine)
         self._worker: _Worker | None = None
 
     def serve(self, episodes: Sequence[Episode], requests: Sequence[SearchRequest]) -> None:
@@ -149,9 +150,8 @@ class EngineCall:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        close = getattr(self.engine, "close", None)
-        if self._owned and callable(close):
-            close()
+        if self._owned:
+            optional.close(self.engine)
 
     def _call(self, requests: Sequence[SearchRequest]) -> Sequence[Any] | Fault:
         """Return as many answers as requests, of whatever type, or what went wrong with all."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
 from zs_env.admission import admit_page
+from zs_env.draws import bits_of, uniform
 from zs_env.hygiene import clean_text
 from zs_env.noise import NoiseDraw
 from zs_env.prompt import PromptTemplate, render_document
@@ -252,25 +252,16 @@ class Episode:
     def _request(self, query: str) -> SearchRequest:
         times_asked = self._asked.get(query, 0)
         self._asked[query] = times_asked + 1
-        digest = _digest(f"{self.seed}\0{query}\0{times_asked}")
+        digest = bits_of(f"{self.seed}\0{query}\0{times_asked}")
         draw, count = self.config.noise_draw, self.config.num_documents
         if draw == "document":
             useful = tuple(
-                _uniform(_digest(f"{digest}\0{rank}")) >= self.noise_probability
+                uniform(bits_of(f"{digest}\0{rank}")) >= self.noise_probability
                 for rank in range(count)
             )
         else:
-            luck = _digest(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
-            useful = (_uniform(luck) >= self.noise_probability,) * count
+            luck = bits_of(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
+            useful = (uniform(luck) >= self.noise_probability,) * count
         question = self.question
         # The quality and the page are drawn from different bits of luck.
         return SearchRequest(query, question.text, question.answers, useful, digest >> 1)
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
-
-
-def _uniform(digest: int) -> float:
-    """Map 64 random bits to [0, 1)."""
-    return (digest >> 11) * 2.0**-53

@@ -1,9 +1,13 @@
-"""Unknown names answered with the nearest known ones."""
+"""Values by name; an unknown name is answered with the nearest known ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any, TypeVar
+
+Made = TypeVar("Made")
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
@@ -20,3 +24,31 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     hint = " or ".join(repr(by_lower[candidate]) for candidate in nearest)
     question = f" Did you mean {hint}?" if hint else ""
     return ValueError(f"unknown {what} {name!r}.{question} Known: {', '.join(names)}")
+
+
+def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that a function or a class takes by keyword only."""
+    parameters = inspect.signature(function).parameters
+    return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+
+
+def check_names(what: str, values: Iterable[str], function: Callable[..., Any]) -> None:
+    """Refuse names that a function does not take as keywords.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    known = keywords(function)
+    for name in values:
+        if name not in known:
+            raise unknown_name(what, name, known)
+
+
+def make_named(what: str, make: Callable[..., Made], values: Mapping[str, Any] | None) -> Made:
+    """Call `make` with values by name; None stands for no values.
+
+    Raises:
+        ValueError: if a name is not one of its keywords.
+    """
+    check_names(what, values or {}, make)
+    return make(**values or {})

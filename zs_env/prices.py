@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
 
 from zs_env.engine_call import Costs
-from zs_env.names import unknown_name
+from zs_env.names import make_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,11 +69,7 @@ def prices_from_text(text: str) -> Prices:
         raise ValueError(f"prices are a JSON object, got {text!r}: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f'prices are a JSON object, such as {{"hour": 1.475}}, got {text!r}')
-    known = [field.name for field in fields(Prices)]
-    for name in values:
-        if name not in known:
-            raise unknown_name("price", name, known)
-    return Prices(**values)
+    return make_named("price", Prices, values)
 
 
 def cost_table(costs: Costs | Mapping[str, Any], prices: Prices) -> Table:

@@ -21,7 +21,7 @@ from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
 from agents.llm.train_config import spec_from_text
-from zs_env.prices import Prices, cost_table, prices_from_text
+from zs_env.prices import cost_table, prices_from_text
 
 DEFAULT_FOLDER = Path("runs/evaluations")
 
@@ -69,10 +69,6 @@ class EvaluateConfig:
             given["engine"] = spec_from_text(self.engine, role="engine")
         return given
 
-    def price_list(self) -> Prices:
-        """Return the prices; ValueError where they are no JSON object of known fields."""
-        return prices_from_text(self.prices)
-
 
 class _Bar:
     """Episodes played so far, with their running F1; one line at the end off a terminal."""
@@ -114,7 +110,7 @@ class _Bar:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
-    prices = config.price_list()
+    prices = prices_from_text(config.prices)
     agent = build_agent(config.agent)
     agent_print = fingerprint(agent)
     console = Console(stderr=True)

@@ -12,12 +12,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from agents.simulator_tuning.judge import JudgedPage
 from agents.simulator_tuning.snippet import snippet
+from zs_env.draws import bits_of
+from zs_env.rows import read_rows
 from zs_env.scoring import contains_answer, normalize_answer
 from zs_env.search import SearchRequest
 from zs_env.simulator.page_text import join_documents
@@ -86,17 +87,17 @@ def build_pairs(
             if pair is not None:
                 by_kind[kind].setdefault(pair.prompt, pair)
     ordered = {
-        kind: sorted(pairs.values(), key=lambda pair: _hash(pair.prompt))
+        kind: sorted(pairs.values(), key=lambda pair: bits_of(pair.prompt))
         for kind, pairs in by_kind.items()
     }
     count = min(map(len, ordered.values()))
     balanced = [pair for pairs in ordered.values() for pair in pairs[:count]]
-    return sorted(balanced, key=lambda pair: _hash(pair.prompt))
+    return sorted(balanced, key=lambda pair: bits_of(pair.prompt))
 
 
 def is_held_out(pair: Pair, share: float) -> bool:
     """Whether a pair's question belongs to those that a share in [0, 1] keeps from training."""
-    return _hash(normalize_answer(pair.question)) < share * 2**64
+    return bits_of(normalize_answer(pair.question)) < share * 2**64
 
 
 def write_dataset(
@@ -141,16 +142,13 @@ def read_pairs(path: Path) -> list[Pair]:
         ValueError: if a line is no pair, naming file and line.
     """
     pairs = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                values = json.loads(line)
-                pairs.append(Pair(**{**values, "answers": tuple(values["answers"])}))
-            except (ValueError, TypeError, KeyError) as error:
-                raise ValueError(
-                    f"{path}, line {number}: expected a pair with the fields "
-                    f"{[*Pair.__slots__]}: {error}"
-                ) from None
+    for place, row in read_rows(path):
+        try:
+            pairs.append(Pair(**{**row, "answers": tuple(row["answers"])}))
+        except (TypeError, KeyError) as error:
+            raise ValueError(
+                f"{place}: expected a pair with the fields {[*Pair.__slots__]}: {error}"
+            ) from None
     return pairs
 
 
@@ -189,11 +187,6 @@ def _pair(
         question_id=page.question_id,
         source=page.source,
     )
-
-
-def _hash(text: str) -> int:
-    digest = blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
 
 
 def _save_for_datasets(folder: Path, splits: dict[str, list[Pair]]) -> None:

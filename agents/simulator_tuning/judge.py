@@ -8,13 +8,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
+from zs_env.draws import seed_of
 from zs_env.question import is_yes_no
+from zs_env.rows import read_rows
 from zs_env.scoring import contains_answer
 from zs_env.simulator.writer import Prompt, Writer, Writing
 from zs_env.transcript import Transcript
@@ -54,6 +57,32 @@ class JudgedPage:
     query: str
     documents: tuple[tuple[str, str], ...]
     useful: dict[str, tuple[bool, ...]]
+
+
+def write_judged(path: Path, pages: Iterable[JudgedPage]) -> None:
+    """Write pages as a JSONL file."""
+    lines = "".join(f"{json.dumps(asdict(page), ensure_ascii=False)}\n" for page in pages)
+    path.write_text(lines, encoding="utf-8")
+
+
+def read_judged(path: Path) -> Iterator[JudgedPage]:
+    """Read what `write_judged` wrote.
+
+    Raises:
+        ValueError: if a line is no judged page, naming file and line.
+    """
+    for place, row in read_rows(path):
+        try:
+            yield JudgedPage(
+                **{
+                    **row,
+                    "answers": tuple(row["answers"]),
+                    "documents": tuple((title, text) for title, text in row["documents"]),
+                    "useful": {name: tuple(words) for name, words in row["useful"].items()},
+                }
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{place}: expected a judged page: {error}; judge again") from None
 
 
 def judge_transcripts(
@@ -125,15 +154,7 @@ def _ask(pages: Sequence[JudgedPage], writer: Writer) -> Iterator[JudgedPage]:
     verdicts = iter([_says_yes(writing) for writing in writer.write(prompts)])
     for page in pages:
         useful = tuple(next(verdicts) for _ in page.documents)
-        yield JudgedPage(
-            question_id=page.question_id,
-            source=page.source,
-            question=page.question,
-            answers=page.answers,
-            query=page.query,
-            documents=page.documents,
-            useful={**page.useful, "model": useful},
-        )
+        yield replace(page, useful={**page.useful, "model": useful})
 
 
 def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
@@ -145,8 +166,7 @@ def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
             "answers": " / ".join(page.answers),
         }
     )
-    digest = blake2b(words.encode("utf-8", "replace"), digest_size=8).digest()
-    return Prompt(words, None, int.from_bytes(digest, "little") >> 1)
+    return Prompt(words, None, seed_of(words))
 
 
 def _says_yes(writing: object) -> bool:

@@ -10,7 +10,6 @@ import html
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 from agents.baselines.search_once import most_frequent_span
 from agents.evaluation.statistics import Interval, bootstrap_intervals
 from agents.simulator_tuning.build import Pair
+from zs_env.draws import seed_of
 from zs_env.scoring import contains_answer, normalize_answer
 from zs_env.search import SearchRequest
 from zs_env.simulator.checks import failed_checks
@@ -162,19 +162,24 @@ def samples_html(
 
 def _prompt(pair: Pair, style: SimulatorStyle, num_documents: int) -> Prompt:
     useful = pair.kind == "useful"
-    request = SearchRequest(pair.query, pair.question, pair.answers, (useful,) * num_documents, 0)
-    text = style.prompt(request, useful=useful, num_documents=num_documents)
-    digest = blake2b(f"{pair.kind}\0{pair.query}".encode("utf-8", "replace"), digest_size=8)
-    return Prompt(text, style.system, int.from_bytes(digest.digest(), "little") >> 1)
+    text = style.prompt(_request(pair, num_documents), useful=useful, num_documents=num_documents)
+    return Prompt(text, style.system, seed_of(f"{pair.kind}\0{pair.query}"))
+
+
+def _request(pair: Pair, num_documents: int) -> SearchRequest:
+    useful = (pair.kind == "useful",) * num_documents
+    return SearchRequest(pair.query, pair.question, pair.answers, useful, 0)
 
 
 def _taken_apart(
     pair: Pair, documents: list[str], style: SimulatorStyle, num_documents: int
 ) -> WrittenPage:
-    useful = pair.kind == "useful"
-    request = SearchRequest(pair.query, pair.question, pair.answers, (useful,) * num_documents, 0)
     failed = failed_checks(
-        documents, request, useful=useful, num_documents=num_documents, num_words=style.num_words
+        documents,
+        _request(pair, num_documents),
+        useful=pair.kind == "useful",
+        num_documents=num_documents,
+        num_words=style.num_words,
     )
     return WrittenPage(pair=pair, documents=tuple(documents), failed=tuple(failed))
 

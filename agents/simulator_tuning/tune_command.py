@@ -22,7 +22,13 @@ from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.llm.train_config import spec_from_text
 from agents.simulator_tuning.build import build_pairs, read_pairs, write_dataset
-from agents.simulator_tuning.judge import JUDGES, JudgedPage, agreement, judge_transcripts
+from agents.simulator_tuning.judge import (
+    JUDGES,
+    agreement,
+    judge_transcripts,
+    read_judged,
+    write_judged,
+)
 from zs_env.building import build_questions, build_writer
 from zs_env.names import unknown_name
 from zs_env.simulator.style import STYLES, SimulatorStyle
@@ -168,9 +174,7 @@ def _judge(config: TuneConfig) -> dict[str, Any]:
     """Say of every document whether it is useful, and how far the judges agree."""
     writer = None if config.judge_model is None else build_writer(json.loads(config.judge_model))
     pages = list(judge_transcripts(_transcripts(config), writer))
-    path = _judged_path(config)
-    lines = "".join(f"{json.dumps(asdict(page), ensure_ascii=False)}\n" for page in pages)
-    path.write_text(lines, encoding="utf-8")
+    write_judged(config.output / "judged.jsonl", pages)
     return {"pages": len(pages), "agreement": agreement(pages)}
 
 
@@ -181,8 +185,11 @@ def _build(config: TuneConfig) -> dict[str, Any]:
         for path in config.exclude
         for question in _all(build_questions({"kind": "file", "path": str(path)}))
     ]
+    judged = config.output / "judged.jsonl"
+    if not judged.exists():
+        raise FileNotFoundError(f"{judged} is missing; run the stage 'judge' first")
     pairs = build_pairs(
-        _judged(config),
+        read_judged(judged),
         config.simulator_style(),
         judge=config.judge,
         num_documents=config.num_documents,
@@ -315,27 +322,6 @@ def _transcripts(config: TuneConfig) -> Iterator[Any]:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run the stage 'collect' first")
     return read_transcripts(path)
-
-
-def _judged_path(config: TuneConfig) -> Path:
-    return config.output / "judged.jsonl"
-
-
-def _judged(config: TuneConfig) -> Iterator[JudgedPage]:
-    path = _judged_path(config)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing; run the stage 'judge' first")
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            values = json.loads(line)
-            yield JudgedPage(
-                **{
-                    **values,
-                    "answers": tuple(values["answers"]),
-                    "documents": tuple((title, text) for title, text in values["documents"]),
-                    "useful": {name: tuple(word) for name, word in values["useful"].items()},
-                }
-            )
 
 
 def _all(source: Any) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from zs_env.engines.fingerprint import engine_fingerprint
+from zs_env import optional
 from zs_env.engines.page_store import PageStore
 from zs_env.search import SearchCost, SearchEngine, SearchError, SearchPage, SearchRequest
 
@@ -73,7 +73,7 @@ class CachedEngine:
         self.engine, self.mode, self.max_pages = engine, mode, max_pages
         self._store = None if path is None else PageStore(Path(path), mode=mode)
         self.fingerprint = self._choose_fingerprint(fingerprint)
-        self._by_query = self._sees_only_queries()
+        self._by_query = self.fingerprint.startswith(_BY_QUERY)
         self._memory: OrderedDict[SearchRequest, SearchPage] = OrderedDict()
         self._waiting: dict[SearchRequest, Future[SearchPage | SearchError]] = {}
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ class CachedEngine:
     @property
     def local(self) -> bool:
         """Whether it only computes: where the engine does, and always in replay."""
-        return self.mode == "replay" or bool(getattr(self.engine, "local", False))
+        return self.mode == "replay" or optional.is_local(self.engine)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Return one page per request, or the error that stands in its place, by one engine call.
@@ -125,9 +125,7 @@ class CachedEngine:
         """Close the file and the engine."""
         if self._store is not None:
             self._store.close()
-        close = getattr(self.engine, "close", None)
-        if close is not None:
-            close()
+        optional.close(self.engine)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__, _memory=OrderedDict(), _waiting={})
@@ -138,24 +136,19 @@ class CachedEngine:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def _choose_fingerprint(self, given: str | None) -> str:
-        if given:
-            return given
         if self.engine is not None:
-            mark = _BY_QUERY if getattr(self.engine, "by_query", False) else ""
-            return mark + engine_fingerprint(self.engine)
+            mark = _BY_QUERY if optional.sees_only_queries(self.engine) else ""
+            return mark + (given or optional.fingerprint_of(self.engine)).removeprefix(mark)
         assert self._store is not None, "only a replay has no engine, and it has a file"
         known = self._store.fingerprints()
+        if given:
+            return _BY_QUERY + given if _BY_QUERY + given in known else given
         if len(known) != 1:
             raise ValueError(
                 f"{self._store.path} holds pages of {len(known)} engines {known}; pass "
                 "fingerprint= to say whose pages to replay"
             )
         return known[0]
-
-    def _sees_only_queries(self) -> bool:
-        if self.engine is not None:
-            return bool(getattr(self.engine, "by_query", False))
-        return self.fingerprint.startswith(_BY_QUERY)
 
     def _as_asked(self, request: SearchRequest) -> SearchRequest:
         """What of a request decides its page."""

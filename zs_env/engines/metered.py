@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from zs_env import optional
 from zs_env.engine_call import Costs
-from zs_env.engines.fingerprint import engine_fingerprint
 from zs_env.prices import Prices
 from zs_env.search import BudgetExceeded, SearchEngine, SearchError, SearchPage, SearchRequest
 
@@ -57,17 +57,17 @@ class MeteredEngine:
     @property
     def local(self) -> bool:
         """Whether the engine behind it only computes."""
-        return bool(getattr(self.engine, "local", False))
+        return optional.is_local(self.engine)
 
     @property
     def by_query(self) -> bool:
         """Whether the engine behind it sees only queries."""
-        return bool(getattr(self.engine, "by_query", False))
+        return optional.sees_only_queries(self.engine)
 
     @property
     def fingerprint(self) -> str:
         """That of the engine: a meter changes no page."""
-        return engine_fingerprint(self.engine)
+        return optional.fingerprint_of(self.engine)
 
     @property
     def spent(self) -> float:
@@ -88,9 +88,7 @@ class MeteredEngine:
 
     def close(self) -> None:
         """Close the engine, if it can be closed."""
-        close = getattr(self.engine, "close", None)
-        if close is not None:
-            close()
+        optional.close(self.engine)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)

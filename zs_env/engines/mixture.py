@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from hashlib import blake2b
 from itertools import accumulate
 
-from zs_env.engines.fingerprint import engine_fingerprint
+from zs_env import optional
+from zs_env.draws import bits_of, uniform
 from zs_env.search import SearchEngine, SearchError, SearchPage, SearchRequest
 
 
@@ -44,12 +44,12 @@ class MixtureEngine:
     @property
     def local(self) -> bool:
         """Whether all of the engines only compute."""
-        return all(getattr(engine, "local", False) for engine in self._engines)
+        return all(optional.is_local(engine) for engine in self._engines)
 
     @property
     def fingerprint(self) -> str:
         """Made of the engines' fingerprints and the weights."""
-        return f"mixture-1:{self._bounds}:{[*map(engine_fingerprint, self._engines)]}"
+        return f"mixture-1:{self._bounds}:{[*map(optional.fingerprint_of, self._engines)]}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Return one page per request, with at most one call of each engine.
@@ -74,12 +74,9 @@ class MixtureEngine:
     def close(self) -> None:
         """Close the engines that can be closed."""
         for engine in self._engines:
-            close = getattr(engine, "close", None)
-            if close is not None:
-                close()
+            optional.close(engine)
 
     def _draw(self, seed: int) -> int:
-        digest = blake2b(f"mixture\0{seed}".encode(), digest_size=8).digest()
-        uniform = (int.from_bytes(digest, "little") >> 11) * 2.0**-53
+        chance = uniform(bits_of(f"mixture\0{seed}"))
         # The last bound may round to just below 1.
-        return min(bisect_right(self._bounds, uniform), len(self._engines) - 1)
+        return min(bisect_right(self._bounds, chance), len(self._engines) - 1)

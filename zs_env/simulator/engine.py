@@ -12,8 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
+from zs_env import optional
+from zs_env.draws import seed_of
 from zs_env.names import unknown_name
 from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.simulator.checks import CHECKS, failed_checks
@@ -101,7 +102,7 @@ class LanguageModelEngine:
     @property
     def local(self) -> bool:
         """Whether the writer only computes."""
-        return bool(getattr(self.writer, "local", False))
+        return optional.is_local(self.writer)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Return one page per request, equal ones for equal requests.
@@ -126,9 +127,7 @@ class LanguageModelEngine:
 
     def close(self) -> None:
         """Close the writer, if it can be closed."""
-        close = getattr(self.writer, "close", None)
-        if close is not None:
-            close()
+        optional.close(self.writer)
 
     def __getstate__(self) -> dict[str, object]:
         state = dict(self.__dict__)
@@ -158,8 +157,7 @@ class LanguageModelEngine:
 
     def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
         text = self.style.prompt(draft.request, useful=draft.useful, num_documents=draft.count)
-        luck = f"{draft.request.seed}\0{draft.useful}\0{attempt}".encode()
-        seed = int.from_bytes(blake2b(luck, digest_size=8).digest(), "little") >> 1
+        seed = seed_of(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
         return Prompt(text, self.style.system, seed)
 
     def _call_again(self, draft: _Draft) -> bool:

@@ -208,11 +208,10 @@ class ServerWriter:
     async def _ask(self, loop: _Loop, server: Server, prompt: Prompt, deadline: float) -> Writing:
         if server.model is None:
             server.model = await self._only_model(loop, server)
-        messages = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
         sampling = self.sampling
         body = {
             "model": server.model,
-            "messages": [*messages, {"role": "user", "content": prompt.text}],
+            "messages": prompt.messages(),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,

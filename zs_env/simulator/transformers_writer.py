@@ -145,11 +145,8 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     if not getattr(tokenizer, "chat_template", None):
         system = f"{prompt.system}\n\n" if prompt.system else ""
         return tokenizer.encode(system + prompt.text)
-    messages = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
     return tokenizer.apply_chat_template(
-        [*messages, {"role": "user", "content": prompt.text}],
-        add_generation_prompt=True,
-        return_dict=False,
+        prompt.messages(), add_generation_prompt=True, return_dict=False
     )
 
 

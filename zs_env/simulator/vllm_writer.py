@@ -41,7 +41,7 @@ class VLLMWriter:
         started = time.perf_counter()
         sampling = self.sampling
         outputs = self._llm.chat(
-            [_messages(prompt) for prompt in prompts],
+            [prompt.messages() for prompt in prompts],
             [
                 SamplingParams(
                     temperature=sampling.temperature,
@@ -55,11 +55,6 @@ class VLLMWriter:
         )
         seconds = (time.perf_counter() - started) / len(prompts)
         return [_writing(output, seconds) for output in outputs]
-
-
-def _messages(prompt: Prompt) -> list[dict[str, str]]:
-    system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
-    return [*system, {"role": "user", "content": prompt.text}]
 
 
 def _writing(output: Any, seconds: float) -> Writing:

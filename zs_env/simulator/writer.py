@@ -28,6 +28,11 @@ class Prompt:
     system: str | None
     seed: int
 
+    def messages(self) -> list[dict[str, str]]:
+        """Return it as chat messages, of the roles "system", where there is one, and "user"."""
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return [*system, {"role": "user", "content": self.text}]
+
 
 @dataclass(frozen=True, slots=True)
 class Writing:

@@ -36,6 +36,7 @@ class Faults:
     hasty_guess: float = 0.8
 
 
+BEGIN_TO_CONCLUDE = " So earlier"  # a comparison
 NO_FAULTS = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
 
 
@@ -99,7 +100,8 @@ def conclude(plan: Plan) -> str:
             places.reverse()
         which = places[0 if question.earlier else 1]
         conclusion = (
-            f" So earlier is the {places[0]}, later is the {places[1]}, and {asked} is the {which}."
+            f"{BEGIN_TO_CONCLUDE} is the {places[0]}, later is the {places[1]}, and {asked} is "
+            f"the {which}."
         )
     elif isinstance(question, Intersection):
         conclusion = f" Both have {plan.answer}."

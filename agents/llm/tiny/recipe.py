@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from agents.llm.policy import TINY_POLICY, Policy
 from agents.llm.segments import Rollout
 from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import (
+    BEGIN_TO_CONCLUDE,
     NO_FAULTS,
     Faults,
     begin_to_say,
@@ -48,7 +50,6 @@ from zs_env.world.world import YEARS
 
 _CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
 _FIRST_WORLD = 1000  # worlds below are for RL
-_CONCLUSION = " So earlier"  # how the conclusion of a comparison begins
 _EARLY_DEMONSTRATIONS = 1000  # that the reading stage holds
 _OTHER_LOOKUPS = 4  # things asked of a page beside what was searched for
 
@@ -66,8 +67,8 @@ class Recipe:
         num_drills: pages of the reading stage.
         num_comparisons: pairs of years of the reading stage.
         num_demonstrations: episodes of the format stage.
-        num_conclusions: comparisons concluded at the end of an episode, in the same stage.
         faultless: share of them in which the teacher does everything right.
+        num_conclusions: comparisons concluded at the end of an episode, in the same stage.
         epochs: passes over the demonstrations.
         lr: peak learning rate of AdamW (embeddings and norms) in the reading stage.
         muon_lr: peak learning rate of Muon (all matrices) in the reading stage.
@@ -84,8 +85,8 @@ class Recipe:
     num_drills: int = 48000
     num_comparisons: int = 16000
     num_demonstrations: int = 12000
-    num_conclusions: int = 4000
     faultless: float = 0.25
+    num_conclusions: int = 4000
     epochs: float = 1.0
     lr: float = 2e-3
     muon_lr: float = 0.02
@@ -120,13 +121,18 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
     return model
 
 
+@cache
+def _worlds(recipe: Recipe) -> list[World]:
+    return [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+
+
 def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     """A search and its page, then what it says of what was looked for, or that it says nothing.
 
     The same is then asked of other things: facts of the page, and facts that it nearly states.
     """
     rng = random.Random(f"drills {recipe.seed}")
-    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    worlds = _worlds(recipe)
     engines = [WorldEngine(world) for world in worlds]
     inverse = {relation for pair in INTERSECTIONS for relation in pair}
     nothing = Question(id="drill", text="", answers=("",))
@@ -175,7 +181,7 @@ def _near(statements: list[Statement], rng: random.Random) -> Lookup:
 def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     """Two years side by side, then whose is the earlier or later."""
     rng = random.Random(f"comparisons {recipe.seed}")
-    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    worlds = _worlds(recipe)
     questions = [WorldQuestions(world, ["comparison"], seed=recipe.seed + 1) for world in worlds]
     for index in track(range(recipe.num_comparisons), "years to compare"):
         question = questions[index % len(worlds)][index]
@@ -201,7 +207,7 @@ def conclusions(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     Only the conclusion is learnt; how to get there is left to the faulty teacher.
     """
     rng = random.Random(f"conclusions {recipe.seed}")
-    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    worlds = _worlds(recipe)
     sources = [
         (WorldQuestions(world, ["comparison"], seed=recipe.seed + 2), WorldEngine(world))
         for world in worlds
@@ -217,11 +223,12 @@ def conclusions(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
             rng=rng,
         )
         *_, last = whole.turns
-        begin = last.text.find(_CONCLUSION)
+        begin = last.text.find(BEGIN_TO_CONCLUDE)
         if begin < 0:
             continue  # out of turns
-        prompt = whole.text.removesuffix(last.text) + last.text[:begin]
-        turn = Turn(last.text[begin:], last.action)
+        conclusion = last.text[begin:]
+        prompt = whole.text.removesuffix(conclusion)
+        turn = Turn(conclusion, last.action)
         transcript = Transcript(question=whole.question, prompt=prompt, turns=(turn,))
         yield encode_demonstration(policy, transcript)
 
@@ -229,7 +236,7 @@ def conclusions(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     """Episodes of the teacher at noise levels from 0 to 0.5, as many of every structure."""
     rng = random.Random(f"demonstrations {recipe.seed}")
-    worlds = [World(_FIRST_WORLD + i) for i in range(recipe.num_worlds)]
+    worlds = _worlds(recipe)
     sources = [(WorldQuestions(world, STRUCTURES), WorldEngine(world)) for world in worlds]
     for index in track(range(recipe.num_demonstrations), "demonstrations"):
         questions, engine = sources[index % len(sources)]
@@ -258,8 +265,10 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
     endings = list(conclusions(recipe, policy))
     # Each stage holds some of the other's, so that nothing has to be learnt twice.
     some, few = len(pages) // 4, _EARLY_DEMONSTRATIONS
-    stages = {"reading": pages[some:] + episodes[:few], "format": pages[:some] + episodes[few:]}
-    stages["format"] += endings
+    stages = {
+        "reading": pages[some:] + episodes[:few],
+        "format": pages[:some] + episodes[few:] + endings,
+    }
     for name, rollouts in stages.items():
         weights = recipe.output / name / "model.safetensors"
         if weights.exists():

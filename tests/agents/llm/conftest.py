@@ -10,7 +10,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.llm.policy import Policy
 from agents.llm.segments import Rollout, Segment, Source
-from agents.llm.tiny.tokenizer import build_tokenizer
 from zs_env import Question, Transcript
 
 VOCABULARY = 40
@@ -51,25 +50,14 @@ def make_rollout() -> Callable[..., Rollout]:
 
 
 @pytest.fixture(scope="session")
-def make_worded_policy() -> Callable[[], Policy]:
+def make_worded_policy(make_worded_llama) -> Callable[[], Policy]:
     """A policy of a few thousand random weights, with the tiny policy's tokenizer."""
 
     def make() -> Policy:
-        torch.manual_seed(0)
-        tokenizer = build_tokenizer()
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=1024,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+        model, tokenizer = make_worded_llama(
+            intermediate_size=64, max_position_embeddings=1024, tie_word_embeddings=True
         )
-        return Policy(model=LlamaForCausalLM(config), tokenizer=tokenizer)
+        return Policy(model=model.train(), tokenizer=tokenizer)
 
     return make
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM
 
 from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.simulator_tuning.build import Pair
@@ -31,24 +31,11 @@ PAIRS = [pair(), pair("residence"), pair("the the the", "author\n"), pair("of", 
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
+def model(make_worded_llama, tmp_path_factory):
     """A folder with a small random model."""
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    for part in make_worded_llama():
+        part.save_pretrained(folder)
     return folder
 
 

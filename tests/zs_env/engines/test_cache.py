@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -109,6 +110,20 @@ def test_an_engine_that_sees_only_queries_is_asked_once_whoever_asks(tmp_path):
     replay = CachedEngine(None, path, "replay")
     assert _texts(replay.search([replace(REQUEST, seed=99)])) == ["who 1"]
     replay.close()
+
+
+@pytest.mark.parametrize("recorded", ["model-2", "by-query/model-2"])
+@pytest.mark.parametrize("replayed", ["model-2", "by-query/model-2"])
+def test_a_replay_without_engine_knows_a_named_one_that_sees_only_queries(
+    tmp_path, recorded, replayed
+):
+    engine = Counting()
+    engine.by_query = True
+    path = tmp_path / "cache.sqlite"
+    with closing(CachedEngine(engine, path, "record", fingerprint=recorded)) as cached:
+        cached.search([REQUEST])
+    with closing(CachedEngine(None, path, "replay", fingerprint=replayed)) as replay:
+        assert _texts(replay.search([replace(REQUEST, seed=99)])) == ["who 1"]
 
 
 def test_five_equal_episodes_of_two_searches_make_two_engine_calls():

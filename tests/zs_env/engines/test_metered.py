@@ -7,8 +7,8 @@ import pytest
 
 from zs_env.engine_call import EngineCall
 from zs_env.engines import CachedEngine, MeteredEngine
-from zs_env.engines.fingerprint import engine_fingerprint
 from zs_env.env import ZeroSearchEnv
+from zs_env.optional import fingerprint_of
 from zs_env.prices import Prices, cost_table, prices_from_text
 from zs_env.question import Question
 from zs_env.search import (
@@ -118,7 +118,7 @@ def test_a_spent_budget_ends_the_run_and_not_an_episode(local):
 def test_a_meter_changes_nothing_but_the_account():
     engine = Costly()
     meter = MeteredEngine(engine)
-    assert meter.name == "costly" and engine_fingerprint(meter) == "costly"
+    assert meter.name == "costly" and fingerprint_of(meter) == "costly"
     assert not meter.local and not meter.by_query
     assert EngineCall(meter, timeout_s=5).engine is meter
     copy = pickle.loads(pickle.dumps(meter))

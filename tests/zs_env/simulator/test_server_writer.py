@@ -154,7 +154,7 @@ def test_one_bad_server_of_three_costs_no_request(bad, reason):
             [worst.url, one.url, other.url],
             "m",
             limits=ServerLimits(
-                concurrency=8, read_timeout_s=0.3, deadline_s=20.0, failures_to_open=3
+                concurrency=8, read_timeout_s=2.0, deadline_s=60.0, failures_to_open=3
             ),
         )
         assert_echoed(writer.write(asked), asked)

@@ -4,9 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from agents.llm.tiny.tokenizer import build_tokenizer
 from zs_env.building import build_engine
 from zs_env.search import SearchPage, SearchRequest
 from zs_env.simulator.transformers_writer import TransformersWriter, _nucleus
@@ -21,21 +19,8 @@ PROMPTS = [
 
 
 @pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    tokenizer = build_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        initializer_range=0.5,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return LlamaForCausalLM(config).eval(), tokenizer
+def model(make_worded_llama):
+    return make_worded_llama(num_hidden_layers=2, initializer_range=0.5)
 
 
 def writer(model, **settings):

@@ -1,0 +1,34 @@
+"""A random Llama of a few thousand weights that reads words."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def make_worded_llama() -> Callable[..., tuple[Any, Any]]:
+    """Makes the model and the tiny policy's tokenizer; fields of its configuration may be given."""
+
+    def make(**fields: Any) -> tuple[Any, Any]:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        from agents.llm.tiny.tokenizer import build_tokenizer
+
+        torch.manual_seed(0)
+        tokenizer = build_tokenizer()
+        small = {
+            "hidden_size": 32,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 256,
+            "bos_token_id": None,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        config: Any = LlamaConfig(vocab_size=len(tokenizer), **{**small, **fields})
+        return LlamaForCausalLM(config).eval(), tokenizer
+
+    return make

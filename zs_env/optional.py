@@ -1,0 +1,32 @@
+"""What an engine or a writer may have beside its one method, and what holds where it has not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def fingerprint_of(engine: Any) -> str:
+    """Return the engine's own `fingerprint`, or where it has none the name of its class.
+
+    A class whose settings change its pages needs a fingerprint of its own: its name does not tell
+    them apart.
+    """
+    own = getattr(engine, "fingerprint", None)
+    return own or f"{type(engine).__module__}.{type(engine).__qualname__}"
+
+
+def is_local(engine: Any) -> bool:
+    """Whether it says with `local` that it only computes, and so cannot hang."""
+    return bool(getattr(engine, "local", False))
+
+
+def sees_only_queries(engine: Any) -> bool:
+    """Whether it says with `by_query` that nothing else of a request decides its page."""
+    return bool(getattr(engine, "by_query", False))
+
+
+def close(engine: Any) -> None:
+    """Close it where it can be closed."""
+    method = getattr(engine, "close", None)
+    if callable(method):
+        method()
