@@ -38,6 +38,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "serve-search": Subcommand(
         "agents.serve_search", "answer other frameworks' searches over HTTP"
     ),
+    "index": Subcommand("agents.index_passages", "index a passage file, for BM25 or dense"),
     "play": Subcommand("agents.play", "answer questions yourself"),
 }
 

@@ -201,6 +201,42 @@ def _bm25_engine(
     return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
 
 
+def _dense_engine(
+    questions: QuestionSource,
+    *,
+    passages: str,
+    index: str | None = None,
+    model: str | None = None,
+    query_prefix: str = "",
+    passage_prefix: str = "",
+    factory: str = "Flat",
+    device: str = "cpu",
+) -> SearchEngine:
+    from zs_env.engines.dense import DEFAULT_MODEL, DenseEngine
+
+    return DenseEngine(
+        passages,
+        index,
+        model=model or DEFAULT_MODEL,
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+        factory=factory,
+        device=device,
+    )
+
+
+def _hybrid_engine(
+    questions: QuestionSource,
+    *,
+    engines: Sequence[Spec],
+    weights: Sequence[float] | None = None,
+    depth: int = 100,
+) -> SearchEngine:
+    from zs_env.engines import HybridEngine
+
+    return HybridEngine([build_engine(spec, questions) for spec in engines], weights, depth=depth)
+
+
 def _scripted_engine(
     questions: QuestionSource, *, script: Mapping[str, Any], default: Sequence[Any] = ()
 ) -> SearchEngine:
@@ -297,6 +333,8 @@ ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
     "world": _world_engine,
     "paragraphs": _paragraphs_engine,
     "bm25": _bm25_engine,
+    "dense": _dense_engine,
+    "hybrid": _hybrid_engine,
     "scripted": _scripted_engine,
     "none": _no_engine,
     "metered": _metered_engine,

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from zs_env.engines.bm25 import BM25Engine
     from zs_env.engines.cache import CachedEngine
+    from zs_env.engines.dense import DenseEngine
     from zs_env.engines.google import GoogleEngine
     from zs_env.engines.http import HTTPEngine
+    from zs_env.engines.hybrid import HybridEngine
     from zs_env.engines.metered import MeteredEngine
     from zs_env.engines.mixture import MixtureEngine
     from zs_env.engines.paragraphs import ParagraphEngine
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BM25Engine",
     "CachedEngine",
+    "DenseEngine",
     "GoogleEngine",
     "HTTPEngine",
+    "HybridEngine",
     "MeteredEngine",
     "MixtureEngine",
     "ParagraphEngine",
@@ -32,8 +36,10 @@ __all__ = [
 _MODULES = {
     "BM25Engine": "bm25",
     "CachedEngine": "cache",
+    "DenseEngine": "dense",
     "GoogleEngine": "google",
     "HTTPEngine": "http",
+    "HybridEngine": "hybrid",
     "MeteredEngine": "metered",
     "MixtureEngine": "mixture",
     "ParagraphEngine": "paragraphs",

@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 from zs_env.engines.bm25_index import (
     INDEX_VERSION,
-    Passage,
     Postings,
     build_postings,
     open_index,
 )
+from zs_env.engines.passage_file import Passage
 from zs_env.engines.words import content_words
 from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
 
