@@ -281,7 +281,7 @@ def _http_engine(
 def _simulator_engine(
     questions: QuestionSource,
     *,
-    writer: Spec,
+    writer: Any,
     style: str | Mapping[str, Any] = "prompted",
     retries: int = 2,
     retry_on: Sequence[str] | None = None,
@@ -349,12 +349,18 @@ ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
 # Writers: the language models behind simulators.
 
 
-def build_writer(spec: Spec) -> Any:
-    """Build a `zs_env.simulator.Writer` from its spec, whose kind is one of `WRITER_KINDS`."""
+def build_writer(spec: Any) -> Any:
+    """Build a `zs_env.simulator.Writer` from its spec, whose kind is one of `WRITER_KINDS`.
+
+    A ready writer is returned as it is.
+    """
+    if not isinstance(spec, Mapping):
+        return spec
     return _build("writer kind", WRITER_KINDS, spec)
 
 
-def _sampling(values: Mapping[str, Any] | None) -> Any:
+def writer_sampling(values: Mapping[str, Any] | None) -> Any:
+    """Build a `zs_env.simulator.WriterSampling` from its fields."""
     from zs_env.simulator import WriterSampling
 
     return make_named("sampling setting", WriterSampling, values)
@@ -373,7 +379,7 @@ def _server_writer(
     return ServerWriter(
         servers,
         model,
-        sampling=_sampling(sampling),
+        sampling=writer_sampling(sampling),
         limits=make_named("limit", ServerLimits, limits),
         extra=dict(extra or {}),
     )
@@ -395,7 +401,7 @@ def _transformers_writer(
             'pip install "zerosearch-gym[train]"'
         ) from error
     return TransformersWriter(
-        model, sampling=_sampling(sampling), batch_size=batch_size, dtype=dtype, device=device
+        model, sampling=writer_sampling(sampling), batch_size=batch_size, dtype=dtype, device=device
     )
 
 
@@ -409,7 +415,7 @@ def _vllm_writer(
         from zs_env.simulator.vllm_writer import VLLMWriter
     except ImportError as error:
         raise ImportError("writer kind 'vllm' needs vLLM; pip install vllm") from error
-    return VLLMWriter(model, sampling=_sampling(sampling), **dict(settings or {}))
+    return VLLMWriter(model, sampling=writer_sampling(sampling), **dict(settings or {}))
 
 
 WRITER_KINDS: dict[str, Callable[..., Any]] = {

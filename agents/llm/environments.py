@@ -12,6 +12,8 @@ from typing import Any
 import gymnasium
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from agents.llm.policy import Policy
+from agents.llm.self_search import with_policy_as_writer
 from agents.llm.train_config import TrainConfig, spec_from_text
 from envs_registry import find_preset
 from zs_env.building import build_questions
@@ -20,9 +22,10 @@ from zs_env.dealer import QuestionSource
 Spec = dict[str, Any]
 
 
-def training_environment(config: TrainConfig, num_envs: int) -> VectorEnv:
-    """The environment that rollouts are collected in."""
-    return _make(config, num_envs, _training_questions(config), _training_engine(config))
+def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
+    """The environment that rollouts are collected in; the policy may be its engine's writer."""
+    engine = with_policy_as_writer(_training_engine(config), policy)
+    return _make(config, num_envs, _training_questions(config), engine)
 
 
 def training_questions(config: TrainConfig) -> QuestionSource:
@@ -30,13 +33,14 @@ def training_questions(config: TrainConfig) -> QuestionSource:
     return build_questions(_training_questions(config))
 
 
-def held_out_environment(config: TrainConfig, num_envs: int) -> VectorEnv:
+def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
     """Held-out questions, answered by an engine of the kind that training uses.
 
     Raises:
         ValueError: if nobody says which questions are held out.
     """
-    return _make(config, num_envs, _held_out_questions(config), _held_out_engine(config))
+    engine = with_policy_as_writer(_held_out_engine(config), policy)
+    return _make(config, num_envs, _held_out_questions(config), engine)
 
 
 def real_engine_environment(config: TrainConfig, num_envs: int) -> VectorEnv | None:

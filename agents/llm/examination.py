@@ -64,13 +64,14 @@ class Examination:
     Args:
         config: of the run; no noise and the noise that training ends at are always among the
             settings.
+        policy: that writes pages where the run's engine says so.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, policy: Policy) -> None:
         self._config = config
         wanted = min(config.final_episodes, _EPISODES_AT_ONCE)
         num_envs = max(config.questions_per_step * config.group_size, wanted)
-        held_out = held_out_environment(config, num_envs)
+        held_out = held_out_environment(config, num_envs, policy)
         real = real_engine_environment(config, num_envs)
         self.settings = [
             Setting(noise_setting(noise), held_out, noise)

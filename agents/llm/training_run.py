@@ -90,9 +90,10 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         state = RunState(**saved["run"])
         restore_random_state(state.random)
     with ExitStack() as opened:
-        environment = training_environment(config, config.questions_per_step * config.group_size)
+        num_envs = config.questions_per_step * config.group_size
+        environment = training_environment(config, num_envs, policy)
         opened.callback(environment.close)
-        examination = Examination(config)
+        examination = Examination(config, policy)
         opened.callback(examination.close)
         folder.record_config()
         metrics = MetricsLog(

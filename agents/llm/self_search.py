@@ -1,0 +1,55 @@
+"""Self-search: the policy in training writes the pages that it reads (SSRL, arXiv:2508.10874).
+
+In the spec of a simulator the writer `{"kind": "policy"}` stands for it, with the weights that it
+has at that moment. Fields: `sampling`, `batch_size`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agents.llm.policy import Policy
+from zs_env.building import writer_sampling
+from zs_env.names import make_named
+from zs_env.simulator.transformers_writer import TransformersWriter
+
+_KIND = "policy"
+
+
+def writes_itself(spec: object) -> bool:
+    """Whether a writer of kind "policy" stands anywhere in an engine's spec."""
+    if isinstance(spec, Mapping):
+        return spec.get("kind") == _KIND or any(map(writes_itself, spec.values()))
+    return isinstance(spec, list | tuple) and any(map(writes_itself, spec))
+
+
+def with_policy_as_writer(spec: Any, policy: Policy) -> Any:
+    """Return an engine's spec with the policy in place of every writer of kind "policy".
+
+    Raises:
+        ValueError: if a cache is around it, which would keep the pages of old weights, or a field
+            of the writer does not exist.
+    """
+    if isinstance(spec, list | tuple):
+        return [with_policy_as_writer(one, policy) for one in spec]
+    if not isinstance(spec, Mapping):
+        return spec
+    if spec.get("kind") == "cache" and writes_itself(spec):
+        raise ValueError(
+            "a cache around the policy's own pages would go on with those of old weights; leave "
+            "the cache out"
+        )
+    if spec.get("kind") != _KIND:
+        return {name: with_policy_as_writer(value, policy) for name, value in spec.items()}
+
+    def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
+        return TransformersWriter(
+            policy.model,
+            policy.tokenizer,
+            sampling=writer_sampling(sampling),
+            batch_size=batch_size,
+        )
+
+    fields = {name: value for name, value in spec.items() if name != "kind"}
+    return make_named("field of writer kind 'policy'", make, fields)
