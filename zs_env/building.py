@@ -14,6 +14,7 @@ from zs_env.dealer import QuestionSource
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
 from zs_env.names import check_names, keywords, make_named, unknown_name
+from zs_env.noise import NoiseSchedule
 from zs_env.reward import build_reward
 from zs_env.search import SearchEngine
 from zs_env.vector import ZeroSearchVectorEnv
@@ -251,11 +252,21 @@ def _no_engine(questions: QuestionSource) -> SearchEngine:
 
 
 def _mixture_engine(
-    questions: QuestionSource, *, engines: Sequence[Spec], weights: Sequence[float] | None = None
+    questions: QuestionSource,
+    *,
+    engines: Sequence[Spec],
+    weights: Sequence[float] | None = None,
+    schedule: Mapping[str, Any] | None = None,
 ) -> SearchEngine:
+    """Of fixed weights, or from one engine to another by the fields of a `NoiseSchedule`."""
     from zs_env.engines import MixtureEngine
 
-    return MixtureEngine([build_engine(spec, questions) for spec in engines], weights)
+    for name in schedule or {}:
+        if name not in NoiseSchedule.__slots__:
+            raise unknown_name("field of a schedule", name, NoiseSchedule.__slots__)
+    built = [build_engine(spec, questions) for spec in engines]
+    shares = None if schedule is None else NoiseSchedule(**schedule)
+    return MixtureEngine(built, weights, schedule=shares)
 
 
 def _google_engine(

@@ -129,10 +129,6 @@ class Dealer:
         given, step = options.get("noise_probability"), options.get("training_step")
         if given is None:
             return self.noise.probability(self.num_dealt if step is None else int(step))
-        if step is not None:
-            raise ValueError(
-                "noise_probability and training_step both set the noise; pass one of them"
-            )
         probability = float(given)
         if not 0.0 <= probability <= 1.0:
             raise ValueError(f"noise_probability is in [0, 1], got {given}")

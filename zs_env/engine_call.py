@@ -145,6 +145,10 @@ class EngineCall:
                 costs.faults += 1
                 episode.fail(reason)
 
+    def at_step(self, step: int) -> None:
+        """Tell the engine the training step, counted from 0."""
+        optional.at_step(self.engine, step)
+
     def close(self) -> None:
         """Let the worker thread end, and close the engine where it is owned and can be closed."""
         if self._worker is not None:

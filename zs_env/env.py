@@ -47,8 +47,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     ## Starting State
     A question drawn with `np_random`, and the prompt. `reset(options=...)` takes
-    `question_index`, `group_seed` (episodes that share it share the engine's luck), and
-    `noise_probability` or `training_step`. `reset(seed=...)` also restarts the environment's own
+    `question_index`, `group_seed` (episodes that share it share the engine's luck),
+    `noise_probability`, and `training_step`, which sets the noise where that is not given, and the
+    engine's own schedule where it has one. `reset(seed=...)` also restarts the environment's own
     noise schedule, which counts episodes.
 
     ## Rewards
@@ -154,6 +155,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         if seed is not None:
             self._dealer.restart()
         self._episode = self._dealer.deal(self.np_random, options)
+        if options and options.get("training_step") is not None:
+            self._engine.at_step(int(options["training_step"]))
         if self.render_mode == "human":
             self._num_printed = 0
             self.render()

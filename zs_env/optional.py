@@ -25,6 +25,17 @@ def sees_only_queries(engine: Any) -> bool:
     return bool(getattr(engine, "by_query", False))
 
 
+def is_scheduled(engine: Any) -> bool:
+    """Whether it says with `scheduled` that its pages depend on the training step."""
+    return bool(getattr(engine, "scheduled", False))
+
+
+def at_step(engine: Any, step: int) -> None:
+    """Tell it the training step, where that matters to it."""
+    if is_scheduled(engine):
+        engine.at_step(step)
+
+
 def close(engine: Any) -> None:
     """Close it where it can be closed."""
     method = getattr(engine, "close", None)

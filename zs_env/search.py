@@ -94,7 +94,8 @@ class SearchEngine(Protocol):
     An engine may also have `name` (str, shown as provenance), `fingerprint` (str, part of the
     cache key: all that changes its pages), `close()`, `local` (bool, True where it only computes:
     it is then called without a deadline, at no cost) and `by_query` (bool, True where query and
-    number of documents alone decide the page: a cache then asks once, whoever asks).
+    number of documents alone decide the page: a cache then asks once, whoever asks), and
+    `scheduled` (bool) with `at_step(step)`, where its pages depend on the training step.
     """
 
     def search(self, requests: Sequence[SearchRequest]) -> Sequence[SearchPage | SearchError]:

@@ -96,7 +96,8 @@ def collect_rollouts(
         group_size: episodes per question.
         sampling: how tokens are drawn.
         noise_probability: chance of noise in [0, 1]; None leaves it to the environment.
-        training_step: step of the environment's noise schedule; None leaves it to its own count.
+        training_step: of the engine's schedule, and of the environment's noise where
+            `noise_probability` is None; None leaves it to its own count.
         share_luck: whether the episodes of a group meet the same pages for the same queries.
 
     Raises:

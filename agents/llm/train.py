@@ -145,6 +145,7 @@ def _roll_out(run: Run, indices: Sequence[int]) -> list[Group]:
         group_size=config.group_size,
         sampling=Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
         noise_probability=config.noise().probability(step),
+        training_step=step,
         share_luck=config.share_group_luck,
     )
     # A cache that has grown in earlier steps adds up in another order: a resumed run has none.

@@ -68,6 +68,11 @@ class CachedEngine:
             raise ValueError(f"mode {mode!r} needs a file; give path=")
         if engine is None and mode != "replay":
             raise ValueError(f"mode {mode!r} needs an engine; only a replay can do without")
+        if optional.is_scheduled(engine):
+            raise ValueError(
+                "a cache would go on with the pages of earlier training steps; put caches around "
+                "the engines of a scheduled mixture instead"
+            )
         if max_pages < 1:
             raise ValueError(f"max_pages must be at least 1, got {max_pages}")
         self.engine, self.mode, self.max_pages = engine, mode, max_pages

@@ -65,6 +65,15 @@ class MeteredEngine:
         return optional.sees_only_queries(self.engine)
 
     @property
+    def scheduled(self) -> bool:
+        """Whether the engine's pages depend on the training step."""
+        return optional.is_scheduled(self.engine)
+
+    def at_step(self, step: int) -> None:
+        """Tell the engine the training step."""
+        optional.at_step(self.engine, step)
+
+    @property
     def fingerprint(self) -> str:
         """That of the engine: a meter changes no page."""
         return optional.fingerprint_of(self.engine)

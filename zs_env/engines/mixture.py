@@ -1,5 +1,7 @@
 """Several engines behind one: each request goes to one of them, drawn from the request's seed.
 
+Weights are fixed, or follow a schedule, such as from a simulator to a real engine.
+
 The draw does not depend on the batch, so a request meets the same engine wherever it is asked.
 """
 
@@ -11,15 +13,19 @@ from itertools import accumulate
 
 from zs_env import optional
 from zs_env.draws import bits_of, uniform
+from zs_env.noise import NoiseSchedule
 from zs_env.search import SearchEngine, SearchError, SearchPage, SearchRequest
 
 
 class MixtureEngine:
-    """Sends each request to one engine, at random with fixed weights.
+    """Sends each request to one engine, at random.
 
     Args:
         engines: at least one.
         weights: one per engine, not negative, not all 0; equal where None.
+        schedule: in place of weights, of two engines: its probability at a training step is the
+            share of the second. It stands at step 0 until an environment is reset with the option
+            `training_step`, or a trainer says so with `at_step`.
 
     Raises:
         ValueError: if engines and weights do not fit.
@@ -28,8 +34,21 @@ class MixtureEngine:
     name = "mixture"
 
     def __init__(
-        self, engines: Sequence[SearchEngine], weights: Sequence[float] | None = None
+        self,
+        engines: Sequence[SearchEngine],
+        weights: Sequence[float] | None = None,
+        *,
+        schedule: NoiseSchedule | None = None,
     ) -> None:
+        self._schedule = schedule
+        if schedule is not None:
+            if weights is not None or len(engines) != 2:
+                raise ValueError(
+                    f"a schedule leads from one engine to another, without weights; got "
+                    f"{len(engines)} engines and the weights {weights}"
+                )
+            share = schedule.probability(0)
+            weights = [1.0 - share, share]
         weights = [1.0] * len(engines) if weights is None else list(weights)
         if not engines or len(weights) != len(engines):
             raise ValueError(
@@ -39,7 +58,18 @@ class MixtureEngine:
         if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise ValueError(f"weights are finite, not negative and not all 0, got {weights}")
         self._engines = list(engines)
-        self._bounds = [bound / sum(weights) for bound in accumulate(weights)]
+        self._bounds = _bounds(weights)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether pages depend on the training step."""
+        return self._schedule is not None
+
+    def at_step(self, step: int) -> None:
+        """Take the weights of a training step, counted from 0."""
+        if self._schedule is not None:
+            share = self._schedule.probability(step)
+            self._bounds = _bounds([1.0 - share, share])
 
     @property
     def local(self) -> bool:
@@ -80,3 +110,7 @@ class MixtureEngine:
         chance = uniform(bits_of(f"mixture\0{seed}"))
         # The last bound may round to just below 1.
         return min(bisect_right(self._bounds, chance), len(self._engines) - 1)
+
+
+def _bounds(weights: Sequence[float]) -> list[float]:
+    return [bound / sum(weights) for bound in accumulate(weights)]

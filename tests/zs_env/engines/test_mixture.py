@@ -1,8 +1,13 @@
 """A mixture draws by the request alone."""
 
+import gymnasium
 import pytest
 
-from zs_env.engines import MixtureEngine, ScriptedEngine
+import envs_registry  # noqa: F401
+from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
+from zs_env.building import build_engine
+from zs_env.engines import CachedEngine, MeteredEngine, MixtureEngine, ScriptedEngine
+from zs_env.noise import NoiseSchedule
 from zs_env.search import SearchError, SearchRequest
 
 
@@ -86,3 +91,64 @@ def test_it_is_local_only_where_all_of_it_is():
     here, there = ScriptedEngine({}), _named("a")
     assert MixtureEngine([here, here]).local
     assert not MixtureEngine([here, there]).local
+
+
+RISE = NoiseSchedule(0.0, 1.0, total_steps=4, shape="linear")
+
+
+def test_a_schedule_leads_from_one_engine_to_the_other():
+    engine = MixtureEngine([_named("simulated"), _named("real")], schedule=RISE)
+    shares, pages = [], []
+    for step in (0, 1, 2, 4, 9):
+        engine.at_step(step)
+        names = _names(engine, _requests(1000))
+        shares.append(names.count("real") / 1000)
+        pages.append(names)
+    # 5 standard deviations of 1000 draws are at most 0.08.
+    assert shares == pytest.approx([0.0, 0.25, 0.5, 1.0, 1.0], abs=0.08)
+    assert shares[0] == 0.0 and shares[-1] == 1.0
+    # A request that has gone over does not come back.
+    assert all(b == "real" for a, b in zip(pages[1], pages[2], strict=True) if a == "real")
+
+
+def test_an_environment_tells_the_step():
+    questions = [Question(id="q", text="Q?", answers=("a",))]
+    engine = MixtureEngine([_named("simulated"), _named("real")], schedule=RISE)
+    meter = MeteredEngine(engine)
+    single = ZeroSearchEnv(questions, meter)
+    several = ZeroSearchVectorEnv(2, questions, meter)
+
+    def shown(env, action, **options):
+        env.reset(seed=0, options=options)
+        return str(env.step(action)[0]["documents"])
+
+    search = "<search>q</search>"
+    assert "simulated" in shown(single, search, training_step=0)
+    assert "real" in shown(single, search, training_step=4)
+    assert "real" in shown(single, search)  # it stays where it is
+    assert "simulated" in shown(several, (search, search), training_step=0)
+    assert "real" in shown(several, (search, search), training_step=[4, 4], noise_probability=0.0)
+
+
+def test_a_schedule_is_refused_where_it_does_not_fit():
+    two = [_named("a"), _named("b")]
+    with pytest.raises(ValueError, match="from one engine to another"):
+        MixtureEngine(two, [1, 1], schedule=RISE)
+    with pytest.raises(ValueError, match="from one engine to another"):
+        MixtureEngine([*two, _named("c")], schedule=RISE)
+    with pytest.raises(ValueError, match="put caches around"):
+        CachedEngine(MixtureEngine(two, schedule=RISE))
+    with pytest.raises(ValueError, match="Did you mean 'start'"):
+        build_engine({"kind": "mixture", "engines": [], "schedule": {"stat": 0}}, [])
+
+
+def test_a_spec_has_a_schedule():
+    spec = {
+        "kind": "mixture",
+        "engines": [{"kind": "world"}, {"kind": "bm25"}],
+        "schedule": {"start": 0.0, "end": 1.0, "total_steps": 10},
+    }
+    env = gymnasium.make("ZeroSearch-v0", engine=spec)
+    env.reset(seed=0, options={"training_step": 10})
+    *_, info = env.step("<search>the author of</search>")
+    assert {document.engine for document in info["documents"]} == {"bm25"}
