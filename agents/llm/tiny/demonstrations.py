@@ -31,8 +31,8 @@ class Faults:
         hasty_guess: answering with something else on a page that lacks what was looked for.
     """
 
-    vague_query: float = 0.85
-    early_answer: float = 0.8
+    vague_query: float = 0.9
+    early_answer: float = 0.88
     hasty_guess: float = 0.8
 
 
