@@ -60,7 +60,7 @@ def build_pairs(
     num_documents: int = 5,
     excluded: Iterable[str] = (),
 ) -> list[Pair]:
-    """Make as many useful as noisy pairs, each prompt once, in an order that a hash decides.
+    """Make pairs of pages: as many useful as noisy ones, see `balance`.
 
     Args:
         pages: judged; they need more documents than a page of the pairs has.
@@ -72,20 +72,30 @@ def build_pairs(
     Raises:
         ValueError: if a page lacks that judge's verdicts.
     """
-    left_out = {normalize_answer(text) for text in excluded}
-    by_kind: dict[str, dict[str, Pair]] = {"useful": {}, "noisy": {}}
+    pairs = []
     for page in pages:
-        if normalize_answer(page.question) in left_out:
-            continue
         if judge not in page.useful:
             raise ValueError(
                 f"the pages were judged by {sorted(page.useful)}, not by {judge!r}; judge them "
                 "again with that judge"
             )
-        for kind in by_kind:
-            pair = _pair(page, style, judge, num_documents, useful=kind == "useful")
-            if pair is not None:
-                by_kind[kind].setdefault(pair.prompt, pair)
+        both = (_pair(page, style, judge, num_documents, useful=useful) for useful in (True, False))
+        pairs += [pair for pair in both if pair is not None]
+    return balance(pairs, excluded=excluded)
+
+
+def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair]:
+    """Keep as many useful as noisy pairs, each prompt once, in an order that a hash decides.
+
+    Args:
+        pairs: of both kinds.
+        excluded: questions, in their own words, that no pair may come from.
+    """
+    left_out = {normalize_answer(text) for text in excluded}
+    by_kind: dict[str, dict[str, Pair]] = {"useful": {}, "noisy": {}}
+    for pair in pairs:
+        if normalize_answer(pair.question) not in left_out:
+            by_kind[pair.kind].setdefault(pair.prompt, pair)
     ordered = {
         kind: sorted(pairs.values(), key=lambda pair: bits_of(pair.prompt))
         for kind, pairs in by_kind.items()
@@ -215,6 +225,6 @@ def _card(counts: dict[str, Any], made_of: dict[str, Any]) -> str:
     lines += ["", "Questions come from:", ""]
     lines += [f"- {source}: {count} pairs" for source, count in sorted(counts["sources"].items())]
     lines += ["", "Made of:", ""]
-    lines += [f"- {name}: {value}" for name, value in made_of.items()]
+    lines += [f"- {name}: {value}" for name, value in made_of.items() if value]
     lines += ["", "No question stands in both files.", ""]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from agents.baselines.search_once import most_frequent_span
 from agents.evaluation.statistics import Interval, bootstrap_intervals
 from agents.simulator_tuning.build import Pair
 from zs_env.draws import seed_of
+from zs_env.engines.dense_index import Encoder
 from zs_env.scoring import contains_answer, normalize_answer
 from zs_env.search import SearchRequest
 from zs_env.simulator.checks import failed_checks
@@ -33,9 +34,11 @@ METRICS: dict[str, str] = {
     "words": "words of a document",
     "repetition_rate": "documents that repeat another of the page, or themselves",
     "overlap": "token F1 with the real engine's page of the same kind",
+    "similarity": "cosine of the embedded page with the real engine's",
     "answerability": "useful pages from which a reader without knowledge names a gold answer",
     "noisy_answerability": "the same of noisy pages",
 }
+_EMBEDDED_AT_ONCE = 32
 _MANY = 50  # documents of one text, at most
 
 
@@ -76,7 +79,7 @@ def write_pages(
     pages: list[WrittenPage] = []
     for start in range(0, len(pairs), batch_size):
         part = pairs[start : start + batch_size]
-        written = writer.write([_prompt(pair, style, num_documents) for pair in part])
+        written = writer.write([_prompt(pair, style) for pair in part])
         for pair, writing in zip(part, written, strict=True):
             text = writing.text if isinstance(writing, Writing) else ""
             pages.append(_taken_apart(pair, split_documents(text, _MANY), style, num_documents))
@@ -95,8 +98,16 @@ def real_pages(
     ]
 
 
-def measure(pages: Sequence[WrittenPage], *, num_documents: int = 5) -> dict[str, Interval]:
-    """Return every figure of `METRICS` with its interval, over pages."""
+def measure(
+    pages: Sequence[WrittenPage], *, num_documents: int = 5, encoder: Encoder | None = None
+) -> dict[str, Interval]:
+    """Return the figures of `METRICS` with their intervals, over pages.
+
+    Args:
+        pages: of one simulator.
+        num_documents: asked for.
+        encoder: for "similarity", which is left out without one.
+    """
     useful = [page for page in pages if page.pair.kind == "useful"]
     noisy = [page for page in pages if page.pair.kind == "noisy"]
     columns: dict[str, list[float]] = {
@@ -111,12 +122,15 @@ def measure(pages: Sequence[WrittenPage], *, num_documents: int = 5) -> dict[str
         "answerability": [_read(page) for page in useful],
         "noisy_answerability": [_read(page) for page in noisy],
     }
+    if encoder is not None:
+        columns["similarity"] = _similarities(pages, encoder)
     return {name: bootstrap_intervals({name: column})[name] for name, column in columns.items()}
 
 
 def draw(reports: Mapping[str, Mapping[str, Interval]], path: Path) -> None:
     """Draw the rates of several simulators side by side."""
-    names = [name for name in METRICS if name != "words"]
+    shown = set.intersection(*(set(report) for report in reports.values())) - {"words"}
+    names = [name for name in METRICS if name in shown]
     figure = Figure(figsize=(10, 4), layout="constrained")
     axes = figure.subplots()
     for place, (label, report) in enumerate(reports.items()):
@@ -160,10 +174,8 @@ def samples_html(
     )
 
 
-def _prompt(pair: Pair, style: SimulatorStyle, num_documents: int) -> Prompt:
-    useful = pair.kind == "useful"
-    text = style.prompt(_request(pair, num_documents), useful=useful, num_documents=num_documents)
-    return Prompt(text, style.system, seed_of(f"{pair.kind}\0{pair.query}"))
+def _prompt(pair: Pair, style: SimulatorStyle) -> Prompt:
+    return Prompt(pair.prompt, style.system, seed_of(f"{pair.kind}\0{pair.query}"))
 
 
 def _request(pair: Pair, num_documents: int) -> SearchRequest:
@@ -199,6 +211,15 @@ def _overlap(page: WrittenPage) -> float:
     written = Counter(normalize_answer(" ".join(page.documents)).split())
     common = sum((real & written).values())
     return 2 * common / (sum(real.values()) + sum(written.values())) if common else 0.0
+
+
+def _similarities(pages: Sequence[WrittenPage], encoder: Encoder) -> list[float]:
+    real = [" ".join(split_documents(page.pair.completion, _MANY)) for page in pages]
+    written = [" ".join(page.documents) for page in pages]
+    vectors = encoder.embed([*real, *written], _EMBEDDED_AT_ONCE)
+    cosines = (vectors[: len(pages)] * vectors[len(pages) :]).sum(axis=1)
+    # A page without a word is like no other.
+    return [float(cosine) if text else 0.0 for cosine, text in zip(cosines, written, strict=True)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -24,51 +24,11 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 
 from agents.simulator_tuning.build import Pair
+from agents.simulator_tuning.tune_config import TuneSettings
 from zs_env.simulator.transformers_writer import encode_prompt
 from zs_env.simulator.writer import Prompt
 
 _IGNORED = -100  # what Trainer leaves out of the loss
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuneSettings:
-    """How a simulator is tuned.
-
-    Attributes:
-        model: causal language model to begin with: a folder or a name on the hub.
-        epochs: passes over the pairs.
-        learning_rate: peak of AdamW; it falls linearly to 0.
-        warmup_steps: steps over which it rises first.
-        batch_size: pairs of one optimizer step.
-        micro_batch_size: of them computed at once.
-        max_tokens: longer pairs are left out, and counted.
-        lora_rank: of the adapters; 0 tunes every weight.
-        bf16: compute in bfloat16, weights in float32.
-        save_steps: optimizer steps between checkpoints.
-        seed: of the order of the pairs.
-    """
-
-    model: str
-    epochs: float = 1.0
-    learning_rate: float = 1e-4
-    warmup_steps: int = 10
-    batch_size: int = 16
-    micro_batch_size: int = 4
-    max_tokens: int = 1024
-    lora_rank: int = 0
-    bf16: bool = True
-    save_steps: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "batch_size", "micro_batch_size", "save_steps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of micro_batch_size "
-                f"{self.micro_batch_size}"
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +53,7 @@ class TuneResult:
 
 
 def tune(
+    model_name: str,
     settings: TuneSettings,
     pairs: Sequence[Pair],
     output: Path,
@@ -103,6 +64,7 @@ def tune(
     """Tune a model and save it under `output`/model; goes on from the last checkpoint there.
 
     Args:
+        model_name: causal language model to begin with: a folder or a name on the hub.
         settings: see there.
         pairs: at least one.
         output: for checkpoints and the model.
@@ -113,14 +75,14 @@ def tune(
         ValueError: if no pair is short enough.
         FloatingPointError: if the loss is not finite.
     """
-    tokenizer = AutoTokenizer.from_pretrained(settings.model)
+    tokenizer = AutoTokenizer.from_pretrained(model_name)
     rows = [encode_pair(tokenizer, pair, system) for pair in pairs]
     short = [row for row in rows if len(row["input_ids"]) <= settings.max_tokens]
     if not short:
         raise ValueError(
             f"none of {len(rows)} pairs fits into {settings.max_tokens} tokens; raise max_tokens"
         )
-    model: Any = AutoModelForCausalLM.from_pretrained(settings.model, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32)
     if settings.lora_rank:
         model = _with_lora(model, settings.lora_rank)
     arguments = TrainingArguments(

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -21,108 +20,22 @@ from rich.table import Table
 from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.llm.train_config import spec_from_text
-from agents.simulator_tuning.build import build_pairs, read_pairs, write_dataset
+from agents.simulator_tuning.build import balance, build_pairs, read_pairs, write_dataset
 from agents.simulator_tuning.judge import (
-    JUDGES,
     agreement,
     judge_transcripts,
     read_judged,
     write_judged,
 )
+from agents.simulator_tuning.released import RELEASED, load_released
+from agents.simulator_tuning.tune_config import TuneConfig
 from zs_env.building import build_questions, build_writer
+from zs_env.engines.dense_index import load_encoder
 from zs_env.names import unknown_name
-from zs_env.simulator.style import STYLES, SimulatorStyle
 from zs_env.simulator.writer import WriterSampling
 from zs_env.transcript_file import read_transcripts
 
 _CONSOLE = Console(stderr=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig:
-    """Tune a language model to write the pages of a search engine.
-
-    Attributes:
-        output: folder of all stages.
-        questions: training questions: a JSON spec, a kind, or a data file.
-        engine: the real engine to imitate: a JSON spec, a kind, or a passage file.
-        agent: who searches, as in `zerosearch evaluate`.
-        episodes: questions that it plays.
-        page_documents: documents of every real page; more than a simulated page has, so that pages
-            of either kind can be made from one.
-        max_turns: actions of an episode.
-        judge: whose verdicts decide: containment, outcome or model.
-        judge_model: spec of the writer that judges, JSON; needed by the judge "model".
-        exclude: data files whose questions must not be trained on: those of the evaluation.
-        licences: of the passages and questions, for the card.
-        style: how the simulator is asked, a name.
-        num_documents: of a simulated page.
-        num_words: about how long a document is.
-        held_out: share of the questions kept for the report.
-        model: language model to begin with: a folder or a name on the hub.
-        epochs: passes over the pairs.
-        learning_rate: peak of AdamW.
-        batch_size: pairs of one optimizer step.
-        micro_batch_size: of them computed at once.
-        max_tokens: longer pairs are left out.
-        lora_rank: of the adapters; 0 tunes every weight.
-        save_steps: optimizer steps between checkpoints.
-        seed: of everything.
-        report_queries: held-out queries of each kind in the report.
-        report_batch: pages written at once.
-        temperature: of the pages in the report.
-        dtype: of the model that writes them.
-        json: print one JSON object to standard output.
-    """
-
-    output: Path = Path("runs/simulator")
-    questions: str | None = None
-    engine: str | None = None
-    agent: str = "search-names"
-    episodes: int = 1000
-    page_documents: int = 15
-    max_turns: int = 5
-    judge: str = "containment"
-    judge_model: str | None = None
-    exclude: tuple[Path, ...] = ()
-    licences: str = "not stated"
-    style: str = "tuned"
-    num_documents: int = 5
-    num_words: int = 30
-    held_out: float = 0.1
-    model: str | None = None
-    epochs: float = 1.0
-    learning_rate: float = 1e-4
-    batch_size: int = 16
-    micro_batch_size: int = 4
-    max_tokens: int = 1024
-    lora_rank: int = 0
-    save_steps: int = 50
-    seed: int = 0
-    report_queries: int = 200
-    report_batch: int = 32
-    temperature: float = 0.8
-    dtype: str = "float32"
-    json: bool = False
-
-    def __post_init__(self) -> None:
-        if self.judge not in JUDGES:
-            raise unknown_name("judge", self.judge, JUDGES)
-        if self.judge == "model" and self.judge_model is None:
-            raise ValueError("the judge 'model' needs --judge-model, the spec of a writer")
-        if self.style not in STYLES:
-            raise unknown_name("style", self.style, STYLES)
-        if not 0.0 < self.held_out < 1.0:
-            raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
-        if self.page_documents < self.num_documents:
-            raise ValueError(
-                f"--page-documents {self.page_documents} must be at least --num-documents "
-                f"{self.num_documents}"
-            )
-
-    def simulator_style(self) -> SimulatorStyle:
-        """The style, with the length of documents asked for."""
-        return replace(STYLES[self.style], num_words=self.num_words)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -138,13 +51,18 @@ def main(argv: Sequence[str]) -> int:
         raise unknown_name("stage", stage, [*STAGES, "run"])
     config = tyro.cli(TuneConfig, args=rest, prog=f"zerosearch tune-simulator {stage}")
     _check_installed()
-    for name in STAGES if stage == "run" else [stage]:
+    for name in _stages(config) if stage == "run" else [stage]:
         _CONSOLE.print(f"[bold]{name}[/bold]")
         summary = STAGES[name](config)
         _CONSOLE.print(summary if isinstance(summary, Table) else json.dumps(summary, indent=2))
     if config.json and stage in ("report", "run"):
         print((config.output / "report" / "report.json").read_text(encoding="utf-8").strip())
     return 0
+
+
+def _stages(config: TuneConfig) -> list[str]:
+    """All of them, but for those that a released set makes needless."""
+    return [name for name in STAGES if not config.released or name not in ("collect", "judge")]
 
 
 def _collect(config: TuneConfig) -> dict[str, Any]:
@@ -186,21 +104,26 @@ def _build(config: TuneConfig) -> dict[str, Any]:
         for question in _all(build_questions({"kind": "file", "path": str(path)}))
     ]
     judged = config.output / "judged.jsonl"
-    if not judged.exists():
+    if config.released is not None:
+        released = load_released(config.released, location=config.released_file)
+        pairs = balance(released, excluded=excluded)
+    elif not judged.exists():
         raise FileNotFoundError(f"{judged} is missing; run the stage 'judge' first")
-    pairs = build_pairs(
-        read_judged(judged),
-        config.simulator_style(),
-        judge=config.judge,
-        num_documents=config.num_documents,
-        excluded=excluded,
-    )
+    else:
+        pairs = build_pairs(
+            read_judged(judged),
+            config.simulator_style(),
+            judge=config.judge,
+            num_documents=config.num_documents,
+            excluded=excluded,
+        )
     if not pairs:
         raise ValueError(
             "no pair could be made: the pages hold no useful or no noisy document; collect more "
             "episodes or more documents a page"
         )
     made_of = {
+        "released set": config.released and RELEASED[config.released],
         "engine": config.engine,
         "agent": config.agent,
         "questions": config.questions,
@@ -213,21 +136,11 @@ def _build(config: TuneConfig) -> dict[str, Any]:
 
 def _train(config: TuneConfig) -> dict[str, Any]:
     """Tune the model on the training pairs."""
-    from agents.simulator_tuning.train import TuneSettings, tune
+    from agents.simulator_tuning.train import tune
 
-    settings = TuneSettings(
-        model=_model(config),
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        batch_size=config.batch_size,
-        micro_batch_size=config.micro_batch_size,
-        max_tokens=config.max_tokens,
-        lora_rank=config.lora_rank,
-        save_steps=config.save_steps,
-        seed=config.seed,
-    )
     result = tune(
-        settings,
+        _model(config),
+        config,
         read_pairs(config.output / "data" / "train.jsonl"),
         config.output / "tuned",
         system=config.simulator_style().system,
@@ -266,8 +179,9 @@ def _report(config: TuneConfig) -> Table:
             on_batch=lambda done, name=name: _CONSOLE.print(f"{name}: {done}/{len(pairs)} pages"),
         )
         del writer
+    encoder = None if config.embedder is None else load_encoder(config.embedder)
     figures = {
-        name: report.measure(part, num_documents=config.num_documents)
+        name: report.measure(part, num_documents=config.num_documents, encoder=encoder)
         for name, part in pages.items()
     }
     folder = config.output / "report"
@@ -281,7 +195,8 @@ def _report(config: TuneConfig) -> Table:
     (folder / "samples.html").write_text(report.samples_html(samples), encoding="utf-8")
     table = Table("", *figures, title=f"{len(pairs)} held-out pages, 95 % intervals")
     for metric, meaning in report.METRICS.items():
-        table.add_row(meaning, *(str(part[metric]) for part in figures.values()))
+        if all(metric in part for part in figures.values()):
+            table.add_row(meaning, *(str(part[metric]) for part in figures.values()))
     return table
 
 

@@ -20,6 +20,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from zs_env.draws import uniform
 from zs_env.noise import Noise, NoiseSchedule
 from zs_env.question import Question
 from zs_env.search import BudgetExceeded, SearchEngine, SearchError, SearchPage, SearchRequest
@@ -101,8 +102,7 @@ class SearchServer:
     def as_request(self, query: str, question_id: str | None, topk: int) -> SearchRequest:
         """Make a query a request whose every draw follows from the query."""
         digest = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        luck = (int.from_bytes(digest[:8], "little") >> 11) * 2.0**-53
-        useful = luck >= self.probability()
+        useful = uniform(int.from_bytes(digest[:8], "little")) >= self.probability()
         self.searches += 1
         question = None if question_id is None else self.questions.get(question_id)
         return SearchRequest(

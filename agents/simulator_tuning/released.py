@@ -1,0 +1,123 @@
+"""The data sets that the authors of ZeroSearch released for tuning simulators, as pairs.
+
+A row is a prompt and the page that follows it, in one of the forms in which such sets are kept:
+`instruction`, `input`, `output`; `prompt` with `completion`, `response` or `output`; or messages
+under `messages` or `conversations`. Query, question, answer and kind are read out of the prompt,
+whose wording (arXiv:2505.04588, table 2) is the same in every row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.simulator_tuning.build import Pair
+from zs_env.names import unknown_name
+from zs_env.rows import Place, read_rows
+from zs_env.simulator.page_text import join_documents, split_documents
+
+RELEASED: dict[str, str] = {
+    "google": "Alibaba-NLP/SimulationTuning_google_dataset",
+    "wiki": "Alibaba-NLP/SimulationTuning_wiki_dataset",
+    "first": "Alibaba-NLP/SimulationTuning_dataset",
+}
+_QUERY = re.compile(r"^Query:\s*(?P<query>.*?)\s*$", re.MULTILINE)
+_QUESTION = re.compile(
+    r'answer the question:\s*"?(?P<question>.*?)"?,?\s+whose answer is\s+(?P<answer>.*?)\.?\s*$',
+    re.MULTILINE | re.IGNORECASE,
+)
+_KIND = re.compile(r"(?P<kind>useful|noisy)\s+output\s*:\s*\Z", re.IGNORECASE)
+_MANY = 50
+
+
+def load_released(name: str, *, location: str | Path | None = None) -> list[Pair]:
+    """Load a released set by its name in `RELEASED`.
+
+    Args:
+        name: short name, such as "google".
+        location: a local copy in place of the hub's: a JSON, JSONL or Parquet file.
+
+    Raises:
+        ValueError: if the name is unknown, or a row is not as expected, naming it and the field.
+        ImportError: if `datasets` is missing.
+        ConnectionError: if the set cannot be had.
+    """
+    if name not in RELEASED:
+        raise unknown_name("released data set", name, RELEASED)
+    return list(_pairs(_rows(RELEASED[name], location), source=RELEASED[name]))
+
+
+def _rows(repository: str, location: str | Path | None) -> Iterable[tuple[Place, dict[str, Any]]]:
+    if location is not None and Path(location).suffix != ".json":
+        return read_rows(location)
+    try:
+        import datasets
+    except ImportError as error:
+        raise ImportError(
+            f'loading {repository} needs the datasets library: pip install "zerosearch-gym[data]"'
+        ) from error
+    try:
+        rows = (
+            datasets.load_dataset(repository, split="train")
+            if location is None
+            else datasets.load_dataset("json", data_files=str(location), split="train")
+        )
+    except OSError as error:
+        raise ConnectionError(
+            f"cannot load {location or repository}: {error}; check the network, or pass location= "
+            "a local copy of the file"
+        ) from error
+    origin = str(location or repository)
+    return ((Place(origin, number, "row"), dict(row)) for number, row in enumerate(rows))
+
+
+def _pairs(rows: Iterable[tuple[Place, dict[str, Any]]], *, source: str) -> Iterator[Pair]:
+    for number, (place, row) in enumerate(rows):
+        prompt, completion = _prompt_and_page(place, row)
+        query, asked, kind = (form.search(prompt) for form in (_QUERY, _QUESTION, _KIND))
+        if query is None or kind is None:
+            raise place.error(
+                "prompt",
+                prompt,
+                'a line "Query: …" and the end "Useful Output:" or "Noisy Output:"',
+            )
+        yield Pair(
+            prompt=prompt,
+            completion=join_documents(split_documents(completion, _MANY)),
+            kind=kind["kind"].lower(),
+            query=query["query"],
+            question=asked["question"] if asked else query["query"],
+            answers=(asked["answer"],) if asked else (),
+            question_id=f"{source}/{number}",
+            source=source,
+        )
+
+
+def _prompt_and_page(place: Place, row: Mapping[str, Any]) -> tuple[str, str]:
+    for field in ("messages", "conversations"):
+        if row.get(field):
+            said = {
+                message.get("role") or message.get("from"): message.get("content")
+                or message.get("value")
+                for message in row[field]
+            }
+            prompt = said.get("user") or said.get("human")
+            page = said.get("assistant") or said.get("gpt")
+            break
+    else:
+        parts = [row.get("instruction") or row.get("prompt"), row.get("input")]
+        prompt = "\n".join(part for part in parts if isinstance(part, str) and part) or None
+        page = next(
+            (row[field] for field in ("output", "completion", "response") if row.get(field)), None
+        )
+    for name, text in (("prompt", prompt), ("output", page)):
+        if not isinstance(text, str):
+            raise place.error(
+                name,
+                text,
+                f"text under instruction and output, prompt and completion, or messages; the row "
+                f"has {sorted(row)}",
+            )
+    return str(prompt), str(page)

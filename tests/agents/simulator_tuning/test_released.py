@@ -1,0 +1,82 @@
+"""The released sets in every form that such files have, read from local files."""
+
+import json
+
+import pytest
+
+from agents.simulator_tuning.build import balance
+from agents.simulator_tuning.released import RELEASED, load_released
+
+PAGE = "Doc 1: One  thing.\nDoc 2: Another.\n"
+
+
+def prompt(kind, query="first king of Norway"):
+    return (
+        f"You stand in for a search engine. Write two {kind.lower()} documents.\n"
+        'The user is trying to answer the question: "Who was the first king, and where?" whose '
+        f"answer is Harald Fairhair.\nQuery: {query}\n{kind} Output:\n"
+    )
+
+
+FORMS = {
+    "alpaca": lambda text: {"instruction": text, "input": "", "output": PAGE},
+    "completion": lambda text: {"prompt": text, "completion": PAGE},
+    "messages": lambda text: {
+        "messages": [{"role": "user", "content": text}, {"role": "assistant", "content": PAGE}]
+    },
+    "conversations": lambda text: {
+        "conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": PAGE}]
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_every_form_gives_the_same_pairs(tmp_path, form, suffix):
+    rows = [FORMS[form](prompt(kind)) for kind in ("Useful", "Noisy")]
+    path = tmp_path / f"rows{suffix}"
+    if suffix == ".json":
+        pytest.importorskip("datasets")
+        path.write_text(json.dumps(rows))
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    useful, noisy = load_released("google", location=path)
+    assert (useful.kind, noisy.kind) == ("useful", "noisy")
+    assert useful.prompt == prompt("Useful")
+    assert useful.completion == "Doc 1: One thing.\nDoc 2: Another.\n"
+    assert useful.query == "first king of Norway"
+    assert useful.question == "Who was the first king, and where?"
+    assert useful.answers == ("Harald Fairhair",)
+    assert useful.source == RELEASED["google"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"text": "all in one"}, r"rows.jsonl, line 1, field 'prompt'.*the row has \['text'\]"),
+        ({"prompt": prompt("Useful")}, "field 'output'"),
+        ({"prompt": "Say something", "completion": PAGE}, 'a line "Query: …"'),
+    ],
+)
+def test_a_row_that_is_none_is_named(tmp_path, row, words):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row))
+    with pytest.raises(ValueError, match=words):
+        load_released("wiki", location=path)
+
+
+def test_names_that_do_not_exist_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'google'"):
+        load_released("gogle")
+
+
+def test_pairs_are_balanced_and_none_is_of_the_evaluation(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    kinds = ["Useful", "Useful", "Useful", "Noisy", "Noisy"]
+    rows = [FORMS["alpaca"](prompt(kind, f"q {n}")) for n, kind in enumerate(kinds)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
+    pairs = load_released("first", location=path)
+    kept = balance(pairs)
+    assert sorted(pair.kind for pair in kept) == ["noisy"] * 2 + ["useful"] * 2
+    assert len({pair.prompt for pair in kept}) == 4
+    assert balance(pairs, excluded=["who was the first king and where"]) == []
