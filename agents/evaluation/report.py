@@ -38,6 +38,10 @@ class Report:
         metrics: by name of `METRICS`.
         reasons: episodes by the reason they ended for.
         f1_by_structure: F1 by the questions' structure, where their set names one.
+        noisy_share: of an episode's documents, those that were asked to be noise; over episodes
+            that saw any.
+        failed_checks: share of the useful or noisy documents that fail a check, by "kind/check";
+            only simulated engines check theirs.
         folder: where transcripts and results lie; None where nothing was written.
         costs: what the searches of this call cost, as `zs_env.engine_call.Costs` counts it; not in
             the JSON, for it depends on what was played before and on the clock.
@@ -50,6 +54,8 @@ class Report:
     metrics: Mapping[str, Interval]
     reasons: Mapping[str, int]
     f1_by_structure: Mapping[str, Interval]
+    noisy_share: Interval
+    failed_checks: Mapping[str, float]
     folder: str | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
 
@@ -81,6 +87,10 @@ class Report:
                 )["f1"]
                 for structure in structures
             },
+            noisy_share=bootstrap_intervals(
+                {"noisy": [one.noisy_documents / one.documents for one in sound if one.documents]}
+            )["noisy"],
+            failed_checks=_failed_checks(sound),
             folder=folder,
             costs=dict(costs or {}),
         )
@@ -96,6 +106,8 @@ class Report:
             "f1_by_structure": {
                 name: interval.to_json() for name, interval in self.f1_by_structure.items()
             },
+            "noisy_share": self.noisy_share.to_json(),
+            "failed_checks": dict(self.failed_checks),
             "folder": self.folder,
         }
 
@@ -107,8 +119,21 @@ class Report:
             table.add_column(header, justify="left" if not header else "right")
         rows = [(name.replace("_", " "), value) for name, value in self.metrics.items()]
         rows += [(f"f1, {name}", value) for name, value in self.f1_by_structure.items()]
+        rows.append(("documents that were noise", self.noisy_share))
         rows.append((f"faults ({self.num_faults}, left out above)", self.fault_rate))
         for label, interval in rows:
             mean, _, ends = str(interval).partition(" ")
             table.add_row(label, mean, ends)
+        for label, share in self.failed_checks.items():
+            kind, _, check = label.partition("/")
+            table.add_row(f"{kind} documents that fail {check!r}", f"{share:.3f}", "")
         return table
+
+
+def _failed_checks(results: Sequence[EpisodeResult]) -> dict[str, float]:
+    failed: Counter[str] = Counter()
+    for result in results:
+        failed.update(result.failed_checks)
+    noisy = sum(result.noisy_documents for result in results)
+    shown = {"noisy": noisy, "useful": sum(result.documents for result in results) - noisy}
+    return {name: count / shown[name.partition("/")[0]] for name, count in sorted(failed.items())}

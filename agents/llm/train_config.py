@@ -71,7 +71,7 @@ class TrainConfig:
         temperature: of sampling in training; evaluation is greedy.
         learning_rate: peak of AdamW's learning rate.
         warmup_steps: steps over which the learning rate rises from 0.
-        lr_schedule: what follows the warm-up.
+        lr_schedule: what follows the warm-up; linear and cosine end at 0 with the last step.
         weight_decay: of AdamW.
         max_grad_norm: gradients are scaled down to this norm.
         minibatches: optimizer steps that a step's rollouts are split into.
@@ -116,7 +116,7 @@ class TrainConfig:
     eval_engine: str | None = None
     real_engine: str | None = None
     algorithm: Literal["grpo", "ppo", "reinforce", "reinforce_pp"] = "grpo"
-    steps: int = 44
+    steps: int = 40
     seed: int = 0
     output: Path = Path("runs/train")
     resume: bool = False
@@ -146,7 +146,7 @@ class TrainConfig:
 
     learning_rate: float = 3e-4
     warmup_steps: int = 2
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
+    lr_schedule: Literal["constant", "linear", "cosine"] = "linear"
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     minibatches: int = 2
@@ -166,7 +166,7 @@ class TrainConfig:
     value_clip: float = 0.2
     autocast: bool = False
 
-    eval_every: int = 22
+    eval_every: int = 20
     eval_episodes: int = 128
     final_episodes: int = 512
     eval_noise: tuple[float, ...] = (0.0, 0.25, 0.5)

@@ -8,6 +8,7 @@ standard output.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -186,8 +187,10 @@ def _report(config: TuneConfig) -> Table:
     }
     folder = config.output / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    values = {name.replace(" ", "_"): report.to_json(part) for name, part in figures.items()}
-    values["queries"] = {"useful": sum(pair.kind == "useful" for pair in pairs)}  # type: ignore[dict-item]
+    values: dict[str, Any] = {
+        name.replace(" ", "_"): report.to_json(part) for name, part in figures.items()
+    }
+    values["pages"] = dict(Counter(pair.kind for pair in pairs))
     (folder / "report.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
     report.draw(figures, folder / "report.png")
     shown = [*pairs[:6], *pairs[-6:]]

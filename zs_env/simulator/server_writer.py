@@ -199,7 +199,7 @@ class ServerWriter:
                 raise
             else:
                 loop.pool.release(server, None)
-                return replace(writing, calls=attempt + 1, seconds=clock() - started)
+                return replace(writing, calls=attempt + 1)
         return WritingError(
             f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last: "
             f"{reasons[-1]}"

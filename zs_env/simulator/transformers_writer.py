@@ -5,7 +5,6 @@ The one module of the environment that needs torch; it is imported when such a w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -97,7 +96,6 @@ class TransformersWriter:
         return [written[place] for place in range(len(prompts))]
 
     def _generate(self, batch: list[list[int]], seeds: list[int]) -> list[Writing]:
-        started = time.perf_counter()
         width = max(map(len, batch))
         stops = self._stop_ids()
         rows = [[stops[0]] * (width - len(ids)) + ids for ids in batch]
@@ -119,19 +117,16 @@ class TransformersWriter:
             pad_token_id=stops[0],
             logits_processor=processors,
         )
-        seconds = (time.perf_counter() - started) / len(batch)
         return [
-            self._as_writing(ids, len(prompt), seconds, stops)
+            self._as_writing(ids, len(prompt), stops)
             for ids, prompt in zip(output[:, width:].tolist(), batch, strict=True)
         ]
 
-    def _as_writing(
-        self, ids: list[int], prompt_tokens: int, seconds: float, stops: list[int]
-    ) -> Writing:
+    def _as_writing(self, ids: list[int], prompt_tokens: int, stops: list[int]) -> Writing:
         end = next((place for place, token in enumerate(ids) if token in stops), None)
         text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
         written = len(ids) if end is None else end + 1
-        return Writing(text, prompt_tokens, written, cut=end is None, seconds=seconds)
+        return Writing(text, prompt_tokens, written, cut=end is None)
 
     def _stop_ids(self) -> list[int]:
         stop = self.model.generation_config.eos_token_id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,6 @@ class VLLMWriter:
         """Return one text per prompt."""
         if not prompts:
             return []
-        started = time.perf_counter()
         sampling = self.sampling
         outputs = self._llm.chat(
             [prompt.messages() for prompt in prompts],
@@ -53,16 +51,14 @@ class VLLMWriter:
             ],
             use_tqdm=False,
         )
-        seconds = (time.perf_counter() - started) / len(prompts)
-        return [_writing(output, seconds) for output in outputs]
+        return [_writing(output) for output in outputs]
 
 
-def _writing(output: Any, seconds: float) -> Writing:
+def _writing(output: Any) -> Writing:
     (completion,) = output.outputs
     return Writing(
         completion.text,
         len(output.prompt_token_ids),
         len(completion.token_ids),
         cut=completion.finish_reason == "length",
-        seconds=seconds,
     )

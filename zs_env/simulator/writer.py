@@ -44,7 +44,6 @@ class Writing:
         completion_tokens: written; 0 where the model does not say.
         cut: whether it ended at the limit of tokens, not by itself.
         calls: model calls made for it, those that failed included.
-        seconds: from the first call to the answer.
     """
 
     text: str
@@ -52,7 +51,6 @@ class Writing:
     completion_tokens: int = 0
     cut: bool = False
     calls: int = 1
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

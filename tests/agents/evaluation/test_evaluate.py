@@ -1,5 +1,6 @@
 """Evaluation: the same figures however they come about."""
 
+import io
 import json
 import signal
 import subprocess
@@ -8,12 +9,14 @@ from dataclasses import replace
 
 import gymnasium
 import pytest
+from rich.console import Console
 
 from agents.agent import Agent
 from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
 from agents.evaluation import EpisodeResult, Report, evaluate
 from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
 from zs_env import Document, Question, SearchError, SearchPage
+from zs_env.simulator import LanguageModelEngine, ScriptedWriter
 from zs_env.transcript_file import load_transcripts
 
 QUESTIONS = [
@@ -58,6 +61,34 @@ def test_faults_are_counted_and_left_out_of_the_means():
     assert report.metrics["f1"].mean == report.metrics["exact_match"].mean == 1.0
     assert report.metrics["turns"].mean == 2.0
     assert report.reasons == {"answer": 8, "fault": 4}
+
+
+def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
+    # Useful or noisy, the page names a builder: no useful document fails, every noisy one leaks.
+    def page(prompt):
+        words = " ".join(f"w{n}" for n in range(20))
+        return "".join(f"Doc {n}: Ann 1 built the tower {n} {words}\n" for n in range(5))
+
+    simulator = LanguageModelEngine(ScriptedWriter(page), "tuned", retries=0)
+    report = _evaluate(
+        episodes=200,
+        noise=0.25,
+        env_kwargs={
+            "questions": [replace(QUESTIONS[1], id=str(n)) for n in range(200)],
+            "engine": simulator,
+        },
+    )
+    # 5 standard deviations of 200 draws at 1/4 are 0.153.
+    assert report.noisy_share.mean == pytest.approx(0.25, abs=0.153)
+    assert report.failed_checks == {"noisy/leak": 1.0}
+    assert "documents that were noise" in str(_text(report.table()))
+    assert _evaluate(AnswerAtOnce()).noisy_share.mean is None
+
+
+def _text(table) -> str:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
 
 
 def test_costs_are_those_of_this_call_and_kept_by_session(tmp_path):

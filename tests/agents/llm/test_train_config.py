@@ -62,7 +62,7 @@ def test_more_steps_continue_a_run_only_where_they_change_no_schedule() -> None:
     run = TrainConfig(steps=10)
     with pytest.raises(ValueError, match="steps=20"):
         replace(run, steps=20).check_resumes(run)
-    run = TrainConfig(steps=10, noise_steps=10)
+    run = TrainConfig(steps=10, noise_steps=10, lr_schedule="constant")
     replace(run, steps=20).check_resumes(run)
     run = TrainConfig(steps=10, noise_steps=10, lr_schedule="linear")
     with pytest.raises(ValueError, match="steps=20"):

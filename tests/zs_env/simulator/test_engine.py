@@ -41,7 +41,7 @@ class Recorder:
         kind, count, query, _, answers = prompt.text.split("|")
         said = answers if kind == "useful" else "nobody"
         lines = [f"Doc {n}: {kind} {n} {query} {said}" for n in range(1, int(count) + 1)]
-        return Writing("\n".join(lines), prompt_tokens=10, completion_tokens=20, seconds=0.5)
+        return Writing("\n".join(lines), prompt_tokens=10, completion_tokens=20)
 
 
 def engine(writer, **settings):

@@ -42,7 +42,7 @@ def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
         (written,) = writer.write([Prompt("p", "", 2**62 + 5)])
         writer.close()
     assert (written.text, written.prompt_tokens, written.completion_tokens) == ("echo p", 3, 2)
-    assert written.calls == 1 and written.seconds > 0
+    assert written.calls == 1
     assert server.bodies == [
         {
             "model": "m",
