@@ -116,7 +116,7 @@ class TrainConfig:
     eval_engine: str | None = None
     real_engine: str | None = None
     algorithm: Literal["grpo", "ppo", "reinforce", "reinforce_pp"] = "grpo"
-    steps: int = 40
+    steps: int = 38
     seed: int = 0
     output: Path = Path("runs/train")
     resume: bool = False
@@ -166,7 +166,7 @@ class TrainConfig:
     value_clip: float = 0.2
     autocast: bool = False
 
-    eval_every: int = 20
+    eval_every: int = 19
     eval_episodes: int = 128
     final_episodes: int = 512
     eval_noise: tuple[float, ...] = (0.0, 0.25, 0.5)

@@ -33,10 +33,10 @@ class Faults:
 
     vague_query: float = 0.9
     early_answer: float = 0.88
-    hasty_guess: float = 0.8
+    hasty_guess: float = 0.85
 
 
-BEGIN_TO_CONCLUDE = " So earlier"  # a comparison
+_SO, _BOTH = " So earlier", " Both have"  # how a comparison and an intersection are concluded
 NO_FAULTS = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
 
 
@@ -100,12 +100,16 @@ def conclude(plan: Plan) -> str:
             places.reverse()
         which = places[0 if question.earlier else 1]
         conclusion = (
-            f"{BEGIN_TO_CONCLUDE} is the {places[0]}, later is the {places[1]}, and {asked} is "
-            f"the {which}."
+            f"{_SO} is the {places[0]}, later is the {places[1]}, and {asked} is the {which}."
         )
     elif isinstance(question, Intersection):
-        conclusion = f" Both have {plan.answer}."
+        conclusion = f"{_BOTH} {plan.answer}."
     return f"{conclusion}{_done(plan.answer or '')}"
+
+
+def concludes(turn: str) -> bool:
+    """Whether a turn ends with the conclusion about two things."""
+    return _SO in turn or _BOTH in turn
 
 
 def _done(answer: str) -> str:

@@ -9,8 +9,9 @@ from a policy that cannot read learns nothing.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,11 @@ from agents.llm.policy import TINY_POLICY, Policy
 from agents.llm.segments import Rollout
 from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import (
-    BEGIN_TO_CONCLUDE,
     NO_FAULTS,
     Faults,
     begin_to_say,
     conclude,
+    concludes,
     demonstrate,
     say,
 )
@@ -50,6 +51,8 @@ from zs_env.world.world import YEARS
 
 _CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
 _FIRST_WORLD = 1000  # worlds below are for RL
+_LONGER = {"chain2": 0.15, "chain3": 0.25, "comparison": 0.3, "intersection": 0.3}
+_STEP = re.compile(r" (?:Next|Again) the ")
 _EARLY_DEMONSTRATIONS = 1000  # that the reading stage holds
 _OTHER_LOOKUPS = 4  # things asked of a page beside what was searched for
 
@@ -68,7 +71,7 @@ class Recipe:
         num_comparisons: pairs of years of the reading stage.
         num_demonstrations: episodes of the format stage.
         faultless: share of them in which the teacher does everything right.
-        num_conclusions: comparisons concluded at the end of an episode, in the same stage.
+        num_endings: episodes of the same stage of which only what has no faults is learnt.
         epochs: passes over the demonstrations.
         lr: peak learning rate of AdamW (embeddings and norms) in the reading stage.
         muon_lr: peak learning rate of Muon (all matrices) in the reading stage.
@@ -86,7 +89,7 @@ class Recipe:
     num_comparisons: int = 16000
     num_demonstrations: int = 12000
     faultless: float = 0.25
-    num_conclusions: int = 4000
+    num_endings: int = 8000
     epochs: float = 1.0
     lr: float = 2e-3
     muon_lr: float = 0.02
@@ -201,36 +204,53 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         yield encode_demonstration(policy, transcript)
 
 
-def conclusions(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Comparisons at the end of whole episodes: the pages in between make them harder to follow.
+def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
+    """Longer episodes without a fault, of which what no teacher does wrong is learnt.
 
-    Only the conclusion is learnt; how to get there is left to the faulty teacher.
+    That is what a page says, which query follows, and the conclusion about two things; pages in
+    between make all of it harder. Whether to search on or to answer, and the first query, are left
+    to the faulty teacher.
     """
-    rng = random.Random(f"conclusions {recipe.seed}")
-    worlds = _worlds(recipe)
+    rng = random.Random(f"endings {recipe.seed}")
     sources = [
-        (WorldQuestions(world, ["comparison"], seed=recipe.seed + 2), WorldEngine(world))
-        for world in worlds
+        (WorldQuestions(world, _LONGER, seed=recipe.seed + 2), WorldEngine(world))
+        for world in _worlds(recipe)
     ]
-    for index in track(range(recipe.num_conclusions), "episodes to conclude"):
-        questions, engine = sources[index % len(worlds)]
+    for index in track(range(recipe.num_endings), "episodes to end"):
+        questions, engine = sources[index % len(sources)]
         whole = demonstrate(
             questions[index],
             engine,
             config=_CONFIG,
             faults=NO_FAULTS,
-            noise_probability=0.25,
+            noise_probability=rng.uniform(0.0, 0.5),
             rng=rng,
         )
-        *_, last = whole.turns
-        begin = last.text.find(BEGIN_TO_CONCLUDE)
-        if begin < 0:
-            continue  # out of turns
-        conclusion = last.text[begin:]
-        prompt = whole.text.removesuffix(conclusion)
-        turn = Turn(conclusion, last.action)
-        transcript = Transcript(question=whole.question, prompt=prompt, turns=(turn,))
+        first, *others = whole.turns
+        prompt, given, turns = "", whole.prompt + first.text + first.message, []
+        for turn in others:
+            for skipped, learnt in _faultless(turn.text):
+                given += skipped
+                if turns:
+                    turns[-1] = replace(turns[-1], message=given)
+                else:
+                    prompt = given
+                turns.append(Turn(learnt, turn.action))
+                given = ""
+            given = turn.message
+        transcript = Transcript(question=whole.question, prompt=prompt, turns=tuple(turns))
         yield encode_demonstration(policy, transcript)
+
+
+def _faultless(turn: str) -> list[tuple[str, str]]:
+    """The parts of a turn that no teacher gets wrong, each after what stands before it."""
+    if concludes(turn):
+        return [("", turn)]
+    step = _STEP.search(turn)
+    if step is None:
+        return [("", turn[: turn.index(" Done.")])]
+    query = turn.index("<search>") + len("<search>")
+    return [("", turn[: step.start()]), (turn[step.start() : query], turn[query:])]
 
 
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
@@ -262,12 +282,12 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
     pages = [*drills(recipe, policy), *comparisons(recipe, policy)]
     random.Random(recipe.seed).shuffle(pages)
     episodes = list(demonstrations(recipe, policy))
-    endings = list(conclusions(recipe, policy))
+    ends = list(endings(recipe, policy))
     # Each stage holds some of the other's, so that nothing has to be learnt twice.
     some, few = len(pages) // 4, _EARLY_DEMONSTRATIONS
     stages = {
         "reading": pages[some:] + episodes[:few],
-        "format": pages[:some] + episodes[few:] + endings,
+        "format": pages[:some] + episodes[few:] + ends,
     }
     for name, rollouts in stages.items():
         weights = recipe.output / name / "model.safetensors"
