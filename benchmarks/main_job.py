@@ -48,7 +48,9 @@ def main() -> None:
         if not (folder / "result.json").exists():
             _train(folder, [*_CASES[case], *arguments.flags])
         results[case] = json.loads((folder / "result.json").read_text())
-    _draw(arguments.output, [name for name in _ALGORITHMS if name in results])
+    algorithms = [name for name in _ALGORITHMS if name in results]
+    if algorithms:
+        _draw(arguments.output, algorithms)
     print_rows(list(_rows(results)), as_json=arguments.json)
 
 
