@@ -8,8 +8,7 @@ that stands first in the corpus.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -24,8 +23,9 @@ from zs_env.engines.bm25_index import (
     open_index,
 )
 from zs_env.engines.passage_file import Passage
+from zs_env.engines.ranked_passages import ranked_pages
 from zs_env.engines.words import content_words
-from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
+from zs_env.search import SearchPage, SearchRequest
 
 K1, B = 1.2, 0.75
 _BLOCK = 256
@@ -108,27 +108,13 @@ class BM25Engine:
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request, of at most as many documents as it wants."""
-        started = time.perf_counter()
-        found: dict[tuple[str, int], tuple[Document, ...]] = {}
-        for request in requests:
-            key = (request.query, len(request.useful))
-            if key not in found:
-                found[key] = tuple(self._documents(*key))
-        seconds = (time.perf_counter() - started) / max(len(requests), 1)
-        cost = SearchCost(calls=1, seconds=seconds)
-        return [
-            SearchPage(found[request.query, len(request.useful)], cost, self.name)
-            for request in requests
-        ]
+        return ranked_pages(requests, self._rank, self.name)
 
-    def _documents(self, query: str, count: int) -> list[Document]:
+    def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
         numbers, scores = top_passages(self._postings, len(self._passages), query, count)
-        documents: list[Document] = []
-        for number, score in zip(numbers, scores, strict=True):
-            passage: Passage = self._passages[number]
-            provenance = (("passage_id", passage.id), ("score", round(score, 4)))
-            documents.append(Document(passage.text, passage.title, metadata=provenance))
-        return documents
+        return (
+            (self._passages[number], score) for number, score in zip(numbers, scores, strict=True)
+        )
 
 
 def _reopen(corpus: Path, folder: Path, k1: float, b: float) -> BM25Engine:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import numpy as np
 
 from zs_env.engines.dense_index import Encoder, load_encoder, open_index
 from zs_env.engines.passage_file import Passage
-from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
+from zs_env.engines.ranked_passages import ranked_pages
+from zs_env.search import SearchPage, SearchRequest
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -99,22 +99,11 @@ class DenseEngine:
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request, of at most as many documents as it wants."""
-        started = time.perf_counter()
-        found: dict[tuple[str, int], tuple[Document, ...]] = {}
-        for request in requests:
-            key = (request.query, len(request.useful))
-            if key not in found:
-                found[key] = self._documents(*key)
-        seconds = (time.perf_counter() - started) / max(len(requests), 1)
-        cost = SearchCost(calls=1, seconds=seconds)
-        return [
-            SearchPage(found[request.query, len(request.useful)], cost, self.name)
-            for request in requests
-        ]
+        return ranked_pages(requests, self._rank, self.name)
 
-    def _documents(self, query: str, count: int) -> tuple[Document, ...]:
+    def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
         if not query.strip():
-            return ()
+            return iter(())
         with self._lock:
             vector = self._encoder.embed([self._query_prefix + query])
             scores, numbers = self._index.search(vector, min(count, len(self._passages)))
@@ -123,12 +112,7 @@ class DenseEngine:
             for score, number in zip(scores[0], numbers[0], strict=True)
             if number >= 0 and np.isfinite(score)
         )
-        documents = []
-        for score, number in ranked:
-            passage: Passage = self._passages[number]
-            provenance = (("passage_id", passage.id), ("score", round(-score, 4)))
-            documents.append(Document(passage.text, passage.title, metadata=provenance))
-        return tuple(documents)
+        return ((self._passages[number], -score) for score, number in ranked)
 
 
 def _reopen(settings: dict[str, Any]) -> DenseEngine:
