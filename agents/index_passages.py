@@ -11,7 +11,9 @@ import tyro
 from rich.console import Console
 
 from zs_env.engines import BM25Engine, DenseEngine
+from zs_env.engines.bm25 import K1, B
 from zs_env.engines.dense import DEFAULT_MODEL
+from zs_env.engines.passage_file import index_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,8 @@ class IndexConfig:
     passages: Path
     output: Path | None = None
     kind: Literal["bm25", "dense"] = "bm25"
-    k1: float = 1.2
-    b: float = 0.75
+    k1: float = K1
+    b: float = B
     model: str = DEFAULT_MODEL
     passage_prefix: str = ""
     factory: str = "Flat"
@@ -49,7 +51,7 @@ class IndexConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the index, or say that it is there; returns the exit status."""
     config = tyro.cli(IndexConfig, prog="zerosearch index", args=argv)
-    output = config.output or config.passages.with_name(f"{config.passages.name}.{config.kind}")
+    output = config.output or index_folder(config.passages, config.kind)
     if config.kind == "bm25":
         BM25Engine(config.passages, output, k1=config.k1, b=config.b, progress=True)
     else:

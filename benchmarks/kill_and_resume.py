@@ -1,13 +1,15 @@
 """Kills a training run at random moments, resumes each, and compares the final weights' bits.
 
 One run is left undisturbed; each of the others gets SIGKILL once, at a moment drawn from the whole
-length of the first, start-up included. Flags after `--` go to `zerosearch train`.
+length of the first, start-up included; a run that was done before its moment is made again with
+another one. Flags after `--` go to `zerosearch train`.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -49,15 +51,11 @@ def _measure(folder: Path, kills: int, seed: int, flags: Sequence[str]) -> Itera
     rng = random.Random(seed)
     for number in range(kills):
         output, moment = folder / str(number), rng.uniform(0.0, whole)
-        process = _start(output, flags)
-        try:
-            process.wait(timeout=moment)
-            after = "its end"
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            steps = CheckpointStore(output / "checkpoints").steps()
-            after = f"checkpoint {steps[-1]}" if steps else "no checkpoint"
+        while not _killed(_start(output, flags), moment):
+            shutil.rmtree(output)
+            moment = rng.uniform(0.0, whole)
+        steps = CheckpointStore(output / "checkpoints").steps()
+        after = f"checkpoint {steps[-1]}" if steps else "no checkpoint"
         _wait(_start(output, [*flags, "--resume"]))
         same = _same_weights(output, folder / "undisturbed")
         case = f"killed after {moment:.1f} s, {after}"
@@ -68,6 +66,17 @@ def _start(output: Path, flags: Sequence[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "agents.cli", "train", *_FLAGS, *flags]
     quiet = subprocess.DEVNULL
     return subprocess.Popen([*command, "--output", str(output)], stdout=quiet, stderr=quiet)
+
+
+def _killed(process: subprocess.Popen, moment: float) -> bool:
+    """Kill a process after so many seconds; returns whether it was still at work then."""
+    try:
+        process.wait(timeout=moment)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait() != 0
+    _wait(process)
+    return False
 
 
 def _wait(process: subprocess.Popen) -> None:

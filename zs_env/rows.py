@@ -10,8 +10,8 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,6 +69,12 @@ def read_rows(path: str | Path) -> Iterator[tuple[Place, dict[str, Any]]]:
             yield from _read_gzip(path, raw)
         else:
             yield from _read_stream(path, raw, head)
+
+
+def write_rows(path: Path, things: Iterable[Any]) -> None:
+    """Write dataclass instances as a JSONL file, one a line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
 
 
 def _read_gzip(path: Path, raw: BinaryIO) -> Iterator[tuple[Place, dict[str, Any]]]:

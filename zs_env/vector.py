@@ -154,10 +154,11 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             index: self._deal(index, seeds[index], {name: columns[name][index] for name in columns})
             for index in _where(mask)
         }
-        steps = [columns["training_step"][index] for index in dealt if "training_step" in columns]
-        if any(step is not None for step in steps):
-            # There is one engine for all of them.
-            self._engine.at_step(max(int(step) for step in steps if step is not None))
+        if "training_step" in columns:
+            steps = [columns["training_step"][index] for index in dealt]
+            if any(step is not None for step in steps):
+                # There is one engine for all of them.
+                self._engine.at_step(max(int(step) for step in steps if step is not None))
         self._episodes = [
             dealt[index] if index in dealt else self._episodes[index]
             for index in range(self.num_envs)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.statistics import Interval, bootstrap_intervals
+from agents.evaluation.statistics import Interval, bootstrap_interval, bootstrap_intervals
 
 METRICS = (
     "f1",
@@ -76,20 +76,20 @@ class Report:
             setting=dict(setting),
             num_episodes=len(results),
             num_faults=len(results) - len(sound),
-            fault_rate=bootstrap_intervals({"fault": faulty})["fault"],
+            fault_rate=bootstrap_interval(faulty),
             metrics=bootstrap_intervals(
                 {name: [float(getattr(result, name)) for result in sound] for name in METRICS}
             ),
             reasons=dict(sorted(Counter(result.reason for result in results).items())),
             f1_by_structure={
-                structure: bootstrap_intervals(
-                    {"f1": [result.f1 for result in sound if result.structure == structure]}
-                )["f1"]
+                structure: bootstrap_interval(
+                    [result.f1 for result in sound if result.structure == structure]
+                )
                 for structure in structures
             },
-            noisy_share=bootstrap_intervals(
-                {"noisy": [one.noisy_documents / one.documents for one in sound if one.documents]}
-            )["noisy"],
+            noisy_share=bootstrap_interval(
+                [one.noisy_documents / one.documents for one in sound if one.documents]
+            ),
             failed_checks=_failed_checks(sound),
             folder=folder,
             costs=dict(costs or {}),

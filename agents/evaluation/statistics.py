@@ -28,6 +28,11 @@ class Interval:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def bootstrap_interval(values: Sequence[float]) -> Interval:
+    """Mean and interval of one column, as `bootstrap_intervals` makes them."""
+    return bootstrap_intervals({"values": values})["values"]
+
+
 def bootstrap_intervals(
     columns: Mapping[str, Sequence[float]], *, seed: int = 0
 ) -> dict[str, Interval]:

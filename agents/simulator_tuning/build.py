@@ -8,7 +8,6 @@ out, and the held-out questions are chosen by a hash, so that they stay the same
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from typing import Any
 from agents.simulator_tuning.judge import JudgedPage
 from agents.simulator_tuning.snippet import snippet
 from zs_env.draws import bits_of
-from zs_env.rows import read_rows
+from zs_env.rows import read_rows, write_rows
 from zs_env.scoring import contains_answer, normalize_answer
 from zs_env.search import SearchRequest
 from zs_env.simulator.page_text import join_documents
@@ -129,8 +128,7 @@ def write_dataset(
     for pair in pairs:
         splits["held_out" if is_held_out(pair, held_out) else "train"].append(pair)
     for name, part in splits.items():
-        lines = "".join(f"{json.dumps(asdict(pair), ensure_ascii=False)}\n" for pair in part)
-        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+        write_rows(folder / f"{name}.jsonl", part)
     _save_for_datasets(folder / "dataset", splits)
     counts: dict[str, Any] = {
         name: {

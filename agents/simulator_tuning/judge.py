@@ -8,10 +8,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -59,14 +58,8 @@ class JudgedPage:
     useful: dict[str, tuple[bool, ...]]
 
 
-def write_judged(path: Path, pages: Iterable[JudgedPage]) -> None:
-    """Write pages as a JSONL file."""
-    lines = "".join(f"{json.dumps(asdict(page), ensure_ascii=False)}\n" for page in pages)
-    path.write_text(lines, encoding="utf-8")
-
-
 def read_judged(path: Path) -> Iterator[JudgedPage]:
-    """Read what `write_judged` wrote.
+    """Read a JSONL file of judged pages.
 
     Raises:
         ValueError: if a line is no judged page, naming file and line.

@@ -15,6 +15,7 @@ from typing import Any
 
 from agents.simulator_tuning.build import Pair
 from zs_env.names import unknown_name
+from zs_env.questions.hub import load_dataset
 from zs_env.rows import Place, read_rows
 from zs_env.simulator.page_text import join_documents, split_documents
 
@@ -29,7 +30,6 @@ _QUESTION = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _KIND = re.compile(r"(?P<kind>useful|noisy)\s+output\s*:\s*\Z", re.IGNORECASE)
-_MANY = 50
 
 
 def load_released(name: str, *, location: str | Path | None = None) -> list[Pair]:
@@ -52,23 +52,10 @@ def load_released(name: str, *, location: str | Path | None = None) -> list[Pair
 def _rows(repository: str, location: str | Path | None) -> Iterable[tuple[Place, dict[str, Any]]]:
     if location is not None and Path(location).suffix != ".json":
         return read_rows(location)
-    try:
-        import datasets
-    except ImportError as error:
-        raise ImportError(
-            f'loading {repository} needs the datasets library: pip install "zerosearch-gym[data]"'
-        ) from error
-    try:
-        rows = (
-            datasets.load_dataset(repository, split="train")
-            if location is None
-            else datasets.load_dataset("json", data_files=str(location), split="train")
-        )
-    except OSError as error:
-        raise ConnectionError(
-            f"cannot load {location or repository}: {error}; check the network, or pass location= "
-            "a local copy of the file"
-        ) from error
+    if location is None:
+        rows = load_dataset(repository, split="train")
+    else:
+        rows = load_dataset("json", split="train", data_files=str(location))
     origin = str(location or repository)
     return ((Place(origin, number, "row"), dict(row)) for number, row in enumerate(rows))
 
@@ -85,7 +72,7 @@ def _pairs(rows: Iterable[tuple[Place, dict[str, Any]]], *, source: str) -> Iter
             )
         yield Pair(
             prompt=prompt,
-            completion=join_documents(split_documents(completion, _MANY)),
+            completion=join_documents(split_documents(completion)),
             kind=kind["kind"].lower(),
             query=query["query"],
             question=asked["question"] if asked else query["query"],

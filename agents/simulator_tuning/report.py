@@ -7,7 +7,6 @@ are not among them.
 from __future__ import annotations
 
 import html
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from agents.baselines.search_once import most_frequent_span
-from agents.evaluation.statistics import Interval, bootstrap_intervals
+from agents.evaluation.statistics import Interval, bootstrap_interval
 from agents.simulator_tuning.build import Pair
 from zs_env.draws import seed_of
 from zs_env.engines.dense_index import Encoder
-from zs_env.scoring import contains_answer, normalize_answer
+from zs_env.scoring import contains_answer, f1_score
 from zs_env.search import SearchRequest
 from zs_env.simulator.checks import failed_checks
 from zs_env.simulator.page_text import split_documents
@@ -39,7 +38,6 @@ METRICS: dict[str, str] = {
     "noisy_answerability": "the same of noisy pages",
 }
 _EMBEDDED_AT_ONCE = 32
-_MANY = 50  # documents of one text, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def write_pages(
         written = writer.write([_prompt(pair, style) for pair in part])
         for pair, writing in zip(part, written, strict=True):
             text = writing.text if isinstance(writing, Writing) else ""
-            pages.append(_taken_apart(pair, split_documents(text, _MANY), style, num_documents))
+            pages.append(_taken_apart(pair, split_documents(text), style, num_documents))
         if on_batch is not None:
             on_batch(len(pages))
     return pages
@@ -93,8 +91,7 @@ def real_pages(
 ) -> list[WrittenPage]:
     """The real engine's own pages, as if a simulator had written them."""
     return [
-        _taken_apart(pair, split_documents(pair.completion, _MANY), style, num_documents)
-        for pair in pairs
+        _taken_apart(pair, split_documents(pair.completion), style, num_documents) for pair in pairs
     ]
 
 
@@ -118,13 +115,13 @@ def measure(
         "repetition_rate": [
             _mean(["repetition" in failed for failed in page.failed]) for page in pages
         ],
-        "overlap": [_overlap(page) for page in pages],
+        "overlap": [f1_score(" ".join(page.documents), [_real_text(page)]) for page in pages],
         "answerability": [_read(page) for page in useful],
         "noisy_answerability": [_read(page) for page in noisy],
     }
     if encoder is not None:
         columns["similarity"] = _similarities(pages, encoder)
-    return {name: bootstrap_intervals({name: column})[name] for name, column in columns.items()}
+    return {name: bootstrap_interval(column) for name, column in columns.items()}
 
 
 def draw(reports: Mapping[str, Mapping[str, Interval]], path: Path) -> None:
@@ -178,18 +175,14 @@ def _prompt(pair: Pair, style: SimulatorStyle) -> Prompt:
     return Prompt(pair.prompt, style.system, seed_of(f"{pair.kind}\0{pair.query}"))
 
 
-def _request(pair: Pair, num_documents: int) -> SearchRequest:
-    useful = (pair.kind == "useful",) * num_documents
-    return SearchRequest(pair.query, pair.question, pair.answers, useful, 0)
-
-
 def _taken_apart(
     pair: Pair, documents: list[str], style: SimulatorStyle, num_documents: int
 ) -> WrittenPage:
+    useful = pair.kind == "useful"
     failed = failed_checks(
         documents,
-        _request(pair, num_documents),
-        useful=pair.kind == "useful",
+        SearchRequest(pair.query, pair.question, pair.answers, (useful,) * num_documents, 0),
+        useful=useful,
         num_documents=num_documents,
         num_words=style.num_words,
     )
@@ -205,16 +198,12 @@ def _read(page: WrittenPage) -> float:
     return float(contains_answer(span, page.pair.answers))
 
 
-def _overlap(page: WrittenPage) -> float:
-    real_page = " ".join(split_documents(page.pair.completion, _MANY))
-    real = Counter(normalize_answer(real_page).split())
-    written = Counter(normalize_answer(" ".join(page.documents)).split())
-    common = sum((real & written).values())
-    return 2 * common / (sum(real.values()) + sum(written.values())) if common else 0.0
+def _real_text(page: WrittenPage) -> str:
+    return " ".join(split_documents(page.pair.completion))
 
 
 def _similarities(pages: Sequence[WrittenPage], encoder: Encoder) -> list[float]:
-    real = [" ".join(split_documents(page.pair.completion, _MANY)) for page in pages]
+    real = [_real_text(page) for page in pages]
     written = [" ".join(page.documents) for page in pages]
     vectors = encoder.embed([*real, *written], _EMBEDDED_AT_ONCE)
     cosines = (vectors[: len(pages)] * vectors[len(pages) :]).sum(axis=1)

@@ -26,13 +26,13 @@ from agents.simulator_tuning.judge import (
     agreement,
     judge_transcripts,
     read_judged,
-    write_judged,
 )
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from zs_env.building import build_questions, build_writer
 from zs_env.engines.dense_index import load_encoder
 from zs_env.names import unknown_name
+from zs_env.rows import write_rows
 from zs_env.simulator.writer import WriterSampling
 from zs_env.transcript_file import read_transcripts
 
@@ -93,7 +93,7 @@ def _judge(config: TuneConfig) -> dict[str, Any]:
     """Say of every document whether it is useful, and how far the judges agree."""
     writer = None if config.judge_model is None else build_writer(json.loads(config.judge_model))
     pages = list(judge_transcripts(_transcripts(config), writer))
-    write_judged(config.output / "judged.jsonl", pages)
+    write_rows(config.output / "judged.jsonl", pages)
     return {"pages": len(pages), "agreement": agreement(pages)}
 
 

@@ -22,7 +22,7 @@ from zs_env.engines.bm25_index import (
     build_postings,
     open_index,
 )
-from zs_env.engines.passage_file import Passage
+from zs_env.engines.passage_file import Passage, index_folder
 from zs_env.engines.ranked_passages import ranked_pages
 from zs_env.engines.words import content_words
 from zs_env.search import SearchPage, SearchRequest
@@ -65,7 +65,7 @@ class BM25Engine:
         progress: bool | None = None,
     ) -> None:
         corpus = Path(passages)
-        folder = corpus.with_name(corpus.name + ".bm25") if index is None else Path(index)
+        folder = index_folder(corpus, self.name) if index is None else Path(index)
         self._opened_with: tuple[Path, Path, float, float] | None = (corpus, folder, k1, b)
         self._postings, self._passages, self.fingerprint = open_index(
             corpus,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zs_env.engines.dense_index import Encoder, load_encoder, open_index
-from zs_env.engines.passage_file import Passage
+from zs_env.engines.passage_file import Passage, index_folder
 from zs_env.engines.ranked_passages import ranked_pages
 from zs_env.search import SearchPage, SearchRequest
 
@@ -66,18 +67,19 @@ class DenseEngine:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         corpus = Path(passages)
-        folder = corpus.with_name(corpus.name + ".dense") if index is None else Path(index)
-        self._settings = {
-            "passages": corpus,
-            "index": folder,
-            "model": model,
-            "query_prefix": query_prefix,
-            "passage_prefix": passage_prefix,
-            "factory": factory,
-            "device": device,
-            "batch_size": batch_size,
-            "progress": progress,
-        }
+        folder = index_folder(corpus, self.name) if index is None else Path(index)
+        self._opened_again = partial(
+            DenseEngine,
+            corpus,
+            folder,
+            model=model,
+            query_prefix=query_prefix,
+            passage_prefix=passage_prefix,
+            factory=factory,
+            device=device,
+            batch_size=batch_size,
+            progress=progress,
+        )
         self._query_prefix = query_prefix
         self._encoder: Encoder = load_encoder(model, device)
         self._index, self._passages, fingerprint = open_index(
@@ -95,7 +97,7 @@ class DenseEngine:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy in another process maps the same files instead of carrying them along.
-        return _reopen, (self._settings,)
+        return self._opened_again, ()
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request, of at most as many documents as it wants."""
@@ -113,7 +115,3 @@ class DenseEngine:
             if number >= 0 and np.isfinite(score)
         )
         return ((self._passages[number], -score) for score, number in ranked)
-
-
-def _reopen(settings: dict[str, Any]) -> DenseEngine:
-    return DenseEngine(**settings)

@@ -106,7 +106,7 @@ def open_index(
         # The name tells one build from another, so that only its own vectors are gone on with.
         partial = folder.with_name(f".{folder.name}.{bits_of(fingerprint):016x}")
         partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial.with_name(f"{partial.name}.lock")):
+        with _locked(partial / "lock"):
             if stored_fingerprint(folder) != fingerprint:
                 empty = _make_index(faiss, encoder.size, factory)
                 vectors = _embed(corpus, partial, encoder, passage_prefix, batch_size, progress)
@@ -115,6 +115,7 @@ def open_index(
                 for name in ("vectors.f32", "done.json"):
                     (partial / name).unlink()
                 put_in_place(partial, folder, fingerprint)
+                (folder / "lock").unlink(missing_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
     flags = faiss.IO_FLAG_MMAP_IFC if factory == "Flat" else faiss.IO_FLAG_MMAP
     index = faiss.read_index(str(folder / "index.faiss"), flags)
@@ -142,12 +143,10 @@ def _make_index(faiss: Any, size: int, factory: str) -> Any:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    # The file stays where it is after a failure, so that all who wait do so for the same one.
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        yield
 
 
 def _embed(

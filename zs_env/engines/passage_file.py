@@ -99,6 +99,11 @@ def file_fingerprint(path: Path) -> str:
     return f"{size}:{blake2b(head + tail, digest_size=16).hexdigest()}"
 
 
+def index_folder(corpus: Path, kind: str) -> Path:
+    """Where an index of a corpus file lies if nobody says otherwise: beside it."""
+    return corpus.with_name(f"{corpus.name}.{kind}")
+
+
 def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
     """Sign a finished index and rename it, so that nobody ever meets half of one.
 

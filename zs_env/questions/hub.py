@@ -95,32 +95,34 @@ def load_hub_questions(
     split = split or hub_set.split
     if split.split("[")[0] not in hub_set.splits:
         raise ValueError(f"hub set {name!r} has the splits {hub_set.splits}, got {split!r}")
-    rows = _load(hub_set, split, location, cache_dir)
+    rows = load_dataset(
+        hub_set.repository if location is None else str(location),
+        hub_set.config,
+        split=split,
+        cache_dir=None if cache_dir is None else str(cache_dir),
+    )
     return questions_from_rows(_renamed(rows, hub_set, f"{name}/{split}"), source=name)
 
 
-def _load(
-    hub_set: HubSet, split: str, location: str | Path | None, cache_dir: str | Path | None
-) -> Any:
+def load_dataset(path: str, config: str | None = None, *, split: str, **settings: Any) -> Any:
+    """Call `datasets.load_dataset`, with errors that say the fix.
+
+    Raises:
+        ImportError: if `datasets` is missing.
+        ConnectionError: if the set cannot be had.
+    """
     try:
         import datasets
     except ImportError as error:
         raise ImportError(
-            f"loading {hub_set.repository} needs the datasets library: "
-            'pip install "zerosearch-gym[data]"'
+            f'loading {path} needs the datasets library: pip install "zerosearch-gym[data]"'
         ) from error
-    origin = hub_set.repository if location is None else str(location)
     try:
-        return datasets.load_dataset(
-            origin,
-            hub_set.config,
-            split=split,
-            cache_dir=None if cache_dir is None else str(cache_dir),
-        )
+        return datasets.load_dataset(path, config, split=split, **settings)
     except OSError as error:
         raise ConnectionError(
-            f"cannot load {origin} (configuration {hub_set.config}, split {split}): {error}; check "
-            "the network, or pass location= the folder of a local copy of the repository"
+            f"cannot load {path} (configuration {config}, split {split}): {error}; check the "
+            "network, or pass location= a local copy"
         ) from error
 
 

@@ -12,7 +12,10 @@ _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPACE = re.compile(r"\s+")
 
 
-def split_documents(text: str, num_documents: int) -> list[str]:
+_MANY = 50  # documents that a text may hold where none were asked for
+
+
+def split_documents(text: str, num_documents: int = _MANY) -> list[str]:
     """Take a page apart.
 
     Documents begin with a mark ("Doc 1:"), or else a number, or else a paragraph, or else a line.

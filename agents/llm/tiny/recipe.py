@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from agents.llm.tiny.demonstrations import (
 )
 from agents.llm.tiny.tokenizer import END_TOKEN, build_tokenizer
 from agents.llm.tiny.wiring import wire_for_reading
-from zs_env.actions import Answer, Malformed
+from zs_env.actions import Malformed
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.prompt import PromptTemplate, render_page
 from zs_env.question import Question
@@ -54,6 +54,7 @@ _FIRST_WORLD = 1000  # worlds below are for RL
 _LONGER = {"chain2": 0.15, "chain3": 0.25, "comparison": 0.3, "intersection": 0.3}
 _STEP = re.compile(r" (?:Next|Again) the ")
 _EARLY_DEMONSTRATIONS = 1000  # that the reading stage holds
+_Source = tuple[WorldQuestions, WorldEngine]
 _OTHER_LOOKUPS = 4  # things asked of a page beside what was searched for
 
 
@@ -152,20 +153,26 @@ def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         request = SearchRequest(query, None, None, useful, rng.getrandbits(63))
         page = render_page(engine.search([request])[0].documents)
         statements = read_statements(page)
-        said = [f"<think>{say(lookup, lookup.read(statements))}"]
         others = dict.fromkeys(_near(statements, rng) for _ in range(_OTHER_LOOKUPS))
         others.pop(lookup, None)
-        said += [say(other, other.read(statements)[:1]) for other in others]
-        # What is asked is given: only what the page says of it is to be learnt.
-        begun = [begin_to_say(other) for other in others]
-        said[1:] = [text.removeprefix(begin) for text, begin in zip(said[1:], begun, strict=True)]
-        turns = [
-            Turn(text, Malformed("no_action"), message=message)
-            for text, message in zip(said, [*begun, ""], strict=True)
-        ]
         prompt = f"<think> First the {relation}.</think><search> {query}</search>{page}"
-        transcript = Transcript(question=nothing, prompt=prompt, turns=tuple(turns))
-        yield encode_demonstration(policy, transcript)
+        pieces = [(prompt, f"<think>{say(lookup, lookup.read(statements))}")]
+        for other in others:
+            # What is asked is given: only what the page says of it is to be learnt.
+            begun = begin_to_say(other)
+            pieces.append((begun, say(other, other.read(statements)[:1]).removeprefix(begun)))
+        yield _rollout(policy, nothing, pieces)
+
+
+def _rollout(policy: Policy, question: Question, pieces: list[tuple[str, str]]) -> Rollout:
+    """Texts that are given, each with what is to be learnt to follow it."""
+    messages = [given for given, _ in pieces[1:]]
+    turns = [
+        Turn(learnt, Malformed("no_action"), message=message)
+        for (_, learnt), message in zip(pieces, [*messages, ""], strict=True)
+    ]
+    transcript = Transcript(question=question, prompt=pieces[0][0], turns=tuple(turns))
+    return encode_demonstration(policy, transcript)
 
 
 def _near(statements: list[Statement], rng: random.Random) -> Lookup:
@@ -199,9 +206,7 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         plan.read([Statement(lookup.relation, lookup.name, year) for lookup, year in pairs])
         known = "".join(say(lookup, [year]) for lookup, year in pairs)
         prompt = f"{Episode(question, config=_CONFIG).prompt}<think>{known}"
-        turn = Turn(conclude(plan), Answer(plan.answer or ""))
-        transcript = Transcript(question=question, prompt=prompt, turns=(turn,))
-        yield encode_demonstration(policy, transcript)
+        yield _rollout(policy, question, [(prompt, conclude(plan))])
 
 
 def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
@@ -212,34 +217,17 @@ def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     to the faulty teacher.
     """
     rng = random.Random(f"endings {recipe.seed}")
-    sources = [
-        (WorldQuestions(world, _LONGER, seed=recipe.seed + 2), WorldEngine(world))
-        for world in _worlds(recipe)
-    ]
+    sources = _sources(recipe, _LONGER, seed=recipe.seed + 2)
     for index in track(range(recipe.num_endings), "episodes to end"):
-        questions, engine = sources[index % len(sources)]
-        whole = demonstrate(
-            questions[index],
-            engine,
-            config=_CONFIG,
-            faults=NO_FAULTS,
-            noise_probability=rng.uniform(0.0, 0.5),
-            rng=rng,
-        )
+        whole = _play(sources, index, NO_FAULTS, rng)
         first, *others = whole.turns
-        prompt, given, turns = "", whole.prompt + first.text + first.message, []
+        given, pieces = whole.prompt + first.text + first.message, []
         for turn in others:
             for skipped, learnt in _faultless(turn.text):
-                given += skipped
-                if turns:
-                    turns[-1] = replace(turns[-1], message=given)
-                else:
-                    prompt = given
-                turns.append(Turn(learnt, turn.action))
+                pieces.append((given + skipped, learnt))
                 given = ""
             given = turn.message
-        transcript = Transcript(question=whole.question, prompt=prompt, turns=tuple(turns))
-        yield encode_demonstration(policy, transcript)
+        yield _rollout(policy, whole.question, pieces)
 
 
 def _faultless(turn: str) -> list[tuple[str, str]]:
@@ -256,19 +244,29 @@ def _faultless(turn: str) -> list[tuple[str, str]]:
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     """Episodes of the teacher at noise levels from 0 to 0.5, as many of every structure."""
     rng = random.Random(f"demonstrations {recipe.seed}")
-    worlds = _worlds(recipe)
-    sources = [(WorldQuestions(world, STRUCTURES), WorldEngine(world)) for world in worlds]
+    sources = _sources(recipe, STRUCTURES)
     for index in track(range(recipe.num_demonstrations), "demonstrations"):
-        questions, engine = sources[index % len(sources)]
-        transcript = demonstrate(
-            questions[index],
-            engine,
-            config=_CONFIG,
-            faults=NO_FAULTS if rng.random() < recipe.faultless else Faults(),
-            noise_probability=rng.uniform(0.0, 0.5),
-            rng=rng,
-        )
-        yield encode_demonstration(policy, transcript)
+        faults = NO_FAULTS if rng.random() < recipe.faultless else Faults()
+        yield encode_demonstration(policy, _play(sources, index, faults, rng))
+
+
+def _sources(recipe: Recipe, structures: Any, seed: int = 0) -> list[_Source]:
+    return [
+        (WorldQuestions(world, structures, seed=seed), WorldEngine(world))
+        for world in _worlds(recipe)
+    ]
+
+
+def _play(sources: list[_Source], index: int, faults: Faults, rng: random.Random) -> Transcript:
+    questions, engine = sources[index % len(sources)]
+    return demonstrate(
+        questions[index],
+        engine,
+        config=_CONFIG,
+        faults=faults,
+        noise_probability=rng.uniform(0.0, 0.5),
+        rng=rng,
+    )
 
 
 def make_tiny_policy(recipe: Recipe) -> Policy:
