@@ -4,6 +4,13 @@ from agents.baselines.answer_at_once import AnswerAtOnce
 from agents.baselines.follow_the_hops import FollowTheHops
 from agents.baselines.random_words import RandomWords
 from agents.baselines.search_names import SearchNames
-from agents.baselines.search_once import SearchOnce
+from agents.baselines.search_once import QuotePage, SearchOnce
 
-__all__ = ["AnswerAtOnce", "FollowTheHops", "RandomWords", "SearchNames", "SearchOnce"]
+__all__ = [
+    "AnswerAtOnce",
+    "FollowTheHops",
+    "QuotePage",
+    "RandomWords",
+    "SearchNames",
+    "SearchOnce",
+]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+_LONGEST_QUOTE = 8000  # characters; an action is cut at 8,192 by default
 _SPAN = re.compile(r"\b[A-Z]\w*(?:[ '-]+[A-Z]\w*)*|\b\d{3,4}\b")
 
 
@@ -22,6 +23,19 @@ class SearchOnce:
         if observation["message"] == observation["transcript"]:  # nobody has acted yet
             return f"<search>{question}</search>"
         return f"<answer>{most_frequent_span(question, observation['documents'])}</answer>"
+
+
+class QuotePage:
+    """Searches the question as it stands, then answers with all that the page says.
+
+    Cover match then tells how often a page holds an answer.
+    """
+
+    def act(self, observation: Mapping[str, Any]) -> str:
+        """Return a search at the start and the page's text from then on."""
+        if observation["message"] == observation["transcript"]:  # nobody has acted yet
+            return f"<search>{observation['question']}</search>"
+        return f"<answer>{' '.join(observation['documents'])[:_LONGEST_QUOTE]}</answer>"
 
 
 def capitalised_spans(text: str) -> list[str]:

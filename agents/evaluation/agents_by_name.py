@@ -10,13 +10,21 @@ from importlib import import_module
 from pathlib import Path
 
 from agents.agent import Agent
-from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchNames, SearchOnce
+from agents.baselines import (
+    AnswerAtOnce,
+    FollowTheHops,
+    QuotePage,
+    RandomWords,
+    SearchNames,
+    SearchOnce,
+)
 from zs_env.names import unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
     "random": RandomWords,
     "answer-at-once": AnswerAtOnce,
     "search-once": SearchOnce,
+    "quote-page": QuotePage,
     "search-names": SearchNames,
     "follow-the-hops": FollowTheHops,
 }

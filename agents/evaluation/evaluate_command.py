@@ -33,8 +33,8 @@ class EvaluateConfig:
     The same command continues what it left unfinished.
 
     Attributes:
-        agent: random, answer-at-once, search-once, search-names, follow-the-hops; "module:Class";
-            or a language model: tiny, a folder, a .gguf file, a Hugging Face name.
+        agent: random, answer-at-once, search-once, quote-page, search-names, follow-the-hops;
+            "module:Class"; or a language model: tiny, a folder, a .gguf file, a Hugging Face name.
         env: environment id.
         episodes: questions to play; all where there are fewer.
         seed: of every draw.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
+from agents.baselines import AnswerAtOnce, FollowTheHops, QuotePage, RandomWords, SearchOnce
 from zs_env.actions import Answer, Malformed, Search, parse_action
 
 
@@ -36,6 +36,15 @@ def test_search_once_searches_the_question_then_answers_the_most_frequent_new_na
     assert parse_action(agent.act(seen)) == Answer("Ann Lee")
     nothing = _observation(question, "", "", acted=True)
     assert parse_action(agent.act(nothing)) == Answer("unknown")
+
+
+def test_quote_page_answers_with_the_page():
+    agent, question = QuotePage(), "Who built Tal Vey?"
+    assert parse_action(agent.act(_observation(question))) == Search(question)
+    seen = _observation(question, "Tal Vey was built", "by Ann Lee.", "", acted=True)
+    assert parse_action(agent.act(seen)) == Answer("Tal Vey was built by Ann Lee.")
+    long = _observation(question, *["word " * 1000] * 5, acted=True)
+    assert isinstance(parse_action(agent.act(long)), Answer)
 
 
 def test_random_words_repeats_itself_under_the_same_seed_and_does_everything():
