@@ -103,6 +103,8 @@ def tune(
         disable_tqdm=True,
         seed=settings.seed,
         remove_unused_columns=False,
+        # Little padding in a batch, and still in an order that the seed decides.
+        train_sampling_strategy="group_by_length",
     )
     log = _Log(on_log)
     trainer = Trainer(
