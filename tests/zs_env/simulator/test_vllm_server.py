@@ -15,14 +15,16 @@ from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.server_writer import ServerWriter
 from zs_env.simulator.writer import Prompt, WriterSampling, Writing
 
-PYTHON = Path(__file__).resolve().parents[3] / ".venv-simulator" / "bin" / "python"
+ENVIRONMENT = Path(__file__).resolve().parents[3] / ".venv-simulator"
+PYTHON = ENVIRONMENT / "bin" / "python"
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 WAIT_S = 300
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not PYTHON.exists(), reason="vLLM's environment is not there; make simulator-environment"
+        not list(ENVIRONMENT.glob("*-installed")),
+        reason="vLLM's environment is not there; make simulator-environment",
     ),
 ]
 
