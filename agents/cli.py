@@ -14,6 +14,7 @@ from importlib.metadata import version
 import gymnasium
 
 from zs_env.names import unknown_name
+from zs_env.search import BudgetExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return its exit status; 2 where the command line was wrong."""
+    """Run a subcommand and return its exit status: 2 for a wrong command line, 1 for failure."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage(), file=sys.stdout if arguments else sys.stderr)
@@ -61,6 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What a user can put right is said without a traceback.
         print(f"zerosearch: {error}", file=sys.stderr)
         return 2
+    except BudgetExceeded as error:
+        print(f"zerosearch: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("zerosearch: interrupted", file=sys.stderr)
         return 130

@@ -18,13 +18,14 @@ from agents.llm.train_config import TrainConfig, spec_from_text
 from envs_registry import find_preset
 from zs_env.building import build_questions
 from zs_env.dealer import QuestionSource
+from zs_env.engine_call import Costs
 
 Spec = dict[str, Any]
 
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
     """The environment that rollouts are collected in; the policy may be its engine's writer."""
-    engine = with_policy_as_writer(_training_engine(config), policy)
+    engine = with_policy_as_writer(_with_ledger(_training_engine(config), config), policy)
     return _make(config, num_envs, _training_questions(config), engine)
 
 
@@ -39,7 +40,7 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     Raises:
         ValueError: if nobody says which questions are held out.
     """
-    engine = with_policy_as_writer(_held_out_engine(config), policy)
+    engine = with_policy_as_writer(_with_ledger(_held_out_engine(config), config), policy)
     return _make(config, num_envs, _held_out_questions(config), engine)
 
 
@@ -47,7 +48,8 @@ def real_engine_environment(config: TrainConfig, num_envs: int) -> VectorEnv | N
     """Held-out questions, answered by the real search engine; None where there is none."""
     questions = _held_out_questions(config)
     if config.real_engine is not None:
-        return _make(config, num_envs, questions, spec_from_text(config.real_engine, role="engine"))
+        engine = _with_ledger(spec_from_text(config.real_engine, role="engine"), config)
+        return _make(config, num_envs, questions, engine)
     if asks_about_world(config):
         # BM25 over all that is true in the world of the held-out questions.
         return _make(config, num_envs, questions, {"kind": "bm25"})
@@ -62,6 +64,11 @@ def asks_about_world(config: TrainConfig) -> bool:
 def num_questions(environment: VectorEnv) -> int:
     """Questions of an environment's set."""
     return environment.unwrapped.num_questions  # type: ignore[attr-defined]
+
+
+def search_costs(environment: VectorEnv) -> Costs:
+    """What an environment's searches have cost so far; more can be added to it."""
+    return environment.unwrapped.costs  # type: ignore[attr-defined]
 
 
 def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None) -> VectorEnv:
@@ -83,6 +90,16 @@ def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | No
         engine=engine,
         **settings,
     )
+
+
+def _with_ledger(spec: Any, config: TrainConfig) -> Any:
+    """Give each meter that has none the run's own ledger, so that all share one budget."""
+    if isinstance(spec, list | tuple):
+        return [_with_ledger(one, config) for one in spec]
+    if not isinstance(spec, Mapping):
+        return spec
+    own = {"path": str(config.output / "ledger.jsonl")} if spec.get("kind") == "metered" else {}
+    return own | {name: _with_ledger(value, config) for name, value in spec.items()}
 
 
 def _preset(config: TrainConfig) -> Mapping[str, Any]:

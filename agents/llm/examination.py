@@ -22,12 +22,14 @@ from agents.llm.environments import (
     held_out_environment,
     num_questions,
     real_engine_environment,
+    search_costs,
 )
 from agents.llm.generator import Generator
 from agents.llm.policy import Policy
 from agents.llm.rollout import collect_rollouts
 from agents.llm.sampling import Sampling
 from agents.llm.train_config import TrainConfig
+from zs_env.engine_call import Costs
 from zs_env.transcript import Transcript
 from zs_env.vector import ZeroSearchVectorEnv
 
@@ -125,6 +127,10 @@ class Examination:
             played = play_episodes(agent, seats, indices, seed=self._config.seed)
             scores[setting.name] = sum(result.f1 for result, _ in played) / len(indices)
         return scores
+
+    def costs(self) -> Costs:
+        """What the searches took that the real engine did not answer."""
+        return search_costs(self.settings[0].environment)
 
     def close(self) -> None:
         """Close the environments."""

@@ -30,6 +30,7 @@ from agents.llm.stop_signal import Stopped, StopSignal
 from agents.llm.train_config import TrainConfig
 from agents.llm.training_run import Run, open_run
 from agents.llm.update_report import UpdateReport
+from zs_env.search import BudgetExceeded
 from zs_env.transcript import Transcript
 
 _MAX_SKIPPED_IN_A_ROW = 3
@@ -52,6 +53,8 @@ class TrainResult:
         ceiling: F1 by setting of an agent that searches as well as one can, on the same
             questions; empty where there is none.
         transcripts: held-out episodes of the policy as it ended, in the last setting.
+        costs: what the searches of all sessions took, but for those of the real engine; fields of
+            `zs_env.engine_call.Costs`.
         stopped: whether SIGTERM ended the run; --resume goes on.
     """
 
@@ -62,6 +65,7 @@ class TrainResult:
     after: Sequence[Row] = ()
     ceiling: Mapping[str, float] = field(default_factory=dict)
     transcripts: Sequence[Transcript] = ()
+    costs: Mapping[str, float] = field(default_factory=dict)
     stopped: bool = False
 
 
@@ -74,6 +78,7 @@ def train(config: TrainConfig) -> TrainResult:
         FileExistsError: if `config.output` holds a run and `config.resume` is off.
         CheckpointError: if a checkpoint cannot be written or read.
         TrainingDiverged: if loss or gradient were not finite in three steps in a row.
+        BudgetExceeded: if the engine has spent its budget; `config.resume` goes on with more.
     """
     with open_run(config) as run, StopSignal() as stop:
         state, config = run.state, run.config
@@ -112,6 +117,9 @@ def train(config: TrainConfig) -> TrainResult:
             ceiling = run.examination.ceiling(episodes=config.final_episodes)
         except Stopped:
             return _result(run, checkpoint=_save(run), stopped=True)
+        except BudgetExceeded:
+            _save(run)
+            raise
         return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
 
 
@@ -198,6 +206,7 @@ def _record(
 def _remember(run: Run) -> None:
     """Take down where the run stands now, for whichever checkpoint comes next."""
     run.state.metrics_position = run.metrics.position()
+    run.state.costs = run.costs()
     run.state.random = random_state()
 
 
@@ -221,5 +230,6 @@ def _result(run: Run, **ending: Any) -> TrainResult:
         steps=run.state.step,
         train_seconds=run.state.train_seconds,
         before=run.state.before or (),
+        costs=run.costs(),
         **{"checkpoint": checkpoint, **ending},
     )

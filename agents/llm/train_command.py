@@ -21,6 +21,7 @@ from rich.console import Console
 
 from agents.llm.train_config import TrainConfig
 from zs_env.names import unknown_name
+from zs_env.prices import cost_table, prices_from_text
 
 if TYPE_CHECKING:
     from agents.llm.train import TrainResult
@@ -35,6 +36,7 @@ are their names with underscores); flags given here override it."""
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand; 0 also where SIGTERM ended it in good order, 1 where training failed."""
     config = parse_arguments(argv)
+    prices = prices_from_text(config.prices)
     _require_extra()
     from agents.llm.checkpoint import CheckpointError
     from agents.llm.train import TrainingDiverged, train
@@ -48,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     summary = summarize(config, result)
     _leave_behind(config, result, summary)
     _show(console, config, result)
+    if result.costs.get("completion_tokens"):
+        console.print(cost_table(result.costs, prices))
     if config.json:
         print(json.dumps(summary), flush=True)
     return 0
@@ -140,7 +144,13 @@ def _leave_behind(config: TrainConfig, result: TrainResult, summary: dict[str, A
     if not result.stopped:
         write_json(
             config.output / "result.json",
-            {**summary, "before": result.before, "after": result.after, "ceiling": result.ceiling},
+            {
+                **summary,
+                "before": result.before,
+                "after": result.after,
+                "ceiling": result.ceiling,
+                "costs": result.costs,
+            },
         )
         samples = config.output / "samples.jsonl"
         samples.unlink(missing_ok=True)

@@ -17,8 +17,14 @@ from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 
 # Flags that may differ when a run is resumed: they change what is kept or shown, not the weights.
 _FREE_ON_RESUME = frozenset(
-    ("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker", "output")
+    (
+        *("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker"),
+        *("output", "prices"),
+    )
 )
+# The same within the spec of an engine: where a simulator is served, and what may be spent.
+_FREE_OF_ENGINES = frozenset(("servers", "limits", "prices", "budget"))
+_ENGINES = ("engine", "eval_engine", "real_engine")
 
 _LISTS = ("eval_noise", "curriculum")
 
@@ -104,6 +110,7 @@ class TrainConfig:
         threads: CPU threads of torch; 0 for as many as torch takes by itself.
         tensorboard: write event files.
         tracker: also report to Weights & Biases or trackio, where installed.
+        prices: US dollars as JSON, fields of `zs_env.prices.Prices`, for the table of costs.
         control: "shuffled_rewards" deals each step's rewards to the wrong episodes; a policy that
             improves under it improves for a reason other than reward.
     """
@@ -178,6 +185,7 @@ class TrainConfig:
     threads: int = 0
     tensorboard: bool = True
     tracker: TrackerName = "none"
+    prices: str = "{}"
     control: Literal["none", "shuffled_rewards"] = "none"
 
     def __post_init__(self) -> None:
@@ -248,7 +256,9 @@ class TrainConfig:
             f"{field.name}={getattr(self, field.name)!r} (the run has "
             f"{getattr(recorded, field.name)!r})"
             for field in fields(self)
-            if field.name not in free and getattr(self, field.name) != getattr(recorded, field.name)
+            if field.name not in free
+            and _shapes(field.name, getattr(self, field.name))
+            != _shapes(field.name, getattr(recorded, field.name))
         ]
         if differing:
             raise ValueError(
@@ -285,6 +295,23 @@ def spec_from_text(text: str, *, role: Literal["questions", "engine"]) -> dict[s
             return {"kind": "file", "path": text}
         return {"kind": "bm25", "passages": text}
     return {"kind": text}
+
+
+def _shapes(name: str, value: Any) -> Any:
+    """What of a setting shapes a run."""
+    if name not in _ENGINES or value is None:
+        return value
+    return _without_free(spec_from_text(value, role="engine"))
+
+
+def _without_free(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_free(one) for one in value]
+    if isinstance(value, dict):
+        return {
+            name: _without_free(one) for name, one in value.items() if name not in _FREE_OF_ENGINES
+        }
+    return value
 
 
 def with_threads(config: TrainConfig, threads: int) -> TrainConfig:

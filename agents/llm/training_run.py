@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from gymnasium.vector import VectorEnv
 from transformers.utils import logging as transformers_logging
 
 from agents.llm.checkpoint import load_state, random_state, restore_random_state
-from agents.llm.environments import training_environment, training_questions
+from agents.llm.environments import search_costs, training_environment, training_questions
 from agents.llm.examination import Examination, Row
 from agents.llm.learner import Learner
 from agents.llm.learner_settings import make_learner
@@ -29,6 +29,7 @@ from agents.llm.run_folder import RunFolder
 from agents.llm.train_config import TrainConfig
 from agents.llm.transformers_generator import TransformersGenerator
 from zs_env.dealer import QuestionSource
+from zs_env.engine_call import Costs
 
 
 @dataclass
@@ -42,6 +43,7 @@ class RunState:
         skipped_in_a_row: latest steps whose loss or gradient was not finite.
         metrics_position: bytes of the metrics file up to this step.
         before: examination of the policy as it started; None until it is taken.
+        costs: what the searches so far took, fields of `zs_env.engine_call.Costs`.
         random: every global random state.
     """
 
@@ -51,6 +53,7 @@ class RunState:
     skipped_in_a_row: int = 0
     metrics_position: int = 0
     before: list[Row] | None = None
+    costs: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Any] = field(default_factory=random_state)
 
 
@@ -69,6 +72,13 @@ class Run:
     examination: Examination
     metrics: MetricsLog
     progress: TrainProgress
+
+    def costs(self) -> dict[str, float]:
+        """What all searches of the run took, but for those of the real engine."""
+        total = Costs()
+        total.add(search_costs(self.environment))
+        total.add(self.examination.costs())
+        return asdict(total)
 
 
 @contextmanager
@@ -93,6 +103,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         num_envs = config.questions_per_step * config.group_size
         environment = training_environment(config, num_envs, policy)
         opened.callback(environment.close)
+        search_costs(environment).add(Costs(**state.costs))
         examination = Examination(config, policy)
         opened.callback(examination.close)
         folder.record_config()

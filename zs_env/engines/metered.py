@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from zs_env import optional
 from zs_env.engine_call import Costs
+from zs_env.engines.ledger import Ledger
 from zs_env.prices import Prices
 from zs_env.search import BudgetExceeded, SearchEngine, SearchError, SearchPage, SearchRequest
 
@@ -25,7 +24,8 @@ class MeteredEngine:
         engine: what is asked. Around a cache, hits are accounted for as well.
         prices: of tokens and machine time.
         budget: US dollars; None for no limit. What a file already holds counts.
-        path: ledger of JSON lines, one per page; continued where it exists, None for none.
+        path: ledger of JSON lines, one per page; continued where it exists, None for none. Meters
+            with the same ledger have one account, in other processes too.
 
     Raises:
         ValueError: if the budget is not positive, or the file is no ledger.
@@ -42,12 +42,11 @@ class MeteredEngine:
         if budget is not None and not 0 < budget < float("inf"):
             raise ValueError(f"budget must be positive, got {budget}")
         self.engine, self.prices, self.budget = engine, prices or Prices(), budget
-        self.path = None if path is None else Path(path)
         self.costs = Costs()
+        self._ledger = None if path is None else Ledger(Path(path))
         self._dearest = 0.0
         self._lock = threading.Lock()
-        if self.path is not None and self.path.exists():
-            self._read_ledger(self.path)
+        self._read_ledger()
 
     @property
     def name(self) -> str:
@@ -108,6 +107,8 @@ class MeteredEngine:
         self.__dict__.update(state, _lock=threading.Lock())
 
     def _ask(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
+        with self._lock:
+            self._read_ledger()
         if self.budget is not None:
             expected = self._dearest * len(requests)
             if self.spent + expected > self.budget or self.spent >= self.budget:
@@ -123,44 +124,29 @@ class MeteredEngine:
     def _account(
         self, requests: Sequence[SearchRequest], pages: Sequence[SearchPage | SearchError]
     ) -> None:
-        rows = []
         self.costs.batches += 1
-        for request, page in zip(requests, pages, strict=False):
-            self.costs.searches += 1
-            if isinstance(page, SearchPage):
-                self.costs.record(request, page)
-                rows.append({**asdict(page.cost), "engine": page.engine})
-                alone = Costs()
-                alone.record(request, page)
-                self._dearest = max(self._dearest, self.prices.of(alone))
-            else:
-                self.costs.faults += 1
-        if self.path is None or not rows:
-            return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as ledger:
-                ledger.write("".join(f"{json.dumps(row)}\n" for row in rows))
-        except OSError as error:
-            raise SearchError(f"the ledger {self.path} cannot be written: {error}") from error
-
-    def _read_ledger(self, path: Path) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        for number, line in enumerate(lines, 1):
+        found = [page for page in pages if isinstance(page, SearchPage)]
+        faults = len(pages) - len(found)
+        self.costs.add(Costs(searches=faults, faults=faults))
+        if self._ledger is None:
+            for request, page in zip(requests, pages, strict=False):
+                if isinstance(page, SearchPage):
+                    one = Costs(searches=1)
+                    one.record(request, page)
+                    self._add(one)
+        elif found:
             try:
-                row = json.loads(line)
-                one = Costs(
-                    searches=1,
-                    **{name: row[name] for name in ("calls", "prompt_tokens", "completion_tokens")},
-                    seconds=row["seconds"],
-                    cached=bool(row["cached"]),
-                )
-            except (ValueError, KeyError, TypeError) as error:
-                if number == len(lines) and not line.endswith("\n"):
-                    continue  # the line that a killed process was writing
-                raise ValueError(
-                    f"{path}, line {number}: expected a ledger's row, got {line[:80]!r}; give the "
-                    "ledger another path"
+                self._ledger.write(found)
+            except OSError as error:
+                raise SearchError(
+                    f"the ledger {self._ledger.path} cannot be written: {error}"
                 ) from error
-            self._dearest = max(self._dearest, self.prices.of(one))
-            self.costs.add(one)
+            self._read_ledger()
+
+    def _read_ledger(self) -> None:
+        for one in self._ledger.read_on() if self._ledger else ():
+            self._add(one)
+
+    def _add(self, one: Costs) -> None:
+        self._dearest = max(self._dearest, self.prices.of(one))
+        self.costs.add(one)

@@ -38,19 +38,23 @@ def librarian():
         if next(served) == 0:
             return web.Response(status=500, text=f"who is {KEYS[API_KEY_VARIABLE]}?")
         number = sum(body["messages"][-1]["content"].encode()) + body["seed"]
-        return chat(f"Doc 1: page {number} a\nDoc 2: page {number} b\n", prompt_tokens=9)
+        return chat(
+            f"Doc 1: page {number} a\nDoc 2: page {number} b\n",
+            prompt_tokens=9,
+            completion_tokens=20,
+        )
 
     return answer
 
 
-def train(output: Path, engine: dict) -> subprocess.CompletedProcess:
+def train(output: Path, engine: dict, *flags: str, status: int = 0) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "agents.cli", "train", *FLAGS]
     # As the real engine too: a run's sample transcripts are of that.
     spec = json.dumps(engine)
-    command += ["--engine", spec, "--real-engine", spec, "--output", str(output)]
+    command += ["--engine", spec, "--real-engine", spec, "--output", str(output), *flags]
     environment = {**os.environ, **KEYS}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done
 
 
@@ -75,15 +79,24 @@ def runs(tmp_path_factory):
     return folder, outputs
 
 
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = (
+        load_file(f"{end}/checkpoints/step-000002/model.safetensors") for end in (one, other)
+    )
+    return first.keys() == second.keys() and all(equal(first[name], second[name]) for name in first)
+
+
+def tokens_read(ledger: Path) -> int:
+    return sum(json.loads(line)["prompt_tokens"] for line in ledger.read_text().splitlines())
+
+
 def without_clock(text: str) -> str:
     return re.sub(r'"\w*seconds\w*": [\d.e+-]+', "", text)
 
 
 def test_a_replay_without_the_server_is_the_same_to_the_bit(runs):
     folder, _ = runs
-    ends = [folder / name / "checkpoints" / "step-000002" for name in ("recorded", "replayed")]
-    one, other = (load_file(end / "model.safetensors") for end in ends)
-    assert one.keys() == other.keys() and all(equal(one[name], other[name]) for name in one)
+    assert same_weights(folder / "recorded", folder / "replayed")
     for name in ("samples.jsonl", "metrics.jsonl"):
         texts = [
             without_clock((folder / run / name).read_text("utf-8"))
@@ -108,3 +121,39 @@ def test_no_key_stands_in_anything_that_was_written(runs):
     assert any(name.endswith("pages.sqlite") for name in written)
     for key in KEYS.values():
         assert [name for name, content in written.items() if key.encode() in content] == []
+
+
+def test_what_the_pages_cost_is_counted_and_shown(runs):
+    folder, (recorded, replayed) = runs
+    costs, nothing = (
+        json.loads((folder / name / "result.json").read_text())["costs"]
+        for name in ("recorded", "replayed")
+    )
+    # One call was answered with an error.
+    assert costs["prompt_tokens"] == 9 * (costs["calls"] - 1) > 0
+    assert costs["searches"] == nothing["searches"] == nothing["cached"]
+    assert nothing["calls"] == nothing["completion_tokens"] == 0
+    assert "cost of the searches" in recorded.stderr
+    assert "cost of the searches" not in replayed.stderr
+
+
+def test_a_run_that_ran_out_of_money_goes_on_with_more_as_if_nothing_had_been(runs, tmp_path):
+    folder, _ = runs
+    spent = tokens_read(folder / "ledger.jsonl")
+
+    def engine(server, budget):
+        writer = {"kind": "server", "servers": server.url, "model": "m"}
+        simulator = {"kind": "simulator", "writer": writer, "retries": 1}
+        prices = {"prompt_tokens": 1e6}  # a dollar each
+        metered = {"kind": "metered", "engine": simulator, "budget": budget, "prices": prices}
+        ledger = {"path": str(tmp_path / "ledger.jsonl")}
+        return {"kind": "cache", "path": str(tmp_path / "pages.sqlite"), "engine": metered | ledger}
+
+    with ChatServer(librarian()) as server:
+        done = train(tmp_path / "run", engine(server, 0.7 * spent), status=1)
+    assert "raise the budget" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "result.json").exists()
+    with ChatServer(librarian()) as server:
+        train(tmp_path / "run", engine(server, 2 * spent), "--resume")
+    assert same_weights(tmp_path / "run", folder / "recorded")
+    assert tokens_read(tmp_path / "ledger.jsonl") == spent

@@ -51,6 +51,18 @@ def test_noise_goes_from_the_first_step_to_the_last() -> None:
     assert noise.probability(10) == pytest.approx(0.5)
 
 
+def test_a_resumed_run_may_find_its_simulator_elsewhere_and_spend_more() -> None:
+    def engine(port: int, budget: float, style: str = "tuned") -> str:
+        writer = {"kind": "server", "servers": f"http://127.0.0.1:{port}/v1"}
+        simulator = {"kind": "simulator", "style": style, "writer": writer}
+        return json.dumps({"kind": "metered", "budget": budget, "engine": simulator})
+
+    run = TrainConfig(engine=engine(8000, 1.0))
+    replace(run, resume=True, engine=engine(8001, 2.0)).check_resumes(run)
+    with pytest.raises(ValueError, match="engine="):
+        replace(run, resume=True, engine=engine(8000, 1.0, "prompted")).check_resumes(run)
+
+
 def test_resuming_under_other_settings_names_them() -> None:
     run = TrainConfig(steps=10, seed=1)
     replace(run, resume=True, json=True, checkpoint_every=3).check_resumes(run)

@@ -88,11 +88,38 @@ def test_what_a_ledger_holds_counts_against_the_budget(tmp_path):
         meter.search(requests("c"))
 
 
+def test_meters_with_one_ledger_have_one_budget(tmp_path):
+    path = tmp_path / "costs.jsonl"
+    one, other = (MeteredEngine(Costly(), prices=PRICES, budget=5.0, path=path) for _ in range(2))
+    one.search(requests("a"))
+    other.search(requests("b"))
+    assert one.search(requests()) == [] and one.spent == other.spent
+    for meter in (one, other, pickle.loads(pickle.dumps(one))):
+        with pytest.raises(BudgetExceeded):
+            meter.search(requests("c"))
+
+
+def test_a_line_that_was_torn_off_leaves_the_ledger_readable(tmp_path):
+    path = tmp_path / "costs.jsonl"
+    for torn in ('{"calls": 1, "pro', "", "{"):
+        MeteredEngine(Costly(), prices=PRICES, path=path).search(requests("a"))
+        with path.open("a") as ledger:
+            ledger.write(torn)
+    assert MeteredEngine(Costly(), prices=PRICES, path=path).spent == pytest.approx(
+        3 * PAGE_DOLLARS
+    )
+    torn_from_the_start = tmp_path / "new.jsonl"
+    torn_from_the_start.write_text("{")
+    MeteredEngine(Costly(), path=torn_from_the_start).search(requests("a"))
+    assert MeteredEngine(Costly(), prices=PRICES, path=torn_from_the_start).spent > 0
+
+
 def test_another_file_is_no_ledger(tmp_path):
     path = tmp_path / "notes.txt"
-    path.write_text("hello\n")
-    with pytest.raises(ValueError, match=r"notes\.txt, line 1: expected a ledger's row"):
-        MeteredEngine(Costly(), path=path)
+    for text in ("hello\n", "hello"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"notes\.txt, line 1: expected a ledger's row"):
+            MeteredEngine(Costly(), path=path)
 
 
 def test_a_ledger_that_cannot_be_written_is_an_error(tmp_path):
