@@ -62,7 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What a user can put right is said without a traceback.
         print(f"zerosearch: {error}", file=sys.stderr)
         return 2
-    except BudgetExceeded as error:
+    except ImportError as error:
+        if "pip install" not in str(error):
+            raise
+        print(f"zerosearch: {error}", file=sys.stderr)
+        return 2
+    except (BudgetExceeded, FloatingPointError) as error:
         print(f"zerosearch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -150,7 +150,12 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start another episode; see the class for the options."""
+        """Start another episode; see the class for the options.
+
+        Raises:
+            ValueError: if an option is unknown or out of range, or the question's prompt is longer
+                than its limit.
+        """
         super().reset(seed=seed)
         if seed is not None:
             self._dealer.restart()
@@ -168,6 +173,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         Raises:
             TypeError: if the action is not a string.
             ResetNeeded: if there is no episode, or it is over.
+            BudgetExceeded: if the engine has spent its budget; the episode cannot be gone on with.
         """
         episode = self._current()
         if episode.finished is not None:

@@ -10,7 +10,6 @@ engine. Gymnasium, the vector environment and every adapter are shells around it
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -132,7 +131,6 @@ class Episode:
         self.fault: str | None = None
         self.scores = dict(NO_SCORES)
         self.reward_terms: dict[str, float] = {}
-        self.page_sizes = Counter[str]()
         self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
         self._asked: dict[str, int] = {}
@@ -173,7 +171,6 @@ class Episode:
         """Take the page of the waiting search and return what the agent reads.
 
         A page with fewer documents than asked for, or none, is an answer; further ones are cut.
-        Both are counted in `page_sizes`.
 
         Raises:
             RuntimeError: if no search is waiting.
@@ -184,9 +181,6 @@ class Episode:
         text, action, request = self._pending
         limit = self.config.limits.max_document_chars
         documents, texts, message = admit_page(page, request.useful, self.question.answers, limit)
-        wanted, given = len(request.useful), len(page.documents)
-        if given != wanted:
-            self.page_sizes["short" if given < wanted else "long"] += 1
         self._pending = None
         self._record(Turn(text, action, request, documents, message))
         self.document_texts = texts

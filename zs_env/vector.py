@@ -174,6 +174,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             ResetNeeded: before the first `reset`.
             TypeError: if an action is not a string.
             ValueError: if their number is not `num_envs`.
+            BudgetExceeded: if the engine has spent its budget; the episodes that searched cannot
+                be gone on with.
         """
         self._require_episodes()
         if len(actions) != self.num_envs:

@@ -51,13 +51,13 @@ def build_agent(name: str) -> Agent:
 
 
 def fingerprint(agent: Agent) -> str:
-    """Return what changes when the agent does: its own fingerprint, or a digest of its source."""
+    """Return what changes when the agent does: its own, or a digest of its class and source."""
     own = getattr(agent, "fingerprint", None)
     if own is not None:
         return str(own)
     source = inspect.getsourcefile(type(agent))
-    content = Path(source).read_bytes() if source else type(agent).__qualname__.encode()
-    return blake2b(content, digest_size=8).hexdigest()
+    content = Path(source).read_bytes() if source else b""
+    return blake2b(type(agent).__qualname__.encode() + content, digest_size=8).hexdigest()
 
 
 def _policy_agent(name: str) -> Agent:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
-from agents.llm.train_config import spec_from_text
+from agents.spec_from_text import spec_from_text
 from zs_env.prices import cost_table, prices_from_text
 
 DEFAULT_FOLDER = Path("runs/evaluations")
@@ -41,6 +41,11 @@ class EvaluateConfig:
         noise: chance in [0, 1] that a search returns noise; the environment's own by default.
         questions: in place of the environment's: a JSON spec, a kind, or a data file.
         engine: in place of the environment's: a JSON spec, a kind, or a passage file.
+        prompt: the environment's words: a template's name or text; a language model's own, or
+            the environment's, by default.
+        max_turns: actions an episode may take; the environment's own by default.
+        num_documents: documents a page; the environment's own by default.
+        max_document_chars: longer documents are cut; the environment's own by default.
         prices: US dollars as JSON, fields of `zs_env.prices.Prices`, for the table of costs.
         output: folder for results and transcripts; one of its own under runs/evaluations by
             default.
@@ -55,6 +60,10 @@ class EvaluateConfig:
     noise: float | None = None
     questions: str | None = None
     engine: str | None = None
+    prompt: str | None = None
+    max_turns: int | None = None
+    num_documents: int | None = None
+    max_document_chars: int | None = None
     prices: str = "{}"
     output: Path | None = None
     concurrency: int = DEFAULT_CONCURRENCY
@@ -62,7 +71,12 @@ class EvaluateConfig:
 
     def env_kwargs(self) -> dict[str, Any]:
         """Return what is passed to the environment in place of its own."""
-        given: dict[str, Any] = {}
+        names = ("prompt", "max_turns", "num_documents")
+        given: dict[str, Any] = {
+            name: value for name in names if (value := getattr(self, name)) is not None
+        }
+        if self.max_document_chars is not None:
+            given["limits"] = {"max_document_chars": self.max_document_chars}
         if self.questions is not None:
             given["questions"] = spec_from_text(self.questions, role="questions")
         if self.engine is not None:
@@ -113,6 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prices = prices_from_text(config.prices)
     agent = build_agent(config.agent)
     agent_print = fingerprint(agent)
+    if config.prompt is None:
+        config = replace(config, prompt=getattr(agent, "prompt", None))
     console = Console(stderr=True)
     with _Bar(console) as bar:
         report = evaluate(

@@ -14,7 +14,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.llm.policy import Policy
 from agents.llm.self_search import with_policy_as_writer
-from agents.llm.train_config import TrainConfig, spec_from_text
+from agents.llm.train_config import TrainConfig
+from agents.spec_from_text import spec_from_text
 from envs_registry import find_preset
 from zs_env.building import build_questions
 from zs_env.dealer import QuestionSource
@@ -48,8 +49,8 @@ def real_engine_environment(config: TrainConfig, num_envs: int) -> VectorEnv | N
     """Held-out questions, answered by the real search engine; None where there is none."""
     questions = _held_out_questions(config)
     if config.real_engine is not None:
-        engine = _with_ledger(spec_from_text(config.real_engine, role="engine"), config)
-        return _make(config, num_envs, questions, engine)
+        engine = spec_from_text(config.real_engine, role="engine", flag="real-engine")
+        return _make(config, num_envs, questions, _with_ledger(engine, config))
     if asks_about_world(config):
         # BM25 over all that is true in the world of the held-out questions.
         return _make(config, num_envs, questions, {"kind": "bm25"})
@@ -117,14 +118,15 @@ def _training_questions(config: TrainConfig) -> Spec:
 def _training_engine(config: TrainConfig) -> Spec | None:
     if config.engine is not None:
         return spec_from_text(config.engine, role="engine")
-    if config.questions is not None:
-        return None  # the questions' own
-    return _preset(config)["engine"]
+    engine = _preset(config)["engine"]
+    about_world = _training_questions(config)["kind"] == "world"
+    # A world answers nothing but what is asked about it.
+    return engine if engine is None or engine["kind"] != "world" or about_world else None
 
 
 def _held_out_questions(config: TrainConfig) -> Spec:
     if config.eval_questions is not None:
-        return spec_from_text(config.eval_questions, role="questions")
+        return spec_from_text(config.eval_questions, role="questions", flag="eval-questions")
     questions = _training_questions(config)
     if questions["kind"] != "world":
         raise ValueError(
@@ -136,5 +138,5 @@ def _held_out_questions(config: TrainConfig) -> Spec:
 
 def _held_out_engine(config: TrainConfig) -> Spec | None:
     if config.eval_engine is not None:
-        return spec_from_text(config.eval_engine, role="engine")
+        return spec_from_text(config.eval_engine, role="engine", flag="eval-engine")
     return _training_engine(config)

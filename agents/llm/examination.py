@@ -64,8 +64,7 @@ class Examination:
     """The held-out environments of a run, kept open.
 
     Args:
-        config: of the run; no noise and the noise that training ends at are always among the
-            settings.
+        config: of the run; noise 0 and `noise_end` are always among the settings.
         policy: that writes pages where the run's engine says so.
     """
 

@@ -68,5 +68,5 @@ class Generator(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what the generator holds."""
+        """Give back what the generator holds; it can be used again."""
         ...

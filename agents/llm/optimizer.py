@@ -47,16 +47,11 @@ class OptimizerConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number above 0")
 
 
-def learning_rate(config: OptimizerConfig, update: int, total_updates: int) -> float:
-    """The rate of a 0-based update; a fraction of the critic's changes alike.
+def learning_rate_factor(config: OptimizerConfig, update: int, total_updates: int) -> float:
+    """The rate of a 0-based update as a fraction of its peak, in [0, 1].
 
     After `total_updates` it stays where it ended.
     """
-    return config.lr * learning_rate_factor(config, update, total_updates)
-
-
-def learning_rate_factor(config: OptimizerConfig, update: int, total_updates: int) -> float:
-    """The rate as a fraction of its peak, in [0, 1]."""
     if update < config.warmup_updates:
         return (update + 1) / config.warmup_updates
     if config.schedule == "constant":

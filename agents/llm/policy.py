@@ -40,6 +40,11 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     name: str = ""
 
+    @property
+    def prompt(self) -> str | None:
+        """The prompt that it was trained with, as its config.json says; None where it does not."""
+        return getattr(self.model.config, "zerosearch_prompt", None)
+
     def encode_prompt(self, message: str) -> tuple[int, ...]:
         """Encode the environment's first message as a user turn, ready for the policy to write."""
         before, after = self._prompt_frame

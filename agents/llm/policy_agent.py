@@ -76,6 +76,11 @@ class PolicyAgent:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
+    @property
+    def prompt(self) -> str | None:
+        """The prompt that the policy was trained with; None where it does not say."""
+        return self.policy.prompt
+
     def act(self, observation: Mapping[str, Any]) -> str:
         """Return the policy's next turn."""
         return self.act_batch([observation])[0]

@@ -58,7 +58,8 @@ class TrainProgress:
                 ("noise", "noise_probability"),
                 ("entropy", "entropy"),
                 ("grad", "grad_norm"),
-                ("s", "step_seconds"),
+                ("rollout s", "rollout_seconds"),
+                ("update s", "update_seconds"),
             )
             if isinstance(row.get(key), float)
         )

@@ -78,6 +78,9 @@ def train(config: TrainConfig) -> TrainResult:
         FileExistsError: if `config.output` holds a run and `config.resume` is off.
         CheckpointError: if a checkpoint cannot be written or read.
         TrainingDiverged: if loss or gradient were not finite in three steps in a row.
+        FloatingPointError: if the policy's logits are not finite.
+        ValueError: if a resumed run has other settings, or nobody says which questions are held
+            out.
         BudgetExceeded: if the engine has spent its budget; `config.resume` goes on with more.
     """
     with open_run(config) as run, StopSignal() as stop:

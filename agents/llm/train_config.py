@@ -6,13 +6,13 @@ Imports no torch, so that `zerosearch train --help` answers at once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from agents.llm.metrics import TrackerName
+from agents.spec_from_text import spec_from_text
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 
 # Flags that may differ when a run is resumed: they change what is kept or shown, not the weights.
@@ -44,7 +44,7 @@ class TrainConfig:
         eval_questions: held-out questions, as `questions`; without it the held-out split of the
             training questions.
         eval_engine: who answers searches on held-out questions; without it as `engine`.
-        real_engine: a JSON spec of the real search engine on which the policy is judged; without
+        real_engine: as `engine`: the real search engine on which the policy is judged; without
             it BM25 over the held-out world where the questions are a world's, none elsewhere.
         algorithm: how rewards become gradients.
         steps: updates of the run, each on fresh rollouts.
@@ -99,8 +99,8 @@ class TrainConfig:
         eval_every: steps from one evaluation to the next; 0 for none between first and last.
         eval_episodes: held-out questions of an evaluation during the run.
         final_episodes: held-out questions of the table before and after.
-        eval_noise: noise probabilities of the evaluation; the best checkpoint is judged at the
-            last of them.
+        eval_noise: noise probabilities of the evaluation; 0 and `noise_end` are always among
+            them. The best checkpoint has the highest F1, averaged over them and the real engine.
         device: "auto" takes a GPU where there is one.
         dtype: of the policy's weights.
         rollout_dtype: of a copy of them that episodes are sampled from; bfloat16 halves their time
@@ -271,30 +271,6 @@ class TrainConfig:
         noise_is_fixed = self.noise_steps > 0 or self.noise_shape == "constant"
         order_is_fixed = self.curriculum_steps > 0 or not self.curriculum
         return noise_is_fixed and order_is_fixed and self.lr_schedule == "constant"
-
-
-def spec_from_text(text: str, *, role: Literal["questions", "engine"]) -> dict[str, Any]:
-    """Read a flag that names questions or an engine.
-
-    A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
-    and any other word is a kind.
-
-    Raises:
-        ValueError: if it begins like JSON and is none, or is no object with a "kind".
-    """
-    if text.lstrip().startswith(("{", "[", '"')):
-        try:
-            spec = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"--{role} is no valid JSON ({error}): {text}") from error
-        if not isinstance(spec, dict) or "kind" not in spec:
-            raise ValueError(f'--{role} needs a JSON object with a "kind", got {text}')
-        return spec
-    if any(text.endswith(end) for end in (".jsonl", ".jsonl.gz", ".parquet", ".json")):
-        if role == "questions":
-            return {"kind": "file", "path": text}
-        return {"kind": "bm25", "passages": text}
-    return {"kind": text}
 
 
 def _shapes(name: str, value: Any) -> Any:

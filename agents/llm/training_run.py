@@ -38,7 +38,7 @@ class RunState:
 
     Attributes:
         step: updates made.
-        cursor: questions asked so far.
+        cursor: questions passed so far, asked or not.
         train_seconds: from the first rollout to the last update, evaluation inside included.
         skipped_in_a_row: latest steps whose loss or gradient was not finite.
         metrics_position: bytes of the metrics file up to this step.
@@ -133,7 +133,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
 
 def _prompt(config: TrainConfig, policy: Policy) -> str | None:
     """The prompt asked for, or the one that the policy was trained with, if it says."""
-    return config.prompt or getattr(policy.model.config, "zerosearch_prompt", None)
+    return config.prompt or policy.prompt
 
 
 def _rollout_dtype(config: TrainConfig) -> torch.dtype | None:

@@ -88,7 +88,8 @@ class TransformersGenerator:
             self.close()
             raise FloatingPointError(
                 f"the logits of policy {self.policy.name!r} are not finite; its weights have "
-                "diverged: go back to a checkpoint and lower the learning rate"
+                "diverged: train again, with --policy CHECKPOINT of before, a lower "
+                "--learning-rate and another --output"
             )
         return [
             Generation(

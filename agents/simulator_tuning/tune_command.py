@@ -20,7 +20,6 @@ from rich.table import Table
 
 from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
-from agents.llm.train_config import spec_from_text
 from agents.simulator_tuning.build import balance, build_pairs, read_pairs, write_dataset
 from agents.simulator_tuning.judge import (
     agreement,
@@ -29,6 +28,7 @@ from agents.simulator_tuning.judge import (
 )
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
+from agents.spec_from_text import spec_from_text
 from zs_env.building import build_questions, build_writer
 from zs_env.engines.dense_index import load_encoder
 from zs_env.names import unknown_name

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from agents.cli import SUBCOMMANDS, main
+from zs_env.transcript_file import read_transcripts
 
 EVALUATE = ["evaluate", "--agent", "search-once", "--episodes", "8", "--seed", "3"]
 
@@ -73,3 +74,23 @@ def test_evaluate_needs_no_torch():
     )
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_a_language_model_is_evaluated_under_its_own_prompt_and_the_rules_asked_for(tmp_path):
+    flags = ["--max-turns", "2", "--num-documents", "3", "--max-document-chars", "40"]
+    command = ["evaluate", "--agent", "tiny", "--episodes", "2", "--output", str(tmp_path)]
+    assert main([*command, *flags]) == 0
+    for transcript in read_transcripts(tmp_path / "transcripts.jsonl"):
+        assert (transcript.max_turns, transcript.num_documents) == (2, 3)
+        assert transcript.prompt == f"Question: {transcript.question.text}\n"
+        texts = [document.text for turn in transcript.turns for document in turn.documents]
+        assert texts and max(map(len, texts)) <= 40
+
+
+def test_a_missing_library_is_no_traceback(monkeypatch, capsys):
+    def main_without_library(arguments):
+        raise ImportError('this needs pyarrow: pip install "zerosearch-gym[data]"')
+
+    monkeypatch.setattr("agents.play.main", main_without_library)
+    assert main(["play"]) == 2
+    assert "zerosearch-gym[data]" in capsys.readouterr().err

@@ -105,13 +105,12 @@ def test_a_fault_ends_the_episode_void_under_every_reward():
     assert (transcript.fault, transcript.reward, transcript.reward_terms) == ("engine down", 0, ())
 
 
-def test_short_and_long_pages_are_answers_and_counted():
+def test_short_and_long_pages_are_answers():
     episode = _episode(num_documents=2)
     for texts in ((), ("a",), ("a", "b", "c")):
         episode.act("<search>it</search>")
         episode.receive(_page(*texts))
         assert len(episode.documents) == min(len(texts), 2)
-    assert episode.page_sizes == {"short": 2, "long": 1}
 
 
 @pytest.mark.parametrize(

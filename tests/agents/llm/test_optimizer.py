@@ -1,11 +1,11 @@
 import pytest
 
-from agents.llm.optimizer import OptimizerConfig, learning_rate
+from agents.llm.optimizer import OptimizerConfig, learning_rate_factor
 
 
 def _rates(total, **settings):
     config = OptimizerConfig(lr=2.0, **settings)
-    return [learning_rate(config, update, total) for update in range(total + 1)]
+    return [config.lr * learning_rate_factor(config, update, total) for update in range(total + 1)]
 
 
 def test_schedules_by_hand():
