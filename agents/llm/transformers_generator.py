@@ -88,8 +88,8 @@ class TransformersGenerator:
             self.close()
             raise FloatingPointError(
                 f"the logits of policy {self.policy.name!r} are not finite; its weights have "
-                "diverged: train again, with --policy CHECKPOINT of before, a lower "
-                "--learning-rate and another --output"
+                "diverged: lower the learning rate and train again, from --policy CHECKPOINT into "
+                "another --output"
             )
         return [
             Generation(
