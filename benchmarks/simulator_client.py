@@ -23,7 +23,7 @@ from benchmarks.report import Row, run_benchmark
 from zs_env.engines import CachedEngine
 from zs_env.search import SearchPage, SearchRequest
 from zs_env.simulator import LanguageModelEngine
-from zs_env.simulator.server_writer import ServerWriter
+from zs_env.simulator.server_writer import ServerLimits, ServerWriter
 
 _PEERS = Path(__file__).parent / "peers"
 _BOUND = AT_ONCE / LATENCY_S
@@ -50,7 +50,9 @@ def _measure() -> list[Row]:
 
 
 def _engine(url: str) -> LanguageModelEngine:
-    return LanguageModelEngine(ServerWriter(url), "tuned", retries=0)
+    # More than the server answers at once, so that it never waits for the next.
+    limits = ServerLimits(concurrency=AT_ONCE * 3 // 2)
+    return LanguageModelEngine(ServerWriter(url, limits=limits), "tuned", retries=0)
 
 
 def _pages_per_second(url: str) -> float:

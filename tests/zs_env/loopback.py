@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -31,6 +32,10 @@ class Loopback:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def call_soon(self, function: Callable[[], object]) -> None:
+        """Call a function in the server's thread."""
+        self._loop.call_soon_threadsafe(function)
 
     def __enter__(self) -> Any:
         return self

@@ -146,14 +146,24 @@ class LanguageModelEngine:
                 draft.error = SearchError(str(error))
             else:
                 asked.append(draft)
-        written = self.writer.write(prompts) if prompts else []
+        if not prompts:
+            return
+
+        def take(number: int, writing: Writing | WritingError) -> None:
+            asked[number].consider(writing, self.style)
+
+        write_each = getattr(self.writer, "write_each", None)
+        if write_each is not None:
+            write_each(prompts, take)
+            return
+        written = self.writer.write(prompts)
         if len(written) != len(prompts):
             raise SearchError(
                 f"the writer gave {len(written)} texts for {len(prompts)} prompts; a writer gives "
                 "one for each, or a WritingError in its place"
             )
-        for draft, writing in zip(asked, written, strict=True):
-            draft.consider(writing, self.style)
+        for number, writing in enumerate(written):
+            take(number, writing)
 
     def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
         text = self.style.prompt(draft.request, useful=draft.useful, num_documents=draft.count)

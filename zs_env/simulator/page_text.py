@@ -31,9 +31,11 @@ def split_documents(text: str, num_documents: int = _MANY) -> list[str]:
     """
     text = _THOUGHT.sub("", text)
     for mark in (_MARKED, _NUMBERED):
+        marks = list(mark.finditer(text))
         # One number may be a sentence's own; two are a list.
-        if len(mark.findall(text)) >= (1 if mark is _MARKED else 2):
-            pieces = mark.split(text)[1:]
+        if len(marks) >= (1 if mark is _MARKED else 2):
+            ends = [*(following.start() for following in marks[1:]), len(text)]
+            pieces = [text[one.end() : end] for one, end in zip(marks, ends, strict=True)]
             break
     else:
         paragraphs = re.split(r"\n[ \t]*\n", text.strip())

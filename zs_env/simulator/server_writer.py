@@ -14,9 +14,10 @@ import random
 import re
 import threading
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from zs_env.simulator.server_pool import Server, ServerPool
@@ -109,9 +110,21 @@ class ServerWriter:
 
     def write(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
         """Return one text per prompt; none takes longer than `limits.deadline_s`."""
-        if not prompts:
-            return []
-        return self._running().call(self._write_all(prompts))
+        written: dict[int, Writing | WritingError] = {}
+        self.write_each(prompts, written.__setitem__)
+        return [written[number] for number in range(len(prompts))]
+
+    def write_each(
+        self, prompts: Sequence[Prompt], take: Callable[[int, Writing | WritingError], None]
+    ) -> None:
+        """Call `take` with each prompt's number and text as soon as it is written, in any order."""
+        come: SimpleQueue[tuple[int, Writing | WritingError] | None] = SimpleQueue()
+        loop = self._running()
+        done = loop.submit(self._write_all(prompts, come))
+        done.add_done_callback(lambda _: come.put(None))
+        while (one := come.get(timeout=loop.grace_s)) is not None:
+            take(*one)
+        done.result()
 
     def check(self) -> list[dict[str, Any]]:
         """Ask every server for its models.
@@ -119,7 +132,8 @@ class ServerWriter:
         Returns:
             For each server its `url`, and either `models` or `error`.
         """
-        return self._running().call(self._check_all())
+        loop = self._running()
+        return loop.submit(self._check_all()).result(timeout=loop.grace_s)
 
     def report(self) -> list[dict[str, Any]]:
         """Say by server what became of the requests: answers, failures, openings of its breaker."""
@@ -167,8 +181,11 @@ class ServerWriter:
             cooldown_s=self.limits.cooldown_s,
         )
 
-    async def _write_all(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
-        return await asyncio.gather(*(self._write_one(prompt) for prompt in prompts))
+    async def _write_all(self, prompts: Sequence[Prompt], come: SimpleQueue[Any]) -> None:
+        async def write(number: int, prompt: Prompt) -> None:
+            come.put((number, await self._write_one(prompt)))
+
+        await asyncio.gather(*(write(number, prompt) for number, prompt in enumerate(prompts)))
 
     async def _write_one(self, prompt: Prompt) -> Writing | WritingError:
         loop, limits = self._running(), self.limits
@@ -270,7 +287,8 @@ class _Loop:
     def __init__(self, make_pool: Any, limits: ServerLimits) -> None:
         self.pid = os.getpid()
         self._loop = asyncio.new_event_loop()
-        self._grace_s = limits.deadline_s + limits.read_timeout_s
+        # Every task keeps its own deadline; this is for the loop itself.
+        self.grace_s = limits.deadline_s + limits.read_timeout_s
         self.pool: ServerPool = make_pool()
         self._session: aiohttp.ClientSession | None = None
         self._limits = limits
@@ -279,10 +297,8 @@ class _Loop:
         )
         self._thread.start()
 
-    def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        # Every task in it keeps its own deadline; this is for the loop itself.
-        return future.result(timeout=self._grace_s)
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self) -> None:
         if self._loop.is_closed() or self.pid != os.getpid():

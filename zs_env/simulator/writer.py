@@ -82,8 +82,9 @@ class Writer(Protocol):
     Attributes:
         fingerprint: all that decides what it writes for a prompt: model, sampling.
 
-    A writer may also have `close()`, and `local` (bool, True where it only computes and so cannot
-    hang).
+    A writer may also have `close()`, `local` (bool, True where it only computes and so cannot
+    hang), and `write_each(prompts, take)`, which calls `take` with each prompt's number and text
+    once it is written, so that pages are checked while others are still awaited.
     """
 
     fingerprint: str

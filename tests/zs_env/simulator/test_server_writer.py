@@ -67,6 +67,31 @@ def test_every_prompt_gets_its_own_answer_from_several_servers():
     assert sum(shares) == 300 and min(shares) > 100
 
 
+def test_texts_are_taken_as_they_come_each_once():
+    released = asyncio.Event()
+
+    async def answer(body):
+        if body["messages"][-1]["content"] == "prompt 0":
+            await released.wait()
+        return await echo(body)
+
+    asked, taken = prompts(20), {}
+    with ChatServer(answer) as server:
+
+        def take(number, writing):
+            assert number not in taken
+            taken[number] = writing
+            if len(taken) == 19:  # all but the first, which waits until then
+                server.call_soon(released.set)
+
+        writer = ServerWriter(server.url)
+        writer.write_each(asked, take)
+        writer.write_each([], take)
+        writer.close()
+    assert list(taken)[-1] == 0
+    assert_echoed([taken[number] for number in range(20)], asked)
+
+
 def test_no_more_is_under_way_than_a_server_is_to_take():
     under_way, most = 0, 0
 
