@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+from heapq import heapreplace
 from typing import Any
 
 LATENCY_S, SPREAD_S, AT_ONCE = 0.05, 0.03, 64
@@ -30,8 +31,10 @@ _MODELS = _response({"data": [{"id": "stub"}]})
 
 
 async def _serve() -> None:
-    places, answered = asyncio.Semaphore(AT_ONCE), 0
+    clock, answered = asyncio.get_running_loop().time, 0
     luck = random.Random(0)
+    # When each place is free again. A timer that rings late delays an answer, not the next one.
+    free_at = [0.0] * AT_ONCE
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal answered
@@ -44,8 +47,10 @@ async def _serve() -> None:
             if length := _LENGTH.search(head):
                 await reader.readexactly(int(length[1]))
             if head.startswith(b"POST"):
-                async with places:
-                    await asyncio.sleep(luck.uniform(LATENCY_S - SPREAD_S, LATENCY_S + SPREAD_S))
+                latency = luck.uniform(LATENCY_S - SPREAD_S, LATENCY_S + SPREAD_S)
+                done_at = max(clock(), free_at[0]) + latency
+                heapreplace(free_at, done_at)
+                await asyncio.sleep(done_at - clock())
                 answered += 1
                 writer.write(_CHAT)
             elif b"/count " in head:
