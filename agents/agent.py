@@ -21,6 +21,8 @@ class Agent(Protocol):
       the observations alone, for it is not told which episode is whose.
     - `fingerprint: str`: changes when the agent does; a recorded evaluation is continued only by
       an agent with the same one.
+    - `prompt: str | None`: name or text of the environment's prompt that it is used to;
+      `zerosearch evaluate` plays it under that one.
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import gymnasium
 import tyro
 
 import envs_registry  # noqa: F401 (registers our ids)
-from agents.spec_from_text import spec_from_text
+from agents.specs import spec_from_text
 
 HINT = "A line is a query. '= Paris' answers. An empty line gives up. Ctrl-D ends the game."
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tyro
 from rich.console import Console
 
-from agents.spec_from_text import spec_from_text
+from agents.specs import spec_from_text
 from zs_env.building import WORLD, build_engine, build_questions
 from zs_env.engines import CachedEngine
 from zs_env.engines.http import TOKEN_VARIABLE

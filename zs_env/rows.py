@@ -72,7 +72,11 @@ def read_rows(path: str | Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 
 
 def write_rows(path: Path, things: Iterable[Any]) -> None:
-    """Write dataclass instances as a JSONL file, one a line."""
+    """Write dataclass instances as a JSONL file, one a line; what the path held is replaced.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     with path.open("w", encoding="utf-8") as file:
         file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
 

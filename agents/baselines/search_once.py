@@ -22,20 +22,22 @@ class SearchOnce:
         question = observation["question"]
         if observation["message"] == observation["transcript"]:  # nobody has acted yet
             return f"<search>{question}</search>"
-        return f"<answer>{most_frequent_span(question, observation['documents'])}</answer>"
+        return f"<answer>{self.answer(question, observation['documents'])}</answer>"
+
+    def answer(self, question: str, documents: Sequence[str]) -> str:
+        """Return what is answered after the page."""
+        return most_frequent_span(question, documents)
 
 
-class QuotePage:
+class QuotePage(SearchOnce):
     """Searches the question as it stands, then answers with all that the page says.
 
     Cover match then tells how often a page holds an answer.
     """
 
-    def act(self, observation: Mapping[str, Any]) -> str:
-        """Return a search at the start and the page's text from then on."""
-        if observation["message"] == observation["transcript"]:  # nobody has acted yet
-            return f"<search>{observation['question']}</search>"
-        return f"<answer>{' '.join(observation['documents'])[:_LONGEST_QUOTE]}</answer>"
+    def answer(self, question: str, documents: Sequence[str]) -> str:
+        """Return the page's text, as much as an action can hold."""
+        return " ".join(documents)[:_LONGEST_QUOTE]
 
 
 def capitalised_spans(text: str) -> list[str]:

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
-from agents.spec_from_text import spec_from_text
+from agents.specs import spec_from_text
 from zs_env.prices import cost_table, prices_from_text
 
 DEFAULT_FOLDER = Path("runs/evaluations")

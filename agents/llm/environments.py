@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from agents.llm.policy import Policy
 from agents.llm.self_search import with_policy_as_writer
 from agents.llm.train_config import TrainConfig
-from agents.spec_from_text import spec_from_text
+from agents.specs import rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.building import build_questions
 from zs_env.dealer import QuestionSource
@@ -93,14 +93,10 @@ def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | No
     )
 
 
-def _with_ledger(spec: Any, config: TrainConfig) -> Any:
+def _with_ledger(spec: Spec | None, config: TrainConfig) -> Spec | None:
     """Give each meter that has none the run's own ledger, so that all share one budget."""
-    if isinstance(spec, list | tuple):
-        return [_with_ledger(one, config) for one in spec]
-    if not isinstance(spec, Mapping):
-        return spec
-    own = {"path": str(config.output / "ledger.jsonl")} if spec.get("kind") == "metered" else {}
-    return own | {name: _with_ledger(value, config) for name, value in spec.items()}
+    own = {"path": str(config.output / "ledger.jsonl")}
+    return rewritten(spec, lambda one: {**own, **one} if one.get("kind") == "metered" else one)
 
 
 def _preset(config: TrainConfig) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.llm.policy import Policy
+from agents.specs import rewritten
 from zs_env.building import writer_sampling
 from zs_env.names import make_named
 from zs_env.simulator.transformers_writer import TransformersWriter
@@ -31,17 +32,6 @@ def with_policy_as_writer(spec: Any, policy: Policy) -> Any:
         ValueError: if a cache is around it, which would keep the pages of old weights, or a field
             of the writer does not exist.
     """
-    if isinstance(spec, list | tuple):
-        return [with_policy_as_writer(one, policy) for one in spec]
-    if not isinstance(spec, Mapping):
-        return spec
-    if spec.get("kind") == "cache" and writes_itself(spec):
-        raise ValueError(
-            "a cache around the policy's own pages would go on with those of old weights; leave "
-            "the cache out"
-        )
-    if spec.get("kind") != _KIND:
-        return {name: with_policy_as_writer(value, policy) for name, value in spec.items()}
 
     def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
         return TransformersWriter(
@@ -51,5 +41,15 @@ def with_policy_as_writer(spec: Any, policy: Policy) -> Any:
             batch_size=batch_size,
         )
 
-    fields = {name: value for name, value in spec.items() if name != "kind"}
-    return make_named("field of writer kind 'policy'", make, fields)
+    def change(one: Mapping[str, Any]) -> Any:
+        if one.get("kind") == "cache" and writes_itself(one):
+            raise ValueError(
+                "a cache around the policy's own pages would go on with those of old weights; "
+                "leave the cache out"
+            )
+        if one.get("kind") != _KIND:
+            return one
+        fields = {name: value for name, value in one.items() if name != "kind"}
+        return make_named("field of writer kind 'policy'", make, fields)
+
+    return rewritten(spec, change)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.llm.metrics import TrackerName
-from agents.spec_from_text import spec_from_text
+from agents.specs import rewritten, spec_from_text
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 
 # Flags that may differ when a run is resumed: they change what is kept or shown, not the weights.
@@ -277,17 +277,10 @@ def _shapes(name: str, value: Any) -> Any:
     """What of a setting shapes a run."""
     if name not in _ENGINES or value is None:
         return value
-    return _without_free(spec_from_text(value, role="engine"))
-
-
-def _without_free(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_without_free(one) for one in value]
-    if isinstance(value, dict):
-        return {
-            name: _without_free(one) for name, one in value.items() if name not in _FREE_OF_ENGINES
-        }
-    return value
+    return rewritten(
+        spec_from_text(value, role="engine"),
+        lambda one: {key: held for key, held in one.items() if key not in _FREE_OF_ENGINES},
+    )
 
 
 def with_threads(config: TrainConfig, threads: int) -> TrainConfig:

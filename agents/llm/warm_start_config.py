@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.spec_from_text import spec_from_text
+from agents.specs import spec_from_text
 
 
 @dataclass(frozen=True, kw_only=True)

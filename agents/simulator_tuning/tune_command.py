@@ -28,7 +28,7 @@ from agents.simulator_tuning.judge import (
 )
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
-from agents.spec_from_text import spec_from_text
+from agents.specs import spec_from_text
 from zs_env.building import build_questions, build_writer
 from zs_env.engines.dense_index import load_encoder
 from zs_env.names import unknown_name

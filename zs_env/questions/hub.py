@@ -107,6 +107,12 @@ def load_hub_questions(
 def load_dataset(path: str, config: str | None = None, *, split: str, **settings: Any) -> Any:
     """Call `datasets.load_dataset`, with errors that say the fix.
 
+    Args:
+        path: repository, folder, or a builder's name such as "json".
+        config: configuration of the set, None for the default one.
+        split: which rows, as `datasets` writes it.
+        settings: further ones of `datasets.load_dataset`.
+
     Raises:
         ImportError: if `datasets` is missing.
         ConnectionError: if the set cannot be had.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.llm.train_config import TrainConfig
-from agents.spec_from_text import spec_from_text
+from agents.specs import spec_from_text
 
 
 def test_a_recorded_config_comes_back_equal() -> None:

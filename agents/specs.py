@@ -1,8 +1,9 @@
-"""Questions and engines as command lines name them: JSON, a file, or a kind."""
+"""Specs of questions and engines: read from a command line, and changed throughout."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 
@@ -36,3 +37,20 @@ def spec_from_text(
             return {"kind": "file", "path": text}
         return {"kind": "bm25", "passages": text}
     return {"kind": text}
+
+
+def rewritten(spec: Any, change: Callable[[Mapping[str, Any]], Any]) -> Any:
+    """Return a spec with every mapping in it changed, the outer ones first.
+
+    Args:
+        spec: JSON values, nested as engines in engines are.
+        change: gets a mapping and returns what stands in its place; where that is a mapping too,
+            the mappings in it are changed next.
+    """
+    if isinstance(spec, Mapping):
+        spec = change(spec)
+    if isinstance(spec, Mapping):
+        return {name: rewritten(value, change) for name, value in spec.items()}
+    if isinstance(spec, list | tuple):
+        return [rewritten(one, change) for one in spec]
+    return spec
