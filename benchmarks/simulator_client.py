@@ -27,7 +27,7 @@ from zs_env.simulator.server_writer import ServerLimits, ServerWriter
 
 _PEERS = Path(__file__).parent / "peers"
 _BOUND = AT_ONCE / LATENCY_S
-_REQUESTS, _PEER_REQUESTS, _REPEATED = 4096, 512, 512
+_REQUESTS, _PEER_REQUESTS, _REPEATED = 8192, 512, 512
 
 
 def _measure() -> list[Row]:

@@ -173,7 +173,9 @@ class LanguageModelEngine:
     def _call_again(self, draft: _Draft) -> bool:
         if draft.error is not None:
             return False
-        return not draft.texts or any(self.retry_on.intersection(one) for one in draft.failed)
+        return not draft.documents or any(
+            self.retry_on.intersection(document.checks) for document in draft.documents
+        )
 
     def _page(
         self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float
@@ -181,7 +183,7 @@ class LanguageModelEngine:
         error = next((draft.error for draft in drafts if draft.error is not None), None)
         if error is not None:
             return error
-        documents = {draft.useful: iter(draft.documents()) for draft in drafts}
+        documents = {draft.useful: iter(draft.documents) for draft in drafts}
         placed = [next(documents[flag], None) for flag in request.useful]
         cost = SearchCost(
             calls=sum(draft.calls for draft in drafts),
@@ -201,19 +203,20 @@ class LanguageModelEngine:
                     kind = "useful" if draft.useful else "noisy"
                     counts.texts += 1
                     counts.retries += max(draft.attempts - 1, 0)
-                    counts.documents[kind] += len(draft.texts)
-                    counts.failed.update((kind, check) for one in draft.failed for check in one)
+                    counts.documents[kind] += len(draft.documents)
+                    counts.failed.update(
+                        (kind, check) for one in draft.documents for check in one.checks
+                    )
 
 
 @dataclass(slots=True)
 class _Draft:
-    """The documents of one kind for one request, and the best text for them so far."""
+    """The documents of one kind for one request, the best ones so far."""
 
     request: SearchRequest
     useful: bool
     count: int
-    texts: list[str] = field(default_factory=list)
-    failed: list[tuple[str, ...]] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
     error: SearchError | None = None
     attempts: int = 0
     calls: int = 0
@@ -225,7 +228,7 @@ class _Draft:
         self.attempts += 1
         if isinstance(writing, WritingError):
             # A text that fails a check is better than none.
-            self.error = None if self.texts else writing
+            self.error = None if self.documents else writing
             return
         self.calls += writing.calls
         self.prompt_tokens += writing.prompt_tokens
@@ -238,19 +241,15 @@ class _Draft:
             num_documents=self.count,
             num_words=style.num_words,
         )
-        if self.attempts == 1 or self._badness(texts, failed) < self._badness(
-            self.texts, self.failed
-        ):
-            self.texts, self.failed = texts, failed
-
-    def _badness(self, texts: list[str], failed: list[tuple[str, ...]]) -> tuple[int, int]:
-        return self.count - len(texts), sum(map(len, failed))
-
-    def documents(self) -> list[Document]:
-        return [
+        documents = [
             Document(text, useful=self.useful, checks=checks)
-            for text, checks in zip(self.texts, self.failed, strict=True)
+            for text, checks in zip(texts, failed, strict=True)
         ]
+        if self.attempts == 1 or self._badness(documents) < self._badness(self.documents):
+            self.documents = documents
+
+    def _badness(self, documents: list[Document]) -> tuple[int, int]:
+        return self.count - len(documents), sum(len(one.checks) for one in documents)
 
 
 def _drafts(request: SearchRequest) -> list[_Draft]:

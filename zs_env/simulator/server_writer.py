@@ -31,6 +31,7 @@ _MAX_BODY = 16 * 2**20  # a chat answer is some kilobytes
 _EXCERPT = 300
 # The server says that it could answer later; every other 4xx is about the request itself.
 _TRY_AGAIN = frozenset({408, 409, 425, 429})
+_STARTED_AT_ONCE = 32
 _BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
 
 
@@ -183,14 +184,19 @@ class ServerWriter:
 
     async def _write_all(self, prompts: Sequence[Prompt], come: SimpleQueue[Any]) -> None:
         async def write(number: int, prompt: Prompt) -> None:
-            come.put((number, await self._write_one(prompt)))
+            come.put((number, await self._write_one(prompt, started)))
 
-        await asyncio.gather(*(write(number, prompt) for number, prompt in enumerate(prompts)))
+        started = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as tasks:
+            for number, prompt in enumerate(prompts):
+                tasks.create_task(write(number, prompt))
+                if number % _STARTED_AT_ONCE == 0:
+                    # So that the first are sent before the thousandth is begun.
+                    await asyncio.sleep(0)
 
-    async def _write_one(self, prompt: Prompt) -> Writing | WritingError:
+    async def _write_one(self, prompt: Prompt, started: float) -> Writing | WritingError:
         loop, limits = self._running(), self.limits
         clock = asyncio.get_running_loop().time
-        started = clock()
         deadline = started + limits.deadline_s
         avoid: Server | None = None
         reasons: list[str] = []
