@@ -1,9 +1,11 @@
 """From judged pages to what a simulator is tuned on: a prompt, and the page that should follow.
 
-Every pair is of one kind. A useful page is a real page with at least one document that a judge
-found useful, at most two of them; a noisy page is made of those that it did not, and that hold no
-gold answer. Kinds are balanced, equal prompts are used once, questions of evaluation sets are left
-out, and the held-out questions are chosen by a hash, so that they stay the same as data grow.
+Every pair is of one kind. A useful page is a real page with every document that a judge found
+useful, filled up with others; a noisy page is made of those that it did not, and that hold no gold
+answer. The prompt of a useful page names first the answers that the page gives, so that what is
+learnt is to give them, not to guess which of thirty aliases is meant. Kinds are balanced, equal
+prompts are used once, questions of evaluation sets are left out, and the held-out questions are
+chosen by a hash, so that they stay the same as data grow.
 """
 
 from __future__ import annotations
@@ -22,8 +24,6 @@ from zs_env.scoring import contains_answer, normalize_answer
 from zs_env.search import SearchRequest
 from zs_env.simulator.page_text import join_documents
 from zs_env.simulator.style import SimulatorStyle
-
-_MAX_USEFUL = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ def _pair(
     page: JudgedPage, style: SimulatorStyle, judge: str, num_documents: int, *, useful: bool
 ) -> Pair | None:
     verdicts = page.useful[judge]
-    chosen = [rank for rank, verdict in enumerate(verdicts) if verdict][:_MAX_USEFUL]
+    chosen = [rank for rank, verdict in enumerate(verdicts) if verdict][:num_documents]
     if useful and not chosen:
         return None
     silent = [
@@ -184,7 +184,11 @@ def _pair(
         )
         for rank in ranks
     ]
-    request = SearchRequest(page.query, page.question, page.answers, (useful,) * num_documents, 0)
+    text = " ".join(documents)
+    given_first = sorted(page.answers, key=lambda answer: not contains_answer(text, [answer]))
+    request = SearchRequest(
+        page.query, page.question, tuple(given_first), (useful,) * num_documents, 0
+    )
     return Pair(
         prompt=style.prompt(request, useful=useful, num_documents=num_documents),
         completion=join_documents(documents),

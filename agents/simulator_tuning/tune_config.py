@@ -28,10 +28,10 @@ class TuneSettings:
     """
 
     epochs: float = 1.0
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     warmup_steps: int = 10
-    batch_size: int = 16
-    micro_batch_size: int = 4
+    batch_size: int = 8
+    micro_batch_size: int = 2
     max_tokens: int = 1024
     lora_rank: int = 0
     bf16: bool = True

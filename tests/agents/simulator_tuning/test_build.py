@@ -1,6 +1,7 @@
 """Pairs hold what their kind says, in balance, and no question stands on both sides."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -48,15 +49,22 @@ def test_a_useful_page_holds_the_answer_and_a_noisy_one_does_not():
     assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 20
 
 
-def test_documents_keep_the_order_of_the_engine_and_at_most_two_are_useful():
-    (useful, _) = sorted(build_pairs([page(holders=(1, 3, 4))], TUNED), key=lambda p: p.kind)[::-1]
+def test_a_useful_page_keeps_the_order_of_the_engine_and_all_that_hold_an_answer():
+    (useful,) = by_kind(build_pairs([page(holders=(1, 3, 7))], TUNED), "useful")
     assert split_documents(useful.completion, 50) == [
         "T0: document 0",
         "T1: document 1 says gold0",
         "T2: document 2",
         "T3: document 3 says gold0",
-        "T5: document 5",
+        "T7: document 7 says gold0",
     ]
+
+
+def test_a_useful_prompt_names_first_the_answer_that_the_page_gives():
+    aliased = replace(page(), answers=("zero", "gold0", "nought"))
+    prompts = {pair.kind: pair.prompt for pair in build_pairs([aliased], TUNED)}
+    assert "gold0 / zero / nought" in prompts["useful"]
+    assert "zero / gold0 / nought" in prompts["noisy"]
 
 
 def test_an_answer_that_the_judge_overlooked_is_in_no_noisy_page():
