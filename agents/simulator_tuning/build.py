@@ -57,6 +57,7 @@ def build_pairs(
     *,
     judge: str = "containment",
     num_documents: int = 5,
+    min_useful: int = 1,
     excluded: Iterable[str] = (),
 ) -> list[Pair]:
     """Make pairs of pages: as many useful as noisy ones, see `balance`.
@@ -66,6 +67,7 @@ def build_pairs(
         style: whose prompts they are.
         judge: whose verdicts count.
         num_documents: of every page; where there are not as many, there is no pair.
+        min_useful: of them, at least, in a useful page.
         excluded: questions, in their own words, that no pair may come from.
 
     Raises:
@@ -78,9 +80,10 @@ def build_pairs(
                 f"the pages were judged by {sorted(page.useful)}, not by {judge!r}; judge them "
                 "again with that judge"
             )
-        both = (_pair(page, style, judge, num_documents, useful=useful) for useful in (True, False))
-        pairs += [pair for pair in both if pair is not None]
-    return balance(pairs, excluded=excluded)
+        if sum(page.useful[judge]) >= min_useful:
+            pairs.append(_pair(page, style, judge, num_documents, useful=True))
+        pairs.append(_pair(page, style, judge, num_documents, useful=False))
+    return balance([pair for pair in pairs if pair is not None], excluded=excluded)
 
 
 def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair]:

@@ -116,6 +116,7 @@ def _build(config: TuneConfig) -> dict[str, Any]:
             config.simulator_style(),
             judge=config.judge,
             num_documents=config.num_documents,
+            min_useful=config.min_useful,
             excluded=excluded,
         )
     if not pairs:

@@ -60,6 +60,12 @@ def test_a_useful_page_keeps_the_order_of_the_engine_and_all_that_hold_an_answer
     ]
 
 
+def test_a_page_with_too_few_useful_documents_is_only_a_noisy_one():
+    pages = [page(0, holders=(1,)), page(1, holders=(1, 3))]
+    (useful,) = by_kind(build_pairs(pages, TUNED, min_useful=2), "useful")
+    assert useful.query == "query 1"
+
+
 def test_a_useful_prompt_names_first_the_answer_that_the_page_gives():
     aliased = replace(page(), answers=("zero", "gold0", "nought"))
     prompts = {pair.kind: pair.prompt for pair in build_pairs([aliased], TUNED)}
