@@ -1,4 +1,4 @@
-"""Specs of questions and engines: read from a command line, and changed throughout."""
+"""Specs of questions, engines and writers: read from a command line, and changed throughout."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 
 def spec_from_text(
-    text: str, *, role: Literal["questions", "engine"], flag: str | None = None
+    text: str, *, role: Literal["questions", "engine", "writer"], flag: str | None = None
 ) -> dict[str, Any]:
-    """Read a flag that names questions or an engine.
+    """Read a flag that names questions, an engine, or the writer of a simulator.
 
     A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
     and any other word is a kind.
@@ -32,7 +32,9 @@ def spec_from_text(
         if not isinstance(spec, dict) or "kind" not in spec:
             raise ValueError(f'--{flag} needs a JSON object with a "kind", got {text}')
         return spec
-    if any(text.endswith(end) for end in (".jsonl", ".jsonl.gz", ".parquet", ".json")):
+    if role != "writer" and any(
+        text.endswith(end) for end in (".jsonl", ".jsonl.gz", ".parquet", ".json")
+    ):
         if role == "questions":
             return {"kind": "file", "path": text}
         return {"kind": "bm25", "passages": text}

@@ -29,11 +29,12 @@ from agents.simulator_tuning.judge import (
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import spec_from_text
+from zs_env import optional
 from zs_env.building import build_questions, build_writer
 from zs_env.engines.dense_index import load_encoder
 from zs_env.names import unknown_name
 from zs_env.rows import write_rows
-from zs_env.simulator.writer import WriterSampling
+from zs_env.simulator.writer import Writer, WriterSampling
 from zs_env.transcript_file import read_transcripts
 
 _CONSOLE = Console(stderr=True)
@@ -91,7 +92,11 @@ def _collect(config: TuneConfig) -> dict[str, Any]:
 
 def _judge(config: TuneConfig) -> dict[str, Any]:
     """Say of every document whether it is useful, and how far the judges agree."""
-    writer = None if config.judge_model is None else build_writer(json.loads(config.judge_model))
+    writer = (
+        None
+        if config.judge_model is None
+        else build_writer(_writer_spec(config.judge_model, flag="judge-model"))
+    )
     pages = list(judge_transcripts(_transcripts(config), writer))
     write_rows(config.output / "judged.jsonl", pages)
     return {"pages": len(pages), "agreement": agreement(pages)}
@@ -156,7 +161,6 @@ def _train(config: TuneConfig) -> dict[str, Any]:
 def _report(config: TuneConfig) -> Table:
     """Compare the model before and after with the real engine, on held-out queries."""
     from agents.simulator_tuning import report
-    from zs_env.simulator.transformers_writer import TransformersWriter
 
     style = config.simulator_style()
     held_out = read_pairs(config.output / "data" / "held_out.jsonl")
@@ -165,13 +169,9 @@ def _report(config: TuneConfig) -> Table:
         for kind in ("useful", "noisy")
         for pair in [pair for pair in held_out if pair.kind == kind][: config.report_queries]
     ]
-    sampling = WriterSampling(temperature=config.temperature, max_tokens=_room(config))
     pages = {"real engine": report.real_pages(pairs, style, num_documents=config.num_documents)}
-    tuned = str(config.output / "tuned" / "model")
-    for name, model in {"before": _model(config), "after": tuned}.items():
-        writer = TransformersWriter(
-            model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
-        )
+    for name in ("before", "after"):
+        writer = _report_writer(config, name)
         pages[name] = report.write_pages(
             writer,
             style,
@@ -180,6 +180,7 @@ def _report(config: TuneConfig) -> Table:
             batch_size=config.report_batch,
             on_batch=lambda done, name=name: _CONSOLE.print(f"{name}: {done}/{len(pairs)} pages"),
         )
+        optional.close(writer)
         del writer
     encoder = None if config.embedder is None else load_encoder(config.embedder)
     figures = {
@@ -202,6 +203,25 @@ def _report(config: TuneConfig) -> Table:
         if all(metric in part for part in figures.values()):
             table.add_row(meaning, *(str(part[metric]) for part in figures.values()))
     return table
+
+
+def _report_writer(config: TuneConfig, name: str) -> Writer:
+    """The model before or after tuning, as a server that has it or loaded here."""
+    sampling = WriterSampling(temperature=config.temperature, max_tokens=_room(config))
+    spec = config.before if name == "before" else config.after
+    if spec is not None:
+        return build_writer({"sampling": asdict(sampling), **_writer_spec(spec, flag=name)})
+    from zs_env.simulator.transformers_writer import TransformersWriter
+
+    tuned = str(config.output / "tuned" / "model")
+    model = _model(config) if name == "before" else tuned
+    return TransformersWriter(
+        model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
+    )
+
+
+def _writer_spec(text: str, *, flag: str) -> dict[str, Any]:
+    return spec_from_text(text, role="writer", flag=flag)
 
 
 STAGES: dict[str, Callable[[TuneConfig], dict[str, Any] | Table]] = {

@@ -78,6 +78,9 @@ class TuneConfig(TuneSettings):
         model: language model to begin with: a folder or a name on the hub.
         report_queries: held-out queries of each kind in the report.
         report_batch: pages written at once.
+        before: spec of a writer, JSON, that has the model to begin with, such as a server of it,
+            which is faster than to load it here.
+        after: the same of the tuned model.
         embedder: sentence-transformers model that says how like the real pages the written ones
             are: a folder or a name on the hub; left out by default.
         temperature: of the pages in the report.
@@ -106,6 +109,8 @@ class TuneConfig(TuneSettings):
     model: str | None = None
     report_queries: int = 200
     report_batch: int = 32
+    before: str | None = None
+    after: str | None = None
     embedder: str | None = None
     temperature: float = 0.8
     dtype: str = "float32"
