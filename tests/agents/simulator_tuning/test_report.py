@@ -16,6 +16,7 @@ from agents.simulator_tuning.report import (
     write_pages,
 )
 from zs_env.engines.dense_index import load_encoder
+from zs_env.search import SearchError
 from zs_env.simulator import ScriptedWriter
 from zs_env.simulator.style import TUNED
 from zs_env.simulator.writer import WritingError
@@ -70,7 +71,8 @@ def test_more_documents_than_asked_for_are_as_wrong_as_fewer(count, exact):
 
 
 def test_a_page_that_could_not_be_written_counts_as_empty():
-    (page,) = write_pages(ScriptedWriter(lambda _: WritingError("down")), TUNED, [pair("useful")])
+    said = iter([WritingError("too long"), "Doc 1: a"])
+    page, _ = write_pages(ScriptedWriter(lambda _: next(said)), TUNED, [pair("useful")] * 2)
     found = means([page])
     assert page.documents == ()
     assert (found["useful_hit_rate"], found["exact_count_rate"], found["words"]) == (0, 0, 0)
@@ -129,3 +131,11 @@ def test_what_means_the_same_is_alike_and_an_empty_page_is_not():
     assert itself == pytest.approx(1.0, abs=1e-5)
     assert itself > alike[0] > max(alike[1:]) and alike[2] == 0.0
     assert "similarity" not in measure(real_pages([one], TUNED))
+
+
+def test_a_writer_that_is_gone_is_no_report():
+    def gone(prompt):
+        return WritingError("the server is gone")
+
+    with pytest.raises(SearchError, match="not one of 2 pages was written: the server is gone"):
+        write_pages(ScriptedWriter(gone), TUNED, [pair("useful"), pair("noisy")])
