@@ -23,6 +23,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from agents.llm.allocator import keep_freed_memory
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.tune_config import TuneSettings
 from zs_env.simulator.transformers_writer import encode_prompt
@@ -75,6 +76,7 @@ def tune(
         ValueError: if no pair is short enough.
         FloatingPointError: if the loss is not finite.
     """
+    keep_freed_memory()
     tokenizer = AutoTokenizer.from_pretrained(model_name)
     rows = [encode_pair(tokenizer, pair, system) for pair in pairs]
     short = [row for row in rows if len(row["input_ids"]) <= settings.max_tokens]

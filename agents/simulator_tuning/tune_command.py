@@ -121,7 +121,7 @@ def _build(config: TuneConfig) -> dict[str, Any]:
             config.simulator_style(),
             judge=config.judge,
             num_documents=config.num_documents,
-            min_useful=config.min_useful,
+            min_useful=min(config.min_useful, config.num_documents),
             excluded=excluded,
         )
     if not pairs:

@@ -72,8 +72,8 @@ class TuneConfig(TuneSettings):
         style: how the simulator is asked, a name.
         num_documents: of a simulated page.
         num_words: about how long a document is.
-        min_useful: documents of a useful page that a judge found useful, at least; the more they
-            are, the surer the simulator gives the answer.
+        min_useful: documents of a useful page that a judge found useful, at least (or all, where
+            a page has fewer); the more they are, the surer the simulator gives the answer.
         held_out: share of the questions kept for the report.
         model: language model to begin with: a folder or a name on the hub.
         report_queries: held-out queries of each kind in the report.
@@ -104,7 +104,7 @@ class TuneConfig(TuneSettings):
     style: str = "tuned"
     num_documents: int = 5
     num_words: int = 30
-    min_useful: int = 2
+    min_useful: int = 3
     held_out: float = 0.1
     model: str | None = None
     report_queries: int = 200
@@ -126,10 +126,8 @@ class TuneConfig(TuneSettings):
             raise unknown_name("style", self.style, STYLES)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
-        if not 1 <= self.min_useful <= self.num_documents:
-            raise ValueError(
-                f"--min-useful is 1 to --num-documents {self.num_documents}, got {self.min_useful}"
-            )
+        if self.min_useful < 1:
+            raise ValueError(f"--min-useful must be at least 1, got {self.min_useful}")
         if self.page_documents < self.num_documents:
             raise ValueError(
                 f"--page-documents {self.page_documents} must be at least --num-documents "

@@ -6,6 +6,7 @@ A prompt is a template in `str.format` syntax with these variables:
     question       the question behind the query
     answer         the first gold answer
     answers        all gold answers, joined by " / "
+    few_answers    three of them at the most, those made of plain words first
     kind           "useful" or "noisy"
     num_documents  how many documents to write
     num_words      about how many words each
@@ -28,6 +29,7 @@ VARIABLES = (
     "question",
     "answer",
     "answers",
+    "few_answers",
     "kind",
     "num_documents",
     "num_words",
@@ -35,7 +37,8 @@ VARIABLES = (
     "context",
 )
 # What is not known of a request that brings a query alone.
-_OF_THE_QUESTION = ("question", "answer", "answers")
+_OF_THE_QUESTION = ("question", "answer", "answers", "few_answers")
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,7 @@ class SimulatorStyle:
             values["question"] = request.question
             values["answer"] = request.answers[0]
             values["answers"] = " / ".join(request.answers)
+            values["few_answers"] = " / ".join(sorted(request.answers, key=_is_odd)[:_FEW])
             values["context"] = self.context.format_map(values)
         elif missing := [name for name in _variables(template) if name in _OF_THE_QUESTION]:
             raise ValueError(
@@ -106,6 +110,11 @@ class SimulatorStyle:
         return template.format_map(values)
 
 
+def _is_odd(answer: str) -> bool:
+    """Whether it has signs that stand in no sentence, as in "Annie (disambiguation)"."""
+    return not all(sign.isalnum() or sign in " '-.,&" for sign in answer)
+
+
 def _variables(template: str, field: str = "") -> list[str]:
     try:
         parsed = list(string.Formatter().parse(template))
@@ -114,15 +123,16 @@ def _variables(template: str, field: str = "") -> list[str]:
     return [name for _, name, _, _ in parsed if name is not None]
 
 
-# For models that were tuned to it: the word useful or noisy decides, the form is the answer's.
+# For models that were tuned to it: the word useful or noisy decides, the form is the answer's. What
+# is to be said stands last, where a small model copies best, and only where it is to be said.
 TUNED = SimulatorStyle(
     name="tuned",
     system="",
-    context="Behind it stands the question: {question}\nIts answer: {answers}\n",
+    context="Question: {question}\nThey say: {few_answers}\n",
     useful="Search results, {num_documents} documents of about {num_words} words, {kind}.\n"
-    "{context}Query: {query}\nUseful results:\n",
+    "Query: {query}\n{context}",
     noisy="Search results, {num_documents} documents of about {num_words} words, {kind}.\n"
-    "{context}Query: {query}\nNoisy results:\n",
+    "Query: {query}\n",
 )
 
 _FORM = (

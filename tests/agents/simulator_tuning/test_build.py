@@ -45,7 +45,8 @@ def test_a_useful_page_holds_the_answer_and_a_noisy_one_does_not():
                 kind == "useful"
             )
             assert f"documents of about 30 words, {kind}" in pair.prompt
-            assert pair.query in pair.prompt and pair.answers[0] in pair.prompt
+            assert pair.query in pair.prompt
+            assert (pair.answers[0] in pair.prompt) == (kind == "useful")
     assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 20
 
 
@@ -68,9 +69,8 @@ def test_a_page_with_too_few_useful_documents_is_only_a_noisy_one():
 
 def test_a_useful_prompt_names_first_the_answer_that_the_page_gives():
     aliased = replace(page(), answers=("zero", "gold0", "nought"))
-    prompts = {pair.kind: pair.prompt for pair in build_pairs([aliased], TUNED)}
-    assert "gold0 / zero / nought" in prompts["useful"]
-    assert "zero / gold0 / nought" in prompts["noisy"]
+    (useful,) = by_kind(build_pairs([aliased], TUNED), "useful")
+    assert "gold0 / zero / nought" in useful.prompt
 
 
 def test_an_answer_that_the_judge_overlooked_is_in_no_noisy_page():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from zs_env.search import SearchRequest
@@ -38,10 +40,15 @@ def test_the_shipped_styles_do_without_a_question(shipped, useful):
 
 
 def test_what_a_shipped_prompt_gives_away():
-    assert "Countess" in PROMPTED.prompt(KNOWN, useful=True, num_documents=5)
-    assert "Ada" not in PROMPTED.prompt(KNOWN, useful=False, num_documents=5)
-    for useful in (True, False):
-        assert "Ada / Countess" in TUNED.prompt(KNOWN, useful=useful, num_documents=5)
+    for shipped in (PROMPTED, TUNED):
+        assert "Ada / Countess" in shipped.prompt(KNOWN, useful=True, num_documents=5)
+        assert "Ada" not in shipped.prompt(KNOWN, useful=False, num_documents=5)
+
+
+def test_few_answers_are_three_and_plain_ones_come_first():
+    many = replace(KNOWN, answers=("Ada (film)", "Ada", "Countess", "A. L.", "The Ada"))
+    prompt = style(useful="{few_answers}").prompt(many, useful=True, num_documents=1)
+    assert prompt == "Ada / Countess / A. L."
 
 
 def test_a_template_that_needs_the_question_says_so_where_it_is_unknown():
