@@ -19,7 +19,7 @@ EXTRAS = {
     "safetensors": ("agents.llm",),
     "tensorboard": ("agents.llm",),
     "matplotlib": ("agents.llm", "agents.simulator_tuning"),
-    "peft": ("agents.simulator_tuning",),
+    "peft": ("agents.llm.lora", "agents.simulator_tuning"),
     "gguf": ("agents.llm",),
     "wandb": ("agents.llm",),
     "trackio": ("agents.llm",),

@@ -21,12 +21,15 @@ class GAE(NamedTuple):
     returns_A: Tensor
 
 
-def group_advantages(rewards_B: Tensor, groups_B: Tensor, *, eps: float = 1e-6) -> Tensor:
+def group_advantages(
+    rewards_B: Tensor, groups_B: Tensor, *, scale: bool = True, eps: float = 1e-6
+) -> Tensor:
     """[B] each reward minus its group's mean, over the group's population std.
 
     Args:
-        rewards_B: [B] episode rewards.
-        groups_B: [B] index of each rollout's group.
+        rewards_B: [B] episode rewards, or any other values to compare within groups.
+        groups_B: [B] group of each.
+        scale: whether to divide by the std at all; Dr.GRPO (arXiv:2503.20783) does not.
         eps: added to the std.
 
     Returns:
@@ -39,9 +42,42 @@ def group_advantages(rewards_B: Tensor, groups_B: Tensor, *, eps: float = 1e-6) 
         members = groups_B == group
         rewards_G = rewards_B[members]
         if rewards_G.min() < rewards_G.max():
-            spread = rewards_G.std(correction=0)
-            advantages_B[members] = (rewards_G - rewards_G.mean()) / (spread + eps)
+            spread = rewards_G.std(correction=0) + eps if scale else 1.0
+            advantages_B[members] = (rewards_G - rewards_G.mean()) / spread
     return advantages_B
+
+
+def leave_one_out(rewards_B: Tensor, groups_B: Tensor) -> Tensor:
+    """[B] each reward minus the mean of the others of its group; 0 in a group of one.
+
+    Source: RLOO (arXiv:2402.14740).
+    """
+    sizes_B = torch.bincount(groups_B)[groups_B]
+    centred_B = group_advantages(rewards_B, groups_B, scale=False)
+    return centred_B * sizes_B / (sizes_B - 1).clamp_min(1)
+
+
+def turn_returns(
+    rewards_A: Tensor, counts_B: Tensor, turns_A: Tensor, *, gamma: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Rewards from a turn to its rollout's end, a later turn's discounted by gamma a turn.
+
+    Args:
+        rewards_A: [A] reward of each action token; a turn's is their sum.
+        counts_B: [B] action tokens of each rollout.
+        turns_A: [A] turn of each token within its rollout, ascending from 0.
+        gamma: discount a turn, in [0, 1].
+
+    Returns:
+        [N] returns of all turns in order, and [A] the index into them of each token.
+    """
+    rows_A = torch.repeat_interleave(torch.arange(len(counts_B)), counts_B)
+    changes_A = torch.ones(len(rewards_A), dtype=torch.bool)
+    changes_A[1:] = (rows_A.diff() != 0) | (turns_A.diff() != 0)
+    index_A = changes_A.cumsum(0) - 1
+    turns_of_B = torch.bincount(rows_A[changes_A], minlength=len(counts_B))
+    rewards_N = rewards_A.new_zeros(int(changes_A.sum())).index_add_(0, index_A, rewards_A)
+    return returns_to_go(rewards_N, turns_of_B, gamma=gamma), index_A
 
 
 def zero_variance_groups(rewards_B: Tensor, groups_B: Tensor) -> int:

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
+import torch
 from torch import Tensor
 
-from agents.llm.advantage import gae, group_advantages, returns_to_go, whiten
-from agents.llm.kl import KLEstimator
-from agents.llm.loss import LossMean
-
-AlgorithmName = Literal["grpo", "ppo", "reinforce", "reinforce_pp"]
-KLPlace = Literal["loss", "reward"]
+from agents.llm.advantage import (
+    gae,
+    group_advantages,
+    leave_one_out,
+    returns_to_go,
+    turn_returns,
+    whiten,
+)
+from agents.llm.algorithm_names import (
+    AlgorithmName,
+    CorrectionName,
+    KLEstimator,
+    KLPlace,
+    LossMean,
+    PolicyLossName,
+)
+from agents.llm.loss import Clip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,36 +38,49 @@ class AlgorithmConfig:
 
     Attributes:
         name: the row of `ALGORITHMS`.
-        clip_low: how far below 1 a probability ratio is still rewarded.
+        policy_loss: row of `POLICY_LOSSES`; None takes the algorithm's own.
+        clip_low: how far below 1 a probability ratio is still rewarded; None takes the
+            algorithm's own, as for `clip_high`.
         clip_high: how far above.
+        dual_clip: the most that a ratio counts where the advantage is negative, above 1; None for
+            no bound.
         kl_coef: weight of the KL to the reference model; 0 needs no reference.
         kl_estimator: how it is estimated; None takes the algorithm's own.
         kl_place: added to the loss or taken off the reward; None takes the algorithm's own.
         entropy_coef: weight of the entropy bonus.
-        loss_mean: whether tokens or rollouts weigh the same.
-        gamma: discount per action token.
+        loss_mean: what a token weighs; None takes the algorithm's own.
+        loss_divisor: of the loss mean "constant": most action tokens of a rollout.
+        gamma: discount per action token; per turn for grpo_turn.
         gae_lambda: of generalised advantage estimation (ppo).
         value_clip: how far the critic may move in one update (ppo).
         num_minibatches: optimizer steps that an update is cut into.
         num_epochs: passes over each batch.
         recompute_old_logprobs: compare with the learner's own log-probabilities before the first
             step, not with those of the sampler; one forward pass more.
+        correction: how tokens are weighted for a sampler that is not the learner; anything but
+            "none" recomputes old log-probabilities.
+        correction_limit: largest such weight.
     """
 
     name: AlgorithmName = "grpo"
-    clip_low: float = 0.2
-    clip_high: float = 0.28
+    policy_loss: PolicyLossName | None = None
+    clip_low: float | None = None
+    clip_high: float | None = None
+    dual_clip: float | None = None
     kl_coef: float = 0.0
     kl_estimator: KLEstimator | None = None
     kl_place: KLPlace | None = None
     entropy_coef: float = 0.0
-    loss_mean: LossMean = "token"
+    loss_mean: LossMean | None = None
+    loss_divisor: int = 1024
     gamma: float = 1.0
     gae_lambda: float = 1.0
     value_clip: float = 0.2
     num_minibatches: int = 1
     num_epochs: int = 1
     recompute_old_logprobs: bool = False
+    correction: CorrectionName = "none"
+    correction_limit: float = 3.0
 
     def __post_init__(self) -> None:
         if self.name not in ALGORITHMS:
@@ -63,16 +88,43 @@ class AlgorithmConfig:
                 f"algorithm is {self.name!r}; expected one of {', '.join(get_args(AlgorithmName))}"
             )
         for name in ("clip_low", "clip_high", "kl_coef", "entropy_coef", "value_clip"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("num_minibatches", "num_epochs"):
+        for name in ("num_minibatches", "num_epochs", "loss_divisor"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 1 or more")
+        if self.dual_clip is not None and self.dual_clip <= 1 + self.clip.high:
+            raise ValueError(
+                f"dual_clip is {self.dual_clip}; expected more than 1 + clip_high = "
+                f"{1 + self.clip.high}, or None"
+            )
+        if self.correction_limit <= 0:
+            raise ValueError(f"correction_limit is {self.correction_limit}; expected more than 0")
 
     @property
     def algorithm(self) -> Algorithm:
         """The row of the table."""
         return ALGORITHMS[self.name]
+
+    @property
+    def clip(self) -> Clip:
+        """The bounds in force."""
+        own = self.algorithm.clip
+        return Clip(
+            low=own[0] if self.clip_low is None else self.clip_low,
+            high=own[1] if self.clip_high is None else self.clip_high,
+            dual=self.dual_clip,
+        )
+
+    @property
+    def mean(self) -> LossMean:
+        """The loss mean in force."""
+        return self.loss_mean or self.algorithm.loss_mean
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether old log-probabilities are the learner's own."""
+        return self.recompute_old_logprobs or self.correction != "none"
 
     @property
     def estimator(self) -> KLEstimator:
@@ -100,12 +152,21 @@ class Outcome:
         values_A: [A] the critic's values; zeros without one.
         counts_B: [B] action tokens of each rollout.
         groups_B: [B] group of each rollout.
+        turns_A: [A] turn of each action token in its rollout, from 0.
     """
 
     rewards_A: Tensor
     values_A: Tensor
     counts_B: Tensor
     groups_B: Tensor
+    turns_A: Tensor
+
+    @property
+    def totals_B(self) -> Tensor:
+        """[B] undiscounted reward of each rollout."""
+        rows_A = torch.repeat_interleave(torch.arange(len(self.counts_B)), self.counts_B)
+        totals_B = self.rewards_A.new_zeros(len(self.counts_B))
+        return totals_B.index_add_(0, rows_A, self.rewards_A)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +185,9 @@ class Algorithm:
         credit: advantages of an update's tokens.
         kl_place: where its source puts the KL.
         kl_estimator: the estimator of its source.
+        policy_loss: the row of `POLICY_LOSSES` of its source.
+        clip: how far below and above 1 a ratio counts.
+        loss_mean: what a token weighs.
         needs_critic: whether values are used.
         needs_groups: whether a group of one teaches nothing.
     """
@@ -131,6 +195,10 @@ class Algorithm:
     credit: Callable[[Outcome, AlgorithmConfig], Credit]
     kl_place: KLPlace
     kl_estimator: KLEstimator
+    policy_loss: PolicyLossName = "clip"
+    # The upper bound is DAPO's: nothing that we have seen is better off with 0.2.
+    clip: tuple[float, float] = (0.2, 0.28)
+    loss_mean: LossMean = "token"
     needs_critic: bool = False
     needs_groups: bool = False
 
@@ -147,13 +215,47 @@ def _reinforce_pp(outcome: Outcome, config: AlgorithmConfig) -> Credit:
     return Credit(whiten(returns_A), returns_A)
 
 
+def _reinforce_pp_baseline(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """Rewards less their group's mean, whitened over all tokens of the update."""
+    return _of_rollouts(
+        outcome, group_advantages(outcome.totals_B, outcome.groups_B, scale=False), whiten
+    )
+
+
 def _grpo(outcome: Outcome, config: AlgorithmConfig) -> Credit:
     """The rollout's undiscounted reward against its group's, the same on every token."""
+    return _of_rollouts(outcome, group_advantages(outcome.totals_B, outcome.groups_B))
+
+
+def _dr_grpo(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """As GRPO without the division by the group's spread."""
+    return _of_rollouts(outcome, group_advantages(outcome.totals_B, outcome.groups_B, scale=False))
+
+
+def _rloo(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """The rollout's reward less the mean of the others of its group."""
+    return _of_rollouts(outcome, leave_one_out(outcome.totals_B, outcome.groups_B))
+
+
+def _grpo_turn(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """The discounted return of each turn against those of all turns of the group."""
+    returns_N, index_A = turn_returns(
+        outcome.rewards_A, outcome.counts_B, outcome.turns_A, gamma=config.gamma
+    )
+    groups_A = outcome.groups_B.repeat_interleave(outcome.counts_B)
+    groups_N = torch.zeros(len(returns_N), dtype=torch.long).index_put_((index_A,), groups_A)
+    return Credit(group_advantages(returns_N, groups_N)[index_A], returns_N[index_A])
+
+
+def _of_rollouts(
+    outcome: Outcome, advantages_B: Tensor, finish: Callable[[Tensor], Tensor] = lambda a: a
+) -> Credit:
+    """One advantage for all tokens of a rollout."""
     counts_B = outcome.counts_B
-    returns_A = returns_to_go(outcome.rewards_A, counts_B)
-    totals_B = returns_A[counts_B.cumsum(0) - counts_B]
-    advantages_B = group_advantages(totals_B, outcome.groups_B)
-    return Credit(advantages_B.repeat_interleave(counts_B), returns_A)
+    return Credit(
+        finish(advantages_B.repeat_interleave(counts_B)),
+        outcome.totals_B.repeat_interleave(counts_B),
+    )
 
 
 def _ppo(outcome: Outcome, config: AlgorithmConfig) -> Credit:
@@ -171,10 +273,46 @@ def _ppo(outcome: Outcome, config: AlgorithmConfig) -> Credit:
 ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
     # DeepSeekMath, arXiv:2402.03300
     "grpo": Algorithm(credit=_grpo, kl_place="loss", kl_estimator="k3", needs_groups=True),
-    # arXiv:1707.06347, with the settings of ZeroSearch, arXiv:2505.04588
-    "ppo": Algorithm(credit=_ppo, kl_place="reward", kl_estimator="k1", needs_critic=True),
+    # arXiv:2503.20783
+    "dr_grpo": Algorithm(
+        credit=_dr_grpo,
+        kl_place="loss",
+        kl_estimator="k3",
+        loss_mean="constant",
+        needs_groups=True,
+    ),
+    # arXiv:2503.14476; its dynamic sampling is the run's setting `max_refills`
+    "dapo": Algorithm(credit=_grpo, kl_place="loss", kl_estimator="k3", needs_groups=True),
+    # arXiv:2507.18071
+    "gspo": Algorithm(
+        credit=_grpo,
+        kl_place="loss",
+        kl_estimator="k3",
+        policy_loss="gspo",
+        clip=(3e-4, 4e-4),
+        loss_mean="sequence",
+        needs_groups=True,
+    ),
+    # arXiv:2506.13585; the bound is that of ScaleRL, arXiv:2510.13786
+    "cispo": Algorithm(
+        credit=_grpo,
+        kl_place="loss",
+        kl_estimator="k3",
+        policy_loss="cispo",
+        clip=(1.0, 4.0),
+        needs_groups=True,
+    ),
+    # Turn-level credit, arXiv:2505.11821, with discounted returns
+    "grpo_turn": Algorithm(credit=_grpo_turn, kl_place="loss", kl_estimator="k3"),
+    # arXiv:2402.14740
+    "rloo": Algorithm(credit=_rloo, kl_place="reward", kl_estimator="k1", needs_groups=True),
     # ZeroSearch, arXiv:2505.04588
     "reinforce": Algorithm(credit=_reinforce, kl_place="loss", kl_estimator="k3"),
     # arXiv:2501.03262
     "reinforce_pp": Algorithm(credit=_reinforce_pp, kl_place="reward", kl_estimator="k1"),
+    "reinforce_pp_baseline": Algorithm(
+        credit=_reinforce_pp_baseline, kl_place="loss", kl_estimator="k2", needs_groups=True
+    ),
+    # arXiv:1707.06347, with the settings of ZeroSearch, arXiv:2505.04588
+    "ppo": Algorithm(credit=_ppo, kl_place="reward", kl_estimator="k1", needs_critic=True),
 }

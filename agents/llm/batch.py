@@ -30,12 +30,14 @@ class MicroBatch:
         predictors_A: [A] index, into the flattened [B * T], of the position that predicts each
             action token.
         target_ids_A: [A] the action tokens, as they were sampled.
+        rows_A: [A] the row of each action token.
         tokens_A: [A] index of each into the batch's flat tensors.
     """
 
     token_ids_BT: Tensor
     predictors_A: Tensor
     target_ids_A: Tensor
+    rows_A: Tensor
     tokens_A: Tensor
 
     def to(self, device: torch.device) -> MicroBatch:
@@ -44,6 +46,7 @@ class MicroBatch:
             token_ids_BT=self.token_ids_BT.to(device),
             predictors_A=self.predictors_A.to(device),
             target_ids_A=self.target_ids_A.to(device),
+            rows_A=self.rows_A.to(device),
             tokens_A=self.tokens_A.to(device),
         )
 
@@ -59,6 +62,7 @@ class Batch:
         sampled_logprobs_A: [A] what the sampling policy gave its tokens, nats.
         rewards_B: [B] episode rewards.
         groups_B: [B] index of each rollout's group, not necessarily consecutive.
+        turns_A: [A] turn of each action token in its rollout, from 0.
     """
 
     token_ids: tuple[Tensor, ...]
@@ -67,6 +71,7 @@ class Batch:
     sampled_logprobs_A: Tensor
     rewards_B: Tensor
     groups_B: Tensor
+    turns_A: Tensor
 
     @classmethod
     def from_groups(cls, groups: Sequence[Group]) -> Batch:
@@ -109,6 +114,10 @@ class Batch:
             sampled_logprobs_A=torch.tensor(logprobs, dtype=torch.float64),
             rewards_B=torch.tensor([r.reward for _, r in members], dtype=torch.float64),
             groups_B=torch.tensor([index for index, _ in members], dtype=torch.long),
+            turns_A=torch.tensor(
+                [turn for _, rollout in members for turn in rollout.turn_ids if turn >= 0],
+                dtype=torch.long,
+            ),
         )
 
     def __len__(self) -> int:
@@ -145,17 +154,19 @@ class Batch:
     def _gather(self, rows: Sequence[int], starts_B: Tensor) -> MicroBatch:
         width = len(self.token_ids[rows[0]]) - 1
         token_ids_BT = torch.full((len(rows), width), _PADDING_ID)
-        predictors, targets, tokens = [], [], []
+        predictors, targets, places, tokens = [], [], [], []
         for index, row in enumerate(rows):
             ids, where = self.token_ids[row], self.positions[row]
             token_ids_BT[index, : len(ids) - 1] = ids[:-1]
             predictors.append(where + (index * width - 1))
             targets.append(ids[where])
+            places.append(torch.full_like(where, index))
             tokens.append(torch.arange(len(where)) + starts_B[row])
         return MicroBatch(
             token_ids_BT=token_ids_BT,
             predictors_A=torch.cat(predictors),
             target_ids_A=torch.cat(targets),
+            rows_A=torch.cat(places),
             tokens_A=torch.cat(tokens),
         )
 

@@ -1,7 +1,7 @@
 """The critic: how much reward is still to come, seen from before each action token.
 
-It is a copy of the policy's body with a head of its own, and shares no weight with it: the value
-loss, however large at first, never moves the policy.
+It is a copy of the policy's body with a head of its own, and shares no weight with it that is
+trained: the value loss, however large at first, never moves the policy.
 """
 
 from __future__ import annotations
@@ -35,9 +35,18 @@ class Critic(nn.Module):
 
     @classmethod
     def from_policy(cls, model: Any) -> Critic:
-        """A critic that begins with the policy's understanding of the text."""
-        body = copy.deepcopy(model.base_model)
-        return cls(body, model.config.get_text_config().hidden_size).requires_grad_(True)
+        """A critic that begins with the policy's understanding of the text.
+
+        Weights that the policy does not train (those beside an adapter) are shared with it.
+        """
+        frozen = [weight for weight in model.base_model.parameters() if not weight.requires_grad]
+        body = copy.deepcopy(model.base_model, {id(weight): weight for weight in frozen})
+        return cls(body, model.config.get_text_config().hidden_size)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Weights that are its own, to be saved."""
+        weights = self.state_dict(keep_vars=True).items()
+        return {name: weight.detach() for name, weight in weights if weight.requires_grad}
 
     def forward(self, micro_batch: MicroBatch) -> Tensor:
         """[A] values before each of the micro-batch's action tokens."""

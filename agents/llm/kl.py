@@ -8,12 +8,10 @@ is that of the KL itself.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-KLEstimator = Literal["k1", "k2", "k3"]
+from agents.llm.algorithm_names import KLEstimator
 
 # exp of more overflows no dtype but drowns every other token; the gradient goes on past it.
 _MAX_LOG_RATIO = 10.0

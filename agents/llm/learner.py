@@ -7,6 +7,7 @@ finite leaves the weights as its last good step left them, and hands the batch b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.critic import Critic
 from agents.llm.logprobs import TokenLogprobs, action_logprobs
+from agents.llm.lora import without_adapter
 from agents.llm.loss import token_weights
 from agents.llm.objective import critic_share, policy_share
 from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
@@ -42,10 +44,15 @@ class Learner:
             mode where gradient checkpointing is on, which works in no other).
         algorithm: what is optimised.
         optimizer: how.
-        reference_model: needed where kl_coef is above 0; never trained.
+        reference_model: needed where kl_coef is above 0; never trained. The policy's own model
+            stands for itself without its adapter.
         critic: for algorithms that have one; None makes it from the policy.
         total_updates: length of the learning-rate schedule.
         temperature: that rollouts are sampled with.
+
+    Attributes:
+        updates: made so far.
+        lr_scale: factor on every learning rate; below 1 after a collapse.
 
     Raises:
         ValueError: where a KL is asked for without a reference.
@@ -74,11 +81,12 @@ class Learner:
         self.total_updates = total_updates
         self.temperature = temperature
         self.updates = 0
+        self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
         policy_model.train(
             any(getattr(m, "gradient_checkpointing", False) for m in policy_model.modules())
         )
-        if reference_model is not None:
+        if reference_model is not None and reference_model is not policy_model:
             reference_model.eval()
         self.optimizer = make_optimizer(policy_model, optimizer)
         self.critic: Critic | None = None
@@ -97,6 +105,7 @@ class Learner:
         """
         self._check_groups(groups)
         factor = learning_rate_factor(self.optimizer_config, self.updates, self.total_updates)
+        factor *= self.lr_scale
         self._set_learning_rates(factor)
         self.updates += 1
         batch = Batch.from_groups(groups)
@@ -108,16 +117,20 @@ class Learner:
             self.config,
             max_tokens=self.optimizer_config.max_tokens_per_micro_batch,
             policy=lambda micro_batch: self._logprobs(self.policy, micro_batch).logprobs_A,
-            reference=lambda micro_batch: self._logprobs(self.reference, micro_batch).logprobs_A,
+            reference=self._reference_logprobs,
             critic=self._values if self.critic is not None else None,
         )
         return self._learn(batch, targets, metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, save the policy's and reference's weights."""
-        state: dict[str, Any] = {"updates": self.updates, "optimizer": self.optimizer.state_dict()}
+        state: dict[str, Any] = {
+            "updates": self.updates,
+            "lr_scale": self.lr_scale,
+            "optimizer": self.optimizer.state_dict(),
+        }
         if self.critic is not None:
-            state["critic"] = self.critic.state_dict()
+            state["critic"] = self.critic.trained_state()
             state["critic_optimizer"] = self.critic_optimizer.state_dict()
         return state
 
@@ -134,10 +147,29 @@ class Learner:
                 "resume with the algorithm that the run began with"
             )
         self.updates = state["updates"]
+        self.lr_scale = state["lr_scale"]
         self.optimizer.load_state_dict(state["optimizer"])
         if self.critic is not None:
-            self.critic.load_state_dict(state["critic"])
+            self.critic.load_state_dict(state["critic"], strict=False)
             self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+
+    def put_back(self, state: Mapping[str, Any] | None, *, lr_scale: float) -> None:
+        """Go back to an earlier state, but not to its place in the schedule.
+
+        Args:
+            state: as `state_dict` gave it; None for that of the beginning.
+            lr_scale: factor on every learning rate from now on.
+        """
+        updates = self.updates
+        if state is not None:
+            self.load_state_dict(state)
+        else:
+            self.optimizer.state.clear()
+            if self.critic is not None:
+                fresh = Critic.from_policy(self.policy)
+                self.critic.load_state_dict(fresh.trained_state(), strict=False)
+                self.critic_optimizer.state.clear()
+        self.updates, self.lr_scale = updates, lr_scale
 
     def _check_groups(self, groups: Sequence[Group]) -> None:
         if self.config.algorithm.needs_groups and all(len(g.rollouts) < 2 for g in groups):
@@ -167,9 +199,7 @@ class Learner:
             except _NonFiniteError as error:
                 reason = str(error)
                 break
-        metrics |= means.metrics()
-        if self.config.kl_in_reward:
-            metrics["kl"] = targets.reward_kl
+        metrics |= {**means.metrics(), **targets.metrics}
         return UpdateReport(
             metrics=metrics,
             skipped=bool(reason),
@@ -199,7 +229,9 @@ class Learner:
         members_A = torch.isin(batch.rows_A, torch.tensor(rows))
         weights_A = torch.zeros_like(targets.advantages_A)
         in_order = sorted(rows)
-        weights_A[members_A] = token_weights(batch.counts_B[in_order], self.config.loss_mean)
+        weights_A[members_A] = token_weights(
+            batch.counts_B[in_order], self.config.mean, divisor=self.config.loss_divisor
+        )
 
         self._zero_grad()
         loss = torch.zeros(())
@@ -270,6 +302,11 @@ class Learner:
         with self._autocast():
             on_device = micro_batch.to(self.device)
             return action_logprobs(model, on_device, temperature=self.temperature)
+
+    def _reference_logprobs(self, micro_batch: MicroBatch) -> Tensor:
+        shared = self.reference is self.policy
+        with without_adapter(self.policy) if shared else nullcontext():
+            return self._logprobs(self.reference, micro_batch).logprobs_A
 
     def _values(self, micro_batch: MicroBatch) -> Tensor:
         assert self.critic is not None

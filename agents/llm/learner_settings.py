@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.llm.algorithms import AlgorithmConfig
+from agents.llm.algorithms import ALGORITHMS, AlgorithmConfig
 from agents.llm.learner import Learner
 from agents.llm.optimizer import OptimizerConfig
 from agents.llm.policy import Policy, load_policy
@@ -14,9 +14,19 @@ def make_learner(config: TrainConfig, policy: Policy) -> Learner:
 
     The reference is the policy that the run began with, also where `policy` comes from a
     checkpoint.
+
+    Raises:
+        ValueError: if the algorithm compares the episodes of a group and groups are of one.
     """
+    if ALGORITHMS[config.algorithm].needs_groups and config.group_size < 2:
+        raise ValueError(
+            f"{config.algorithm} compares the episodes of a group, got group_size="
+            f"{config.group_size}; use at least 2, or algorithm='reinforce_pp'"
+        )
     reference = None
-    if config.kl_coef > 0:
+    if config.kl_coef > 0 and config.lora_rank:
+        reference = policy.model
+    elif config.kl_coef > 0:
         device = str(policy.model.device)
         model = load_policy(config.policy, dtype=config.dtype, device=device).model
         reference = model.requires_grad_(False)
@@ -24,19 +34,24 @@ def make_learner(config: TrainConfig, policy: Policy) -> Learner:
         policy.model,
         algorithm=AlgorithmConfig(
             name=config.algorithm,
+            policy_loss=config.policy_loss,
             clip_low=config.clip_low,
             clip_high=config.clip_high,
+            dual_clip=config.dual_clip,
             kl_coef=config.kl_coef,
             kl_estimator=config.kl_estimator,
             kl_place=config.kl_place,
             entropy_coef=config.entropy_coef,
             loss_mean=config.loss_mean,
+            loss_divisor=config.max_turns * config.max_new_tokens,
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
             value_clip=config.value_clip,
             num_minibatches=config.minibatches,
             num_epochs=config.epochs,
             recompute_old_logprobs=config.recompute_logprobs,
+            correction=config.correction,
+            correction_limit=config.correction_limit,
         ),
         optimizer=OptimizerConfig(
             lr=config.learning_rate,

@@ -14,7 +14,7 @@ from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.batch import MicroBatch
 from agents.llm.kl import kl_loss
 from agents.llm.logprobs import TokenLogprobs
-from agents.llm.loss import clipped_policy_loss, clipped_value_loss
+from agents.llm.loss import POLICY_LOSSES, clipped_value_loss
 from agents.llm.targets import Targets
 
 
@@ -38,7 +38,7 @@ def policy_share(
     weights_A: Tensor,
     config: AlgorithmConfig,
 ) -> Share:
-    """Clipped surrogate, minus the entropy bonus, plus the KL where it belongs in the loss.
+    """The policy's loss, minus the entropy bonus, plus the KL where it belongs in the loss.
 
     Args:
         scored: log-probabilities and entropies of the micro-batch's action tokens.
@@ -53,15 +53,16 @@ def policy_share(
         return _pick(values, micro_batch, logprobs_A)
 
     weights = pick(weights_A)
-    policy = clipped_policy_loss(
+    policy_loss = POLICY_LOSSES[config.policy_loss or config.algorithm.policy_loss]
+    policy = policy_loss(
         logprobs_A,
         pick(targets.old_logprobs_A),
         pick(targets.advantages_A),
-        clip_low=config.clip_low,
-        clip_high=config.clip_high,
+        micro_batch.rows_A.to(logprobs_A.device),
+        config.clip,
     )
     parts = {
-        "pg_loss": weights @ policy.losses_A,
+        "pg_loss": weights @ (pick(targets.correction_A) * policy.losses_A),
         "entropy": weights @ entropies_A,
         "ratio_mean": weights @ policy.ratios_A,
         "clip_fraction": weights @ policy.clipped_A.to(weights),

@@ -6,6 +6,7 @@ frame comes from the chat template, everything else is encoded with control toke
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from agents.llm.lora import has_adapter
+
 TINY_POLICY = Path(__file__).parent / "tiny_policy"
+# A folder with an adapter has no config.json: with one it would be read as a whole model.
+_BESIDE_ADAPTER = "zerosearch.json"
 _PLACE = "MESSAGEGOESHERE"
 # Where a configuration names no limit; long enough for every episode we run.
 _DEFAULT_CONTEXT = 8192
@@ -132,8 +137,14 @@ class Policy:
         return self.model.config.get_text_config().vocab_size
 
     def save(self, folder: str | Path) -> None:
-        """Write the policy as a Hugging Face folder that `load_policy` reads."""
+        """Write the policy as a Hugging Face folder that `load_policy` reads.
+
+        Of a policy with an adapter only that is written, and where the rest was loaded from.
+        """
         self.model.save_pretrained(folder)
+        if has_adapter(self.model):
+            text = json.dumps({"prompt": self.prompt})
+            (Path(folder) / _BESIDE_ADAPTER).write_text(text, encoding="utf-8")
         self.tokenizer.save_pretrained(folder)
 
     @cached_property
@@ -200,8 +211,16 @@ def load_policy(
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
     if gguf_file is not None:
         model = _without_quantization(model)
+    if has_adapter(model):
+        # It came with the base model's configuration; what it was trained with lies beside it.
+        model.config.zerosearch_prompt = _prompt_beside(Path(source))
     _align(model)
     return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
+
+
+def _prompt_beside(folder: Path) -> str | None:
+    file = folder / _BESIDE_ADAPTER
+    return json.loads(file.read_text(encoding="utf-8"))["prompt"] if file.is_file() else None
 
 
 def _align(model: Any) -> None:

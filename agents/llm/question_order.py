@@ -90,7 +90,15 @@ def structures_at(step: int, *, curriculum: Sequence[str], steps: int) -> tuple[
     return tuple(curriculum[: 1 + min(joined, len(curriculum) - 1)])
 
 
-def step_seeds(seed: int, step: int, count: int) -> list[int]:
-    """Seeds of a step's draws, below 2^31; a pure function of the run's seed and the step."""
-    state = np.random.SeedSequence((seed, step)).generate_state(count, np.uint32)
+def step_seeds(seed: int, step: int, count: int, *, refill: int = 0) -> list[int]:
+    """Seeds of a step's draws, below 2^31; a pure function of the run's seed and the step.
+
+    Args:
+        seed: of the run.
+        step: updates made so far.
+        count: of seeds.
+        refill: how often the step has already drawn other questions in place of useless ones.
+    """
+    entropy = (seed, step, refill) if refill else (seed, step)
+    state = np.random.SeedSequence(entropy).generate_state(count, np.uint32)
     return [int(value) >> 1 for value in state]

@@ -115,3 +115,8 @@ class Group:
     """Rollouts of the same question, each the others' baseline."""
 
     rollouts: tuple[Rollout, ...]
+
+    @property
+    def teaches(self) -> bool:
+        """Whether its rewards differ, so that comparing its rollouts says something."""
+        return len({rollout.reward for rollout in self.rollouts if not rollout.void}) > 1

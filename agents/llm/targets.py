@@ -6,7 +6,7 @@ the policy and compare it with these.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from agents.llm.advantage import token_rewards
 from agents.llm.algorithms import AlgorithmConfig, Outcome
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.kl import kl_estimate
+from agents.llm.sampler_correction import correction_metrics, correction_weights
 
 Scorer = Callable[[MicroBatch], Tensor]
 
@@ -30,7 +31,9 @@ class Targets:
         old_values_A: the critic's before the update; zeros without one.
         advantages_A: weight of each token's ratio.
         returns_A: what the critic is trained on.
-        reward_kl: mean KL penalty per token that the reward was charged with, before kl_coef.
+        correction_A: weight of each token's policy loss for a sampler that is not the learner.
+        metrics: of sampler and learner, and `kl` where the reward was charged with it, per token
+            and before kl_coef.
     """
 
     old_logprobs_A: Tensor
@@ -38,7 +41,8 @@ class Targets:
     old_values_A: Tensor
     advantages_A: Tensor
     returns_A: Tensor
-    reward_kl: float
+    correction_A: Tensor
+    metrics: Mapping[str, float]
 
     def useful_rows(self, batch: Batch) -> list[int]:
         """Rollouts with an advantage other than zero: only they move a plain policy loss."""
@@ -70,25 +74,30 @@ def make_targets(
     """
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
     old_logprobs_A = batch.sampled_logprobs_A
-    if config.recompute_old_logprobs:
+    if config.recomputes:
         old_logprobs_A = score(batch, policy, max_tokens)
+    log_ratios_A = old_logprobs_A - batch.sampled_logprobs_A
+    correction_A = correction_weights(
+        log_ratios_A, batch.counts_B, config.correction, limit=config.correction_limit
+    )
+    metrics = correction_metrics(log_ratios_A, correction_A) if config.recomputes else {}
     ref_logprobs_A = zeros_A
     if config.kl_coef > 0 and reference is not None:
         ref_logprobs_A = score(batch, reference, max_tokens)
     values_A = score(batch, critic, max_tokens) if critic is not None else zeros_A
 
     rewards_A = token_rewards(batch.rewards_B, batch.counts_B)
-    reward_kl = 0.0
     if config.kl_in_reward:
         penalty_A = kl_estimate(old_logprobs_A, ref_logprobs_A, config.estimator)
         rewards_A = rewards_A - config.kl_coef * penalty_A
-        reward_kl = float(penalty_A.mean())
+        metrics["kl"] = float(penalty_A.mean())
     credit = config.algorithm.credit(
         Outcome(
             rewards_A=rewards_A,
             values_A=values_A,
             counts_B=batch.counts_B,
             groups_B=batch.groups_B,
+            turns_A=batch.turns_A,
         ),
         config,
     )
@@ -98,7 +107,8 @@ def make_targets(
         old_values_A=values_A,
         advantages_A=credit.advantages_A,
         returns_A=credit.returns_A,
-        reward_kl=reward_kl,
+        correction_A=correction_A,
+        metrics=metrics,
     )
 
 

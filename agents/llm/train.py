@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from agents.llm.checkpoint import random_state, restore_random_state
+from agents.llm.collapse import CollapseWatch
 from agents.llm.environments import num_questions
 from agents.llm.examination import Row
 from agents.llm.question_order import (
@@ -34,10 +35,11 @@ from zs_env.search import BudgetExceeded
 from zs_env.transcript import Transcript
 
 _MAX_SKIPPED_IN_A_ROW = 3
+_MAX_ROLLBACKS, _SLOWER = 3, 0.5
 
 
 class TrainingDiverged(RuntimeError):
-    """Loss or gradient was not finite in several steps in a row."""
+    """Loss or gradient was not finite in several steps in a row, or the policy collapsed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +79,8 @@ def train(config: TrainConfig) -> TrainResult:
     Raises:
         FileExistsError: if `config.output` holds a run and `config.resume` is off.
         CheckpointError: if a checkpoint cannot be written or read.
-        TrainingDiverged: if loss or gradient were not finite in three steps in a row.
+        TrainingDiverged: if loss or gradient were not finite in three steps in a row, or the
+            policy collapsed and `config.guard` does not go on from there.
         FloatingPointError: if the policy's logits are not finite.
         ValueError: if a resumed run has other settings, or nobody says which questions are held
             out.
@@ -98,8 +101,8 @@ def train(config: TrainConfig) -> TrainResult:
                     with stop.shielded():
                         _keep_if_best(run, rows)
                 started = time.perf_counter()
-                indices, cursor = _next_questions(run)
-                groups = _roll_out(run, indices)
+                played, cursor = _roll_out(run)
+                groups = _worth_learning(config, played)
                 rolled_out = time.perf_counter()
                 with stop.shielded():
                     report = run.learner.update(groups)
@@ -110,7 +113,7 @@ def train(config: TrainConfig) -> TrainResult:
                     state.train_seconds += updated - counted
                     counted = updated
                     seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
-                    _record(run, groups, report, seconds)
+                    _record(run, played, report, seconds)
                     last = state.step == config.steps
                     if last or state.step % config.checkpoint_every == 0:
                         _save(run)
@@ -126,9 +129,32 @@ def train(config: TrainConfig) -> TrainResult:
         return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
 
 
-def _next_questions(run: Run) -> tuple[list[int], int]:
-    """The step's questions, and the cursor after them."""
-    config, cursor, count = run.config, run.state.cursor, run.config.questions_per_step
+def _roll_out(run: Run) -> tuple[list[Group], int]:
+    """Play the step's questions, and others for groups that teach nothing, `max_refills` times.
+
+    Returns:
+        All groups played, and the cursor after their questions; a pure function of weights,
+        settings and step.
+    """
+    config, cursor = run.config, run.state.cursor
+    played: list[Group] = []
+    for refill in range(config.max_refills + 1):
+        missing = config.questions_per_step - sum(group.teaches for group in played)
+        if not missing:
+            break
+        indices, cursor = _next_questions(run, cursor, missing)
+        played += _play(run, indices, refill)
+    return played, cursor
+
+
+def _worth_learning(config: TrainConfig, played: list[Group]) -> list[Group]:
+    """Leave out groups that others were played for; all stay where none teaches anything."""
+    return [group for group in played if group.teaches or not config.max_refills] or played
+
+
+def _next_questions(run: Run, cursor: int, count: int) -> tuple[list[int], int]:
+    """The next questions to be asked, and the cursor after them."""
+    config = run.config
     if not config.curriculum:
         total = num_questions(run.environment)
         indices = question_indices(cursor, count, num_questions=total, seed=config.seed)
@@ -143,10 +169,10 @@ def _next_questions(run: Run) -> tuple[list[int], int]:
     )
 
 
-def _roll_out(run: Run, indices: Sequence[int]) -> list[Group]:
-    """Play the step's questions; a pure function of weights, settings and step."""
+def _play(run: Run, indices: Sequence[int], refill: int) -> list[Group]:
+    """Play questions under the step's noise."""
     config, step = run.config, run.state.step
-    *seeds, shuffle_seed = step_seeds(config.seed, step, len(indices) + 1)
+    *seeds, shuffle_seed = step_seeds(config.seed, step, len(indices) + 1, refill=refill)
     groups = collect_rollouts(
         run.environment,
         run.policy,
@@ -196,6 +222,7 @@ def _record(
     if report.failed:
         path = run.folder.dump_groups(state.step, groups)
         run.progress.note(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
+    _watch(run, row)
     _remember(run)
     if state.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
         raise TrainingDiverged(
@@ -203,6 +230,30 @@ def _record(
             f"{report.reason}; their rollouts are in {run.folder.path / 'bad_batches'}, the last "
             f"checkpoint is {run.folder.checkpoints.latest()}; start again with a lower "
             "learning_rate"
+        )
+
+
+def _watch(run: Run, row: Mapping[str, Any]) -> None:
+    """See whether the policy collapses, say so, and do about it what `config.guard` asks for."""
+    state, guard = run.state, run.config.guard
+    watch = CollapseWatch(state.watched)
+    seen = watch.see(state.step, row)
+    state.watched = watch.seen
+    if seen is None:
+        return
+    state.watched = []
+    run.progress.note(f"step {state.step}: the policy collapses: {seen}")
+    if guard == "roll_back" and state.rollbacks < _MAX_ROLLBACKS:
+        state.rollbacks += 1
+        source = run.put_back(lr_scale=run.learner.lr_scale * _SLOWER)
+        run.progress.note(
+            f"went back to the policy of {source}; learning rate x {run.learner.lr_scale:g}"
+        )
+    elif guard != "warn":
+        raise TrainingDiverged(
+            f"the policy collapses: {seen}; the best checkpoint is in "
+            f"{run.folder.checkpoints.folder}; start again with a lower learning_rate or a "
+            "kl_coef above 0"
         )
 
 

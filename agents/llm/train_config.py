@@ -11,6 +11,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.llm.algorithm_names import (
+    AlgorithmName,
+    CorrectionName,
+    KLEstimator,
+    KLPlace,
+    LossMean,
+    PolicyLossName,
+)
 from agents.llm.metrics import TrackerName
 from agents.specs import rewritten, spec_from_text
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
@@ -72,6 +80,8 @@ class TrainConfig:
         curriculum_steps: step at which the last of them joins; 0 for half of the steps.
         questions_per_step: questions, and so groups, of one step.
         group_size: episodes of each question.
+        max_refills: times that a step replaces the groups whose rewards are all equal by groups of
+            other questions (DAPO's dynamic sampling); what is still missing then stays so.
         share_group_luck: members of a group that ask the same thing get the same page.
         max_new_tokens: longest action in tokens.
         temperature: of sampling in training; evaluation is greedy.
@@ -83,15 +93,23 @@ class TrainConfig:
         minibatches: optimizer steps that a step's rollouts are split into.
         epochs: passes over a step's rollouts.
         tokens_per_micro_batch: most tokens, padding included, of one forward and backward pass.
-        clip_low: the ratio of new to old probability counts down to 1 - clip_low.
+        policy_loss: how ratio and advantage become a loss; without it as the algorithm's source.
+        clip_low: the ratio of new to old probability counts down to 1 - clip_low; without it the
+            algorithm's own, as for clip_high.
         clip_high: the ratio of new to old probability counts up to 1 + clip_high.
+        dual_clip: the most that the ratio counts where the advantage is negative; 3 is usual;
+            without it there is no bound.
         kl_coef: weight of the divergence from the starting policy; 0 needs no reference model.
         kl_estimator: how it is estimated; without it as the algorithm's source does.
         kl_place: in the loss or in the reward; without it as the algorithm's source does.
         entropy_coef: weight of the entropy bonus.
-        loss_mean: whether every token of a step weighs the same, or every episode.
+        loss_mean: whether every token of a step weighs the same, or every episode, or every token
+            the same whatever the step holds; without it as the algorithm's source.
         recompute_logprobs: take ratios to the trainer's own log-probabilities, not the sampler's.
-        gamma: discount per policy token, for algorithms with a critic.
+        correction: how tokens are weighted where the sampler is not quite the policy that learns
+            (another engine or precision, or older weights).
+        correction_limit: largest such weight.
+        gamma: discount per policy token, or per turn (grpo_turn).
         gae_lambda: of generalised advantage estimation, for algorithms with a critic.
         critic_learning_rate: peak of the critic's learning rate.
         value_clip: how far the critic may move in one step.
@@ -103,6 +121,9 @@ class TrainConfig:
             them. The best checkpoint has the highest F1, averaged over them and the real engine.
         device: "auto" takes a GPU where there is one.
         dtype: of the policy's weights.
+        lora_rank: of adapters that are trained in place of the weights, for policy and critic; the
+            reference is the policy without them; 0 trains every weight.
+        lora_alpha: adapters count alpha / rank times.
         rollout_dtype: of a copy of them that episodes are sampled from; bfloat16 halves their time
             on a large model; without it episodes are sampled from the weights themselves.
         deterministic: the same run gives the same bits on the same machine; free on a CPU, slower
@@ -111,6 +132,10 @@ class TrainConfig:
         tensorboard: write event files.
         tracker: also report to Weights & Biases or trackio, where installed.
         prices: US dollars as JSON, fields of `zs_env.prices.Prices`, for the table of costs.
+        guard: what is done about a collapse (reward halved while entropy, format, repetition, KL or
+            gradients are no longer what they were): "warn" says so, "stop" ends the run with an
+            error, "roll_back" goes on from the best checkpoint with half the learning rate, up to
+            three times.
         control: "shuffled_rewards" deals each step's rewards to the wrong episodes; a policy that
             improves under it improves for a reason other than reward.
     """
@@ -122,7 +147,7 @@ class TrainConfig:
     eval_questions: str | None = None
     eval_engine: str | None = None
     real_engine: str | None = None
-    algorithm: Literal["grpo", "ppo", "reinforce", "reinforce_pp"] = "grpo"
+    algorithm: AlgorithmName = "grpo"
     steps: int = 38
     seed: int = 0
     output: Path = Path("runs/train")
@@ -147,6 +172,7 @@ class TrainConfig:
     curriculum_steps: int = 0
     questions_per_step: int = 14
     group_size: int = 10
+    max_refills: int = 0
     share_group_luck: bool = True
     max_new_tokens: int = 96
     temperature: float = 1.0
@@ -159,14 +185,18 @@ class TrainConfig:
     minibatches: int = 2
     epochs: int = 1
     tokens_per_micro_batch: int = 4096
-    clip_low: float = 0.2
-    clip_high: float = 0.28
+    policy_loss: PolicyLossName | None = None
+    clip_low: float | None = None
+    clip_high: float | None = None
+    dual_clip: float | None = None
     kl_coef: float = 0.0
-    kl_estimator: Literal["k1", "k2", "k3"] | None = None
-    kl_place: Literal["loss", "reward"] | None = None
+    kl_estimator: KLEstimator | None = None
+    kl_place: KLPlace | None = None
     entropy_coef: float = 0.0
-    loss_mean: Literal["token", "sequence"] = "token"
+    loss_mean: LossMean | None = None
     recompute_logprobs: bool = False
+    correction: CorrectionName = "none"
+    correction_limit: float = 3.0
     gamma: float = 1.0
     gae_lambda: float = 1.0
     critic_learning_rate: float = 1e-3
@@ -180,12 +210,15 @@ class TrainConfig:
 
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    lora_rank: int = 0
+    lora_alpha: int = 32
     rollout_dtype: Literal["float32", "bfloat16"] | None = None
     deterministic: bool = True
     threads: int = 0
     tensorboard: bool = True
     tracker: TrackerName = "none"
     prices: str = "{}"
+    guard: Literal["warn", "stop", "roll_back"] = "warn"
     control: Literal["none", "shuffled_rewards"] = "none"
 
     def __post_init__(self) -> None:
@@ -202,6 +235,8 @@ class TrainConfig:
             "warmup_steps",
             "noise_steps",
             "curriculum_steps",
+            "max_refills",
+            "lora_rank",
             "seed",
         ):
             if getattr(self, name) < 0:
@@ -210,11 +245,6 @@ class TrainConfig:
             raise ValueError(
                 f"temperature must be positive, got {self.temperature}; "
                 "a greedy policy explores nothing"
-            )
-        if self.algorithm == "grpo" and self.group_size < 2:
-            raise ValueError(
-                f"grpo compares the episodes of a group, got group_size={self.group_size}; "
-                "use at least 2, or algorithm='reinforce_pp'"
             )
         if not self.eval_noise or not all(0 <= noise <= 1 for noise in self.eval_noise):
             raise ValueError(

@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ import torch
 from gymnasium.vector import VectorEnv
 from transformers.utils import logging as transformers_logging
 
+from agents.llm.allocator import keep_freed_memory
 from agents.llm.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.environments import search_costs, training_environment, training_questions
 from agents.llm.examination import Examination, Row
 from agents.llm.learner import Learner
 from agents.llm.learner_settings import make_learner
+from agents.llm.lora import add_adapter, has_adapter, train_adapter
 from agents.llm.metrics import MetricsLog
 from agents.llm.policy import Policy, load_policy
 from agents.llm.progress import TrainProgress
@@ -43,6 +46,8 @@ class RunState:
         skipped_in_a_row: latest steps whose loss or gradient was not finite.
         metrics_position: bytes of the metrics file up to this step.
         before: examination of the policy as it started; None until it is taken.
+        rollbacks: times that the policy was put back after a collapse.
+        watched: what `CollapseWatch` has seen.
         costs: what the searches so far took, fields of `zs_env.engine_call.Costs`.
         random: every global random state.
     """
@@ -53,6 +58,8 @@ class RunState:
     skipped_in_a_row: int = 0
     metrics_position: int = 0
     before: list[Row] | None = None
+    rollbacks: int = 0
+    watched: list[dict[str, Any]] = field(default_factory=list)
     costs: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Any] = field(default_factory=random_state)
 
@@ -80,6 +87,27 @@ class Run:
         total.add(self.examination.costs())
         return asdict(total)
 
+    def put_back(self, *, lr_scale: float) -> str:
+        """Put the policy back to its best checkpoint, or else to its beginning.
+
+        The run goes on from the step where it is.
+
+        Args:
+            lr_scale: factor on every learning rate from now on.
+
+        Returns:
+            Where the policy came from.
+        """
+        checkpoints = self.folder.checkpoints
+        best = checkpoints.best()
+        source = None if best is None else checkpoints.path(best[0])
+        kept = _load_policy(self.config, source).model.state_dict()
+        self.policy.model.load_state_dict(kept)
+        state = None if best is None else load_state(checkpoints.path(best[0]))["learner"]
+        self.learner.put_back(state, lr_scale=lr_scale)
+        self.generator.load_weights()
+        return str(source or self.config.policy)
+
 
 @contextmanager
 def open_run(config: TrainConfig) -> Iterator[Run]:
@@ -88,8 +116,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
     config = folder.config
     _set_up_torch(config)
     checkpoint = folder.checkpoints.latest()
-    device = _device(config)
-    policy = load_policy(checkpoint or config.policy, dtype=config.dtype, device=device)
+    policy = _load_policy(config, checkpoint)
     config = replace(config, prompt=_prompt(config, policy))
     policy.model.config.zerosearch_prompt = config.prompt
     learner = make_learner(config, policy)
@@ -131,6 +158,17 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         )
 
 
+def _load_policy(config: TrainConfig, checkpoint: Path | None) -> Policy:
+    """The run's policy as a checkpoint has it, or as it begins; ready to be trained."""
+    source = checkpoint or config.policy
+    policy = load_policy(source, dtype=config.dtype, device=_device(config))
+    if config.lora_rank and not has_adapter(policy.model):
+        add_adapter(policy.model, rank=config.lora_rank, alpha=config.lora_alpha)
+    elif config.lora_rank:
+        train_adapter(policy.model)
+    return policy
+
+
 def _prompt(config: TrainConfig, policy: Policy) -> str | None:
     """The prompt asked for, or the one that the policy was trained with, if it says."""
     return config.prompt or policy.prompt
@@ -147,6 +185,7 @@ def _device(config: TrainConfig) -> str:
 
 
 def _set_up_torch(config: TrainConfig) -> None:
+    keep_freed_memory()
     # One progress bar is enough.
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(config.threads)

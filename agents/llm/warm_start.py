@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from agents.llm.allocator import keep_freed_memory
 from agents.llm.batch import Batch
 from agents.llm.demonstration import encode_demonstration
 from agents.llm.logprobs import action_logprobs
@@ -67,6 +68,7 @@ def warm_start(
     """
     if config.output.exists() and any(config.output.iterdir()):
         raise FileExistsError(f"{config.output} is not empty; choose another --output")
+    keep_freed_memory()
     torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
     torch.manual_seed(config.seed)
     cuda = config.device == "auto" and torch.cuda.is_available()

@@ -238,7 +238,7 @@ def test_updates_without_reward_lower_the_kl(make_rollout, name, place, estimato
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("loss_mean", ["token", "sequence"])
+@pytest.mark.parametrize("loss_mean", ["token", "sequence", "constant"])
 def test_micro_batching_padding_and_order_change_no_gradient(
     make_llama, make_rollout, name, loss_mean
 ):

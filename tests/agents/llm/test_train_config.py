@@ -34,7 +34,6 @@ def test_every_field_is_documented() -> None:
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"temperature": 0.0}, "temperature must be positive"),
-        ({"group_size": 1}, "group_size=1.*reinforce_pp"),
         ({"eval_noise": (1.5,)}, "eval_noise holds probabilities"),
         ({"noise_end": 2.0}, "NoiseSchedule.end"),
     ],

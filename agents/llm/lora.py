@@ -1,0 +1,59 @@
+"""Low-rank adapters in a Hugging Face model, by peft.
+
+The model stays the class that it was, with small layers inside: whatever reads or trains a model
+does so with or without them.
+
+Source: arXiv:2106.09685.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def add_adapter(model: Any, *, rank: int, alpha: int) -> None:
+    """Put an adapter beside every linear layer of a model's body and train nothing else.
+
+    At first it adds nothing: the model says what it said before.
+
+    Args:
+        model: a Hugging Face causal language model without adapters.
+        rank: of the two matrices.
+        alpha: the adapter's output is scaled by alpha / rank.
+
+    Raises:
+        ImportError: if peft is missing.
+    """
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ImportError('LoRA needs peft; pip install "zerosearch-gym[tune]"') from error
+    base = Path(model.name_or_path)
+    if base.exists():  # also from another working directory
+        model.name_or_path = str(base.resolve())
+    model.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear"))
+    train_adapter(model)
+
+
+def has_adapter(model: Any) -> bool:
+    """Whether a model has adapters inside."""
+    return getattr(model, "_hf_peft_config_loaded", False)
+
+
+def train_adapter(model: Any) -> None:
+    """Train a model's adapters and freeze the rest, as after `add_adapter`; loading undoes it."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+
+
+@contextmanager
+def without_adapter(model: Any) -> Iterator[None]:
+    """Have a model say what it would without its adapters: the reference of a KL for free."""
+    model.disable_adapters()
+    try:
+        yield
+    finally:
+        model.enable_adapters()
