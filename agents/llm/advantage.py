@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from agents.llm.by_rollout import rows_of
+
 
 class GAE(NamedTuple):
     """[A] advantages, and [A] returns: what the critic should have said."""
@@ -71,7 +73,7 @@ def turn_returns(
     Returns:
         [N] returns of all turns in order, and [A] the index into them of each token.
     """
-    rows_A = torch.repeat_interleave(torch.arange(len(counts_B)), counts_B)
+    rows_A = rows_of(counts_B)
     changes_A = torch.ones(len(rewards_A), dtype=torch.bool)
     changes_A[1:] = (rows_A.diff() != 0) | (turns_A.diff() != 0)
     index_A = changes_A.cumsum(0) - 1
@@ -129,7 +131,7 @@ def gae(
     columns_A = torch.arange(len(rewards_A)) - torch.repeat_interleave(
         counts_B.cumsum(0) - counts_B, counts_B
     )
-    place = (columns_A, torch.repeat_interleave(torch.arange(len(counts_B)), counts_B))
+    place = (columns_A, rows_of(counts_B))
     shape = (int(counts_B.max()) + 1 if len(counts_B) else 1, len(counts_B))
     rewards_TB, values_TB = rewards_A.new_zeros(shape), rewards_A.new_zeros(shape)
     rewards_TB[place], values_TB[place] = rewards_A, values_A

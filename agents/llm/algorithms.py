@@ -29,6 +29,7 @@ from agents.llm.algorithm_names import (
     LossMean,
     PolicyLossName,
 )
+from agents.llm.by_rollout import sum_by_rollout
 from agents.llm.loss import Clip
 
 
@@ -164,9 +165,7 @@ class Outcome:
     @property
     def totals_B(self) -> Tensor:
         """[B] undiscounted reward of each rollout."""
-        rows_A = torch.repeat_interleave(torch.arange(len(self.counts_B)), self.counts_B)
-        totals_B = self.rewards_A.new_zeros(len(self.counts_B))
-        return totals_B.index_add_(0, rows_A, self.rewards_A)
+        return sum_by_rollout(self.rewards_A, self.counts_B)
 
 
 @dataclass(frozen=True, slots=True)

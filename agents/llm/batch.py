@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.llm.by_rollout import rows_of
 from agents.llm.segments import Group, Rollout, Source
 
 # Any id of the vocabulary would do: no action position ever attends to padding on its right.
@@ -126,7 +127,7 @@ class Batch:
     @property
     def rows_A(self) -> Tensor:
         """[A] the rollout of each action token."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.counts_B)
+        return rows_of(self.counts_B)
 
     @property
     def num_tokens(self) -> int:

@@ -4,7 +4,7 @@ A fast sampler rounds otherwise, or is some updates behind. Each token's loss is
 probability ratio learner/sampler as it was before the update's first step, so that the gradient is
 the learner's own; the weight is bounded, because ratios of long rollouts have no bound.
 
-Source: truncated importance sampling, arXiv:2508.12922 and the sources of each name below.
+Source: truncated importance sampling (Ionides, 2008), by token, by rollout, or by leaving out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.llm.algorithm_names import CorrectionName
+from agents.llm.by_rollout import rows_of, sum_by_rollout
 
 # exp of more than this overflows; every limit lies far below.
 _MAX_LOG_RATIO = 60.0
@@ -34,9 +35,7 @@ def correction_weights(
     if name == "none":
         return torch.ones_like(log_ratios_A)
     if name.startswith("sequence"):
-        rows_A = torch.repeat_interleave(torch.arange(len(counts_B)), counts_B)
-        sums_B = log_ratios_A.new_zeros(len(counts_B)).index_add_(0, rows_A, log_ratios_A)
-        log_ratios_A = sums_B[rows_A]
+        log_ratios_A = sum_by_rollout(log_ratios_A, counts_B)[rows_of(counts_B)]
     ratios_A = log_ratios_A.clamp_max(_MAX_LOG_RATIO).exp()
     if name.endswith("mask"):
         return ratios_A.where(ratios_A <= limit, 0.0)

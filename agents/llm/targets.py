@@ -15,6 +15,7 @@ from torch import Tensor
 from agents.llm.advantage import token_rewards
 from agents.llm.algorithms import AlgorithmConfig, Outcome
 from agents.llm.batch import Batch, MicroBatch
+from agents.llm.by_rollout import sum_by_rollout
 from agents.llm.kl import kl_estimate
 from agents.llm.sampler_correction import correction_metrics, correction_weights
 
@@ -46,9 +47,7 @@ class Targets:
 
     def useful_rows(self, batch: Batch) -> list[int]:
         """Rollouts with an advantage other than zero: only they move a plain policy loss."""
-        any_B = torch.zeros(len(batch)).index_add_(
-            0, batch.rows_A, (self.advantages_A != 0).float()
-        )
+        any_B = sum_by_rollout((self.advantages_A != 0).float(), batch.counts_B)
         return any_B.nonzero()[:, 0].tolist()
 
 

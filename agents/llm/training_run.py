@@ -103,7 +103,7 @@ class Run:
         source = None if best is None else checkpoints.path(best[0])
         kept = _load_policy(self.config, source).model.state_dict()
         self.policy.model.load_state_dict(kept)
-        state = None if best is None else load_state(checkpoints.path(best[0]))["learner"]
+        state = None if source is None else load_state(source)["learner"]
         self.learner.put_back(state, lr_scale=lr_scale)
         self.generator.load_weights()
         return str(source or self.config.policy)

@@ -95,7 +95,7 @@ def _judge(config: TuneConfig) -> dict[str, Any]:
     writer = (
         None
         if config.judge_model is None
-        else build_writer(_writer_spec(config.judge_model, flag="judge-model"))
+        else build_writer(spec_from_text(config.judge_model, role="writer", flag="judge-model"))
     )
     pages = list(judge_transcripts(_transcripts(config), writer))
     write_rows(config.output / "judged.jsonl", pages)
@@ -210,7 +210,8 @@ def _report_writer(config: TuneConfig, name: str) -> Writer:
     sampling = WriterSampling(temperature=config.temperature, max_tokens=_room(config))
     spec = config.before if name == "before" else config.after
     if spec is not None:
-        return build_writer({"sampling": asdict(sampling), **_writer_spec(spec, flag=name)})
+        wanted = spec_from_text(spec, role="writer", flag=name)
+        return build_writer({"sampling": asdict(sampling), **wanted})
     from zs_env.simulator.transformers_writer import TransformersWriter
 
     tuned = str(config.output / "tuned" / "model")
@@ -218,10 +219,6 @@ def _report_writer(config: TuneConfig, name: str) -> Writer:
     return TransformersWriter(
         model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
     )
-
-
-def _writer_spec(text: str, *, flag: str) -> dict[str, Any]:
-    return spec_from_text(text, role="writer", flag=flag)
 
 
 STAGES: dict[str, Callable[[TuneConfig], dict[str, Any] | Table]] = {
