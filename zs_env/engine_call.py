@@ -1,19 +1,18 @@
 """Calls an engine so that nothing it does can hurt the environment.
 
 Whatever goes wrong becomes a fault: a sentence in place of a page. An engine that hangs is left
-behind in its own daemon thread, and the next call gets a new one.
+behind in its own daemon thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 from zs_env import optional
 from zs_env.episode import Episode
+from zs_env.open_calls import LATE, OpenCalls
 from zs_env.search import (
     BudgetExceeded,
     SearchCost,
@@ -85,8 +84,9 @@ class EngineCall:
     """An engine behind a deadline.
 
     An engine whose attribute `local` is true only computes: it is called directly. Any other is
-    called in a worker thread, one call at a time; after a timeout the old call may still be
-    running while the next one starts.
+    called in a worker thread, and after a timeout that call may still be running while the next
+    one starts. `serve` makes one call and waits for it; `begin` and `served` make a call for each
+    search and wait for whichever ends first.
 
     Args:
         engine: what answers.
@@ -109,7 +109,9 @@ class EngineCall:
         self._owned = owned
         self._name = str(getattr(engine, "name", ""))
         self._direct = timeout_s is None or optional.is_local(engine)
-        self._worker: _Worker | None = None
+        self._calls: OpenCalls | None = None
+        self._waiting: dict[int, tuple[Episode, SearchRequest]] = {}
+        self._served: list[Episode] = []
 
     def serve(self, episodes: Sequence[Episode], requests: Sequence[SearchRequest]) -> None:
         """Give each waiting episode its page, or end it void; never hangs.
@@ -121,10 +123,63 @@ class EngineCall:
         Raises:
             BudgetExceeded: if the engine says that there is no money left; nothing else.
         """
+        if self._direct:
+            answer = _attempt(self.engine, requests)
+        else:
+            ticket = self._open_calls().begin(requests)
+            answer = self._open_calls().wait()[ticket]
+        self._give(answer, episodes, requests)
+
+    def begin(self, episodes: Sequence[Episode], requests: Sequence[SearchRequest]) -> None:
+        """Begin to serve waiting episodes, each by a call of its own; see `served`.
+
+        Raises:
+            BudgetExceeded: as `serve` does, where the engine is called directly.
+        """
+        if self._direct:
+            self.serve(episodes, requests)
+            self._served += episodes
+            return
+        for episode, request in zip(episodes, requests, strict=True):
+            self._waiting[self._open_calls().begin([request])] = (episode, request)
+
+    def has_served(self) -> bool:
+        """Whether `served` has something to return at once."""
+        return bool(self._served) or (self._calls is not None and self._calls.has_answer())
+
+    def served(self, timeout_s: float | None = None) -> list[Episode]:
+        """Return begun episodes that have got their page, or have ended void, since the last time.
+
+        Args:
+            timeout_s: how long to wait for the first; None waits as long as a call may take.
+
+        Raises:
+            BudgetExceeded: if the engine says that there is no money left.
+        """
+        ready, self._served = self._served, []
+        if self._calls is not None:
+            for ticket, answer in self._calls.wait(0.0 if ready else timeout_s).items():
+                episode, request = self._waiting.pop(ticket)
+                self._give(answer, [episode], [request])
+                ready.append(episode)
+        return ready
+
+    def _open_calls(self) -> OpenCalls:
+        if self._calls is None:
+            assert self.timeout_s is not None, "such engines are called directly"
+            self._calls = OpenCalls(
+                lambda requests: _attempt(self.engine, requests), timeout_s=self.timeout_s
+            )
+        return self._calls
+
+    def _give(
+        self, answer: Any, episodes: Sequence[Episode], requests: Sequence[SearchRequest]
+    ) -> None:
+        """Hand out what a call returned, or LATE."""
         costs = self.costs
         costs.batches += 1
         costs.searches += len(requests)
-        pages = self._call(requests)
+        pages = self._pages(answer, len(requests))
         if isinstance(pages, Fault):
             costs.faults += len(requests)
             for episode in episodes:
@@ -150,57 +205,26 @@ class EngineCall:
         optional.at_step(self.engine, step)
 
     def close(self) -> None:
-        """Let the worker thread end, and close the engine where it is owned and can be closed."""
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        """Let the worker threads end, and close the engine where it is owned and can be closed."""
+        if self._calls is not None:
+            self._calls.close()
+            self._calls = None
         if self._owned:
             optional.close(self.engine)
 
-    def _call(self, requests: Sequence[SearchRequest]) -> Sequence[Any] | Fault:
-        """Return as many answers as requests, of whatever type, or what went wrong with all."""
-        if self._direct:
-            pages = _attempt(self.engine, requests)
-        else:
-            if self._worker is None:
-                self._worker = _Worker(self.engine)
-            try:
-                pages = self._worker.search(requests, self.timeout_s)
-            except Empty:
-                self._worker.stop()
-                self._worker = None
-                pages = Fault(f"timeout: no page within {self.timeout_s} s")
+    def _pages(self, pages: Any, count: int) -> Sequence[Any] | Fault:
+        """Return `count` answers, of whatever type, or what went wrong with all."""
+        if pages is LATE:
+            return Fault(f"timeout: no page within {self.timeout_s} s")
         if isinstance(pages, BudgetExceeded):
             raise pages
         if isinstance(pages, Fault):
             return pages
         if not isinstance(pages, list | tuple):
             return Fault(f"wrong type: search() returned {type(pages).__name__}, expected a list")
-        if len(pages) != len(requests):
-            return Fault(f"wrong number of pages: {len(pages)} for {len(requests)} requests")
+        if len(pages) != count:
+            return Fault(f"wrong number of pages: {len(pages)} for {count} requests")
         return pages
-
-
-class _Worker:
-    """A daemon thread that makes one call at a time."""
-
-    def __init__(self, engine: SearchEngine) -> None:
-        self._requests: SimpleQueue[Sequence[SearchRequest] | None] = SimpleQueue()
-        self._answers: SimpleQueue[Any] = SimpleQueue()
-        # A daemon, so that a hanging engine does not keep the process from ending.
-        Thread(target=self._run, args=(engine,), name="zs_env engine", daemon=True).start()
-
-    def search(self, requests: Sequence[SearchRequest], timeout_s: float | None) -> Any:
-        """Return what the engine returned or a fault; raises Empty after `timeout_s` seconds."""
-        self._requests.put(requests)
-        return self._answers.get(timeout=timeout_s)
-
-    def stop(self) -> None:
-        self._requests.put(None)
-
-    def _run(self, engine: SearchEngine) -> None:
-        while (requests := self._requests.get()) is not None:
-            self._answers.put(_attempt(engine, requests))
 
 
 def _attempt(engine: SearchEngine, requests: Sequence[SearchRequest]) -> Any:

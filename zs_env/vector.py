@@ -1,4 +1,4 @@
-"""Many environments that share one engine, and one engine call a step.
+"""Many environments that share one engine: one engine call a step, or one for each search.
 
 Each sub-environment has its own generator, dealer and episode, so it plays the same episodes as a
 `ZeroSearchEnv` with its seed; only those that search take part in the call.
@@ -36,6 +36,7 @@ from zs_env.transcript import Transcript
 
 Flags = NDArray[np.bool_]
 StepResult = tuple[dict[str, Any], NDArray[np.float64], Flags, Flags, dict[str, Any]]
+StepOfOne = tuple[dict[str, Any], float, bool, bool, dict[str, Any]]
 
 
 class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
@@ -48,6 +49,9 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
     of `reset(options=...)` may be a sequence of `num_envs` values, and `"reset_mask"` (a bool
     array) resets only some. In `AutoresetMode.DISABLED` an action for an episode that is over is
     ignored: its reward is 0, flags and observation stay, and it has no info.
+
+    `send` and `recv` play sub-environments apart, so that none waits for another's page; the names
+    are EnvPool's.
 
     Args:
         num_envs: sub-environments, at least 1.
@@ -117,6 +121,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self._episodes: list[Episode] = []
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
+        self._sent: dict[int, Episode] = {}
+        self._unreceived: list[int] = []
 
     @property
     def costs(self) -> Costs:
@@ -164,6 +170,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             for index in range(self.num_envs)
         ]
         self._terminated[mask] = self._truncated[mask] = False
+        for index in dealt:
+            self._sent.pop(index, None)
         infos = {index: describe(episode) for index, episode in dealt.items()}
         return self._observe(), batch_infos(infos, self.num_envs)
 
@@ -173,22 +181,25 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         Raises:
             ResetNeeded: before the first `reset`.
             TypeError: if an action is not a string.
-            ValueError: if their number is not `num_envs`.
+            ValueError: if their number is not `num_envs`, or actions that were sent are under way.
             BudgetExceeded: if the engine has spent its budget; the episodes that searched cannot
                 be gone on with.
         """
         self._require_episodes()
+        if self._sent:
+            raise ValueError(f"actions of {sorted(self._sent)} are under way; call recv() first")
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
         over = self._terminated | self._truncated
-        self._act({index: checked_action(actions[index]) for index in _where(~over)})
+        searching = self._act({i: checked_action(actions[i]) for i in _where(~over)})
+        if searching:
+            waiting = [self._episodes[index] for index in searching]
+            self._engine.serve(waiting, list(searching.values()))
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         infos: dict[int, dict[str, Any]] = {}
         for index, episode in enumerate(self._episodes):
             if not over[index]:
-                reward, terminated, truncated = self._dealers[index].settle(episode)
-                rewards[index] = reward
-                self._terminated[index], self._truncated[index] = terminated, truncated
+                rewards[index], terminated, truncated = self._settle(index, episode)
                 if (terminated or truncated) and self.autoreset_mode == AutoresetMode.SAME_STEP:
                     infos[index] = {"final_obs": observe(episode), "final_info": describe(episode)}
                     episode = self._episodes[index] = self._deal(index)
@@ -204,6 +215,69 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         batched = batch_infos(infos, self.num_envs)
         return self._observe(), rewards, terminated, truncated, batched
 
+    def send(self, actions: Mapping[int, str]) -> None:
+        """Take a text for each of some sub-environments, and do not wait for their pages.
+
+        An engine that only computes is called here, with all searches at once; for any other each
+        search is a call of its own, at the same time as the others.
+
+        Args:
+            actions: texts by the number of the sub-environment.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+            TypeError: if an action is not a string.
+            ValueError: if an episode is over or its last action is under way, or episodes reset
+                themselves.
+            BudgetExceeded: as `step`.
+        """
+        self._require_episodes()
+        if self.autoreset_mode != AutoresetMode.DISABLED:
+            raise ValueError(
+                f"send() needs autoreset_mode DISABLED, got {self.autoreset_mode}; whoever sends "
+                "knows which episodes are over"
+            )
+        for index in actions:
+            if index in self._sent or self._terminated[index] or self._truncated[index]:
+                raise ValueError(
+                    f"sub-environment {index} takes no action: "
+                    f"{'its last is under way' if index in self._sent else 'its episode is over'}"
+                )
+        texts = {index: checked_action(action) for index, action in actions.items()}
+        self._sent.update({index: self._episodes[index] for index in texts})
+        searching = self._act(texts)
+        self._unreceived += [index for index in texts if index not in searching]
+        waiting = [self._episodes[index] for index in searching]
+        self._engine.begin(waiting, list(searching.values()))
+
+    def can_recv(self) -> bool:
+        """Whether `recv` has something to return at once."""
+        return bool(self._unreceived) or self._engine.has_served()
+
+    def recv(self, timeout_s: float | None = None) -> dict[int, StepOfOne]:
+        """Return what `ZeroSearchEnv.step` would, by sub-environment, of sent actions.
+
+        Args:
+            timeout_s: how long to wait for the first; None waits as long as an engine may take.
+
+        Returns:
+            Nothing where no action is under way, or no page came in time.
+
+        Raises:
+            BudgetExceeded: as `step`.
+        """
+        ready, self._unreceived = self._unreceived, []
+        served = set(map(id, self._engine.served(0.0 if ready else timeout_s)))
+        # Episodes that were reset while their page was under way are nobody's.
+        ready += [index for index, one in self._sent.items() if id(one) in served]
+        steps: dict[int, StepOfOne] = {}
+        for index in ready:
+            episode = self._sent.pop(index, None)
+            if episode is not None:
+                result = self._settle(index, episode)
+                steps[index] = (observe(episode), *result, describe(episode))
+        return steps
+
     def render(self) -> tuple[str, ...] | None:
         """Return each episode as coloured text ("ansi")."""
         if self.render_mode is None:
@@ -215,18 +289,16 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         """Let go of the engine."""
         self._engine.close()
 
-    def _act(self, actions: Mapping[int, str]) -> None:
-        """Play the actions; all searches among them are one engine call."""
-        waiting: list[Episode] = []
-        requests: list[SearchRequest] = []
-        for index, action in actions.items():
-            episode = self._episodes[index]
-            outcome = episode.act(action)
-            if isinstance(outcome, SearchRequest):
-                waiting.append(episode)
-                requests.append(outcome)
-        if requests:
-            self._engine.serve(waiting, requests)
+    def _act(self, actions: Mapping[int, str]) -> dict[int, SearchRequest]:
+        """Play the actions, and return what the episodes that search wait for."""
+        outcomes = {index: self._episodes[index].act(text) for index, text in actions.items()}
+        return {i: asked for i, asked in outcomes.items() if isinstance(asked, SearchRequest)}
+
+    def _settle(self, index: int, episode: Episode) -> tuple[float, bool, bool]:
+        """Reward of an action, and whether it was the last."""
+        reward, terminated, truncated = self._dealers[index].settle(episode)
+        self._terminated[index], self._truncated[index] = terminated, truncated
+        return reward, terminated, truncated
 
     def _deal(
         self, index: int, seed: int | None = None, options: Mapping[str, Any] | None = None

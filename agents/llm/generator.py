@@ -2,11 +2,14 @@
 
 A request carries every id of its episode. A generator that keeps a cache feeds only those that it
 has not fed yet, and counts those that differ from what it knows: tokens go in as they came out.
+
+Turns are begun with `begin` and come back from `advance` as they end, so that an episode need not
+wait for the others; `generate` does both for turns that are all wanted together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,23 +53,60 @@ class Generation:
     weight_version: int = 0
 
 
+def never() -> bool:
+    """False."""
+    return False
+
+
 class Generator(Protocol):
     """Writes turns, many at a time."""
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], sampling: Sampling
-    ) -> list[Generation]:
-        """Write one turn per request, in the same order."""
+    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+        """Begin one turn per request, beside those that are being written already.
+
+        Raises:
+            ValueError: if a request holds no ids, or a turn of its session is being written.
+        """
+        ...
+
+    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Write on until a turn ends, and return by session those that have ended.
+
+        Args:
+            pause: asked now and then; once it is true the call returns, with or without a turn.
+
+        Returns:
+            Nothing where no turn is being written.
+        """
         ...
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget sessions that go no further; unknown ones are ignored."""
+        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
         ...
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from new weights from now on; None where the policy's own model was updated."""
+        """Sample from new weights from now on; None where the policy's own model was updated.
+
+        Raises:
+            RuntimeError: while turns are being written.
+        """
         ...
 
     def close(self) -> None:
         """Give back what the generator holds; it can be used again."""
         ...
+
+
+def generate(
+    generator: Generator, requests: Sequence[GenerationRequest], sampling: Sampling
+) -> list[Generation]:
+    """Write one turn per request and return them in the same order.
+
+    Raises:
+        RuntimeError: if other turns are being written: theirs would be lost.
+    """
+    generator.begin(requests, sampling)
+    written: dict[int, Generation] = {}
+    while len(written) < len(requests):
+        written |= generator.advance()
+    return [written[request.session] for request in requests]

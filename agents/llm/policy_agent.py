@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import torch
 
-from agents.llm.generator import GenerationRequest, Generator
+from agents.llm.generator import GenerationRequest, Generator, generate
 from agents.llm.policy import Policy, load_policy
 from agents.llm.sampling import Sampling
 from agents.llm.transformers_generator import TransformersGenerator
@@ -88,7 +88,7 @@ class PolicyAgent:
     def act_batch(self, observations: Sequence[Mapping[str, Any]]) -> list[str]:
         """Return the next turn of each of several episodes."""
         requests = [self._request(observation) for observation in observations]
-        generations = self._generator.generate(requests, self.sampling)
+        generations = generate(self._generator, requests, self.sampling)
         texts = []
         for observation, request, generation in zip(
             observations, requests, generations, strict=True

@@ -7,64 +7,20 @@ newly says is ever encoded. An episode that ends makes room for the next one at 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from agents.llm.generator import Generation, GenerationRequest, Generator
+from agents.llm.generator import Generator, generate
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
-from agents.llm.segments import Group, Rollout, Segment, Source
-from zs_env.transcript import Transcript
+from agents.llm.segments import Group
+from agents.llm.stage import PlayedEpisode, Stage
 
 _DEFAULT_SAMPLING = Sampling()
-
-
-@dataclass(slots=True, eq=False)
-class _Episode:
-    """One episode while it is played; `number` is its place among all, and its session's name."""
-
-    number: int
-    question_index: int
-    environment_seed: int
-    sampling_seed: int
-    group_seed: int | None
-    segments: list[Segment] = field(default_factory=list)
-    drift: int = 0
-    context_full: bool = False
-    transcript: Transcript | None = None
-
-    def token_ids(self) -> list[int]:
-        return list(chain.from_iterable(segment.token_ids for segment in self.segments))
-
-    def take(self, generation: Generation) -> None:
-        """Record a turn as it was sampled."""
-        self.drift += generation.drift
-        self.context_full = generation.stop_reason == "context"
-        if generation.token_ids:
-            segment = Segment(
-                source=Source.POLICY,
-                token_ids=generation.token_ids,
-                logprobs=generation.logprobs,
-                weight_version=generation.weight_version,
-            )
-            self.segments.append(segment)
-        elif self.segments[-1].source is Source.ENVIRONMENT:
-            # The policy never read this: its context was full.
-            self.segments.pop()
-
-    def hear(self, token_ids: tuple[int, ...]) -> None:
-        """Record what the environment said, unless the policy can read no more."""
-        if token_ids and not self.context_full:
-            self.segments.append(Segment(source=Source.ENVIRONMENT, token_ids=token_ids))
-
-    def rollout(self) -> Rollout:
-        assert self.transcript is not None, "the episode is not over"
-        return Rollout(segments=tuple(self.segments), transcript=self.transcript, drift=self.drift)
 
 
 def collect_rollouts(
@@ -79,6 +35,7 @@ def collect_rollouts(
     noise_probability: float | None = None,
     training_step: int | None = None,
     share_luck: bool = False,
+    lock_step: bool = True,
 ) -> list[Group]:
     """Play every question `group_size` times and return the groups in the questions' order.
 
@@ -99,9 +56,12 @@ def collect_rollouts(
         training_step: of the engine's schedule, and of the environment's noise where
             `noise_probability` is None; None leaves it to its own count.
         share_luck: whether the episodes of a group meet the same pages for the same queries.
+        lock_step: whether all turns are awaited, then all pages, so that batches never depend on
+            how long an engine takes, nor do last bits. Without it no episode waits for another:
+            the engine gets a call for each search, and the environment needs `send` and `recv`.
 
     Raises:
-        ValueError: if the lengths differ, or the environment resets itself.
+        ValueError: if the lengths differ, or the environment resets itself or cannot play apart.
     """
     if len(seeds) != len(question_indices):
         raise ValueError(
@@ -112,6 +72,11 @@ def collect_rollouts(
             f"the vector environment has {vector_env.metadata.get('autoreset_mode')}; make it with "
             "autoreset_mode=AutoresetMode.DISABLED, so that rollouts reset it"
         )
+    if not lock_step and not hasattr(vector_env.unwrapped, "send"):
+        raise ValueError(
+            f"{type(vector_env.unwrapped).__name__} has no send() and recv(), so its episodes "
+            "cannot be played apart; pass lock_step=True"
+        )
     shared = {"noise_probability": noise_probability, "training_step": training_step}
     options = {name: value for name, value in shared.items() if value is not None}
     groups = [
@@ -119,16 +84,21 @@ def collect_rollouts(
         for place, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
     ]
     episodes = list(chain.from_iterable(groups))
-    _Stage(vector_env, policy, generator, sampling, options).play(episodes)
+    stage = Stage(vector_env, policy, options)
+    play = _play_in_step if lock_step else _play_apart
+    try:
+        play(stage, generator, sampling, deque(episodes))
+    finally:
+        generator.release([episode.number for episode in episodes])
     return [Group(rollouts=tuple(episode.rollout() for episode in group)) for group in groups]
 
 
 def _plan_group(
     first: int, question_index: int, seed: int, size: int, share_luck: bool
-) -> list[_Episode]:
+) -> list[PlayedEpisode]:
     state = np.random.SeedSequence(seed).generate_state(2 * size + 1, np.uint32).tolist()
     return [
-        _Episode(
+        PlayedEpisode(
             number=first + member,
             question_index=question_index,
             environment_seed=state[2 * member] if member else seed,
@@ -139,93 +109,50 @@ def _plan_group(
     ]
 
 
-class _Stage:
-    """The sub-environments and who plays in them."""
+def _play_in_step(
+    stage: Stage, generator: Generator, sampling: Sampling, waiting: deque[PlayedEpisode]
+) -> None:
+    """Every episode writes a turn, then every episode gets its page."""
+    while waiting or stage.playing:
+        stage.seat(waiting)
+        places = sorted(stage.playing)
+        readers = [place for place in places if not stage.playing[place].context_full]
+        requests = [stage.playing[place].request() for place in readers]
+        actions = [""] * stage.env.num_envs
+        for place, generation in zip(readers, generate(generator, requests, sampling), strict=True):
+            actions[place] = stage.take(place, generation)
+        observation, _, terminated, truncated, _ = stage.env.step(actions)
+        over = [place for place in places if terminated[place] or truncated[place]]
+        going = [place for place in places if place not in over]
+        stage.hear({place: observation["message"][place] for place in going})
+        generator.release(stage.finish(over))
 
-    def __init__(
-        self,
-        vector_env: VectorEnv[Any, Any, Any],
-        policy: Policy,
-        generator: Generator,
-        sampling: Sampling,
-        options: dict[str, Any],
-    ) -> None:
-        self._env: Any = vector_env  # Gymnasium types neither seeds per place nor transcripts.
-        self._policy = policy
-        self._generator = generator
-        self._sampling = sampling
-        self._options = options
-        self._places: list[_Episode | None] = [None] * vector_env.num_envs
-        self._begun = False
 
-    def play(self, episodes: Sequence[_Episode]) -> None:
-        """Play all episodes to their end."""
-        waiting = deque(episodes)
-        try:
-            while waiting or any(self._places):
-                self._seat(waiting)
-                self._act()
-        finally:
-            self._generator.release([episode.number for episode in episodes])
+def _play_apart(
+    stage: Stage, generator: Generator, sampling: Sampling, waiting: deque[PlayedEpisode]
+) -> None:
+    """Each episode goes on as soon as its own turn is written, or its own page has come."""
+    env = stage.env.unwrapped
+    writing: dict[int, int] = {}  # place by session
+    turning = stage.seat(waiting)
+    while stage.playing:
+        readers = [place for place in turning if not stage.playing[place].context_full]
+        writing |= {stage.playing[place].number: place for place in readers}
+        generator.begin([stage.playing[place].request() for place in readers], sampling)
+        actions = {place: "" for place in turning if place not in readers}
+        for session, generation in generator.advance(env.can_recv).items():
+            place = writing.pop(session)
+            actions[place] = stage.take(place, generation)
+        env.send(actions)
+        # With no turn left to write there is nothing to do but wait for a page.
+        turning, over = _receive(stage, env.recv(0.0 if writing else None))
+        generator.release(stage.finish(over))
+        turning += stage.seat(waiting)
 
-    def _seat(self, waiting: deque[_Episode]) -> None:
-        """Start waiting episodes in the free places."""
-        free = [place for place, episode in enumerate(self._places) if episode is None]
-        seated = free[: len(waiting)]
-        if not seated:
-            return
-        for place in seated:
-            self._places[place] = waiting.popleft()
-        # A place without an episode plays along with its neighbour's question and is ignored.
-        stand_in = self._places[seated[0]]
-        players = [episode or stand_in for episode in self._places]
-        assert stand_in is not None
-        options: dict[str, Any] = {
-            **self._options,
-            "question_index": [player.question_index for player in players if player],
-        }
-        if stand_in.group_seed is not None:
-            options["group_seed"] = [player.group_seed for player in players if player]
-        if self._begun:
-            options["reset_mask"] = np.isin(np.arange(len(players)), seated)
-        seeds = [player.environment_seed for player in players if player]
-        observation, _ = self._env.reset(seed=seeds, options=options)
-        self._begun = True
-        for place in seated:
-            episode = self._places[place]
-            assert episode is not None
-            prompt = self._policy.encode_prompt(observation["message"][place])
-            episode.segments.append(Segment(source=Source.PROMPT, token_ids=prompt))
 
-    def _act(self) -> None:
-        """Let every episode act once, and clear the places of those that are over."""
-        playing = {place: episode for place, episode in enumerate(self._places) if episode}
-        actions = [""] * len(self._places)
-        for place, action in zip(playing, self._write(list(playing.values())), strict=True):
-            actions[place] = action
-        observation, _, terminated, truncated, _ = self._env.step(actions)
-        going = [place for place in playing if not (terminated[place] or truncated[place])]
-        messages = self._policy.encode_environments([observation["message"][i] for i in going])
-        for place, token_ids in zip(going, messages, strict=True):
-            playing[place].hear(token_ids)
-        over = [place for place in playing if terminated[place] or truncated[place]]
-        for place in over:
-            playing[place].transcript = self._env.unwrapped.transcript(place)
-            self._places[place] = None
-        self._generator.release([playing[place].number for place in over])
-
-    def _write(self, episodes: Sequence[_Episode]) -> list[str]:
-        """Return the action of each episode; "" where its context is full."""
-        readers = [episode for episode in episodes if not episode.context_full]
-        requests = [
-            GenerationRequest(
-                session=episode.number, token_ids=episode.token_ids(), seed=episode.sampling_seed
-            )
-            for episode in readers
-        ]
-        generations = self._generator.generate(requests, self._sampling) if requests else []
-        written = dict.fromkeys((episode.number for episode in episodes), "")
-        for episode, generation in zip(readers, generations, strict=True):
-            episode.take(generation)
-            written[episode.number] = self._policy.decode_action(generation.token_ids)
-        return [written[episode.number] for episode in episodes]
+def _receive(stage: Stage, steps: Mapping[int, Any]) -> tuple[list[int], list[int]]:
+    """Record what environments answered; return the places that go on, and those that are over."""
+    over = [place for place, (_, _, done, cut, _) in steps.items() if done or cut]
+    going = [place for place in steps if place not in over]
+    stage.hear({place: steps[place][0]["message"] for place in going})
+    return going, over

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from agents.llm.generator import Generation, GenerationRequest
+from agents.llm.generator import Generation, GenerationRequest, never
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.stopping import StopReason, StopRule
@@ -26,15 +26,23 @@ class ScriptedGenerator:
         self._write = write
         self._stop = StopRule(policy)
         self._weight_version = 0
+        self._ended: dict[int, Generation] = {}
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], sampling: Sampling
-    ) -> list[Generation]:
-        """Write one turn per request, in the same order; every logprob is 0."""
-        return [self._turn(request.token_ids, sampling.max_new_tokens) for request in requests]
+    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+        """Write one turn per request; every logprob is 0."""
+        for request in requests:
+            turn = self._turn(request.token_ids, sampling.max_new_tokens)
+            self._ended[request.session] = turn
+
+    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Return all turns that were begun."""
+        ended, self._ended = self._ended, {}
+        return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Do nothing: no session is kept."""
+        """Forget turns that nobody has taken; nothing else is kept."""
+        for name in sessions:
+            self._ended.pop(name, None)
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Count the weights; none are used."""

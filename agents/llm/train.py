@@ -184,6 +184,7 @@ def _play(run: Run, indices: Sequence[int], refill: int) -> list[Group]:
         noise_probability=config.noise().probability(step),
         training_step=step,
         share_luck=config.share_group_luck,
+        lock_step=config.deterministic,
     )
     # A cache that has grown in earlier steps adds up in another order: a resumed run has none.
     run.generator.close()

@@ -1,12 +1,12 @@
 """The generator that runs in process on transformers and keeps its key-value cache between turns.
 
 An episode's new ids are read without padding, equal prompts once; then all episodes are decoded
-together, and those that are over leave the batch.
+together. Those whose turn is over leave the batch, and others may join it at any token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agents.llm.generator import Generation, GenerationRequest
+from agents.llm.generator import Generation, GenerationRequest, never
 from agents.llm.kv_cache import ATTENTION, Piece, RowCache
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
@@ -33,7 +33,7 @@ _COMPACT_AT = 1 / 8
 class TransformersGenerator:
     """Generates with a transformers causal language model.
 
-    While it generates, the model is in evaluation mode and its attention reads the row cache;
+    While it advances, the model is in evaluation mode and its attention reads the row cache;
     afterwards both are as before.
 
     Args:
@@ -58,67 +58,87 @@ class TransformersGenerator:
         self._watched_V = watched_V.to(policy.model.device)
         self._cache = RowCache(self._model)
         self._sessions: dict[int, Session] = {}
+        self._turns: dict[int, Turn] = {}  # by session, all that are being written
+        self._joining: list[Turn] = []
+        self._batch: TurnBatch | None = None
+        self._temperature = 1.0
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], sampling: Sampling
-    ) -> list[Generation]:
-        """Write one turn per request, in the same order.
+    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+        """Begin one turn per request, beside those that are being written already.
 
         Raises:
-            ValueError: if a request holds no ids, or two name one session.
-            FloatingPointError: if the model's logits are not finite.
+            ValueError: if a request holds no ids, a turn of its session is being written, or the
+                others are written at another temperature.
         """
-        if len({request.session for request in requests}) != len(requests):
-            raise ValueError("two requests name the same session; give each episode its own")
+        names = {request.session for request in requests}
+        if len(names) != len(requests) or not names.isdisjoint(self._turns):
+            raise ValueError("two turns name the same session; give each episode its own")
+        if self._turns and sampling.temperature != self._temperature:
+            raise ValueError(
+                f"got temperature {sampling.temperature} while turns are being written at "
+                f"{self._temperature}; let them end first"
+            )
+        self._temperature = sampling.temperature
         taken = {session.row for session in self._sessions.values()}
         free_rows = (row for row in count() if row not in taken)
-        turns = [self._open(request, free_rows, sampling) for request in requests]
-        going = [turn for turn in turns if turn.limit > 0]
-        if going:
+        for request in requests:
+            turn = self._open(request, free_rows, sampling)
+            self._turns[request.session] = turn
+            if turn.stop_reason is None:
+                self._joining.append(turn)
+
+    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Write on until a turn ends or `pause()`, and return by session those that have ended.
+
+        Raises:
+            FloatingPointError: if the model's logits are not finite.
+        """
+        ended = any(turn.stop_reason is not None for turn in self._turns.values())
+        if self._turns and not ended:
             with _reading_rows(self._model), torch.inference_mode():
-                sessions = [turn.session for turn in going]
-                # Rows of finished turns run on until the batch is compacted, hence both maxima.
-                positions = max(turn.start for turn in going) + max(turn.limit for turn in going)
-                self._cache.reserve(len(self._sessions), positions)
-                self._gather_rows(sessions)
-                self._feed(sessions)
-                going.sort(key=lambda turn: turn.session.row)
-                self._decode(going, sampling.temperature)
-        if not all(isfinite(logprob) for turn in going for logprob in turn.logprobs):
-            self.close()
-            raise FloatingPointError(
-                f"the logits of policy {self.policy.name!r} are not finite; its weights have "
-                "diverged: lower the learning rate and train again, from --policy CHECKPOINT into "
-                "another --output"
-            )
-        return [
-            Generation(
-                token_ids=tuple(turn.token_ids),
-                logprobs=tuple(turn.logprobs),
-                stop_reason=turn.stop_reason or "context",
-                drift=turn.drift,
-                weight_version=self.weight_version,
-            )
-            for turn in turns
-        ]
+                if self._joining:
+                    self._join()
+                while not (ended or pause()):
+                    ended = self._step()
+        over = {name: turn for name, turn in self._turns.items() if turn.stop_reason is not None}
+        for name in over:
+            del self._turns[name]
+        return {name: self._generation(turn) for name, turn in over.items()}
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget sessions that go no further; unknown ones are ignored."""
+        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
         for name in sessions:
             self._sessions.pop(name, None)
+            turn = self._turns.pop(name, None)
+            if turn is not None:
+                turn.stop_reason = "length"  # its row in the batch is no longer heeded
+                self._joining = [one for one in self._joining if one is not turn]
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from new weights from now on; None where the model was updated in place."""
+        """Sample from new weights from now on; None where the model was updated in place.
+
+        Raises:
+            RuntimeError: while turns are being written.
+        """
+        if self._turns:
+            raise RuntimeError(
+                f"{len(self._turns)} turns are being written; advance until they have ended or "
+                "release their sessions before new weights come"
+            )
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         if self._model is not self.policy.model:
             _copy_weights(self.policy.model, self._model)
         self.weight_version += 1
         self._sessions.clear()
+        self._batch = None
 
     def close(self) -> None:
-        """Give back the cache."""
+        """Give back the cache, and forget every turn."""
         self._sessions.clear()
+        self._turns.clear()
+        self._joining.clear()
+        self._batch = None
         self._cache = RowCache(self._model)
 
     def _open(
@@ -132,7 +152,41 @@ class TransformersGenerator:
         drift = session.extend_to(request.token_ids)
         start = len(session.ids)
         limit = min(sampling.max_new_tokens, self.max_context - start)
-        return Turn(session, request.seed, start, limit, drift)
+        turn = Turn(session, request.seed, start, limit, drift)
+        if limit <= 0:
+            turn.stop_reason = "context"
+        return turn
+
+    def _generation(self, turn: Turn) -> Generation:
+        if not all(map(isfinite, turn.logprobs)):
+            self.close()
+            raise FloatingPointError(
+                f"the logits of policy {self.policy.name!r} are not finite; its weights have "
+                "diverged: lower the learning rate and train again, from --policy CHECKPOINT into "
+                "another --output"
+            )
+        assert turn.stop_reason is not None
+        return Generation(
+            token_ids=tuple(turn.token_ids),
+            logprobs=tuple(turn.logprobs),
+            stop_reason=turn.stop_reason,
+            drift=turn.drift,
+            weight_version=self.weight_version,
+        )
+
+    def _join(self) -> None:
+        """Read what the joining turns have new, and make one batch of them and the others."""
+        going = (self._batch.dissolve() if self._batch is not None else []) + self._joining
+        self._joining = []
+        sessions = [turn.session for turn in going]
+        # Rows of finished turns run on until the batch is compacted, hence both maxima.
+        positions = max(len(one.ids) for one in sessions) + max(turn.room for turn in going)
+        self._cache.reserve(len(self._sessions), positions)
+        self._gather_rows(sessions)
+        self._feed(sessions)
+        # The cache decodes its first rows, in their order.
+        going.sort(key=lambda turn: turn.session.row)
+        self._batch = TurnBatch.of(going, self.policy.model.device)
 
     def _gather_rows(self, wanted: list[Session]) -> None:
         """Bring sessions into the first rows, where they are decoded together."""
@@ -169,20 +223,18 @@ class TransformersGenerator:
         for leader, session in followers:
             self._cache.copy_row(leader.row, session.row, len(leader.ids) - 1)
 
-    def _decode(self, turns: list[Turn], temperature: float) -> None:
-        """Write turns that lie in the rows 0, 1, 2, … until each is over."""
-        batch = TurnBatch.of(turns, self.policy.model.device)
-        while True:
-            position_ids = self._cache.aim_decode(batch.positions_B, batch.length)
-            out = self._run(self._model, batch.tokens_B[:, None], position_ids)
-            batch.append(out.logits[:, -1], temperature)
-            watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
-            batch.finish(watched, self._stop, self.max_context)
-            alive = batch.alive()
-            if not alive:
-                return
-            if len(batch.turns) - len(alive) > len(batch.turns) * _COMPACT_AT:
-                batch.keep(self._compact(batch.turns, alive, batch.length))
+    def _step(self) -> bool:
+        """Write one token of each turn; whether one ended with it."""
+        batch = self._batch
+        assert batch is not None, "turns that have not ended are in the batch"
+        alive = batch.alive()
+        if len(batch.turns) - len(alive) > len(batch.turns) * _COMPACT_AT:
+            batch.keep(self._compact(batch.turns, alive, batch.length))
+        position_ids = self._cache.aim_decode(batch.positions_B, batch.length)
+        out = self._run(self._model, batch.tokens_B[:, None], position_ids)
+        batch.append(out.logits[:, -1], self._temperature)
+        watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
+        return bool(batch.finish(watched, self._stop, self.max_context))
 
     def _compact(self, turns: list[Turn], alive: list[int], length: int) -> list[int]:
         """Bring the turns that go on into the first rows; return which turn lies in each."""

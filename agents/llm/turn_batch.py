@@ -1,6 +1,7 @@
 """Turns while they are written: what each episode has had read, and what is drawn for all of them.
 
-All turns of a batch begin at once, so one step count serves them; their places differ.
+One step count serves all turns of a batch. Where others join, each turn takes down what it has so
+far and goes on in a new batch.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Session:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A turn being written."""
+    """A turn being written; `token_ids` lacks what the batch at hand has drawn for it."""
 
     session: Session
     seed: int
@@ -49,8 +50,15 @@ class Turn:
     logprobs: list[float] = field(default_factory=list)
     stop_reason: StopReason | None = None
 
-    def finish(self, token_ids: list[int], logprobs: list[float], reason: StopReason) -> None:
-        self.token_ids, self.logprobs, self.stop_reason = token_ids, logprobs, reason
+    @property
+    def room(self) -> int:
+        """Tokens that it may still come to."""
+        return self.limit - len(self.token_ids)
+
+    def write(self, token_ids: list[int], logprobs: list[float]) -> None:
+        """Take down new tokens, which have been read but for the last."""
+        self.token_ids.extend(token_ids)
+        self.logprobs.extend(logprobs)
         self.session.ids.extend(token_ids)
         self.session.num_fed = len(self.session.ids) - 1
 
@@ -77,15 +85,16 @@ class TurnBatch:
 
     @classmethod
     def of(cls, turns: list[Turn], device: torch.device) -> TurnBatch:
-        shape = (len(turns), max(turn.limit for turn in turns))
+        shape = (len(turns), max(turn.room for turn in turns))
+        lengths = [len(turn.session.ids) for turn in turns]
         return cls(
             turns=turns,
             seeds_B=torch.tensor([as_int64(turn.seed) for turn in turns], device=device),
             tokens_B=torch.tensor([turn.session.ids[-1] for turn in turns], device=device),
-            positions_B=torch.tensor([turn.start - 1 for turn in turns], device=device),
+            positions_B=torch.tensor([length - 1 for length in lengths], device=device),
             tokens_BT=torch.empty(shape, dtype=torch.int64, device=device),
             logprobs_BT=torch.empty(shape, device=device),
-            length=max(turn.start for turn in turns),
+            length=max(lengths),
         )
 
     def append(self, logits_BV: Tensor, temperature: float) -> None:
@@ -100,19 +109,29 @@ class TurnBatch:
         self.step += 1
         self.length += 1
 
-    def finish(self, watched: list[int], rule: StopRule, max_context: int) -> None:
-        """Close the turns that end with their newest token."""
-        full = [row for row, turn in enumerate(self.turns) if turn.limit == self.step]
+    def finish(self, watched: list[int], rule: StopRule, max_context: int) -> list[Turn]:
+        """Close the turns that end with their newest token, and return them."""
+        full = [row for row, turn in enumerate(self.turns) if turn.room == self.step]
+        ended = []
         for row in dict.fromkeys(watched + full):
             turn = self.turns[row]
             if turn.stop_reason is not None:
                 continue
-            token_ids = self.tokens_BT[row, : self.step].tolist()
-            reason = rule.reason(token_ids)
-            if reason is None and turn.limit == self.step:
+            reason = rule.reason(turn.token_ids + self.tokens_BT[row, : self.step].tolist())
+            if reason is None and turn.room == self.step:
                 reason = "context" if turn.start + turn.limit == max_context else "length"
             if reason is not None:
-                turn.finish(token_ids, self.logprobs_BT[row, : self.step].tolist(), reason)
+                self._take_down(row)
+                turn.stop_reason = reason
+                ended.append(turn)
+        return ended
+
+    def dissolve(self) -> list[Turn]:
+        """Let each turn that goes on take down what was drawn for it, and return them."""
+        alive = self.alive()
+        for row in alive:
+            self._take_down(row)
+        return [self.turns[row] for row in alive]
 
     def alive(self) -> list[int]:
         """Rows whose turn goes on."""
@@ -125,4 +144,10 @@ class TurnBatch:
         self.seeds_B, self.tokens_B = self.seeds_B[kept], self.tokens_B[kept]
         self.positions_B = self.positions_B[kept]
         self.tokens_BT, self.logprobs_BT = self.tokens_BT[kept], self.logprobs_BT[kept]
-        self.length = max(turn.start for turn in self.turns) + self.step
+        self.length = max(len(turn.session.ids) for turn in self.turns) + self.step
+
+    def _take_down(self, row: int) -> None:
+        drawn = slice(self.step)
+        self.turns[row].write(
+            self.tokens_BT[row, drawn].tolist(), self.logprobs_BT[row, drawn].tolist()
+        )

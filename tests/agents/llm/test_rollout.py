@@ -1,9 +1,11 @@
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.llm.batch import Batch
 from agents.llm.generator import Generation
@@ -13,7 +15,7 @@ from agents.llm.sampling import Sampling
 from agents.llm.scripted_generator import ScriptedGenerator
 from agents.llm.segments import Source
 from agents.llm.transformers_generator import TransformersGenerator
-from zs_env import Question, SearchError
+from zs_env import Document, Question, SearchError, SearchPage, ZeroSearchEnv
 from zs_env.engines import ScriptedEngine
 from zs_env.vector import ZeroSearchVectorEnv
 
@@ -134,12 +136,16 @@ class _Replay:
                     self.turns[number, before] = segment
                 before += segment.token_ids
 
-    def generate(self, requests, sampling):
-        turns = [self.turns[request.session, tuple(request.token_ids)] for request in requests]
-        return [
-            Generation(token_ids=turn.token_ids, logprobs=turn.logprobs, stop_reason="length")
-            for turn in turns
-        ]
+    def begin(self, requests, sampling):
+        self.begun = {r.session: self.turns[r.session, tuple(r.token_ids)] for r in requests}
+
+    def advance(self, pause=None):
+        return {
+            session: Generation(
+                token_ids=turn.token_ids, logprobs=turn.logprobs, stop_reason="length"
+            )
+            for session, turn in self.begun.items()
+        }
 
     def release(self, sessions):
         pass
@@ -248,3 +254,93 @@ def test_places_without_an_episode_change_nothing_and_are_seeded(make_policy):
     exact = _collect(generator, _environment(2), policy, question_indices=[2], seeds=[5])
     assert few == exact
     assert np.all([r.transcript.question.id == "q2" for r in few[0].rollouts])
+
+
+class _Gates:
+    """An engine that keeps the pages of one question back until another's episode has searched."""
+
+    def __init__(self, held: str, until: str) -> None:
+        self._held, self._until, self._gate = held, until, threading.Event()
+
+    def search(self, requests):
+        for request in requests:
+            if request.question == self._held:
+                assert self._gate.wait(timeout=30)
+        if any(request.query == self._until for request in requests):
+            self._gate.set()
+        return [SearchPage((Document(f"{r.query} {r.seed}"),)) for r in requests]
+
+
+def _search_twice(text: str) -> str:
+    number = re.search(r"What is (\d)", text)[1]
+    if "<information>" not in text:
+        return f"<search>first {number}</search>"
+    return f"<search>second {number}</search>" if "second" not in text else "<answer>x</answer>"
+
+
+def test_no_episode_waits_for_the_page_of_another(make_policy):
+    # In lock-step the first page of question 3 would wait for question 1's second search, which
+    # comes only after it.
+    groups = _collect(
+        ScriptedGenerator(policy := make_policy(), _search_twice),
+        _environment(6, engine=_Gates("What is 3?", "second 1")),
+        policy,
+        sampling=Sampling(max_new_tokens=64),
+        lock_step=False,
+    )
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    assert [r.transcript.fault for r in rollouts] == [None] * 6
+    assert [r.transcript.question.id for r in rollouts] == ["q0", "q0", "q3", "q3", "q1", "q1"]
+
+
+class _Delayed:
+    """Pages that come after a short while, which differs from search to search."""
+
+    def search(self, requests):
+        for request in requests:
+            time.sleep(request.seed % 7 / 500)
+        return [SearchPage((Document(f"{r.query} {r.seed}"),)) for r in requests]
+
+
+@pytest.mark.parametrize("num_envs", [2, 6])
+def test_episodes_played_apart_are_those_of_lock_step(make_policy, num_envs):
+    policy = make_policy()
+    together = _collect(TransformersGenerator(policy), _environment(engine=_Delayed()), policy)
+    apart = _collect(
+        TransformersGenerator(policy),
+        _environment(num_envs, engine=_Delayed()),
+        policy,
+        lock_step=False,
+    )
+    for one, other in zip(together, apart, strict=True):
+        for left, right in zip(one.rollouts, other.rollouts, strict=True):
+            assert left.token_ids == right.token_ids
+            assert left.transcript == right.transcript
+            assert left.logprobs == pytest.approx(right.logprobs, abs=1e-5)
+
+
+def test_a_full_context_ends_an_episode_played_apart_too(make_policy):
+    policy = make_policy()
+    prompt = len(policy.encode_prompt("Question: What is 0?\n"))
+    settings = dict(sampling=SHORT, question_indices=[0], seeds=[1])
+    together, apart = (
+        _collect(
+            TransformersGenerator(policy, max_context=prompt + 25),
+            _environment(2),
+            policy,
+            lock_step=lock_step,
+            **settings,
+        )
+        for lock_step in (True, False)
+    )
+    assert apart == together
+
+
+def test_an_environment_that_cannot_be_played_apart_is_named(make_policy):
+    policy = make_policy()
+    environment = SyncVectorEnv(
+        [lambda: ZeroSearchEnv(QUESTIONS, ScriptedEngine(PAGES))],
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+    with pytest.raises(ValueError, match="lock_step=True"):
+        _collect(ScriptedGenerator(policy, str), environment, policy, lock_step=False)

@@ -13,7 +13,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from agents.llm.generator import Generation, GenerationRequest
+from agents.llm.generator import Generation, GenerationRequest, generate
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.transformers_generator import TransformersGenerator
@@ -59,7 +59,7 @@ def _play(
     for turn in range(turns):
         playing = [i for i in range(len(prompts)) if turn == 0 or rng.random() < 0.7]
         requests = [GenerationRequest(session=i, token_ids=ids[i], seed=i) for i in playing]
-        for i, generation in zip(playing, generator.generate(requests, sampling), strict=True):
+        for i, generation in zip(playing, generate(generator, requests, sampling), strict=True):
             written[i].append((len(ids[i]), generation))
             ids[i] += generation.token_ids
         for i in range(len(prompts)):
@@ -103,14 +103,15 @@ def test_sampled_logprobs_are_those_of_a_plain_forward_pass(make_policy, family)
 def test_an_episode_is_the_same_alone_and_in_any_company(make_policy):
     policy = make_policy()
     prompts = _prompts(policy)
-    together = TransformersGenerator(policy).generate(
+    together = generate(
+        TransformersGenerator(policy),
         [GenerationRequest(session=i, token_ids=p, seed=i) for i, p in enumerate(prompts)],
         Sampling(max_new_tokens=40),
     )
     generator = TransformersGenerator(policy)
     for i in (4, 0, 5):
         request = GenerationRequest(session=i, token_ids=prompts[i], seed=i)
-        (alone,) = generator.generate([request], Sampling(max_new_tokens=40))
+        (alone,) = generate(generator, [request], Sampling(max_new_tokens=40))
         assert alone.token_ids == together[i].token_ids
         assert alone.logprobs == pytest.approx(together[i].logprobs, abs=1e-5)
     # Members of a group see one prompt and still write different things.
@@ -125,7 +126,7 @@ def test_a_kept_cache_and_no_cache_write_the_same(make_policy):
         for start, generation in turns:
             fresh.release([i])
             request = GenerationRequest(session=i, token_ids=ids[i][:start], seed=i)
-            (again,) = fresh.generate([request], SHORT)
+            (again,) = generate(fresh, [request], SHORT)
             assert again.token_ids == generation.token_ids
 
 
@@ -146,18 +147,18 @@ def test_equal_prompts_are_read_once_and_later_turns_read_only_what_is_new(make_
     one = Sampling(max_new_tokens=1)
     requests = [GenerationRequest(session=i, token_ids=prompt, seed=i) for i in range(8)]
     with _counted(policy) as read:
-        first = generator.generate(requests, one)
+        first = generate(generator, requests, one)
     assert read == [49, 8]  # the prompt without its last id, then one pass for all eight
     grown = [
         GenerationRequest(session=i, token_ids=[*prompt, *g.token_ids, 7, 8, 9], seed=i)
         for i, g in enumerate(first)
     ]
     with _counted(policy) as read:
-        generator.generate(grown, one)
+        generate(generator, grown, one)
     assert read == [8 * 3, 8]  # the sampled id and two of the three new ones, then the third
     generator.release([0])
     with _counted(policy) as read:
-        generator.generate(grown[:1], one)
+        generate(generator, grown[:1], one)
     assert read == [53, 1]
 
 
@@ -167,7 +168,7 @@ def test_episodes_that_are_over_leave_the_batch(make_policy):
     policy.model.generation_config.eos_token_id = list(range(0, 256, 10))
     requests = [GenerationRequest(session=i, token_ids=[1, 2, 3], seed=i) for i in range(64)]
     with _counted(policy) as read:
-        turns = TransformersGenerator(policy).generate(requests, Sampling(max_new_tokens=100))
+        turns = generate(TransformersGenerator(policy), requests, Sampling(max_new_tokens=100))
     lengths = [len(turn.token_ids) for turn in turns]
     assert len(set(lengths)) > 5
     # An eighth of the rows may be over, and one more before a batch of few is compacted.
@@ -204,7 +205,7 @@ def _biased(make_policy, text: str) -> Policy:
 def test_a_turn_ends_with_its_closing_tag(make_policy):
     policy = _biased(make_policy, "xyz</search>")
     request = GenerationRequest(session=0, token_ids=policy.encode_prompt("x"))
-    (turn,) = TransformersGenerator(policy).generate([request], Sampling(temperature=0.0))
+    (turn,) = generate(TransformersGenerator(policy), [request], Sampling(temperature=0.0))
     assert policy.decode(turn.token_ids) == "yz</search>"
     assert turn.stop_reason == "tag"
 
@@ -214,7 +215,7 @@ def test_a_stop_token_stays_in_the_ids(make_policy):
     policy.model.generation_config.eos_token_id = list(policy.encode_environment("x"))
     policy = Policy(policy.model, policy.tokenizer)
     request = GenerationRequest(session=0, token_ids=policy.encode_prompt("a"))
-    (turn,) = TransformersGenerator(policy).generate([request], Sampling(temperature=0.0))
+    (turn,) = generate(TransformersGenerator(policy), [request], Sampling(temperature=0.0))
     assert policy.decode(turn.token_ids) == "bcx"
     assert policy.decode_action(turn.token_ids) == "bc"
     assert turn.stop_reason == "eos"
@@ -229,7 +230,7 @@ def test_a_turn_ends_at_its_length_or_where_the_context_does(make_policy):
         GenerationRequest(session=1, token_ids=prompt),
         GenerationRequest(session=2, token_ids=prompt * 2),
     ]
-    turns = generator.generate(requests, Sampling(max_new_tokens=15, temperature=0.0))
+    turns = generate(generator, requests, Sampling(max_new_tokens=15, temperature=0.0))
     assert [(len(turn.token_ids), turn.stop_reason) for turn in turns] == [
         (15, "length"),
         (10, "context"),
@@ -240,16 +241,16 @@ def test_a_turn_ends_at_its_length_or_where_the_context_does(make_policy):
 def test_ids_that_differ_from_those_read_are_counted_and_read_anew(make_policy):
     policy = make_policy()
     generator = TransformersGenerator(policy)
-    (first,) = generator.generate([GenerationRequest(session=0, token_ids=[1, 2, 3])], SHORT)
+    (first,) = generate(generator, [GenerationRequest(session=0, token_ids=[1, 2, 3])], SHORT)
     known = [1, 2, 3, *first.token_ids]
-    (turn,) = generator.generate([GenerationRequest(session=0, token_ids=[*known, 4])], SHORT)
+    (turn,) = generate(generator, [GenerationRequest(session=0, token_ids=[*known, 4])], SHORT)
     assert turn.drift == 0
     changed = [1, 9, *known[2:]]
-    (turn,) = generator.generate([GenerationRequest(session=0, token_ids=changed)], SHORT)
+    (turn,) = generate(generator, [GenerationRequest(session=0, token_ids=changed)], SHORT)
     # All after the first id was read behind an id that is now another.
     assert turn.drift == len(known) + 1 + len(turn.token_ids) - 1
-    (fresh,) = TransformersGenerator(policy).generate(
-        [GenerationRequest(session=0, token_ids=changed)], SHORT
+    (fresh,) = generate(
+        TransformersGenerator(policy), [GenerationRequest(session=0, token_ids=changed)], SHORT
     )
     assert turn.token_ids == fresh.token_ids
     assert turn.logprobs == pytest.approx(fresh.logprobs, abs=1e-5)
@@ -259,10 +260,10 @@ def test_new_weights_are_sampled_from_at_once(make_policy):
     policy, other = make_policy(0), make_policy(1)
     generator = TransformersGenerator(policy)
     request = GenerationRequest(session=0, token_ids=[1, 2, 3])
-    (before,) = generator.generate([request], SHORT)
+    (before,) = generate(generator, [request], SHORT)
     generator.load_weights(other.model.state_dict())
-    (after,) = generator.generate([request], SHORT)
-    (wanted,) = TransformersGenerator(other).generate([request], SHORT)
+    (after,) = generate(generator, [request], SHORT)
+    (wanted,) = generate(TransformersGenerator(other), [request], SHORT)
     assert (before.weight_version, after.weight_version) == (0, 1)
     assert after.token_ids == wanted.token_ids != before.token_ids
 
@@ -271,14 +272,14 @@ def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
     policy = _architectures(make_policy())[0]
     requests = [GenerationRequest(session=0, token_ids=_prompts(policy)[0], seed=0)]
     generator = TransformersGenerator(policy, dtype=torch.bfloat16)
-    (before,) = generator.generate(requests, SHORT)
+    (before,) = generate(generator, requests, SHORT)
     with torch.no_grad():
         for weight in policy.model.parameters():
             weight.mul_(1.5)
-    (stale,) = generator.generate(requests, SHORT)
+    (stale,) = generate(generator, requests, SHORT)
     assert stale.token_ids == before.token_ids
     generator.load_weights()
-    (after,) = generator.generate(requests, SHORT)
+    (after,) = generate(generator, requests, SHORT)
 
     assert policy.model.dtype == torch.float32
     rounded = [weight.to(torch.bfloat16) for weight in policy.model.parameters()]
@@ -295,7 +296,7 @@ def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
 def test_the_model_is_left_as_it_was(make_policy):
     policy = make_policy()
     policy.model.train()
-    TransformersGenerator(policy).generate([GenerationRequest(session=0, token_ids=[1])], SHORT)
+    generate(TransformersGenerator(policy), [GenerationRequest(session=0, token_ids=[1])], SHORT)
     assert policy.model.training
     assert policy.model.config._attn_implementation == "sdpa"
     assert policy.model(torch.tensor([[1, 2]])).logits.requires_grad
@@ -310,15 +311,15 @@ def test_weights_that_diverged_are_an_error(make_policy):
         policy.model.lm_head.weight.fill_(float("nan"))
     for sampling in (SHORT, Sampling(temperature=0.0, max_new_tokens=2)):
         with pytest.raises(FloatingPointError, match="lower the learning rate"):
-            generator.generate([request], sampling)
+            generate(generator, [request], sampling)
     with torch.no_grad():
         policy.model.lm_head.weight.copy_(kept)
-    assert generator.generate([request], SHORT)[0].token_ids
+    assert generate(generator, [request], SHORT)[0].token_ids
 
 
 def test_requests_that_cannot_be_meant_are_refused(make_policy):
     generator = TransformersGenerator(make_policy())
     with pytest.raises(ValueError, match="same session"):
-        generator.generate([GenerationRequest(session=0, token_ids=[1])] * 2, SHORT)
+        generate(generator, [GenerationRequest(session=0, token_ids=[1])] * 2, SHORT)
     with pytest.raises(ValueError, match="begin with a prompt"):
-        generator.generate([GenerationRequest(session=0, token_ids=[])], SHORT)
+        generate(generator, [GenerationRequest(session=0, token_ids=[])], SHORT)

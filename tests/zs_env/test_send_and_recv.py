@@ -1,0 +1,155 @@
+"""Laws of playing sub-environments apart: the same episodes, and none waits for another's page."""
+
+import threading
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+
+from zs_env import Document, Question, SearchPage, ZeroSearchVectorEnv
+from zs_env.search import BudgetExceeded
+
+QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=(f"gold {n}",)) for n in range(9)]
+SEARCHES = {"a": "<search>a</search>", "b": "<search>b</search>"}
+
+
+class Gates:
+    """An engine whose page for a query comes once the query's gate is open."""
+
+    def __init__(self, *closed):
+        self.gates = {query: threading.Event() for query in closed}
+        self.batches = []
+
+    def search(self, requests):
+        self.batches.append([request.query for request in requests])
+        for request in requests:
+            if request.query in self.gates:
+                assert self.gates[request.query].wait(timeout=30)
+        return [SearchPage((Document(f"{r.query} {r.seed}"),)) for r in requests]
+
+
+class Computes(Gates):
+    local = True
+
+
+def make(engine, num_envs=3, **settings):
+    settings = {"noise": 0.5, "max_turns": 3, "autoreset_mode": AutoresetMode.DISABLED} | settings
+    return ZeroSearchVectorEnv(num_envs, QUESTIONS, engine, **settings)
+
+
+def receive(env, count):
+    """Receive until so many sub-environments have answered."""
+    steps = {}
+    while len(steps) < count:
+        steps |= env.recv()
+    return steps
+
+
+@pytest.mark.parametrize("engine", [Gates, Computes])
+def test_episodes_played_apart_are_those_of_step(engine):
+    apart, together = make(engine()), make(engine())
+    apart.reset(seed=5)
+    together.reset(seed=5)
+    for actions in (
+        (SEARCHES["a"], "nothing", SEARCHES["b"]),
+        (SEARCHES["b"], SEARCHES["a"], "<answer>gold 2</answer>"),
+        ("<answer>x</answer>", "<answer>gold 1</answer>", "ignored"),
+    ):
+        over = together._terminated | together._truncated
+        observation, rewards, terminated, truncated, _ = together.step(actions)
+        sent = {i: action for i, action in enumerate(actions) if not over[i]}
+        apart.send(sent)
+        steps = receive(apart, len(sent))
+        assert steps.keys() == sent.keys()
+        for i, (one, reward, done, cut, info) in steps.items():
+            assert one["message"] == observation["message"][i]
+            assert (reward, done, cut) == (rewards[i], terminated[i], truncated[i])
+            assert info["question_id"] == apart.transcript(i).question.id
+    for i in range(3):
+        assert apart.transcript(i) == together.transcript(i)
+    assert apart.recv() == {} and not apart.can_recv()
+    assert apart.costs.searches == together.costs.searches == 4
+
+
+def test_an_episode_goes_on_while_anothers_page_is_awaited():
+    engine = Gates("a")
+    env = make(engine, num_envs=2)
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"], 1: SEARCHES["b"]})
+    assert list(env.recv()) == [1]
+    env.send({1: "<answer>gold 1</answer>"})
+    assert env.can_recv()
+    assert env.recv()[1][2]  # it is over, and the other still waits
+    assert env.recv(timeout_s=0.0) == {}
+    engine.gates["a"].set()
+    assert list(env.recv()) == [0]
+    assert sorted(engine.batches) == [["a"], ["b"]]
+
+
+def test_an_engine_that_only_computes_gets_all_searches_in_one_call():
+    engine = Computes()
+    env = make(engine)
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"], 1: "nothing", 2: SEARCHES["b"]})
+    assert engine.batches == [["a", "b"]]
+    assert sorted(env.recv()) == [0, 1, 2]
+
+
+def test_a_page_that_comes_too_late_ends_its_own_episode_void():
+    engine = Gates("a")
+    env = make(engine, num_envs=2, engine_timeout_s=0.3)
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"]})
+    late = env.recv()
+    assert late[0][3] and "timeout" in env.transcript(0).fault
+    env.send({1: SEARCHES["b"]})
+    assert not env.recv()[1][3]
+    engine.gates["a"].set()
+
+
+def test_a_page_for_an_episode_that_was_reset_is_nobodys():
+    engine = Gates("a")
+    env = make(engine, num_envs=2)
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"]})
+    env.reset(seed=1, options={"reset_mask": np.array([True, False])})
+    engine.gates["a"].set()
+    assert env.recv() == {}
+    assert env.transcript(0).turns == ()
+    env.send({0: SEARCHES["b"]})
+    assert list(env.recv()) == [0]
+
+
+def test_a_spent_budget_is_raised_to_whoever_receives():
+    class Poor:
+        def search(self, requests):
+            raise BudgetExceeded("nothing left")
+
+    env = make(Poor())
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"]})
+    with pytest.raises(BudgetExceeded, match="nothing left"):
+        env.recv()
+
+
+def test_wrong_use_is_named():
+    env = make(Gates("a"))
+    with pytest.raises(ResetNeeded):
+        env.send({0: "x"})
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"]})
+    with pytest.raises(ValueError, match="under way"):
+        env.send({0: "x"})
+    with pytest.raises(ValueError, match=r"call recv\(\) first"):
+        env.step(["x", "x", "x"])
+    with pytest.raises(TypeError):
+        env.send({1: 5})
+    env.send({1: "<answer>x</answer>"})
+    env.recv()
+    with pytest.raises(ValueError, match="episode is over"):
+        env.send({1: "x"})
+    with pytest.raises(ValueError, match="DISABLED"):
+        again = make(Gates(), autoreset_mode=AutoresetMode.NEXT_STEP)
+        again.reset(seed=0)
+        again.send({0: "x"})
