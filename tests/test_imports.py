@@ -27,7 +27,7 @@ EXTRAS = {
     "datasets": ("zs_env.questions", "agents.simulator_tuning"),
     "pyarrow": ("zs_env.questions", "zs_env.engines", "zs_env.rows"),
     "vllm": ("zs_env.simulator.vllm_writer",),
-    "aiohttp": ("zs_env.simulator", "zs_env.serving", "agents.serve_search"),
+    "aiohttp": ("zs_env.http_loop", "zs_env.serving", "agents.serve_search"),
     "msgpack": ("zs_env.serving",),
     "prometheus_client": ("zs_env.serving",),
     "serpapi": ("zs_env.engines.google",),

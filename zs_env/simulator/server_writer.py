@@ -11,26 +11,17 @@ import asyncio
 import json
 import os
 import random
-import re
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from zs_env.http_loop import HTTPLoop, RequestFailed, base_url, excerpt, import_aiohttp
 from zs_env.simulator.server_pool import Server, ServerPool
 from zs_env.simulator.writer import Prompt, WriterSampling, Writing, WritingError
 
-if TYPE_CHECKING:
-    import aiohttp
-
-API_KEY_VARIABLE = "ZEROSEARCH_API_KEY"
-_MAX_BODY = 16 * 2**20  # a chat answer is some kilobytes
-_EXCERPT = 300
-# The server says that it could answer later; every other 4xx is about the request itself.
-_TRY_AGAIN = frozenset({408, 409, 425, 429})
 _STARTED_AT_ONCE = 32
 _BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
 
@@ -91,8 +82,8 @@ class ServerWriter:
         limits: ServerLimits | None = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        _import_aiohttp()
-        self.urls = [_base_url(url) for url in ([servers] if isinstance(servers, str) else servers)]
+        import_aiohttp()
+        self.urls = [base_url(url) for url in ([servers] if isinstance(servers, str) else servers)]
         if not self.urls:
             raise ValueError("got no server; give the base URL of at least one")
         self.model = model
@@ -100,8 +91,8 @@ class ServerWriter:
         self.limits = limits or ServerLimits()
         self.extra = dict(extra or {})
         self._lock = threading.Lock()
-        self._loop: _Loop | None = None
-        self._past: list[Server] = []
+        self._loop: HTTPLoop | None = None
+        self._pool = self._make_pool()
 
     @property
     def fingerprint(self) -> str:
@@ -120,10 +111,9 @@ class ServerWriter:
     ) -> None:
         """Call `take` with each prompt's number and text as soon as it is written, in any order."""
         come: SimpleQueue[tuple[int, Writing | WritingError] | None] = SimpleQueue()
-        loop = self._running()
-        done = loop.submit(self._write_all(prompts, come))
+        done = self._running().submit(self._write_all(prompts, come))
         done.add_done_callback(lambda _: come.put(None))
-        while (one := come.get(timeout=loop.grace_s)) is not None:
+        while (one := come.get(timeout=self._grace_s)) is not None:
             take(*one)
         done.result()
 
@@ -133,12 +123,10 @@ class ServerWriter:
         Returns:
             For each server its `url`, and either `models` or `error`.
         """
-        loop = self._running()
-        return loop.submit(self._check_all()).result(timeout=loop.grace_s)
+        return self._running().submit(self._check_all()).result(timeout=self._grace_s)
 
     def report(self) -> list[dict[str, Any]]:
         """Say by server what became of the requests: answers, failures, openings of its breaker."""
-        servers = self._past if self._loop is None else self._loop.pool.servers
         return [
             {
                 "url": server.url,
@@ -146,7 +134,7 @@ class ServerWriter:
                 "failures": dict(server.failures),
                 "breaker_opened": server.opened,
             }
-            for server in servers
+            for server in self._pool.servers
         ]
 
     def close(self) -> None:
@@ -154,22 +142,26 @@ class ServerWriter:
         with self._lock:
             loop, self._loop = self._loop, None
             if loop is not None:
-                self._past = loop.pool.servers
                 loop.stop()
 
+    @property
+    def _grace_s(self) -> float:
+        """Every task keeps its own deadline; this is for the loop itself."""
+        return self.limits.deadline_s + self.limits.read_timeout_s
+
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__, _loop=None)
+        state = dict(self.__dict__, _loop=None, _pool=self._make_pool())
         del state["_lock"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
-    def _running(self) -> _Loop:
+    def _running(self) -> HTTPLoop:
         with self._lock:
-            # A forked child has the object but not the thread.
             if self._loop is None or self._loop.pid != os.getpid():
-                self._loop = _Loop(self._make_pool, self.limits)
+                self._loop = HTTPLoop(connect_timeout_s=self.limits.connect_timeout_s)
+                self._pool = self._make_pool()
                 # Whoever forgets to close it loses no connection in a way that warns.
                 weakref.finalize(self, self._loop.stop)
             return self._loop
@@ -205,30 +197,32 @@ class ServerWriter:
                 # Full jitter, so that those who failed together do not come back together.
                 pause = random.uniform(0.0, min(_MAX_BACKOFF_S, _BACKOFF_S * 2**attempt))
                 await asyncio.sleep(min(pause, max(deadline - clock(), 0.0)))
-            server = await loop.pool.acquire(avoid=avoid, deadline=deadline)
+            server = await self._pool.acquire(avoid=avoid, deadline=deadline)
             if server is None:
                 reasons.append("no server had room")
                 break
             try:
                 writing = await self._ask(loop, server, prompt, deadline)
-            except _Failure as failure:
-                loop.pool.release(server, failure.reason, blame=not failure.final)
+            except RequestFailed as failure:
+                self._pool.release(server, failure.reason, blame=not failure.final)
                 reasons.append(f"{server.url}: {failure}")
                 if failure.final:
                     break
                 avoid = server
             except BaseException:
-                loop.pool.release(server, "cancelled", blame=False)
+                self._pool.release(server, "cancelled", blame=False)
                 raise
             else:
-                loop.pool.release(server, None)
+                self._pool.release(server, None)
                 return replace(writing, calls=attempt + 1)
         return WritingError(
             f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last: "
             f"{reasons[-1]}"
         )
 
-    async def _ask(self, loop: _Loop, server: Server, prompt: Prompt, deadline: float) -> Writing:
+    async def _ask(
+        self, loop: HTTPLoop, server: Server, prompt: Prompt, deadline: float
+    ) -> Writing:
         if server.model is None:
             server.model = await self._only_model(loop, server)
         sampling = self.sampling
@@ -247,19 +241,19 @@ class ServerWriter:
         answer = await loop.request("POST", f"{server.url}/chat/completions", timeout, body)
         return _writing(answer)
 
-    async def _only_model(self, loop: _Loop, server: Server) -> str:
+    async def _only_model(self, loop: HTTPLoop, server: Server) -> str:
         models = await self._models(loop, server)
         if len(models) != 1:
-            raise _Failure(
+            raise RequestFailed(
                 "model", f"the server has the models {models}; say which one with model=", True
             )
         return models[0]
 
-    async def _models(self, loop: _Loop, server: Server) -> list[str]:
+    async def _models(self, loop: HTTPLoop, server: Server) -> list[str]:
         answer = await loop.request("GET", f"{server.url}/models", self.limits.read_timeout_s, None)
         rows = answer.get("data")
         if not isinstance(rows, list):
-            raise _Failure("garbage", f"expected a list of models, got {_excerpt(answer)}")
+            raise RequestFailed("garbage", f"expected a list of models, got {excerpt(answer)}")
         return [str(row.get("id")) for row in rows if isinstance(row, dict)]
 
     async def _check_all(self) -> list[dict[str, Any]]:
@@ -268,104 +262,10 @@ class ServerWriter:
         async def check(server: Server) -> dict[str, Any]:
             try:
                 return {"url": server.url, "models": await self._models(loop, server)}
-            except _Failure as error:
+            except RequestFailed as error:
                 return {"url": server.url, "error": str(error)}
 
-        return await asyncio.gather(*map(check, loop.pool.servers))
-
-
-class _Failure(Exception):
-    """A request that brought no text.
-
-    Attributes:
-        reason: in a word, to be counted.
-        final: whether to ask again is of no use.
-    """
-
-    def __init__(self, reason: str, detail: str = "", final: bool = False) -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.final = reason, final
-
-
-class _Loop:
-    """An event loop in a daemon thread, with the connections and the pool that live in it."""
-
-    def __init__(self, make_pool: Any, limits: ServerLimits) -> None:
-        self.pid = os.getpid()
-        self._loop = asyncio.new_event_loop()
-        # Every task keeps its own deadline; this is for the loop itself.
-        self.grace_s = limits.deadline_s + limits.read_timeout_s
-        self.pool: ServerPool = make_pool()
-        self._session: aiohttp.ClientSession | None = None
-        self._limits = limits
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="zs_env writer", daemon=True
-        )
-        self._thread.start()
-
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def stop(self) -> None:
-        if self._loop.is_closed() or self.pid != os.getpid():
-            return
-
-        async def close() -> None:
-            if self._session is not None:
-                await self._session.close()
-
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result(timeout=5.0)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5.0)
-        self._loop.close()
-
-    async def request(
-        self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
-    ) -> dict[str, Any]:
-        """Return the JSON object that a server answers.
-
-        Raises:
-            _Failure: if it answers nothing of the kind.
-        """
-        aiohttp = _import_aiohttp()
-        session = self._open_session()
-        key = os.environ.get(API_KEY_VARIABLE, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_s, sock_connect=min(self._limits.connect_timeout_s, timeout_s)
-        )
-        try:
-            async with session.request(
-                method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                raw = await response.content.read(_MAX_BODY + 1)
-                while len(raw) <= _MAX_BODY and (more := await response.content.read(_MAX_BODY)):
-                    raw += more
-                status = response.status
-        except TimeoutError:
-            raise _Failure("timeout", f"no answer within {timeout_s:.1f} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _Failure("connection", _redacted(f"{type(error).__name__}: {error}")) from None
-        text = raw.decode("utf-8", "replace")
-        if status != 200:
-            final = 300 <= status < 500 and status not in _TRY_AGAIN
-            raise _Failure(f"status {status}", _redacted(text[:_EXCERPT]), final)
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if len(raw) > _MAX_BODY or not isinstance(answer, dict):
-            raise _Failure("garbage", f"expected a JSON object, got {_excerpt(text)}")
-        return answer
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        session = self._session
-        if session is None:
-            aiohttp = _import_aiohttp()
-            # The pool bounds what is under way; a second bound would only hide it.
-            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
-            session = self._session = aiohttp.ClientSession(connector=connector)
-        return session
+        return await asyncio.gather(*map(check, self._pool.servers))
 
 
 def _writing(answer: dict[str, Any]) -> Writing:
@@ -377,40 +277,11 @@ def _writing(answer: dict[str, Any]) -> Writing:
         text = None
         cut = False
     if not isinstance(text, str) or not text.strip():
-        raise _Failure("garbage", f"expected choices[0].message.content, got {_excerpt(answer)}")
+        raise RequestFailed(
+            "garbage", f"expected choices[0].message.content, got {excerpt(answer)}"
+        )
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt_tokens, completion_tokens = (n if isinstance(n, int) and n >= 0 else 0 for n in tokens)
     return Writing(text, prompt_tokens, completion_tokens, cut)
-
-
-def _excerpt(answer: object) -> str:
-    return _redacted(repr(answer)[:_EXCERPT])
-
-
-def _redacted(text: str) -> str:
-    """A server may quote the key that it was sent."""
-    key = os.environ.get(API_KEY_VARIABLE, "")
-    return text.replace(key, "[key]") if key else text
-
-
-def _base_url(url: str) -> str:
-    match = re.fullmatch(r"(https?://[^/\s@?#]+)(/[^\s?#]*)?", url.strip())
-    if match is None:
-        raise ValueError(
-            f"got the server {url!r}, expected a URL such as http://127.0.0.1:8000/v1, without "
-            f"credentials in it (a key goes into the variable {API_KEY_VARIABLE})"
-        )
-    host, path = match.groups()
-    return host + ((path or "").rstrip("/") or "/v1")
-
-
-def _import_aiohttp() -> Any:
-    try:
-        import aiohttp
-    except ImportError as error:
-        raise ImportError(
-            'simulator servers need aiohttp; pip install "zerosearch-gym[simulator]"'
-        ) from error
-    return aiohttp

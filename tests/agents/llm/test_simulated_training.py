@@ -15,7 +15,7 @@ from torch import equal
 from tests.zs_env.simulator.chat_server import ChatServer, chat
 from zs_env.engines.google import KEY_VARIABLE
 from zs_env.engines.http import TOKEN_VARIABLE
-from zs_env.simulator.server_writer import API_KEY_VARIABLE
+from zs_env.http_loop import API_KEY_VARIABLE
 
 KEYS = {
     API_KEY_VARIABLE: "sk-planted-4711-simulator",

@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from tests.zs_env.simulator.chat_server import ChatServer, chat
-from zs_env.simulator.server_writer import API_KEY_VARIABLE, ServerLimits, ServerWriter
+from zs_env.http_loop import API_KEY_VARIABLE
+from zs_env.simulator.server_writer import ServerLimits, ServerWriter
 from zs_env.simulator.writer import Prompt, WriterSampling, Writing, WritingError
 
 QUICK = ServerLimits(
