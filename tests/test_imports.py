@@ -26,7 +26,7 @@ EXTRAS = {
     "bm25s": ("zs_env.engines",),
     "datasets": ("zs_env.questions", "agents.simulator_tuning"),
     "pyarrow": ("zs_env.questions", "zs_env.engines", "zs_env.rows"),
-    "vllm": ("zs_env.simulator.vllm_writer",),
+    "vllm": ("zs_env.simulator.vllm_writer", "agents.llm.vllm_"),
     "aiohttp": ("zs_env.http_loop", "zs_env.serving", "agents.serve_search"),
     "msgpack": ("zs_env.serving",),
     "prometheus_client": ("zs_env.serving",),

@@ -83,6 +83,26 @@ class HTTPLoop:
         Raises:
             RequestFailed: if it answers nothing of the kind.
         """
+        text = await self._exchange(method, url, timeout_s, body)
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
+        return answer
+
+    async def post(self, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> None:
+        """Post to a server, whose answer may be anything.
+
+        Raises:
+            RequestFailed: if it does not answer, or with a status other than 200.
+        """
+        await self._exchange("POST", url, timeout_s, body)
+
+    async def _exchange(
+        self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
+    ) -> str:
         aiohttp = import_aiohttp()
         session = self._open_session()
         key = os.environ.get(API_KEY_VARIABLE, "")
@@ -108,13 +128,9 @@ class HTTPLoop:
         if status != 200:
             final = 300 <= status < 500 and status not in _TRY_AGAIN
             raise RequestFailed(f"status {status}", _redacted(text[:_EXCERPT]), final)
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if len(raw) > _MAX_BODY or not isinstance(answer, dict):
+        if len(raw) > _MAX_BODY:
             raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
-        return answer
+        return text
 
     def _open_session(self) -> aiohttp.ClientSession:
         session = self._session

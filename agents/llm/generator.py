@@ -97,6 +97,14 @@ class Generator(Protocol):
         ...
 
 
+def agreeing_ids(known: Sequence[int], wanted: Sequence[int]) -> int:
+    """Length of the beginning that two sequences of ids share."""
+    shared = min(len(known), len(wanted))
+    if list(known[:shared]) == list(wanted[:shared]):
+        return shared
+    return next(i for i in range(shared) if known[i] != wanted[i])
+
+
 def generate(
     generator: Generator, requests: Sequence[GenerationRequest], sampling: Sampling
 ) -> list[Generation]:

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 
 def add_adapter(model: Any, *, rank: int, alpha: int) -> None:
     """Put an adapter beside every linear layer of a model's body and train nothing else.
@@ -57,3 +60,20 @@ def without_adapter(model: Any) -> Iterator[None]:
         yield
     finally:
         model.enable_adapters()
+
+
+@torch.no_grad()
+def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights under the names of a model without adapters, the adapters added in.
+
+    The model itself stays as it is; weights that share memory come once.
+    """
+    for name, weight in model.named_parameters():
+        if ".lora_" in name:
+            continue
+        owner, _, last = name.rpartition(".")
+        if owner.endswith(".base_layer") and last == "weight":
+            layer = model.get_submodule(owner.removesuffix(".base_layer"))
+            for adapter in layer.active_adapters:
+                weight = weight + layer.get_delta_weight(adapter)
+        yield name.replace(".base_layer.", "."), weight

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -21,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from agents.llm.lora import has_adapter
+from agents.llm.lora import has_adapter, merged_weights
 
 TINY_POLICY = Path(__file__).parent / "tiny_policy"
 # A folder with an adapter has no config.json: with one it would be read as a whole model.
@@ -145,6 +146,18 @@ class Policy:
         if has_adapter(self.model):
             text = json.dumps({"prompt": self.prompt})
             (Path(folder) / _BESIDE_ADAPTER).write_text(text, encoding="utf-8")
+        self.tokenizer.save_pretrained(folder)
+
+    def save_merged(self, folder: str | Path) -> None:
+        """Write the policy as a folder of a model without adapters, which vLLM reads.
+
+        An adapter is added into the weights; the policy itself stays as it is.
+        """
+        weights = {
+            name: one.detach().cpu().contiguous() for name, one in merged_weights(self.model)
+        }
+        save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+        self.model.config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
     @cached_property

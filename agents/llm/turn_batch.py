@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from agents.llm.generator import agreeing_ids
 from agents.llm.sampling import as_int64, draw_tokens, uniforms
 from agents.llm.stopping import StopReason, StopRule
 
@@ -27,10 +28,7 @@ class Session:
     def extend_to(self, token_ids: Sequence[int]) -> int:
         """Take over a request's ids; return how many known ones they contradict."""
         known, wanted = self.ids, list(token_ids)
-        agreeing = len(known)
-        if wanted[:agreeing] != known:
-            pairs = zip(known, wanted, strict=False)
-            agreeing = next((i for i, (a, b) in enumerate(pairs) if a != b), len(wanted))
+        agreeing = agreeing_ids(known, wanted)
         self.ids = wanted
         # The last id is always read anew: its logits are where the turn begins.
         self.num_fed = min(self.num_fed, agreeing, len(wanted) - 1)
