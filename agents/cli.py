@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"zerosearch: {error}", file=sys.stderr)
         return 2
-    except (BudgetExceeded, FloatingPointError) as error:
+    except (BudgetExceeded, FloatingPointError, ConnectionError) as error:
         print(f"zerosearch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Specs of questions, engines and writers: read from a command line, and changed throughout."""
+"""Specs of questions, engines, writers, generators: read from a command line, and rewritten."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 
 def spec_from_text(
-    text: str, *, role: Literal["questions", "engine", "writer"], flag: str | None = None
+    text: str,
+    *,
+    role: Literal["questions", "engine", "writer", "generator"],
+    flag: str | None = None,
 ) -> dict[str, Any]:
-    """Read a flag that names questions, an engine, or the writer of a simulator.
+    """Read a flag that names questions, an engine, a simulator's writer, or a generator.
 
     A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
     and any other word is a kind.
@@ -32,7 +35,7 @@ def spec_from_text(
         if not isinstance(spec, dict) or "kind" not in spec:
             raise ValueError(f'--{flag} needs a JSON object with a "kind", got {text}')
         return spec
-    if role != "writer" and any(
+    if role in ("questions", "engine") and any(
         text.endswith(end) for end in (".jsonl", ".jsonl.gz", ".parquet", ".json")
     ):
         if role == "questions":

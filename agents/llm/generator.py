@@ -19,6 +19,10 @@ from agents.llm.sampling import Sampling
 from agents.llm.stopping import StopReason
 
 
+class GenerationError(RuntimeError):
+    """A turn or new weights did not come through; what had been trained until then is unharmed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationRequest:
     """One turn to be written.

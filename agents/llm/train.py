@@ -16,6 +16,7 @@ from agents.llm.checkpoint import random_state, restore_random_state
 from agents.llm.collapse import CollapseWatch
 from agents.llm.environments import num_questions
 from agents.llm.examination import Row
+from agents.llm.generator import GenerationError
 from agents.llm.question_order import (
     matching_questions,
     question_indices,
@@ -85,6 +86,7 @@ def train(config: TrainConfig) -> TrainResult:
         ValueError: if a resumed run has other settings, or nobody says which questions are held
             out.
         BudgetExceeded: if the engine has spent its budget; `config.resume` goes on with more.
+        GenerationError: if the servers that write turns failed; `config.resume` goes on.
     """
     with open_run(config) as run, StopSignal() as stop:
         state, config = run.state, run.config
@@ -123,7 +125,7 @@ def train(config: TrainConfig) -> TrainResult:
             ceiling = run.examination.ceiling(episodes=config.final_episodes)
         except Stopped:
             return _result(run, checkpoint=_save(run), stopped=True)
-        except BudgetExceeded:
+        except (BudgetExceeded, GenerationError):
             _save(run)
             raise
         return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)

@@ -27,7 +27,7 @@ from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 _FREE_ON_RESUME = frozenset(
     (
         *("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker"),
-        *("output", "prices"),
+        *("output", "prices", "generator"),
     )
 )
 # The same within the spec of an engine: where a simulator is served, and what may be spent.
@@ -124,10 +124,14 @@ class TrainConfig:
         lora_rank: of adapters that are trained in place of the weights, for policy and critic; the
             reference is the policy without them; 0 trains every weight.
         lora_alpha: adapters count alpha / rank times.
+        generator: what writes episodes: "transformers" in process; "vllm" in process; or, as JSON,
+            {"kind": "vllm-server", "servers": [URLs]}, whose servers read new weights from the
+            run's folder ("weights": "folder") or get them over NCCL ("weights": "nccl").
         rollout_dtype: of a copy of them that episodes are sampled from; bfloat16 halves their time
             on a large model; without it episodes are sampled from the weights themselves.
-        deterministic: the same run gives the same bits on the same machine; free on a CPU, slower
-            on a GPU.
+        deterministic: the same run gives the same bits on the same machine (with transformers as
+            the generator): all episodes of a step are played in lock-step, and torch's kernels are
+            the deterministic ones. Without it no episode waits for another's page.
         threads: CPU threads of torch; 0 for as many as torch takes by itself.
         tensorboard: write event files.
         tracker: also report to Weights & Biases or trackio, where installed.
@@ -212,6 +216,7 @@ class TrainConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     lora_rank: int = 0
     lora_alpha: int = 32
+    generator: str | None = None
     rollout_dtype: Literal["float32", "bfloat16"] | None = None
     deterministic: bool = True
     threads: int = 0

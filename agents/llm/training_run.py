@@ -22,6 +22,8 @@ from agents.llm.allocator import keep_freed_memory
 from agents.llm.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.environments import search_costs, training_environment, training_questions
 from agents.llm.examination import Examination, Row
+from agents.llm.generator import Generator
+from agents.llm.generators import make_generator
 from agents.llm.learner import Learner
 from agents.llm.learner_settings import make_learner
 from agents.llm.lora import add_adapter, has_adapter, train_adapter
@@ -30,7 +32,6 @@ from agents.llm.policy import Policy, load_policy
 from agents.llm.progress import TrainProgress
 from agents.llm.run_folder import RunFolder
 from agents.llm.train_config import TrainConfig
-from agents.llm.transformers_generator import TransformersGenerator
 from zs_env.dealer import QuestionSource
 from zs_env.engine_call import Costs
 
@@ -73,7 +74,7 @@ class Run:
     state: RunState
     policy: Policy
     learner: Learner
-    generator: TransformersGenerator
+    generator: Generator
     environment: VectorEnv
     questions: QuestionSource
     examination: Examination
@@ -149,7 +150,7 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
             state=state,
             policy=policy,
             learner=learner,
-            generator=TransformersGenerator(policy, dtype=_rollout_dtype(config)),
+            generator=_open_generator(config, policy, opened),
             environment=environment,
             questions=training_questions(config) if config.curriculum else (),
             examination=examination,
@@ -174,8 +175,12 @@ def _prompt(config: TrainConfig, policy: Policy) -> str | None:
     return config.prompt or policy.prompt
 
 
-def _rollout_dtype(config: TrainConfig) -> torch.dtype | None:
-    return None if config.rollout_dtype is None else getattr(torch, config.rollout_dtype)
+def _open_generator(config: TrainConfig, policy: Policy, opened: ExitStack) -> Generator:
+    generator = make_generator(
+        policy, config.generator, dtype=config.rollout_dtype, folder=config.output / "weights"
+    )
+    opened.callback(generator.close)
+    return generator
 
 
 def _device(config: TrainConfig) -> str:

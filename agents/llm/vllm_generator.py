@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from agents.llm.generator import Generation, GenerationRequest, never
+from agents.llm.generator import Generation, GenerationError, GenerationRequest, never
 from agents.llm.lora import merged_weights
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
-from agents.llm.vllm_turns import GenerationError, VLLMTurns
+from agents.llm.vllm_turns import VLLMTurns
 
 
 class VLLMGenerator:

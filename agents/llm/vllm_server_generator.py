@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from agents.llm.generator import Generation, GenerationRequest, never
+from agents.llm.generator import Generation, GenerationError, GenerationRequest, never
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
-from agents.llm.vllm_turns import GenerationError, VLLMTurns
+from agents.llm.vllm_turns import VLLMTurns
 from zs_env.http_loop import HTTPLoop, RequestFailed, base_url
 
 _POLL_S = 0.005

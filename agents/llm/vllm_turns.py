@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agents.llm.generator import Generation, GenerationRequest, agreeing_ids
+from agents.llm.generator import (
+    Generation,
+    GenerationError,
+    GenerationRequest,
+    agreeing_ids,
+)
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.stopping import CLOSING_TAGS, StopReason, StopRule
 from zs_env.draws import seed_of
-
-
-class GenerationError(RuntimeError):
-    """A turn or new weights did not come through; what had been trained until then is unharmed."""
 
 
 class VLLMTurns:

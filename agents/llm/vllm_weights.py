@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.llm.generator import GenerationError
 from agents.llm.policy import Policy
-from agents.llm.vllm_turns import GenerationError
 from zs_env.http_loop import HTTPLoop, RequestFailed, base_url
 
 

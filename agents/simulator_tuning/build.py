@@ -175,7 +175,9 @@ def _pair(
         for rank, (title, text) in enumerate(page.documents)
         if not verdicts[rank] and not contains_answer(f"{title} {text}", page.answers)
     ]
-    ranks = sorted([*(chosen if useful else []), *silent][:num_documents])
+    # What answers comes first: a small model then learns to say the answer at once, and does not
+    # have to guess which of the documents are to hold it.
+    ranks = [*(chosen if useful else []), *silent][:num_documents]
     if len(ranks) < num_documents:
         return None
     documents = [

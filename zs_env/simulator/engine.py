@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zs_env import optional
-from zs_env.draws import seed_of
+from zs_env.draws import bits_of, seed_of
 from zs_env.names import unknown_name
 from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.simulator.checks import CHECKS, failed_checks
@@ -183,7 +183,7 @@ class LanguageModelEngine:
         error = next((draft.error for draft in drafts if draft.error is not None), None)
         if error is not None:
             return error
-        documents = {draft.useful: iter(draft.documents) for draft in drafts}
+        documents = {draft.useful: iter(self._in_order(draft)) for draft in drafts}
         placed = [next(documents[flag], None) for flag in request.useful]
         cost = SearchCost(
             calls=sum(draft.calls for draft in drafts),
@@ -192,6 +192,14 @@ class LanguageModelEngine:
             seconds=seconds,
         )
         return SearchPage(tuple(one for one in placed if one is not None), cost, self.name)
+
+    def _in_order(self, draft: _Draft) -> list[Document]:
+        """The documents as they are shown."""
+        if not self.style.shuffled:
+            return draft.documents
+        seed = draft.request.seed
+        order = sorted(range(len(draft.documents)), key=lambda place: bits_of(f"{seed}\0{place}"))
+        return [draft.documents[place] for place in order]
 
     def _count(self, drafts: Mapping[SearchRequest, Sequence[_Draft]]) -> None:
         with self._lock:

@@ -53,6 +53,8 @@ class SimulatorStyle:
         system: the system message; None sends none, "" an empty one.
         num_words: about how long a document should be.
         date: what `{date}` stands for.
+        shuffled: whether documents are shown in an order that the request's seed decides; for
+            models that were tuned on pages whose answers come first, so that place tells nothing.
 
     Raises:
         ValueError: if a template has a variable that does not exist, or one of the question
@@ -66,6 +68,7 @@ class SimulatorStyle:
     system: str | None = None
     num_words: int = 30
     date: str = ""
+    shuffled: bool = False
 
     def __post_init__(self) -> None:
         for field in ("useful", "noisy", "context"):
@@ -133,6 +136,7 @@ TUNED = SimulatorStyle(
     "Query: {query}\n{context}",
     noisy="Search results, {num_documents} documents of about {num_words} words, {kind}.\n"
     "Query: {query}\n",
+    shuffled=True,
 )
 
 _FORM = (

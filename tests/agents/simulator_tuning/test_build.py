@@ -50,14 +50,14 @@ def test_a_useful_page_holds_the_answer_and_a_noisy_one_does_not():
     assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 20
 
 
-def test_a_useful_page_keeps_the_order_of_the_engine_and_all_that_hold_an_answer():
+def test_a_useful_page_begins_with_all_that_hold_an_answer_in_the_order_of_the_engine():
     (useful,) = by_kind(build_pairs([page(holders=(1, 3, 7))], TUNED), "useful")
     assert split_documents(useful.completion, 50) == [
-        "T0: document 0",
         "T1: document 1 says gold0",
-        "T2: document 2",
         "T3: document 3 says gold0",
         "T7: document 7 says gold0",
+        "T0: document 0",
+        "T2: document 2",
     ]
 
 

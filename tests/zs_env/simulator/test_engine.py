@@ -222,3 +222,17 @@ def test_a_copy_works():
     copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), STYLE)))
     copy.writer = Recorder()
     assert len(copy.search([REQUEST])[0].documents) == 5
+
+
+def test_a_shuffled_style_shows_the_documents_in_an_order_that_the_seed_decides():
+    text = "Doc 1: one a\nDoc 2: two a\nDoc 3: three a\n"
+    engine = LanguageModelEngine(ScriptedWriter(lambda prompt: text), "tuned", retries=0)
+    asked = [SearchRequest("q", "Q?", ("a",), (True,) * 3, seed) for seed in range(40)]
+    shown = [tuple(one.text for one in page.documents) for page in engine.search(asked)]
+    assert all(sorted(page) == ["one a", "three a", "two a"] for page in shown)
+    assert len(set(shown)) == 6  # every order comes up
+    assert [tuple(one.text for one in page.documents) for page in engine.search(asked)] == shown
+    plain = LanguageModelEngine(ScriptedWriter(lambda prompt: text), "prompted", retries=0)
+    assert {tuple(one.text for one in page.documents) for page in plain.search(asked)} == {
+        ("one a", "two a", "three a")
+    }
