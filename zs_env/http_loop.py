@@ -54,25 +54,30 @@ class HTTPLoop:
         self._loop = asyncio.new_event_loop()
         self._session: aiohttp.ClientSession | None = None
         self._connect_timeout_s = connect_timeout_s
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="zs_env http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="zs_env http", daemon=True)
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Run a coroutine in the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self) -> None:
+        """Close the connections and let the thread end."""
         if self._loop.is_closed() or self.pid != os.getpid():
             return
 
         async def close() -> None:
             if self._session is not None:
                 await self._session.close()
+            self._loop.stop()
 
-        asyncio.run_coroutine_threadsafe(close(), self._loop).result(timeout=5.0)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5.0)
+        asyncio.run_coroutine_threadsafe(close(), self._loop)
+        # Whoever was the last to need it may have ended in the loop's own thread.
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        self._loop.run_forever()
         self._loop.close()
 
     async def request(

@@ -46,6 +46,8 @@ class EvaluateConfig:
         max_turns: actions an episode may take; the environment's own by default.
         num_documents: documents a page; the environment's own by default.
         max_document_chars: longer documents are cut; the environment's own by default.
+        engine_timeout_s: seconds that a call of the engine may take before its episodes are void;
+            the environment's own, 60, by default. A simulator on a CPU may need more.
         prices: US dollars as JSON, fields of `zs_env.prices.Prices`, for the table of costs.
         output: folder for results and transcripts; one of its own under runs/evaluations by
             default.
@@ -64,6 +66,7 @@ class EvaluateConfig:
     max_turns: int | None = None
     num_documents: int | None = None
     max_document_chars: int | None = None
+    engine_timeout_s: float | None = None
     prices: str = "{}"
     output: Path | None = None
     concurrency: int = DEFAULT_CONCURRENCY
@@ -71,7 +74,7 @@ class EvaluateConfig:
 
     def env_kwargs(self) -> dict[str, Any]:
         """Return what is passed to the environment in place of its own."""
-        names = ("prompt", "max_turns", "num_documents")
+        names = ("prompt", "max_turns", "num_documents", "engine_timeout_s")
         given: dict[str, Any] = {
             name: value for name in names if (value := getattr(self, name)) is not None
         }

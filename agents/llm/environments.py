@@ -77,6 +77,7 @@ def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | No
         "max_turns": config.max_turns,
         "num_documents": config.num_documents,
         "noise_draw": config.noise_draw,
+        "engine_timeout_s": config.engine_timeout_s,
         "limits": {"max_document_chars": config.max_document_chars},
     }
     for name in ("prompt", "reward"):

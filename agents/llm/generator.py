@@ -63,7 +63,13 @@ def never() -> bool:
 
 
 class Generator(Protocol):
-    """Writes turns, many at a time."""
+    """Writes turns, many at a time.
+
+    Attributes:
+        max_context: longest sequence that it reads, in tokens.
+    """
+
+    max_context: int
 
     def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Begin one turn per request, beside those that are being written already.

@@ -23,6 +23,7 @@ class ScriptedGenerator:
 
     def __init__(self, policy: Policy, write: Callable[[str], str]) -> None:
         self._policy = policy
+        self.max_context = policy.max_context
         self._write = write
         self._stop = StopRule(policy)
         self._weight_version = 0
@@ -52,7 +53,7 @@ class ScriptedGenerator:
         """Do nothing."""
 
     def _turn(self, token_ids: Sequence[int], max_new_tokens: int) -> Generation:
-        room = self._policy.max_context - len(token_ids)
+        room = self.max_context - len(token_ids)
         limit = min(max_new_tokens, room)
         wanted = self._policy.encode_environment(self._write(self._policy.decode(token_ids)))
         wanted += tuple(sorted(self._policy.stop_token_ids))[:1]

@@ -27,7 +27,7 @@ from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 _FREE_ON_RESUME = frozenset(
     (
         *("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker"),
-        *("output", "prices", "generator"),
+        *("output", "prices", "generator", "engine_timeout_s"),
     )
 )
 # The same within the spec of an engine: where a simulator is served, and what may be spent.
@@ -65,6 +65,8 @@ class TrainConfig:
         max_turns: actions an episode may take.
         num_documents: documents a page.
         max_document_chars: longer documents are cut; short ones make long runs affordable.
+        engine_timeout_s: seconds that a call of the engine may take before its episodes are void; a
+            simulator on a CPU may need more.
         prompt: the environment's words: a template's name or text; without it the policy's or
             the environment's own.
         reward: a preset's name; without it the environment's own, the answer's F1.
@@ -163,6 +165,7 @@ class TrainConfig:
     max_turns: int = 6
     num_documents: int = 5
     max_document_chars: int = 2048
+    engine_timeout_s: float = 60.0
     prompt: str | None = None
     reward: str | None = None
     noise_draw: NoiseDraw = "search"

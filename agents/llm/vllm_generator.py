@@ -30,6 +30,9 @@ class VLLMGenerator:
         max_context: longest sequence in tokens; the model's own limit where that is smaller.
         settings: further arguments of `vllm.LLM`, such as `gpu_memory_utilization`.
 
+    Attributes:
+        llm: vLLM's engine.
+
     Raises:
         ImportError: if vllm is missing.
     """
@@ -47,7 +50,7 @@ class VLLMGenerator:
         self.weight_version = 0
         with tempfile.TemporaryDirectory() as folder:
             policy.save_merged(folder)
-            self._llm: Any = LLM(
+            self.llm: Any = LLM(
                 model=folder,
                 generation_config="vllm",
                 logprobs_mode="processed_logprobs",
@@ -80,7 +83,7 @@ class VLLMGenerator:
             self._number += 1
             name = str(self._number)
             self._requests[name] = (request, sampling)
-            self._llm.llm_engine.add_request(
+            self.llm.llm_engine.add_request(
                 name,
                 {"prompt_token_ids": list(request.token_ids)},
                 SamplingParams(**self._turns.fields(request, sampling)),
@@ -94,7 +97,7 @@ class VLLMGenerator:
         """
         ended, self._full = self._full, {}
         while self._requests and not ended:
-            for output in self._llm.llm_engine.step():
+            for output in self.llm.llm_engine.step():
                 if output.finished and output.request_id in self._requests:
                     request, sampling = self._requests.pop(output.request_id)
                     ended[request.session] = self._read(request, sampling, output)
@@ -110,7 +113,7 @@ class VLLMGenerator:
             self._full.pop(name, None)
         given_up = [key for key, (request, _) in self._requests.items() if request.session in names]
         if given_up:
-            self._llm.llm_engine.abort_request(given_up)
+            self.llm.llm_engine.abort_request(given_up)
         for key in given_up:
             del self._requests[key]
 
@@ -127,10 +130,10 @@ class VLLMGenerator:
             )
         if weights is not None:
             self.policy.model.load_state_dict(weights)
-        self._llm.collective_rpc(
+        self.llm.collective_rpc(
             "reload_weights", kwargs={"weights_iterator": merged_weights(self.policy.model)}
         )
-        if not self._llm.reset_prefix_cache():
+        if not self.llm.reset_prefix_cache():
             raise GenerationError(
                 "vLLM kept a prefix cache of the old weights; report the version of vllm"
             )

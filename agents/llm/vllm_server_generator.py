@@ -85,10 +85,8 @@ class VLLMServerGenerator:
         cards = [self._only_model(url) for url in self.urls]
         self._models = [str(card["id"]) for card in cards]
         limits = [card["max_model_len"] for card in cards if card.get("max_model_len")]
-        self._turns = VLLMTurns(
-            policy,
-            max_context=min([max_context or policy.max_context, policy.max_context, *limits]),
-        )
+        self.max_context = min([max_context or policy.max_context, policy.max_context, *limits])
+        self._turns = VLLMTurns(policy, max_context=self.max_context)
         self._processed: bool | None = None  # whether logprobs are those of the temperature
         self._number = 0
 

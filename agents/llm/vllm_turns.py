@@ -57,7 +57,9 @@ class VLLMTurns:
             # Each turn of an episode draws from its own part of the episode's stream.
             "seed": seed_of(f"{request.seed}\0{len(request.token_ids)}") & 0x7FFFFFFF,
             "stop": list(CLOSING_TAGS),
+            # The policy's own stop tokens, and no others that the model's files may name.
             "stop_token_ids": self._stop_token_ids,
+            "ignore_eos": True,
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,

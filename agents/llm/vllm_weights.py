@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from agents.llm.generator import GenerationError
@@ -120,10 +122,10 @@ class NCCLSync:
             GenerationError: if a server did not take part in time.
         """
         if self._engine is None:
-            self._engine = self._meet(policy)
+            self._engine = self._in_time("the servers to join NCCL", lambda: self._meet(policy))
         self._controls.post("pause?mode=wait")
         try:
-            self._engine.send_weights()
+            self._in_time("the weights to be received", self._engine.send_weights)
             self._controls.post("reset_prefix_cache")
         finally:
             self._controls.post("resume")
@@ -143,6 +145,25 @@ class NCCLSync:
     def finish_weight_update(self, weight_version: str | None = None) -> None:
         """Tell the servers that all weights have come."""
         self._controls.post("finish_weight_update")
+
+    def _in_time(self, what: str, call: Callable[[], Any]) -> Any:
+        """Return what a call returns; one that hangs in NCCL is left behind in its thread."""
+        done: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(call())
+            except Exception as error:
+                done.set_exception(error)
+
+        Thread(target=run, name="weights to vLLM", daemon=True).start()
+        try:
+            return done.result(timeout=self._controls.deadline_s)
+        except TimeoutError:
+            raise GenerationError(
+                f"waited for {what} up to {self._controls.deadline_s:g} s; see the servers' logs, "
+                "and whether they reach master_address and master_port"
+            ) from None
 
     def _meet(self, policy: Policy) -> Any:
         from vllm.distributed.weight_transfer.base import (  # type: ignore[import-not-found]

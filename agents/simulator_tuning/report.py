@@ -21,6 +21,7 @@ from zs_env.draws import seed_of
 from zs_env.engines.dense_index import Encoder
 from zs_env.scoring import contains_answer, f1_score
 from zs_env.search import SearchError, SearchRequest
+from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.checks import failed_checks
 from zs_env.simulator.page_text import split_documents
 from zs_env.simulator.style import SimulatorStyle
@@ -38,6 +39,7 @@ METRICS: dict[str, str] = {
     "noisy_answerability": "the same of noisy pages",
 }
 _EMBEDDED_AT_ONCE = 32
+_RETRIED = ("count", "no_answer", "leak")  # what makes a page of the wrong kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,53 @@ def write_pages(
         for pair, writing in zip(part, written, strict=True):
             text = writing.text if isinstance(writing, Writing) else ""
             pages.append(_taken_apart(pair, split_documents(text), style, num_documents))
+        if on_batch is not None:
+            on_batch(len(pages))
+    return pages
+
+
+def checked_pages(
+    writer: Writer,
+    style: SimulatorStyle,
+    pairs: Sequence[Pair],
+    *,
+    num_documents: int = 5,
+    batch_size: int = 32,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[WrittenPage]:
+    """The same pages as an environment meets them: texts that fail a check are written again.
+
+    Args:
+        writer: the model.
+        style: how it is asked.
+        pairs: held out from tuning.
+        num_documents: asked for.
+        batch_size: pages asked for at a time.
+        on_batch: called with the number of pages written so far.
+
+    Raises:
+        SearchError: if it writes none of a batch.
+    """
+    engine = LanguageModelEngine(writer, style, retry_on=_RETRIED)
+    pages: list[WrittenPage] = []
+    for start in range(0, len(pairs), batch_size):
+        part = pairs[start : start + batch_size]
+        asked = [
+            SearchRequest(
+                pair.query,
+                pair.question,
+                pair.answers,
+                (pair.kind == "useful",) * num_documents,
+                seed_of(f"{pair.kind}\0{pair.query}"),
+            )
+            for pair in part
+        ]
+        found = engine.search(asked)
+        if all(isinstance(page, SearchError) for page in found):
+            raise SearchError(f"not one of {len(part)} pages was written: {found[0]}")
+        for pair, page in zip(part, found, strict=True):
+            texts = [] if isinstance(page, SearchError) else [one.text for one in page.documents]
+            pages.append(_taken_apart(pair, texts, style, num_documents))
         if on_batch is not None:
             on_batch(len(pages))
     return pages

@@ -172,14 +172,18 @@ def _report(config: TuneConfig) -> Table:
     pages = {"real engine": report.real_pages(pairs, style, num_documents=config.num_documents)}
     for name in ("before", "after"):
         writer = _report_writer(config, name)
-        pages[name] = report.write_pages(
-            writer,
-            style,
-            pairs,
-            num_documents=config.num_documents,
-            batch_size=config.report_batch,
-            on_batch=lambda done, name=name: _CONSOLE.print(f"{name}: {done}/{len(pairs)} pages"),
-        )
+        ways = {name: report.write_pages}
+        if name == "after":
+            ways["after, checked"] = report.checked_pages
+        for way, write in ways.items():
+            pages[way] = write(
+                writer,
+                style,
+                pairs,
+                num_documents=config.num_documents,
+                batch_size=config.report_batch,
+                on_batch=lambda done, way=way: _CONSOLE.print(f"{way}: {done}/{len(pairs)} pages"),
+            )
         optional.close(writer)
         del writer
     encoder = None if config.embedder is None else load_encoder(config.embedder)
@@ -190,7 +194,8 @@ def _report(config: TuneConfig) -> Table:
     folder = config.output / "report"
     folder.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {
-        name.replace(" ", "_"): report.to_json(part) for name, part in figures.items()
+        name.replace(", ", "_").replace(" ", "_"): report.to_json(part)
+        for name, part in figures.items()
     }
     values["pages"] = dict(Counter(pair.kind for pair in pairs))
     (folder / "report.json").write_text(json.dumps(values) + "\n", encoding="utf-8")

@@ -100,7 +100,7 @@ def a_turn_ends_with_its_tag_or_where_there_is_no_room(
     short = Sampling(max_new_tokens=2, temperature=0.0)
     (cut,) = generate(generator, [GenerationRequest(session=1, token_ids=request.token_ids)], short)
     assert (cut.token_ids, cut.stop_reason) == (turn.token_ids[:2], "length")
-    limit = generator.max_context  # type: ignore[attr-defined]
+    limit = generator.max_context
     full = (request.token_ids * limit)[:limit]
     requests = [
         GenerationRequest(session=2, token_ids=full),

@@ -1,0 +1,222 @@
+"""How fast turns are written, and what it saves not to wait for the slowest page.
+
+    python -m benchmarks.generation [--json] [--model FOLDER] [--threads N]
+
+- Two turns of 8 prompts x 8 members with a real model (SmolLM2-135M-Instruct, --model): 150 ids of
+  prompt, 60 sampled, 250 of a page, 60 sampled. Beside it transformers' `generate`, called for each
+  turn as a loop without a kept cache has to. First both write the same ids greedily.
+- The same turns through vLLM, beside vLLM driven bare with the same ids; needs `make
+  simulator-environment`, and says so where that is missing.
+- A step's rollouts of the tiny policy with pages that take 50 ms in the median and 2 s at the 99th
+  percentile: played apart, beside lock-step. First both play the same episodes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import torch
+from gymnasium.vector import AutoresetMode
+
+from agents.llm.generator import Generation, GenerationRequest, generate
+from agents.llm.policy import Policy, load_policy
+from agents.llm.rollout import collect_rollouts
+from agents.llm.sampling import Sampling
+from agents.llm.segments import Group
+from agents.llm.transformers_generator import TransformersGenerator
+from benchmarks.report import Row, print_rows
+from zs_env.building import build_engine, build_questions
+from zs_env.draws import bits_of, uniform
+from zs_env.search import SearchRequest
+from zs_env.vector import ZeroSearchVectorEnv
+
+PROMPTS, MEMBERS = 8, 8
+PROMPT_IDS, TURN_IDS, PAGE_IDS = 150, 60, 250
+_MEDIAN_S, _P99_S = 0.05, 2.0
+_SIMULATOR = Path(__file__).parents[1] / ".venv-simulator" / "bin" / "python"
+
+
+def endless(policy: Policy) -> Policy:
+    """Let no turn end before its length, so that both sides write as many ids."""
+    policy.__dict__["stop_token_ids"] = frozenset()
+    return policy
+
+
+def prompts(policy: Policy) -> list[list[int]]:
+    """Random ordinary ids, as many as a prompt has; equal for the members of a group."""
+    rng = random.Random(0)
+    ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.control_token_ids]
+    groups = [rng.choices(ordinary, k=PROMPT_IDS) for _ in range(PROMPTS)]
+    return [list(group) for group in groups for _ in range(MEMBERS)]
+
+
+def page(policy: Policy) -> list[int]:
+    """Ids of a page."""
+    ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.control_token_ids]
+    return random.Random(1).choices(ordinary, k=PAGE_IDS)
+
+
+def play(generator: Any, policy: Policy, sampling: Sampling) -> tuple[float, list[Generation]]:
+    """Seconds of two turns of every member, and its second turns."""
+    ids, shown = prompts(policy), page(policy)
+    turns: list[Generation] = []
+    started = time.perf_counter()
+    for turn in range(2):
+        requests = [
+            GenerationRequest(session=n, token_ids=one, seed=n) for n, one in enumerate(ids)
+        ]
+        turns = generate(generator, requests, sampling)
+        if turn == 0:
+            ids = [[*a, *b.token_ids, *shown] for a, b in zip(ids, turns, strict=True)]
+    seconds = time.perf_counter() - started
+    generator.close()
+    return seconds, turns
+
+
+@torch.no_grad()
+def play_with_generate(policy: Policy, sampling: Sampling) -> tuple[float, list[list[int]]]:
+    """The same by transformers' own `generate`."""
+    ids, shown = torch.tensor(prompts(policy)), torch.tensor(page(policy))
+    drawing = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": sampling.temperature}
+    started = time.perf_counter()
+    written = ids[:, :0]
+    for turn in range(2):
+        whole = policy.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=sampling.max_new_tokens,
+            min_new_tokens=sampling.max_new_tokens,
+            pad_token_id=policy.pad_token_id,
+            **(drawing if sampling.temperature else {"do_sample": False}),
+        )
+        written = whole[:, ids.shape[1] :]
+        if turn == 0:
+            ids = torch.cat([whole, shown.expand(len(whole), -1)], dim=1)
+    return time.perf_counter() - started, written.tolist()
+
+
+def _against_generate(folder: Path) -> Row:
+    exact = endless(load_policy(folder))
+    _, ours = play(TransformersGenerator(exact), exact, Sampling(max_new_tokens=4, temperature=0.0))
+    _, theirs = play_with_generate(exact, Sampling(max_new_tokens=4, temperature=0.0))
+    assert [list(turn.token_ids) for turn in ours] == theirs, "the two write different ids"
+    del exact
+    policy = endless(load_policy(folder, dtype="bfloat16"))
+    sampling = Sampling(max_new_tokens=TURN_IDS)
+    generator = TransformersGenerator(policy)
+    tokens = 2 * PROMPTS * MEMBERS * TURN_IDS
+    return Row(
+        case=f"two turns, {PROMPTS} x {MEMBERS}, {folder.name}, beside generate()",
+        ours=tokens / play(generator, policy, sampling)[0],
+        peer=tokens / play_with_generate(policy, sampling)[0],
+        unit="tokens/s",
+    )
+
+
+def _through_vllm(folder: Path) -> Row | None:
+    if not _SIMULATOR.exists():
+        print("vLLM is not measured: make simulator-environment", file=sys.stderr)
+        return None
+    script = Path(__file__).parent / "peers" / "vllm_generation.py"
+    root = Path(__file__).parents[1]
+    with tempfile.NamedTemporaryFile() as log:
+        done = subprocess.run(
+            [str(_SIMULATOR), str(script), str(folder)],
+            cwd=root,
+            env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin", "VLLM_CPU_KVCACHE_SPACE": "2"},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            print(Path(log.name).read_text()[-2000:], file=sys.stderr)
+            return None
+    figures = json.loads(done.stdout.splitlines()[-1])
+    return Row(
+        case=f"the same through vLLM, beside vLLM bare ({figures['version']})",
+        ours=figures["ours"],
+        peer=figures["bare"],
+        unit="tokens/s",
+    )
+
+
+class _LongTail:
+    """An engine whose pages take a log-normal time that follows from the request's seed."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._spread = math.log(_P99_S / _MEDIAN_S) / NormalDist().inv_cdf(0.99)
+
+    def search(self, requests: Sequence[SearchRequest]) -> Any:
+        time.sleep(max(map(self._seconds, requests)))  # they are answered side by side
+        return self._engine.search(requests)
+
+    def _seconds(self, request: SearchRequest) -> float:
+        share = min(max(uniform(bits_of(f"{request.query}\0{request.seed}")), 1e-6), 1 - 1e-6)
+        return _MEDIAN_S * math.exp(self._spread * NormalDist().inv_cdf(share))
+
+
+def _apart() -> Row:
+    policy = load_policy("tiny")
+    questions = build_questions({"kind": "world"})
+    engine = _LongTail(build_engine({"kind": "world"}, questions))
+    seconds: dict[bool, float] = {}
+    played: dict[bool, list[Group]] = {}
+    for lock_step in (False, True):
+        environment = ZeroSearchVectorEnv(
+            64, questions, engine, autoreset_mode=AutoresetMode.DISABLED, prompt="bare"
+        )
+        started = time.perf_counter()
+        played[lock_step] = collect_rollouts(
+            environment,
+            policy,
+            TransformersGenerator(policy),
+            question_indices=range(8),
+            seeds=range(8),
+            group_size=8,
+            sampling=Sampling(max_new_tokens=96),
+            lock_step=lock_step,
+        )
+        seconds[lock_step] = time.perf_counter() - started
+        environment.close()
+    ids = [[r.token_ids for g in played[way] for r in g.rollouts] for way in (False, True)]
+    same = sum(a == b for a, b in zip(*ids, strict=True))
+    # Batches of other sizes round otherwise: a draw in thousands falls to the neighbouring token.
+    assert same >= 0.95 * len(ids[0]), f"only {same} of {len(ids[0])} episodes are the same"
+    return Row(
+        case="rollouts of 64 episodes, pages 50 ms to 2 s: played apart, beside lock-step",
+        ours=seconds[False],
+        peer=seconds[True],
+        unit="s",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--model", type=Path, help="folder of SmolLM2-135M-Instruct")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows: list[Row | None] = [_apart()]
+    if arguments.model is None:
+        print("without --model FOLDER only the tiny policy is measured", file=sys.stderr)
+    else:
+        rows += [_against_generate(arguments.model), _through_vllm(arguments.model)]
+    print_rows([row for row in rows if row is not None], as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
