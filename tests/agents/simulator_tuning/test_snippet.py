@@ -20,6 +20,13 @@ def test_the_answer_stays_in_sight():
     assert cut == "eight nine ten"
 
 
+def test_the_answer_comes_in_the_first_third_where_the_text_goes_on_for_long_enough():
+    cut = snippet("", TEXT, query="one two", num_words=6, answers=("Four",))
+    assert cut == "three four five six seven eight"
+    late = snippet("", TEXT, query="one two", num_words=6, answers=("Nine",))
+    assert late == "five six seven eight nine ten"
+
+
 def test_an_answer_in_the_title_is_in_sight_already():
     cut = snippet("Nine", TEXT, query="one two", num_words=4, answers=("nine",))
     assert cut == "Nine: one two three"
