@@ -13,10 +13,10 @@ def snippet(
 ) -> str:
     """Return the title and a window of the text, together at most `num_words` words.
 
-    The window holds a gold answer where one is given and stands in the text, in its first third
-    or as near to it as can be: a model that learns to write such windows then says the answer before it has lost
-    the thread. Of several windows the one with most of the query's words is taken, of equal ones
-    the first.
+    The window holds a gold answer where one is given and stands in the text, in its first third or
+    as near to it as can be: a model that learns to write such windows says the answer before it
+    has lost the thread. Of several windows the one with most of the query's words is taken, of
+    equal ones the first.
 
     Args:
         title: set before the window, with a colon; "" for none.
