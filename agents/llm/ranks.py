@@ -121,8 +121,8 @@ class Ranks:
                 raise
             raise RankLostError(
                 f"rank {self.rank} of {self.size} lost another rank while they were to {what} "
-                f"(deadline {self.deadline_s:g} s): {str(error).splitlines()[0]}; look above for "
-                "what that one said last, then go on with --resume, on any number of processes"
+                f"(deadline {self.deadline_s:g} s): {_cause(error)}; see what that one said last, "
+                "then go on with --resume, on any number of processes"
             ) from error
 
 
@@ -165,6 +165,11 @@ def _portable(error: BaseException) -> BaseException:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
+
+
+def _cause(error: RuntimeError) -> str:
+    """The first sentence of what the network says, without the place in its source."""
+    return str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
 
 
 def _of_network(error: RuntimeError) -> bool:
