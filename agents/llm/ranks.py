@@ -91,15 +91,16 @@ class Ranks:
         if self.size == 1:
             return list(work())
         outcome: list[T] | BaseException
+        mine = None
         try:
             outcome = list(work())
         except (Exception, Stopped) as error:
-            outcome = _portable(error)
+            mine, outcome = error, _portable(error)
         outcomes = self.gather(outcome, what)
         errors = [other for other in outcomes if isinstance(other, BaseException)]
         if errors:
             # A fault says more than that somebody was asked to stop.
-            raise min(errors, key=lambda error: isinstance(error, Stopped))
+            raise min(errors, key=lambda error: isinstance(error, Stopped)) from mine
         return [item for part in outcomes if isinstance(part, list) for item in part]
 
     def on_first(self, work: Callable[[], T], what: str) -> T:
