@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from agents.llm.by_rollout import rows_of
+from agents.llm.ranks import ALONE, Ranks
 from agents.llm.segments import Group, Rollout, Source
 
 # Any id of the vocabulary would do: no action position ever attends to padding on its right.
@@ -40,6 +41,18 @@ class MicroBatch:
     target_ids_A: Tensor
     rows_A: Tensor
     tokens_A: Tensor
+
+    @classmethod
+    def without_actions(cls) -> MicroBatch:
+        """One position and no action token: a pass over it computes zeros."""
+        nothing = torch.zeros(0, dtype=torch.long)
+        return cls(
+            token_ids_BT=torch.full((1, 1), _PADDING_ID),
+            predictors_A=nothing,
+            target_ids_A=nothing,
+            rows_A=nothing,
+            tokens_A=nothing,
+        )
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same on another device."""
@@ -134,23 +147,36 @@ class Batch:
         """Action tokens of all rollouts."""
         return int(self.counts_B.sum())
 
-    def micro_batches(self, max_tokens: int, rows: Sequence[int] | None = None) -> list[MicroBatch]:
+    def micro_batches(
+        self, max_tokens: int, rows: Sequence[int] | None = None, *, ranks: Ranks = ALONE
+    ) -> list[MicroBatch]:
         """Cut rollouts of like length into forward passes of at most `max_tokens` positions.
 
         Args:
             max_tokens: bound on rows x longest row; a single rollout beyond it goes alone.
             rows: the rollouts to take, in any order; None takes all.
+            ranks: that the rollouts are dealt to. The result is this rank's share of passes; all
+                ranks have equally many, the last without actions where there is too little.
         """
         chosen = range(len(self)) if rows is None else rows
         longest_first = sorted(chosen, key=lambda row: (-len(self.token_ids[row]), row))
+        cuts = [
+            self._cut(longest_first[rank :: ranks.size], max_tokens) for rank in range(ranks.size)
+        ]
+        mine = cuts[ranks.rank]
+        missing = max(map(len, cuts)) - len(mine)
         starts_B = self.counts_B.cumsum(0) - self.counts_B
-        micro_batches, begin = [], 0
+        passes = [self._gather(part, starts_B) for part in mine]
+        return passes + [MicroBatch.without_actions()] * missing
+
+    def _cut(self, longest_first: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
+        parts, begin = [], 0
         while begin < len(longest_first):
             width = len(self.token_ids[longest_first[begin]]) - 1
             end = begin + max(1, max_tokens // width)
-            micro_batches.append(self._gather(longest_first[begin:end], starts_B))
+            parts.append(longest_first[begin:end])
             begin = end
-        return micro_batches
+        return parts
 
     def _gather(self, rows: Sequence[int], starts_B: Tensor) -> MicroBatch:
         width = len(self.token_ids[rows[0]]) - 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from gymnasium.vector import VectorEnv
@@ -26,6 +27,7 @@ from agents.llm.environments import (
 )
 from agents.llm.generator import Generator
 from agents.llm.policy import Policy
+from agents.llm.ranks import ALONE, Ranks
 from agents.llm.rollout import collect_rollouts
 from agents.llm.sampling import Sampling
 from agents.llm.train_config import TrainConfig
@@ -66,12 +68,15 @@ class Examination:
     Args:
         config: of the run; noise 0 and `noise_end` are always among the settings.
         policy: that writes pages where the run's engine says so.
+        ranks: that episodes are split over.
     """
 
-    def __init__(self, config: TrainConfig, policy: Policy) -> None:
+    def __init__(self, config: TrainConfig, policy: Policy, ranks: Ranks = ALONE) -> None:
         self._config = config
+        self._ranks = ranks
         wanted = min(config.final_episodes, _EPISODES_AT_ONCE)
         num_envs = max(config.questions_per_step * config.group_size, wanted)
+        num_envs = -(-num_envs // ranks.size)
         held_out = held_out_environment(config, num_envs, policy)
         real = real_engine_environment(config, num_envs)
         self.settings = [
@@ -81,33 +86,50 @@ class Examination:
         if real is not None:
             self.settings.append(Setting(REAL_ENGINE, real, 0.0))
 
-    def examine(
+    def play(
         self, policy: Policy, generator: Generator, *, episodes: int
+    ) -> list[list[Transcript]]:
+        """Play this rank's share of the first `episodes` held-out questions.
+
+        Returns:
+            The transcripts of each setting.
+        """
+        return [list(self._play(setting, policy, generator, episodes)) for setting in self.settings]
+
+    def _play(
+        self, setting: Setting, policy: Policy, generator: Generator, episodes: int
+    ) -> Iterator[Transcript]:
+        questions = range(min(episodes, num_questions(setting.environment)))
+        mine = self._ranks.share(questions)
+        for start in range(0, len(mine), setting.environment.num_envs):
+            indices = mine[start : start + setting.environment.num_envs]
+            groups = collect_rollouts(
+                setting.environment,
+                policy,
+                generator,
+                question_indices=indices,
+                seeds=[episode_seed(self._config.seed, index) for index in indices],
+                group_size=1,
+                sampling=Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens),
+                noise_probability=setting.noise,
+            )
+            generator.close()
+            yield from (group.rollouts[0].transcript for group in groups)
+
+    def judge(
+        self, played: Sequence[Sequence[Sequence[Transcript]]]
     ) -> tuple[list[Row], list[Transcript]]:
-        """Play the first `episodes` held-out questions in each setting.
+        """Put together what `play` gave on each rank.
 
         Returns:
             One row per setting, and the transcripts of the last one.
         """
-        sampling = Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens)
-        rows, transcripts = [], []
-        for setting in self.settings:
-            transcripts = []
-            for indices in _batches(setting.environment, episodes):
-                groups = collect_rollouts(
-                    setting.environment,
-                    policy,
-                    generator,
-                    question_indices=indices,
-                    seeds=[episode_seed(self._config.seed, index) for index in indices],
-                    group_size=1,
-                    sampling=sampling,
-                    noise_probability=setting.noise,
-                )
-                transcripts += [group.rollouts[0].transcript for group in groups]
-                generator.close()
-            rows.append(_row(setting.name, transcripts))
-        return rows, transcripts
+        whole = [list(chain.from_iterable(parts)) for parts in zip(*played, strict=True)]
+        rows = [
+            _row(setting.name, transcripts)
+            for setting, transcripts in zip(self.settings, whole, strict=True)
+        ]
+        return rows, whole[-1]
 
     def ceiling(self, *, episodes: int) -> dict[str, float]:
         """F1 by setting of the agent that follows every hop; {} on questions it cannot read.
@@ -135,12 +157,6 @@ class Examination:
         """Close the environments."""
         for environment in {id(s.environment): s.environment for s in self.settings}.values():
             environment.close()
-
-
-def _batches(environment: VectorEnv, episodes: int) -> Iterator[range]:
-    total = min(episodes, num_questions(environment))
-    for start in range(0, total, environment.num_envs):
-        yield range(start, min(start + environment.num_envs, total))
 
 
 def _row(name: str, transcripts: Sequence[Transcript]) -> Row:

@@ -18,7 +18,7 @@ _WEIGHT_SETTINGS = ("master_address", "master_port", "workers", "sync_deadline_s
 
 
 def make_generator(
-    policy: Policy, spec: str | None, *, dtype: str | None, folder: Path
+    policy: Policy, spec: str | None, *, dtype: str | None, folder: Path | None
 ) -> Generator:
     """Make what writes a policy's turns.
 
@@ -27,7 +27,8 @@ def make_generator(
         spec: a kind of `GENERATORS`, or a JSON object with "kind" and that generator's arguments;
             None for transformers in process.
         dtype: of a copy that transformers samples from; None for the policy itself.
-        folder: where weights are left for servers to read.
+        folder: where weights are left for servers to read; None where another process brings
+            servers their weights.
 
     Raises:
         ValueError: if there is no such generator, or it does not take such arguments.
@@ -69,10 +70,11 @@ def _vllm_server(policy: Policy, settings: dict[str, Any]) -> Generator:
     servers = settings.pop("servers", ())
     servers = [servers] if isinstance(servers, str) else servers
     way, folder = settings.pop("weights", "folder"), settings.pop("folder")
+    weights = None
     syncing = {name: settings.pop(name) for name in _WEIGHT_SETTINGS if name in settings}
-    return VLLMServerGenerator(
-        policy, servers, weights=_weight_sync(way, servers, folder, syncing), **settings
-    )
+    if folder is not None:
+        weights = _weight_sync(way, servers, folder, syncing)
+    return VLLMServerGenerator(policy, servers, weights=weights, **settings)
 
 
 def _weight_sync(way: str, servers: list[str], folder: Path, settings: dict[str, Any]) -> Any:

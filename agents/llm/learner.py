@@ -2,6 +2,9 @@
 
 It knows no algorithm by name and no question by text. An update whose loss or gradient is not
 finite leaves the weights as its last good step left them, and hands the batch back to be looked at.
+
+Where a run has several ranks, each holds the whole batch, the same targets and the same
+denominators, and computes its share of every step's gradient; the sum is that of one process.
 """
 
 from __future__ import annotations
@@ -16,12 +19,21 @@ from torch import Tensor, nn
 from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.critic import Critic
-from agents.llm.logprobs import TokenLogprobs, action_logprobs
+from agents.llm.logprobs import LogprobModel, TokenLogprobs
 from agents.llm.lora import without_adapter
 from agents.llm.loss import token_weights
 from agents.llm.objective import critic_share, policy_share
 from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
+from agents.llm.ranks import ALONE, Ranks
 from agents.llm.segments import Group
+from agents.llm.sharding import (
+    load_optimizer_state,
+    load_weights,
+    optimizer_state,
+    shard,
+    whole,
+    whole_weights,
+)
 from agents.llm.targets import Targets, make_targets
 from agents.llm.update_report import (
     StepMeans,
@@ -36,7 +48,7 @@ class _NonFiniteError(FloatingPointError):
 
 
 class Learner:
-    """Trains a policy in place.
+    """Trains a policy in place, on all ranks of a run together.
 
     Args:
         policy_model: a Hugging Face causal language model. It is put in eval mode, so that dropout
@@ -49,8 +61,11 @@ class Learner:
         critic: for algorithms that have one; None makes it from the policy.
         total_updates: length of the learning-rate schedule.
         temperature: that rollouts are sampled with.
+        ranks: that policy, reference, critic and optimizer are spread over. With more than one the
+            models can no longer be called by others; `gather_weights` copies the policy.
 
     Attributes:
+        policy: the model in training.
         updates: made so far.
         lr_scale: factor on every learning rate; below 1 after a collapse.
 
@@ -68,6 +83,7 @@ class Learner:
         critic: Critic | None = None,
         total_updates: int,
         temperature: float = 1.0,
+        ranks: Ranks = ALONE,
     ) -> None:
         if algorithm.kl_coef > 0 and reference_model is None:
             raise ValueError(
@@ -77,22 +93,25 @@ class Learner:
         self.policy = policy_model
         self.config = algorithm
         self.optimizer_config = optimizer
-        self.reference = reference_model
         self.total_updates = total_updates
-        self.temperature = temperature
+        self.ranks = ranks
         self.updates = 0
         self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
         policy_model.train(
             any(getattr(m, "gradient_checkpointing", False) for m in policy_model.modules())
         )
-        if reference_model is not None and reference_model is not policy_model:
-            reference_model.eval()
-        self.optimizer = make_optimizer(policy_model, optimizer)
         self.critic: Critic | None = None
         if algorithm.algorithm.needs_critic:
             self.critic = (critic or Critic.from_policy(policy_model)).eval()
+            shard(self.critic, ranks)
             self.critic_optimizer = make_optimizer(self.critic, optimizer, lr=optimizer.critic_lr)
+        self._policy = self._reference = LogprobModel(policy_model, temperature=temperature)
+        shard(self._policy, ranks)
+        self.optimizer = make_optimizer(policy_model, optimizer)
+        if reference_model is not None and reference_model is not policy_model:
+            self._reference = LogprobModel(reference_model.eval(), temperature=temperature)
+            shard(self._reference, ranks)
 
     def update(self, groups: Sequence[Group]) -> UpdateReport:
         """Learn from groups of rollouts.
@@ -102,8 +121,13 @@ class Learner:
 
         Raises:
             ValueError: where the algorithm compares within groups and all groups have one rollout.
+            RankLostError: where another rank does not compute its share.
         """
         self._check_groups(groups)
+        with self.ranks.waiting_for(f"make update {self.updates + 1}"):
+            return self._update(groups)
+
+    def _update(self, groups: Sequence[Group]) -> UpdateReport:
         factor = learning_rate_factor(self.optimizer_config, self.updates, self.total_updates)
         factor *= self.lr_scale
         self._set_learning_rates(factor)
@@ -116,22 +140,29 @@ class Learner:
             batch,
             self.config,
             max_tokens=self.optimizer_config.max_tokens_per_micro_batch,
-            policy=lambda micro_batch: self._logprobs(self.policy, micro_batch).logprobs_A,
+            policy=lambda micro_batch: self._logprobs(self._policy, micro_batch).logprobs_A,
             reference=self._reference_logprobs,
             critic=self._values if self.critic is not None else None,
+            ranks=self.ranks,
         )
         return self._learn(batch, targets, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on, save the policy's and reference's weights."""
+        """All that the next update depends on, save the policy's and reference's weights.
+
+        It knows of no ranks: any number of them continues from it. On others than the first, who
+        writes it, its tensors are empty.
+        """
+        keep = self.ranks.first
         state: dict[str, Any] = {
             "updates": self.updates,
             "lr_scale": self.lr_scale,
-            "optimizer": self.optimizer.state_dict(),
         }
-        if self.critic is not None:
-            state["critic"] = self.critic.trained_state()
-            state["critic_optimizer"] = self.critic_optimizer.state_dict()
+        with self.ranks.waiting_for("gather the optimizer's state"):
+            state["optimizer"] = optimizer_state(self.optimizer, keep=keep)
+            if self.critic is not None:
+                state["critic"] = whole_weights(self.critic.trained_state(), keep=keep)
+                state["critic_optimizer"] = optimizer_state(self.critic_optimizer, keep=keep)
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -148,26 +179,27 @@ class Learner:
             )
         self.updates = state["updates"]
         self.lr_scale = state["lr_scale"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
         if self.critic is not None:
-            self.critic.load_state_dict(state["critic"], strict=False)
-            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+            load_weights(self.critic, state["critic"])
+            load_optimizer_state(self.critic_optimizer, state["critic_optimizer"])
 
-    def put_back(self, state: Mapping[str, Any] | None, *, lr_scale: float) -> None:
-        """Go back to an earlier state, but not to its place in the schedule.
+    def put_back(self, model: Any, state: Mapping[str, Any] | None, *, lr_scale: float) -> None:
+        """Go back to an earlier policy and state, but not to its place in the schedule.
 
         Args:
+            model: the policy as it was, whole.
             state: as `state_dict` gave it; None for that of the beginning.
             lr_scale: factor on every learning rate from now on.
         """
+        load_weights(self.policy, model.state_dict())
         updates = self.updates
         if state is not None:
             self.load_state_dict(state)
         else:
             self.optimizer.state.clear()
             if self.critic is not None:
-                fresh = Critic.from_policy(self.policy)
-                self.critic.load_state_dict(fresh.trained_state(), strict=False)
+                load_weights(self.critic, Critic.from_policy(model).trained_state())
                 self.critic_optimizer.state.clear()
         self.updates, self.lr_scale = updates, lr_scale
 
@@ -199,6 +231,7 @@ class Learner:
             except _NonFiniteError as error:
                 reason = str(error)
                 break
+        means = StepMeans.merged(self.ranks.gather(means, "count what they computed"))
         metrics |= {**means.metrics(), **targets.metrics}
         return UpdateReport(
             metrics=metrics,
@@ -236,9 +269,9 @@ class Learner:
         self._zero_grad()
         loss = torch.zeros(())
         max_tokens = self.optimizer_config.max_tokens_per_micro_batch
-        for micro_batch in batch.micro_batches(max_tokens, computed):
+        for micro_batch in batch.micro_batches(max_tokens, computed, ranks=self.ranks):
             loss = loss + self._backward(micro_batch, batch, targets, weights_A, means)
-        self._apply(loss, means)
+        self._apply(self.ranks.sum(loss, "add up the loss"), means)
 
     def _backward(
         self,
@@ -249,7 +282,7 @@ class Learner:
         means: StepMeans,
     ) -> Tensor:
         """Add a micro-batch's share of the gradient; returns its share of the loss."""
-        scored = self._logprobs(self.policy, micro_batch)
+        scored = self._logprobs(self._policy, micro_batch)
         share = policy_share(scored, micro_batch, targets, weights_A, self.config)
         share.loss.backward()
         means.add(**share.parts)
@@ -268,8 +301,7 @@ class Learner:
         norms = {"grad_norm": self._clip(self.policy)}
         if self.critic is not None:
             norms["critic_grad_norm"] = self._clip(self.critic)
-        means.add(**norms)
-        means.num_steps += 1
+        means.add_step(**norms)
         numbers = {"loss": loss} | norms
         broken = [f"{name} is {float(n)}" for name, n in numbers.items() if not n.isfinite()]
         if broken:
@@ -280,7 +312,8 @@ class Learner:
             self.critic_optimizer.step()
 
     def _clip(self, module: nn.Module) -> Tensor:
-        return nn.utils.clip_grad_norm_(module.parameters(), self.optimizer_config.max_grad_norm)
+        limit = self.optimizer_config.max_grad_norm
+        return whole(nn.utils.clip_grad_norm_(module.parameters(), limit))
 
     def _zero_grad(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -298,15 +331,14 @@ class Learner:
         enabled = self.optimizer_config.autocast
         return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
 
-    def _logprobs(self, model: Any, micro_batch: MicroBatch) -> TokenLogprobs:
+    def _logprobs(self, model: LogprobModel, micro_batch: MicroBatch) -> TokenLogprobs:
         with self._autocast():
-            on_device = micro_batch.to(self.device)
-            return action_logprobs(model, on_device, temperature=self.temperature)
+            return model(micro_batch.to(self.device))
 
     def _reference_logprobs(self, micro_batch: MicroBatch) -> Tensor:
-        shared = self.reference is self.policy
+        shared = self._reference is self._policy
         with without_adapter(self.policy) if shared else nullcontext():
-            return self._logprobs(self.reference, micro_batch).logprobs_A
+            return self._logprobs(self._reference, micro_batch).logprobs_A
 
     def _values(self, micro_batch: MicroBatch) -> Tensor:
         assert self.critic is not None

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from agents.llm.algorithms import ALGORITHMS, AlgorithmConfig
 from agents.llm.learner import Learner
 from agents.llm.optimizer import OptimizerConfig
-from agents.llm.policy import Policy, load_policy
+from agents.llm.policy import load_policy
+from agents.llm.ranks import ALONE, Ranks
 from agents.llm.train_config import TrainConfig
 
 
-def make_learner(config: TrainConfig, policy: Policy) -> Learner:
+def make_learner(config: TrainConfig, model: Any, ranks: Ranks = ALONE) -> Learner:
     """Make the learner of a run, at its first step.
 
-    The reference is the policy that the run began with, also where `policy` comes from a
+    The reference is the policy that the run began with, also where `model` comes from a
     checkpoint.
+
+    Args:
+        config: of the run.
+        model: the policy's, to be trained in place.
+        ranks: that it is spread over.
 
     Raises:
         ValueError: if the algorithm compares the episodes of a group and groups are of one.
@@ -25,13 +33,12 @@ def make_learner(config: TrainConfig, policy: Policy) -> Learner:
         )
     reference = None
     if config.kl_coef > 0 and config.lora_rank:
-        reference = policy.model
+        reference = model
     elif config.kl_coef > 0:
-        device = str(policy.model.device)
-        model = load_policy(config.policy, dtype=config.dtype, device=device).model
-        reference = model.requires_grad_(False)
+        began = load_policy(config.policy, dtype=config.dtype, device=str(model.device))
+        reference = began.model.requires_grad_(False)
     return Learner(
-        policy.model,
+        model,
         algorithm=AlgorithmConfig(
             name=config.algorithm,
             policy_loss=config.policy_loss,
@@ -66,4 +73,5 @@ def make_learner(config: TrainConfig, policy: Policy) -> Learner:
         reference_model=reference,
         total_updates=config.steps,
         temperature=config.temperature,
+        ranks=ranks,
     )

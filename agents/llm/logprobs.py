@@ -195,3 +195,21 @@ def action_logprobs(
         scale=scale,
         cap=getattr(config, "final_logit_softcapping", None),
     )
+
+
+class LogprobModel(nn.Module):
+    """A language model as the learner asks it: its call is `action_logprobs`.
+
+    Args:
+        model: a Hugging Face causal language model.
+        temperature: that tokens were sampled with, > 0.
+    """
+
+    def __init__(self, model: Any, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, micro_batch: MicroBatch) -> TokenLogprobs:
+        """[A] log-probabilities and entropies of a micro-batch's action tokens."""
+        return action_logprobs(self.model, micro_batch, temperature=self.temperature)

@@ -83,6 +83,20 @@ class MetricsLog:
             self._tracker.finish()
 
 
+class NoMetrics:
+    """What a process that leaves the writing to another one reports to."""
+
+    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        """Drop a row."""
+
+    def position(self) -> int:
+        """No file has any bytes."""
+        return 0
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 def read_metrics(folder: Path, kind: str) -> list[dict[str, Any]]:
     """Rows of one kind in the order they were written."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,7 @@
 """SIGTERM as an orderly end: training stops between updates and saves.
 
 The signal interrupts a rollout or an evaluation at once, since both can be repeated, and waits for
-an update or a checkpoint, since those must be whole.
+everything else, since an update and a checkpoint must be whole.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ class Stopped(BaseException):
 
 
 class StopSignal:
-    """Turns SIGTERM into `Stopped` while used as a context; it does nothing in other threads."""
+    """Holds SIGTERM back while used as a context; it does nothing in other threads than the main.
 
-    def __init__(self) -> None:
+    Where the context is left by one of the errors of `outlasting`, the signal stays without effect:
+    who ends a run because one of its processes is lost must not end the others before they have
+    said so.
+    """
+
+    def __init__(self, *, outlasting: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
+        self._outlasting = outlasting
         self._requested = False
-        self._shielded = False
+        self._interruptible = False
 
     def __enter__(self) -> StopSignal:
         self._in_main_thread = threading.current_thread() is threading.main_thread()
@@ -30,27 +36,28 @@ class StopSignal:
             self._previous = signal.signal(signal.SIGTERM, self._receive)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         if self._in_main_thread:
-            signal.signal(signal.SIGTERM, self._previous)
+            lost = isinstance(error, self._outlasting)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN if lost else self._previous)
 
     @contextmanager
-    def shielded(self) -> Iterator[None]:
-        """Hold the signal back until the block is done, then stop.
+    def interruptible(self) -> Iterator[None]:
+        """Let the signal end the block at once.
 
         Raises:
-            Stopped: at the end of the block, if the signal came before or during it.
+            Stopped: where the signal comes, or has come before.
         """
-        self._shielded = True
+        self._interruptible = True
         try:
+            if self._requested:
+                raise Stopped
             yield
         finally:
-            self._shielded = False
-        if self._requested:
-            raise Stopped
+            self._interruptible = False
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         first, self._requested = not self._requested, True
-        # Once is enough: a second signal must not interrupt the saving that the first one began.
-        if first and not self._shielded:
+        # Once is enough: a second signal must not interrupt what the first one is making room for.
+        if first and self._interruptible:
             raise Stopped

@@ -17,6 +17,7 @@ from agents.llm.algorithms import AlgorithmConfig, Outcome
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.by_rollout import sum_by_rollout
 from agents.llm.kl import kl_estimate
+from agents.llm.ranks import ALONE, Ranks
 from agents.llm.sampler_correction import correction_metrics, correction_weights
 
 Scorer = Callable[[MicroBatch], Tensor]
@@ -59,6 +60,7 @@ def make_targets(
     policy: Scorer,
     reference: Scorer | None,
     critic: Scorer | None,
+    ranks: Ranks = ALONE,
 ) -> Targets:
     """Score a batch with the models as they stand and compute its advantages.
 
@@ -70,11 +72,16 @@ def make_targets(
             old ones recomputed.
         reference: the reference model's; used where there is a KL.
         critic: values; None without one.
+        ranks: that share the scoring; all hold the same batch, and get the same targets.
     """
+
+    def scores(scorer: Scorer) -> Tensor:
+        return score(batch, scorer, max_tokens, ranks)
+
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
     old_logprobs_A = batch.sampled_logprobs_A
     if config.recomputes:
-        old_logprobs_A = score(batch, policy, max_tokens)
+        old_logprobs_A = scores(policy)
     log_ratios_A = old_logprobs_A - batch.sampled_logprobs_A
     correction_A = correction_weights(
         log_ratios_A, batch.counts_B, config.correction, limit=config.correction_limit
@@ -82,8 +89,8 @@ def make_targets(
     metrics = correction_metrics(log_ratios_A, correction_A) if config.recomputes else {}
     ref_logprobs_A = zeros_A
     if config.kl_coef > 0 and reference is not None:
-        ref_logprobs_A = score(batch, reference, max_tokens)
-    values_A = score(batch, critic, max_tokens) if critic is not None else zeros_A
+        ref_logprobs_A = scores(reference)
+    values_A = scores(critic) if critic is not None else zeros_A
 
     rewards_A = token_rewards(batch.rewards_B, batch.counts_B)
     if config.kl_in_reward:
@@ -112,9 +119,10 @@ def make_targets(
 
 
 @torch.no_grad()
-def score(batch: Batch, scorer: Scorer, max_tokens: int) -> Tensor:
-    """[A] what a model says of every action token, float64 on the CPU."""
+def score(batch: Batch, scorer: Scorer, max_tokens: int, ranks: Ranks = ALONE) -> Tensor:
+    """[A] what a model says of every action token, float64 on the CPU, on every rank."""
     scores_A = torch.zeros_like(batch.sampled_logprobs_A)
-    for micro_batch in batch.micro_batches(max_tokens):
+    for micro_batch in batch.micro_batches(max_tokens, ranks=ranks):
         scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
-    return scores_A
+    # Each token is scored by one rank, and zero on the others.
+    return ranks.sum(scores_A, "score the rollouts")

@@ -1,6 +1,10 @@
 """The training loop: roll out, update, record, save.
 
 Read `train` and you know the trainer. Everything it works with is opened in `training_run.py`.
+
+Several processes, started by torchrun, run it side by side: each plays its share of the episodes,
+then all hold the same groups, make the same update and know the same, so that every branch is taken
+by all of them.
 """
 
 from __future__ import annotations
@@ -23,12 +27,13 @@ from agents.llm.question_order import (
     step_seeds,
     structures_at,
 )
+from agents.llm.ranks import ALONE, Ranks
 from agents.llm.rollout import collect_rollouts
 from agents.llm.rollout_metrics import rollout_metrics
 from agents.llm.sampling import Sampling
 from agents.llm.segments import Group
 from agents.llm.shuffled_rewards import shuffle_rewards
-from agents.llm.stop_signal import Stopped, StopSignal
+from agents.llm.stop_signal import Stopped
 from agents.llm.train_config import TrainConfig
 from agents.llm.training_run import Run, open_run
 from agents.llm.update_report import UpdateReport
@@ -72,7 +77,7 @@ class TrainResult:
     stopped: bool = False
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
     """Train a policy from the first step, or from the newest checkpoint with `config.resume`.
 
     SIGTERM ends it after the update at hand with a checkpoint; that is a result, not an error.
@@ -87,42 +92,38 @@ def train(config: TrainConfig) -> TrainResult:
             out.
         BudgetExceeded: if the engine has spent its budget; `config.resume` goes on with more.
         GenerationError: if the servers that write turns failed; `config.resume` goes on.
+        RankLostError: if another process died, or did not answer within `config.rank_deadline_s`.
     """
-    with open_run(config) as run, StopSignal() as stop:
+    with open_run(config, ranks) as run:
         state, config = run.state, run.config
         try:
             if state.before is None:
-                rows, _ = _examine(run, config.final_episodes)
-                with stop.shielded():
-                    state.before = rows
-                    _remember(run)
+                state.before, _ = _examine(run, config.final_episodes)
+                _remember(run)
             counted = time.perf_counter()
             while state.step < config.steps:
                 if config.eval_every and state.step and state.step % config.eval_every == 0:
                     rows, _ = _examine(run, config.eval_episodes)
-                    with stop.shielded():
-                        _keep_if_best(run, rows)
+                    _keep_if_best(run, rows)
                 started = time.perf_counter()
                 played, cursor = _roll_out(run)
                 groups = _worth_learning(config, played)
                 rolled_out = time.perf_counter()
-                with stop.shielded():
-                    report = run.learner.update(groups)
-                    run.generator.load_weights()
-                    updated = time.perf_counter()
-                    state.step += 1
-                    state.cursor = cursor
-                    state.train_seconds += updated - counted
-                    counted = updated
-                    seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
-                    _record(run, played, report, seconds)
-                    last = state.step == config.steps
-                    if last or state.step % config.checkpoint_every == 0:
-                        _save(run)
+                report = run.learner.update(groups)
+                run.show_weights()
+                updated = time.perf_counter()
+                state.step += 1
+                state.cursor = cursor
+                state.train_seconds += updated - counted
+                counted = updated
+                seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
+                _record(run, played, report, seconds)
+                last = state.step == config.steps
+                if last or state.step % config.checkpoint_every == 0:
+                    _save(run)
             after, transcripts = _examine(run, config.final_episodes)
-            with stop.shielded():
-                _keep_if_best(run, after)
-            ceiling = run.examination.ceiling(episodes=config.final_episodes)
+            _keep_if_best(run, after)
+            ceiling = _ceiling(run)
         except Stopped:
             return _result(run, checkpoint=_save(run), stopped=True)
         except (BudgetExceeded, GenerationError):
@@ -172,24 +173,29 @@ def _next_questions(run: Run, cursor: int, count: int) -> tuple[list[int], int]:
 
 
 def _play(run: Run, indices: Sequence[int], refill: int) -> list[Group]:
-    """Play questions under the step's noise."""
+    """Play questions under the step's noise, each rank its share of them; all get all groups."""
     config, step = run.config, run.state.step
     *seeds, shuffle_seed = step_seeds(config.seed, step, len(indices) + 1, refill=refill)
-    groups = collect_rollouts(
-        run.environment,
-        run.policy,
-        run.generator,
-        question_indices=indices,
-        seeds=seeds,
-        group_size=config.group_size,
-        sampling=Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
-        noise_probability=config.noise().probability(step),
-        training_step=step,
-        share_luck=config.share_group_luck,
-        lock_step=config.deterministic,
-    )
-    # A cache that has grown in earlier steps adds up in another order: a resumed run has none.
-    run.generator.close()
+
+    def play_share() -> list[Group]:
+        groups = collect_rollouts(
+            run.environment,
+            run.policy,
+            run.generator,
+            question_indices=run.ranks.share(indices),
+            seeds=run.ranks.share(seeds),
+            group_size=config.group_size,
+            sampling=Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
+            noise_probability=config.noise().probability(step),
+            training_step=step,
+            share_luck=config.share_group_luck,
+            lock_step=config.deterministic,
+        )
+        # A cache that has grown in earlier steps adds up in another order: a resumed run has none.
+        run.generator.close()
+        return groups
+
+    groups = run.split(play_share, f"play the episodes of step {step + 1}")
     if config.control == "shuffled_rewards":
         return shuffle_rewards(groups, seed=shuffle_seed)
     return groups
@@ -198,12 +204,24 @@ def _play(run: Run, indices: Sequence[int], refill: int) -> list[Group]:
 def _examine(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
     """Examine the policy and show it; the run's own random states stay as they were."""
     before = random_state()
-    rows, transcripts = run.examination.examine(run.policy, run.generator, episodes=episodes)
+    played = run.split(
+        lambda: [run.examination.play(run.policy, run.generator, episodes=episodes)],
+        f"examine the policy after step {run.state.step}",
+    )
+    rows, transcripts = run.examination.judge(played)
     restore_random_state(before)
     for row in rows:
         run.metrics.write("evaluation", run.state.step, row)
     run.progress.evaluation(run.state.step, rows)
     return rows, transcripts
+
+
+def _ceiling(run: Run) -> dict[str, float]:
+    def play() -> list[dict[str, float]]:
+        first = run.ranks.first
+        return [run.examination.ceiling(episodes=run.config.final_episodes)] if first else []
+
+    return run.split(play, "find the ceiling")[0]
 
 
 def _record(
@@ -223,7 +241,9 @@ def _record(
     run.progress.step(state.step, row)
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.failed else 0
     if report.failed:
-        path = run.folder.dump_groups(state.step, groups)
+        path = run.ranks.on_first(
+            lambda: run.folder.dump_groups(state.step, groups), "keep the rollouts"
+        )
         run.progress.note(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
     _watch(run, row)
     _remember(run)
@@ -268,17 +288,24 @@ def _remember(run: Run) -> None:
 
 
 def _save(run: Run) -> str:
+    step, checkpoints = run.state.step, run.folder.checkpoints
     state = {"run": asdict(run.state), "learner": run.learner.state_dict()}
-    return str(run.folder.checkpoints.save(run.state.step, state, run.policy.save))
+    return run.ranks.on_first(
+        lambda: str(checkpoints.save(step, state, run.policy.save)),
+        f"write the checkpoint of step {step}",
+    )
 
 
 def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
     """Keep the policy as it is if no earlier one scored higher, averaged over the settings."""
     score = float(np.mean([row["f1"] for row in rows]))
-    best = run.folder.checkpoints.best()
+    checkpoints = run.folder.checkpoints
+    best = checkpoints.best()
     if score > (best[1] if best else -1.0):  # never where every episode was void
         _save(run)
-        run.folder.checkpoints.mark_best(run.state.step, score)
+        run.ranks.on_first(
+            lambda: checkpoints.mark_best(run.state.step, score), "mark the best checkpoint"
+        )
 
 
 def _result(run: Run, **ending: Any) -> TrainResult:

@@ -7,6 +7,7 @@ the one JSON object of `--json`, as its last line.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from agents.llm.train_config import TrainConfig
 from zs_env.names import unknown_name
-from zs_env.prices import cost_table, prices_from_text
+from zs_env.prices import Prices, cost_table, prices_from_text
 
 if TYPE_CHECKING:
     from agents.llm.train import TrainResult
@@ -39,14 +40,21 @@ def main(argv: Sequence[str]) -> int:
     prices = prices_from_text(config.prices)
     _require_extra()
     from agents.llm.checkpoint import CheckpointError
+    from agents.llm.ranks import RankLostError, open_ranks
     from agents.llm.train import TrainingDiverged, train
 
     console = Console(stderr=True)
     try:
-        result = train(config)
-    except (CheckpointError, TrainingDiverged, FloatingPointError) as error:
+        with open_ranks(os.environ, deadline_s=config.rank_deadline_s) as ranks:
+            result = train(config, ranks)
+    except (CheckpointError, TrainingDiverged, FloatingPointError, RankLostError) as error:
         console.print(f"zerosearch train: {error}", markup=False, highlight=False, soft_wrap=True)
         return 1
+    return _tell(config, result, prices, console) if ranks.first else 0
+
+
+def _tell(config: TrainConfig, result: TrainResult, prices: Prices, console: Console) -> int:
+    """Write and show how a run ended."""
     summary = summarize(config, result)
     _leave_behind(config, result, summary)
     _show(console, config, result)

@@ -27,7 +27,7 @@ from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 _FREE_ON_RESUME = frozenset(
     (
         *("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker"),
-        *("output", "prices", "generator", "engine_timeout_s"),
+        *("output", "prices", "generator", "engine_timeout_s", "rank_deadline_s"),
     )
 )
 # The same within the spec of an engine: where a simulator is served, and what may be spent.
@@ -135,6 +135,8 @@ class TrainConfig:
             the generator): all episodes of a step are played in lock-step, and torch's kernels are
             the deterministic ones. Without it no episode waits for another's page.
         threads: CPU threads of torch; 0 for as many as torch takes by itself.
+        rank_deadline_s: longest that one process of a run on several waits for another; they wait
+            for the slowest rollout and for the writing of checkpoints.
         tensorboard: write event files.
         tracker: also report to Weights & Biases or trackio, where installed.
         prices: US dollars as JSON, fields of `zs_env.prices.Prices`, for the table of costs.
@@ -223,6 +225,7 @@ class TrainConfig:
     rollout_dtype: Literal["float32", "bfloat16"] | None = None
     deterministic: bool = True
     threads: int = 0
+    rank_deadline_s: float = 1800.0
     tensorboard: bool = True
     tracker: TrackerName = "none"
     prices: str = "{}"
@@ -249,6 +252,8 @@ class TrainConfig:
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not self.rank_deadline_s > 0:
+            raise ValueError(f"rank_deadline_s must be above 0, got {self.rank_deadline_s}")
         if self.temperature <= 0:
             raise ValueError(
                 f"temperature must be positive, got {self.temperature}; "

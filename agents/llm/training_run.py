@@ -2,20 +2,25 @@
 
 A process that dies at any moment is continued from there to the same bits: what the run knows
 beside its weights and its optimizer is in `RunState`.
+
+On several ranks each opens one of these, with environments and a whole policy of its own to play
+with; only the first writes files.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
 from agents.llm.allocator import keep_freed_memory
@@ -27,13 +32,18 @@ from agents.llm.generators import make_generator
 from agents.llm.learner import Learner
 from agents.llm.learner_settings import make_learner
 from agents.llm.lora import add_adapter, has_adapter, train_adapter
-from agents.llm.metrics import MetricsLog
+from agents.llm.metrics import MetricsLog, NoMetrics
 from agents.llm.policy import Policy, load_policy
 from agents.llm.progress import TrainProgress
+from agents.llm.ranks import ALONE, RankLostError, Ranks
 from agents.llm.run_folder import RunFolder
+from agents.llm.sharding import gather_weights
+from agents.llm.stop_signal import StopSignal
 from agents.llm.train_config import TrainConfig
 from zs_env.dealer import QuestionSource
 from zs_env.engine_call import Costs
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -50,7 +60,8 @@ class RunState:
         rollbacks: times that the policy was put back after a collapse.
         watched: what `CollapseWatch` has seen.
         costs: what the searches so far took, fields of `zs_env.engine_call.Costs`.
-        random: every global random state.
+        random: every global random state; of the first rank, and from a resumed run's start of
+            all. Nothing that differs between ranks is drawn from it: rollouts have seeds.
     """
 
     step: int = 0
@@ -67,9 +78,19 @@ class RunState:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that a run works with; `questions` is empty where no curriculum looks at them."""
+    """Everything that a run works with.
+
+    Attributes:
+        policy: what plays and is saved. On one rank the learner trains its model in place; on
+            several it is a whole copy on each, which takes the memory of all weights once more
+            (twice with `rollout_dtype`), and follows the learner's with `show_weights`.
+        questions: empty where no curriculum looks at them.
+        stop: interrupts what `split` runs.
+    """
 
     config: TrainConfig
+    ranks: Ranks
+    stop: StopSignal
     folder: RunFolder
     state: RunState
     policy: Policy
@@ -78,14 +99,39 @@ class Run:
     environment: VectorEnv
     questions: QuestionSource
     examination: Examination
-    metrics: MetricsLog
+    metrics: MetricsLog | NoMetrics
     progress: TrainProgress
+
+    def split(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
+        """Let each rank do its part of what can be repeated, and put the parts together.
+
+        Raises:
+            Stopped: on all ranks, at once, where SIGTERM came to one.
+        """
+
+        def part() -> Sequence[T]:
+            with self.stop.interruptible():
+                return work()
+
+        return self.ranks.together(part, what)
+
+    def show_weights(self) -> None:
+        """Play with the policy as it is now."""
+        if self.ranks.size > 1:
+            with self.ranks.waiting_for("gather the new weights"):
+                gather_weights(self.learner.policy, self.policy.model)
+        self.generator.load_weights()
+        # Servers are shared: nobody samples from them until they have the weights.
+        self.ranks.gather(None, "bring the new weights to where episodes are written")
 
     def costs(self) -> dict[str, float]:
         """What all searches of the run took, but for those of the real engine."""
+        mine = Costs()
+        mine.add(search_costs(self.environment))
+        mine.add(self.examination.costs())
         total = Costs()
-        total.add(search_costs(self.environment))
-        total.add(self.examination.costs())
+        for part in self.ranks.gather(mine, "add up costs"):
+            total.add(part)
         return asdict(total)
 
     def put_back(self, *, lr_scale: float) -> str:
@@ -102,25 +148,26 @@ class Run:
         checkpoints = self.folder.checkpoints
         best = checkpoints.best()
         source = None if best is None else checkpoints.path(best[0])
-        kept = _load_policy(self.config, source).model.state_dict()
-        self.policy.model.load_state_dict(kept)
+        kept = _load_policy(self.config, source).model
         state = None if source is None else load_state(source)["learner"]
-        self.learner.put_back(state, lr_scale=lr_scale)
-        self.generator.load_weights()
+        self.learner.put_back(kept, state, lr_scale=lr_scale)
+        self.show_weights()
         return str(source or self.config.policy)
 
 
 @contextmanager
-def open_run(config: TrainConfig) -> Iterator[Run]:
+def open_run(config: TrainConfig, ranks: Ranks = ALONE) -> Iterator[Run]:
     """Load or make all that a run works with, in the state of its newest checkpoint."""
     folder = RunFolder(config, threads=torch.get_num_threads())
     config = folder.config
-    _set_up_torch(config)
+    _set_up_torch(config, ranks)
     checkpoint = folder.checkpoints.latest()
     policy = _load_policy(config, checkpoint)
     config = replace(config, prompt=_prompt(config, policy))
     policy.model.config.zerosearch_prompt = config.prompt
-    learner = make_learner(config, policy)
+    # Passes over a model in parts need all ranks, and each plays at its own pace.
+    trained = policy.model if ranks.size == 1 else deepcopy(policy.model)
+    learner = make_learner(config, trained, ranks)
     state = RunState()
     if checkpoint is not None:
         saved = load_state(checkpoint)
@@ -128,35 +175,45 @@ def open_run(config: TrainConfig) -> Iterator[Run]:
         state = RunState(**saved["run"])
         restore_random_state(state.random)
     with ExitStack() as opened:
-        num_envs = config.questions_per_step * config.group_size
-        environment = training_environment(config, num_envs, policy)
+        num_questions = -(-config.questions_per_step // ranks.size)
+        environment = training_environment(config, num_questions * config.group_size, policy)
         opened.callback(environment.close)
-        search_costs(environment).add(Costs(**state.costs))
-        examination = Examination(config, policy)
+        if ranks.first:
+            search_costs(environment).add(Costs(**state.costs))
+        examination = Examination(config, policy, ranks)
         opened.callback(examination.close)
-        folder.record_config()
-        metrics = MetricsLog(
-            folder.path,
-            position=state.metrics_position,
-            step=state.step,
-            tensorboard=config.tensorboard,
-            tracker=config.tracker,
-            config=config.to_json(),
-        )
+        ranks.on_first(folder.record_config, "begin the run")
+        metrics = _open_metrics(config, folder, state) if ranks.first else NoMetrics()
         opened.callback(metrics.close)
+        console = Console(stderr=True, quiet=not ranks.first)
         yield Run(
             config=config,
+            ranks=ranks,
+            stop=opened.enter_context(StopSignal(outlasting=RankLostError)),
             folder=folder,
             state=state,
             policy=policy,
             learner=learner,
-            generator=_open_generator(config, policy, opened),
+            generator=_open_generator(config, policy, ranks, opened),
             environment=environment,
             questions=training_questions(config) if config.curriculum else (),
             examination=examination,
             metrics=metrics,
-            progress=opened.enter_context(TrainProgress(config.steps, done=state.step)),
+            progress=opened.enter_context(
+                TrainProgress(config.steps, done=state.step, console=console)
+            ),
         )
+
+
+def _open_metrics(config: TrainConfig, folder: RunFolder, state: RunState) -> MetricsLog:
+    return MetricsLog(
+        folder.path,
+        position=state.metrics_position,
+        step=state.step,
+        tensorboard=config.tensorboard,
+        tracker=config.tracker,
+        config=config.to_json(),
+    )
 
 
 def _load_policy(config: TrainConfig, checkpoint: Path | None) -> Policy:
@@ -175,11 +232,21 @@ def _prompt(config: TrainConfig, policy: Policy) -> str | None:
     return config.prompt or policy.prompt
 
 
-def _open_generator(config: TrainConfig, policy: Policy, opened: ExitStack) -> Generator:
+def _open_generator(
+    config: TrainConfig, policy: Policy, ranks: Ranks, opened: ExitStack
+) -> Generator:
+    """The generator of this rank; the first one's brings servers the weights before others come."""
+    if not ranks.first:
+        ranks.gather(None, "bring the weights to where episodes are written")
     generator = make_generator(
-        policy, config.generator, dtype=config.rollout_dtype, folder=config.output / "weights"
+        policy,
+        config.generator,
+        dtype=config.rollout_dtype,
+        folder=config.output / "weights" if ranks.first else None,
     )
     opened.callback(generator.close)
+    if ranks.first:
+        ranks.gather(None, "bring the weights to where episodes are written")
     return generator
 
 
@@ -189,8 +256,10 @@ def _device(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _set_up_torch(config: TrainConfig) -> None:
+def _set_up_torch(config: TrainConfig, ranks: Ranks) -> None:
     keep_freed_memory()
+    if ranks.size > 1 and _device(config) == "cuda":
+        torch.cuda.set_device(ranks.local_rank)
     # One progress bar is enough.
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(config.threads)

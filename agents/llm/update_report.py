@@ -6,7 +6,6 @@ were computed, since rollouts without an advantage may have been spared the comp
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,14 +47,19 @@ class StepMeans:
 
     def __init__(self) -> None:
         self.num_steps = 0
-        self._sums: defaultdict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        self._sums: dict[str, Tensor] = {}
+        self._of_steps: dict[str, Tensor] = {}
         self._weight = torch.zeros(())
         self._logprob_gap = torch.zeros(())
 
     def add(self, **values: Tensor) -> None:
         """Add a micro-batch's shares."""
-        for name, value in values.items():
-            self._sums[name] = self._sums[name] + value.detach().cpu()
+        _add(self._sums, values)
+
+    def add_step(self, **values: Tensor) -> None:
+        """Add what an optimizer step has one of, on all ranks alike."""
+        _add(self._of_steps, values)
+        self.num_steps += 1
 
     def add_tokens(self, weights_A: Tensor, gaps_A: Tensor) -> None:
         """Count tokens that were computed, and how far the learner is from the sampler.
@@ -66,17 +70,33 @@ class StepMeans:
                 step, where the two should agree.
         """
         self._weight = self._weight + weights_A.sum().cpu()
-        if self.num_steps == 0:
+        if self.num_steps == 0 and len(gaps_A):
             self._logprob_gap = torch.maximum(self._logprob_gap, gaps_A.detach().abs().max().cpu())
+
+    @classmethod
+    def merged(cls, parts: Sequence[StepMeans]) -> StepMeans:
+        """Those of all ranks as one."""
+        total = cls()
+        total.num_steps, total._of_steps = parts[0].num_steps, parts[0]._of_steps
+        for part in parts:
+            _add(total._sums, part._sums)
+            total._weight = total._weight + part._weight
+            total._logprob_gap = torch.maximum(total._logprob_gap, part._logprob_gap)
+        return total
 
     def metrics(self) -> dict[str, float]:
         """Means by name."""
         weight = {name: float(self._weight) for name in _PER_COMPUTED_TOKEN}
         means = {
             name: float(total) / max(weight.get(name, self.num_steps), 1e-12)
-            for name, total in self._sums.items()
+            for name, total in (self._sums | self._of_steps).items()
         }
         return means | {"logprob_gap_max": float(self._logprob_gap)}
+
+
+def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, torch.zeros(())) + value.detach().cpu()
 
 
 def input_metrics(groups: Sequence[Group], batch: Batch) -> dict[str, float]:

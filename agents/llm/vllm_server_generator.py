@@ -47,16 +47,17 @@ class VLLMServerGenerator:
     variable ZEROSEARCH_API_KEY, where it is set, is sent as the bearer token.
 
     Args:
-        policy: whose turns are written; its weights are sent before the first turn.
+        policy: whose turns are written; its weights are sent at once.
         servers: base URLs, such as "http://127.0.0.1:8000/v1".
-        weights: how new weights get to the servers; None where they never change.
+        weights: how weights get to the servers; None where somebody else brings them.
         max_context: longest sequence in tokens; policy's or servers' own limit where smaller.
         turn_deadline_s: seconds for a turn, waiting and new tries included.
         connect_timeout_s: seconds until a connection stands.
 
     Raises:
         ValueError: if there is no server, or one is no http(s) URL.
-        GenerationError: if a server does not answer, or serves several models.
+        GenerationError: if a server does not answer, serves several models, or did not get the
+            weights.
     """
 
     def __init__(
@@ -76,7 +77,6 @@ class VLLMServerGenerator:
         self.turn_deadline_s = turn_deadline_s
         self.weight_version = 0
         self._weights = weights
-        self._sent = False
         self._http = HTTPLoop(connect_timeout_s=connect_timeout_s)
         weakref.finalize(self, self._http.stop)
         self._open: dict[int, Future[None]] = {}
@@ -89,6 +89,7 @@ class VLLMServerGenerator:
         self._turns = VLLMTurns(policy, max_context=self.max_context)
         self._processed: bool | None = None  # whether logprobs are those of the temperature
         self._number = 0
+        self._send_weights()
 
     def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Begin one turn per request, beside those that are being written already.
@@ -96,7 +97,6 @@ class VLLMServerGenerator:
         Raises:
             ValueError: if a request holds no ids, a turn of its session is being written, or the
                 servers' logprobs are not those of the temperature.
-            GenerationError: if the policy's weights did not reach the servers.
         """
         names = {request.session for request in requests}
         if len(names) != len(requests) or not names.isdisjoint(self._open):
@@ -104,8 +104,6 @@ class VLLMServerGenerator:
         for request in requests:
             if not request.token_ids:
                 raise ValueError(f"session {request.session} has no ids; begin with a prompt")
-        if not self._sent:
-            self._send_weights()
         if requests and sampling.temperature not in (0.0, 1.0):
             self._check_temperature(requests[0])
         for request in requests:
@@ -165,7 +163,6 @@ class VLLMServerGenerator:
     def _send_weights(self) -> None:
         if self._weights is not None:
             self._weights.send(self.policy, self.weight_version)
-        self._sent = True
 
     def _take(
         self, one: tuple[int, int, Generation | Exception], ended: dict[int, Generation]

@@ -44,7 +44,7 @@ def _make_rollout(
     return Rollout(segments=tuple(segments), transcript=transcript)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_rollout() -> Callable[..., Rollout]:
     return _make_rollout
 
@@ -62,7 +62,7 @@ def make_worded_policy(make_worded_llama) -> Callable[[], Policy]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_llama() -> Callable[[int], LlamaForCausalLM]:
     """A two-layer random Llama in float64 for a seed."""
 

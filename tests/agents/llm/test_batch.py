@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from agents.llm.batch import Batch
+from agents.llm.ranks import Ranks
 from agents.llm.segments import Group
 
 
@@ -46,6 +47,20 @@ def test_micro_batches_keep_the_token_budget_and_lose_nothing(make_rollout):
     )
     for micro in micros:
         assert torch.equal(micro.target_ids_A, targets_A[micro.tokens_A])
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 30])
+def test_ranks_are_dealt_every_token_once_in_equally_many_passes(make_rollout, size):
+    rollouts = [make_rollout(2 + i % 5, 3, 4, 1 + i % 7, seed=i) for i in range(23)]
+    batch = Batch.from_rollouts(rollouts)
+    shares = [batch.micro_batches(40, ranks=Ranks(rank=r, size=size)) for r in range(size)]
+    assert len({len(share) for share in shares}) == 1
+    tokens = torch.cat([micro.tokens_A for share in shares for micro in share])
+    assert tokens.sort().values.tolist() == list(range(batch.num_tokens))
+    rows = [{row for m in share for row in batch.rows_A[m.tokens_A].tolist()} for share in shares]
+    read = [sum(len(batch.token_ids[row]) for row in mine) for mine in rows]
+    assert max(read) - min(read) <= max(map(len, batch.token_ids))
+    assert all(micro.token_ids_BT.numel() for share in shares for micro in share)
 
 
 def test_a_rollout_beyond_the_budget_goes_alone(make_rollout):

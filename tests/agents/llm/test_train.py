@@ -1,13 +1,16 @@
 """The trainer's promises: the same bits after a kill, one run a folder, an orderly end."""
 
 import json
-import multiprocessing
+import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from agents.llm.supervised import train_supervised
 from agents.llm.tiny.demonstrations import Faults, demonstrate
 from agents.llm.train_command import main
 from agents.llm.update_report import UpdateReport
+from tests.agents.llm.rank_processes import CHILDREN, start_ranks
 from zs_env.episode import EpisodeConfig
 from zs_env.prompt import PromptTemplate
 from zs_env.world import World, WorldEngine, WorldQuestions
@@ -92,19 +96,14 @@ def policy(
     return folder
 
 
-# Children are forked from a process that has imported everything: each starts in no time.
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["agents.llm.train", "agents.llm.train_command"])
-
-
 def arguments(policy: Path, output: Path, *flags: str) -> list[str]:
     return ["--policy", str(policy), *FLAGS, "--output", str(output), *flags]
 
 
-def start(policy: Path, output: Path, *flags: str) -> multiprocessing.Process:
+def start(policy: Path, output: Path, *flags: str) -> BaseProcess:
     process = CHILDREN.Process(target=main, args=(arguments(policy, output, *flags),))
     process.start()
-    return process  # type: ignore[return-value]
+    return process
 
 
 def run(policy: Path, output: Path, *flags: str) -> None:
@@ -166,7 +165,7 @@ def test_every_setting_is_examined_before_in_between_and_after(
     assert [row["episodes"] for row in rows] == [6] * 3 + [4] * 3 + [6] * 3
 
 
-def wait_for(sign: Path, process: multiprocessing.Process) -> None:
+def wait_for(sign: Path, process: BaseProcess) -> None:
     deadline = time.monotonic() + 120
     while not (sign.exists() and (sign.is_dir() or sign.stat().st_size)):
         assert process.is_alive() and time.monotonic() < deadline
@@ -324,3 +323,110 @@ def test_groups_without_a_spread_are_refilled_by_other_questions(
         assert row["zero_variance_groups"] == 0
         assert row["rollouts"] <= 12 <= row["episodes"] <= 48
         assert row["rollouts"] == 12 or row["episodes"] > 12
+
+
+# --- several processes ---------------------------------------------------------------------------
+
+
+def run_on_ranks(size: int, policy: Path, output: Path, *flags: str) -> None:
+    processes = start_ranks(size, main, arguments(policy, output, *flags))
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * size
+
+
+def assert_same_run(output: Path, other: Path) -> None:
+    """Same episodes, same scores, and weights that differ by rounding at most."""
+    for kind in ("train", "evaluation"):
+        ours, theirs = read_metrics(output, kind), read_metrics(other, kind)
+        for name in ("step", "reward_mean", "action_tokens_mean", "searches_mean", "f1", "loss"):
+            assert [row.get(name) for row in ours] == [
+                row.get(name) and pytest.approx(row[name], rel=1e-3, abs=1e-5) for row in theirs
+            ]
+    mine, others = weights(output), weights(other)
+    assert mine.keys() == others.keys()
+    for name in mine:
+        assert (mine[name] - others[name]).abs().max() <= 1e-3 * others[name].abs().max()
+
+
+def ranks_of(torchrun: subprocess.Popen[str]) -> dict[int, int]:
+    """Process ids of the ranks that a torchrun has started."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        try:
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            variables = (folder / "environ").read_bytes().decode().split("\0")
+        except (OSError, IndexError):
+            continue
+        ranks = [value.removeprefix("RANK=") for value in variables if value.startswith("RANK=")]
+        if parent == str(torchrun.pid) and ranks:
+            found[int(ranks[0])] = int(folder.name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def bereaved(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+    """A run on two processes of which one is killed: its folder, its status, and what it said."""
+    output = tmp_path_factory.mktemp("bereaved") / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command = [*torchrun, "-m", "agents.cli", "train", *arguments(policy, output)]
+    job = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not (output / "checkpoints" / "step-000002").exists():
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(0.002)
+    os.kill(ranks_of(job)[1], signal.SIGKILL)
+    said, _ = job.communicate(timeout=120)
+    return output, job.returncode, said
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds ranks in /proc")
+def test_a_killed_rank_ends_the_job_with_an_error_that_says_what_was_waited_for(
+    bereaved: tuple[Path, int, str],
+) -> None:
+    output, status, said = bereaved
+    assert status != 0
+    assert re.search(
+        "zerosearch train: rank 0 of 2 lost another rank while they were to .* --resume", said
+    )
+    assert not (output / "result.json").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds ranks in /proc")
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_job_that_lost_a_rank_is_resumed_by_any_number_of_them(
+    policy: Path,
+    bereaved: tuple[Path, int, str],
+    undisturbed: tuple[Path, Any],
+    tmp_path: Path,
+    size: int,
+) -> None:
+    output = bereaved[0].with_name(f"run-{size}")
+    shutil.copytree(bereaved[0], output)
+    run_on_ranks(size, policy, output, "--resume")
+    assert_same_run(output, undisturbed[0])
+    assert json.loads((output / "result.json").read_text())["steps"] == STEPS
+
+
+def test_two_processes_make_the_run_of_one(
+    policy: Path, undisturbed: tuple[Path, Any], tmp_path: Path
+) -> None:
+    run_on_ranks(2, policy, tmp_path / "run")
+    assert_same_run(tmp_path / "run", undisturbed[0])
+
+
+def test_sigterm_to_one_rank_saves_and_ends_all_in_good_order(
+    policy: Path, undisturbed: tuple[Path, Any], tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    flags = ("--checkpoint-every", "100", "--eval-every", "0")
+    processes = start_ranks(2, main, arguments(policy, output, *flags))
+    wait_for(output / "metrics.jsonl", processes[0])
+    processes[1].terminate()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    checkpoint = CheckpointStore(output / "checkpoints").latest()
+    assert checkpoint is not None and load_state(checkpoint)["run"]["step"] < STEPS
+    assert not (output / "result.json").exists()
+    run(policy, output, "--resume", "--eval-every", "0")
+    assert [row["step"] for row in read_metrics(output, "train")] == [1, 2, 3, 4]

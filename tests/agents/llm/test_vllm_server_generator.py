@@ -142,9 +142,8 @@ def test_weights_that_do_not_arrive_are_an_error_that_says_what_was_waited_for(
     policy, stub, tmp_path
 ):
     stub.fail = lambda route, body: 404 if route == "/collective_rpc" else None
-    generator = VLLMServerGenerator(policy, [stub.url], weights=FolderSync([stub.url], tmp_path))
     with pytest.raises(GenerationError, match=r"waited for .*collective_rpc.*VLLM_SERVER_DEV_MODE"):
-        generate(generator, [_request(policy)], GREEDY)
+        VLLMServerGenerator(policy, [stub.url], weights=FolderSync([stub.url], tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
