@@ -42,6 +42,7 @@ REQUIREMENTS = (
     "datasets==5.2.0",
     "accelerate==1.15.0",
 )
+TRL_SCRIPT = Path(__file__).parent / "peers" / "trl_update.py"
 TOLERANCE = 1e-5
 
 
@@ -83,7 +84,7 @@ def _their_steps() -> dict[str, list[Step]] | None:
         folder = Path(name)
         _save_models(folder)
         (folder / "jobs.json").write_text(json.dumps([_job(name, folder) for name in CASES]))
-        results = run_peer(trl_python(), _driver(), str(folder / "jobs.json"))
+        results = run_peer(trl_python(), TRL_SCRIPT, str(folder / "jobs.json"))
         if results is None:
             return None
         return {
@@ -93,10 +94,6 @@ def _their_steps() -> dict[str, list[Step]] | None:
             ]
             for name, result in zip(CASES, results, strict=True)
         }
-
-
-def _driver() -> Path:
-    return Path(__file__).parent / "peers" / "trl_update.py"
 
 
 def _job(name: str, folder: Path) -> dict[str, Any]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from process_cost import Laps, peak_bytes
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -58,9 +57,10 @@ class Watch(TrainerCallback):
     def __init__(self, gradients: str | None) -> None:
         self.gradients, self.trainer = gradients, None
         self.losses: list[float] = []
-        self.cpu_s: list[float] = []
-        self.wall_s: list[float] = []
-        self._clock = (time.process_time(), time.perf_counter())
+        self.laps = Laps()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.laps.begin()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.append(self.trainer.step_loss)
@@ -69,10 +69,7 @@ class Watch(TrainerCallback):
             _save_gradients(kwargs["model"], f"{self.gradients}-{len(self.losses)}.safetensors")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        now = (time.process_time(), time.perf_counter())
-        self.cpu_s.append(now[0] - self._clock[0])
-        self.wall_s.append(now[1] - self._clock[1])
-        self._clock = now
+        self.laps.end()
 
 
 class Replay:
@@ -98,6 +95,8 @@ def given_reward(completions: Sequence[Any], reward: Sequence[float], **kwargs: 
 
 def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Train as a job says."""
+    if "threads" in job:
+        torch.set_num_threads(job["threads"])
     dtype = getattr(torch, job["dtype"])
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=dtype)
     watch = Watch(job.get("gradients"))
@@ -117,12 +116,11 @@ def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
     if job.get("correction"):
         _sample_elsewhere(trainer, job["correction"])
     trainer.train()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "losses": watch.losses,
-        "cpu_s": watch.cpu_s,
-        "wall_s": watch.wall_s,
-        "peak_bytes": peak,
+        "cpu_s": watch.laps.cpu_s,
+        "wall_s": watch.laps.wall_s,
+        "peak_bytes": peak_bytes(),
     }
 
 
