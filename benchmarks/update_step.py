@@ -173,7 +173,11 @@ def _our_settings(workload: Workload) -> dict[str, Any]:
     )
     return {
         "algorithm": {"name": "dr_grpo", "loss_mean": "token"},
-        "optimizer": {"lr": 1e-6, "max_tokens_per_micro_batch": workload.rows * longest},
+        "optimizer": {
+            "lr": 1e-6,
+            "max_tokens_per_micro_batch": workload.rows * longest,
+            "share_prompts": True,
+        },
     }
 
 
@@ -200,8 +204,8 @@ def _rollouts(model_folder: Path, number: int) -> list[list[dict[str, Any]]]:
     groups = [_group(rng) for _ in range(number // GROUP_SIZE)]
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     batch = Batch.from_groups(from_json(groups))
-    logprobs = score(batch, lambda rows: action_logprobs(model, rows).logprobs_A, 2048).tolist()
-    given = iter(logprobs)
+    logprobs_A = score(batch, lambda rows: action_logprobs(model, rows).logprobs_A, 2048)
+    given = iter(logprobs_A.tolist())
     for rollout in (rollout for group in groups for rollout in group):
         rollout["logprobs"] = [next(given) if acted else 0.0 for acted in rollout["action_mask"]]
     return groups

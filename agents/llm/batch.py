@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.llm.lines import Reading, make_lines
+from agents.llm.packing import Packing
 from agents.llm.segments import Group, Rollout, Source
 
 # Any id of the vocabulary would do: no action position ever attends to padding on its right.
@@ -30,8 +32,9 @@ class MicroBatch:
         predictors_A: [A] index, into the flattened [B * T], of the position that predicts each
             action token.
         target_ids_A: [A] the action tokens, as they were sampled.
-        rows_A: [A] the row of each action token.
+        rows_A: [A] the rollout of each action token, counted from 0 in this pass.
         tokens_A: [A] index of each into the batch's flat tensors.
+        packing: where the rollouts are that share a single row; None where each has its own.
     """
 
     token_ids_BT: Tensor
@@ -39,6 +42,7 @@ class MicroBatch:
     target_ids_A: Tensor
     rows_A: Tensor
     tokens_A: Tensor
+    packing: Packing | None = None
 
     def to(self, device: torch.device) -> MicroBatch:
         """The same on another device."""
@@ -48,6 +52,7 @@ class MicroBatch:
             target_ids_A=self.target_ids_A.to(device),
             rows_A=self.rows_A.to(device),
             tokens_A=self.tokens_A.to(device),
+            packing=None if self.packing is None else self.packing.to(device),
         )
 
 
@@ -133,41 +138,65 @@ class Batch:
         """Action tokens of all rollouts."""
         return int(self.counts_B.sum())
 
-    def micro_batches(self, max_tokens: int, rows: Sequence[int] | None = None) -> list[MicroBatch]:
-        """Cut rollouts of like length into forward passes of at most `max_tokens` positions.
+    def micro_batches(
+        self, max_tokens: int, rows: Sequence[int] | None = None, *, share_prompts: bool = False
+    ) -> list[MicroBatch]:
+        """Cut rollouts into forward passes of at most `max_tokens` positions.
 
         Args:
             max_tokens: bound on rows x longest row; a single rollout beyond it goes alone.
             rows: the rollouts to take, in any order; None takes all.
+            share_prompts: lay rollouts out in one line a pass, equal prompts once, instead of
+                padding those of like length.
         """
         chosen = range(len(self)) if rows is None else rows
+        if share_prompts:
+            return self._lines(max_tokens, sorted(chosen))
         longest_first = sorted(chosen, key=lambda row: (-len(self.token_ids[row]), row))
-        starts_B = self.counts_B.cumsum(0) - self.counts_B
         micro_batches, begin = [], 0
         while begin < len(longest_first):
             width = len(self.token_ids[longest_first[begin]]) - 1
             end = begin + max(1, max_tokens // width)
-            micro_batches.append(self._gather(longest_first[begin:end], starts_B))
+            micro_batches.append(self._padded(longest_first[begin:end]))
             begin = end
         return micro_batches
 
-    def _gather(self, rows: Sequence[int], starts_B: Tensor) -> MicroBatch:
+    def _lines(self, max_tokens: int, rows: Sequence[int]) -> list[MicroBatch]:
+        readings = [Reading(row, self.token_ids[row], self.positions[row]) for row in rows]
+        return [
+            self._gather(line.rows, line.token_ids_N[None], line.predictors_A, line.packing)
+            for line in make_lines(readings, max_tokens)
+        ]
+
+    def _padded(self, rows: Sequence[int]) -> MicroBatch:
         width = len(self.token_ids[rows[0]]) - 1
         token_ids_BT = torch.full((len(rows), width), _PADDING_ID)
-        predictors, targets, places, tokens = [], [], [], []
+        predictors = []
         for index, row in enumerate(rows):
-            ids, where = self.token_ids[row], self.positions[row]
+            ids = self.token_ids[row]
             token_ids_BT[index, : len(ids) - 1] = ids[:-1]
-            predictors.append(where + (index * width - 1))
-            targets.append(ids[where])
-            places.append(torch.full_like(where, index))
-            tokens.append(torch.arange(len(where)) + starts_B[row])
+            predictors.append(self.positions[row] + (index * width - 1))
+        return self._gather(rows, token_ids_BT, torch.cat(predictors))
+
+    def _gather(
+        self,
+        rows: Sequence[int],
+        token_ids_BT: Tensor,
+        predictors_A: Tensor,
+        packing: Packing | None = None,
+    ) -> MicroBatch:
+        """A pass over rollouts that are laid out already, their action tokens in the same order."""
+        starts_B = self.counts_B.cumsum(0) - self.counts_B
+        where = [self.positions[row] for row in rows]
         return MicroBatch(
             token_ids_BT=token_ids_BT,
-            predictors_A=torch.cat(predictors),
-            target_ids_A=torch.cat(targets),
-            rows_A=torch.cat(places),
-            tokens_A=torch.cat(tokens),
+            predictors_A=predictors_A,
+            target_ids_A=torch.cat([self.token_ids[row][self.positions[row]] for row in rows]),
+            rows_A=torch.cat([torch.full_like(w, index) for index, w in enumerate(where)]),
+            tokens_A=torch.cat(
+                [torch.arange(len(w)) + starts_B[row] for row, w in zip(rows, where, strict=True)]
+            ),
+            packing=packing,
         )
 
 

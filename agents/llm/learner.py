@@ -7,7 +7,7 @@ finite leaves the weights as its last good step left them, and hands the batch b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from agents.llm.lora import without_adapter
 from agents.llm.loss import token_weights
 from agents.llm.objective import critic_share, policy_share
 from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
+from agents.llm.packing import reading_lines
 from agents.llm.segments import Group
 from agents.llm.targets import Targets, make_targets
 from agents.llm.update_report import (
@@ -112,15 +113,27 @@ class Learner:
         metrics = input_metrics(groups, batch) | {"lr": self.optimizer_config.lr * factor}
         if not len(batch):
             return UpdateReport(metrics=metrics, skipped=True, reason="every rollout is void")
-        targets = make_targets(
+        with self._reading():
+            targets = self._make_targets(batch)
+            return self._learn(batch, targets, metrics)
+
+    def _make_targets(self, batch: Batch) -> Targets:
+        return make_targets(
             batch,
             self.config,
             max_tokens=self.optimizer_config.max_tokens_per_micro_batch,
+            share_prompts=self.optimizer_config.share_prompts,
             policy=lambda micro_batch: self._logprobs(self.policy, micro_batch).logprobs_A,
             reference=self._reference_logprobs,
             critic=self._values if self.critic is not None else None,
         )
-        return self._learn(batch, targets, metrics)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Models read what this learner's passes are made of as long as this lasts."""
+        if not self.optimizer_config.share_prompts:
+            return nullcontext()
+        bodies = [self.policy, self.reference, self.critic and self.critic.body]
+        return reading_lines({id(body): body for body in bodies if body is not None}.values())
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, save the policy's and reference's weights."""
@@ -235,8 +248,12 @@ class Learner:
 
         self._zero_grad()
         loss = torch.zeros(())
-        max_tokens = self.optimizer_config.max_tokens_per_micro_batch
-        for micro_batch in batch.micro_batches(max_tokens, computed):
+        passes = batch.micro_batches(
+            self.optimizer_config.max_tokens_per_micro_batch,
+            computed,
+            share_prompts=self.optimizer_config.share_prompts,
+        )
+        for micro_batch in passes:
             loss = loss + self._backward(micro_batch, batch, targets, weights_A, means)
         self._apply(loss, means)
 

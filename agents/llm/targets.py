@@ -57,6 +57,7 @@ def make_targets(
     config: AlgorithmConfig,
     *,
     max_tokens: int,
+    share_prompts: bool = False,
     policy: Scorer,
     reference: Scorer | None,
     critic: Scorer | None,
@@ -67,15 +68,20 @@ def make_targets(
         batch: the update's rollouts.
         config: of the algorithm.
         max_tokens: positions of one forward pass.
+        share_prompts: as `Batch.micro_batches` takes it.
         policy: log-probabilities of a micro-batch's action tokens; used where the config wants
             old ones recomputed.
         reference: the reference model's; used where there is a KL.
         critic: values; None without one.
     """
+
+    def scored(scorer: Scorer) -> Tensor:
+        return score(batch, scorer, max_tokens, share_prompts=share_prompts)
+
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
     old_logprobs_A = batch.sampled_logprobs_A
     if config.recomputes:
-        old_logprobs_A = score(batch, policy, max_tokens)
+        old_logprobs_A = scored(policy)
     log_ratios_A = old_logprobs_A - batch.sampled_logprobs_A
     correction_A = correction_weights(
         log_ratios_A, batch.counts_B, config.correction, limit=config.correction_limit
@@ -83,8 +89,8 @@ def make_targets(
     metrics = correction_metrics(log_ratios_A, correction_A) if config.recomputes else {}
     ref_logprobs_A = zeros_A
     if config.kl_coef > 0 and reference is not None:
-        ref_logprobs_A = score(batch, reference, max_tokens)
-    values_A = score(batch, critic, max_tokens) if critic is not None else zeros_A
+        ref_logprobs_A = scored(reference)
+    values_A = scored(critic) if critic is not None else zeros_A
 
     rewards_A = token_rewards(batch.rewards_B, batch.counts_B)
     if config.kl_in_reward:
@@ -113,9 +119,9 @@ def make_targets(
 
 
 @torch.no_grad()
-def score(batch: Batch, scorer: Scorer, max_tokens: int) -> Tensor:
+def score(batch: Batch, scorer: Scorer, max_tokens: int, *, share_prompts: bool = False) -> Tensor:
     """[A] what a model says of every action token, float64 on the CPU."""
     scores_A = torch.zeros_like(batch.sampled_logprobs_A)
-    for micro_batch in batch.micro_batches(max_tokens):
+    for micro_batch in batch.micro_batches(max_tokens, share_prompts=share_prompts):
         scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
     return scores_A
