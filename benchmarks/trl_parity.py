@@ -41,6 +41,7 @@ REQUIREMENTS = (
     "transformers==5.23.0",
     "datasets==5.2.0",
     "accelerate==1.15.0",
+    "gymnasium==1.4.0",
 )
 TRL_SCRIPT = Path(__file__).parent / "peers" / "trl_update.py"
 TOLERANCE = 1e-5

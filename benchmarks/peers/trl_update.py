@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-_QUIET = {
+QUIET = {
     "use_cpu": True,
     "bf16": False,
     "gradient_checkpointing": False,
@@ -102,7 +102,7 @@ def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
     watch = Watch(job.get("gradients"))
     trainer = Trainer(
         model=model,
-        args=GRPOConfig(output_dir=folder, max_steps=job["steps"], **_QUIET, **job["config"]),
+        args=GRPOConfig(output_dir=folder, max_steps=job["steps"], **QUIET, **job["config"]),
         reward_funcs=[given_reward],
         train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(job["groups"]))]}),
         processing_class=AutoTokenizer.from_pretrained(job["model"]),
