@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _INSTALL_TIMEOUT_S = 900
-_RUN_TIMEOUT_S = 600
+_RUN_TIMEOUT_S = 1800
 
 
 def peer_python(name: str, requirements: Sequence[str]) -> Path | None:
@@ -38,8 +38,8 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path | None:
     return python
 
 
-def run_peer(python: Path | None, script: Path, *arguments: str) -> dict[str, Any] | None:
-    """Run a script that prints one JSON object last; None, with the reason on stderr, if it fails.
+def run_peer(python: Path | None, script: Path, *arguments: str) -> Any | None:
+    """Run a script that prints one JSON value last; None, with the reason on stderr, if it fails.
 
     Args:
         python: as `peer_python` gave it; None gives None.
@@ -48,7 +48,12 @@ def run_peer(python: Path | None, script: Path, *arguments: str) -> dict[str, An
     """
     if python is None:
         return None
-    output = _run([str(python), str(script), *arguments], f"{script.name} failed", _RUN_TIMEOUT_S)
+    return run_json([str(python), str(script), *arguments])
+
+
+def run_json(command: Sequence[str]) -> Any | None:
+    """Run what prints one JSON value last; None, with the reason on stderr, if it fails."""
+    output = _run(command, f"{' '.join(command)} failed", _RUN_TIMEOUT_S)
     return None if output is None else json.loads(output.strip().splitlines()[-1])
 
 

@@ -9,12 +9,14 @@ Shapes: B rollouts, T positions the model reads, A action tokens of all B rollou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from agents.llm.by_rollout import rows_of
+from agents.llm.lines import Reading, make_lines
+from agents.llm.packing import Packing, Span
 from agents.llm.ranks import ALONE, Ranks
 from agents.llm.segments import Group, Rollout, Source
 
@@ -32,8 +34,9 @@ class MicroBatch:
         predictors_A: [A] index, into the flattened [B * T], of the position that predicts each
             action token.
         target_ids_A: [A] the action tokens, as they were sampled.
-        rows_A: [A] the row of each action token.
+        rows_A: [A] the rollout of each action token, counted from 0 in this pass.
         tokens_A: [A] index of each into the batch's flat tensors.
+        packing: where the rollouts are that share a single row; None where each has its own.
     """
 
     token_ids_BT: Tensor
@@ -41,17 +44,24 @@ class MicroBatch:
     target_ids_A: Tensor
     rows_A: Tensor
     tokens_A: Tensor
+    packing: Packing | None = None
 
     @classmethod
-    def without_actions(cls) -> MicroBatch:
-        """One position and no action token: a pass over it computes zeros."""
+    def without_actions(cls, *, packed: bool) -> MicroBatch:
+        """One position and no action token: a pass over it computes zeros.
+
+        Args:
+            packed: whether it is for models that read lines.
+        """
         nothing = torch.zeros(0, dtype=torch.long)
+        line = Packing((Span(0, 1, 0, 0),), torch.zeros(1, dtype=torch.long))
         return cls(
             token_ids_BT=torch.full((1, 1), _PADDING_ID),
             predictors_A=nothing,
             target_ids_A=nothing,
             rows_A=nothing,
             tokens_A=nothing,
+            packing=line if packed else None,
         )
 
     def to(self, device: torch.device) -> MicroBatch:
@@ -62,6 +72,7 @@ class MicroBatch:
             target_ids_A=self.target_ids_A.to(device),
             rows_A=self.rows_A.to(device),
             tokens_A=self.tokens_A.to(device),
+            packing=None if self.packing is None else self.packing.to(device),
         )
 
 
@@ -148,53 +159,81 @@ class Batch:
         return int(self.counts_B.sum())
 
     def micro_batches(
-        self, max_tokens: int, rows: Sequence[int] | None = None, *, ranks: Ranks = ALONE
+        self,
+        max_tokens: int,
+        rows: Sequence[int] | None = None,
+        *,
+        share_prompts: bool = False,
+        ranks: Ranks = ALONE,
     ) -> list[MicroBatch]:
-        """Cut rollouts of like length into forward passes of at most `max_tokens` positions.
+        """Cut rollouts into forward passes of at most `max_tokens` positions.
 
         Args:
             max_tokens: bound on rows x longest row; a single rollout beyond it goes alone.
             rows: the rollouts to take, in any order; None takes all.
+            share_prompts: lay rollouts out in one line a pass, equal prompts once, instead of
+                padding those of like length.
             ranks: that the rollouts are dealt to. The result is this rank's share of passes; all
                 ranks have equally many, the last without actions where there is too little.
         """
         chosen = range(len(self)) if rows is None else rows
         longest_first = sorted(chosen, key=lambda row: (-len(self.token_ids[row]), row))
-        cuts = [
-            self._cut(longest_first[rank :: ranks.size], max_tokens) for rank in range(ranks.size)
-        ]
-        mine = cuts[ranks.rank]
-        missing = max(map(len, cuts)) - len(mine)
-        starts_B = self.counts_B.cumsum(0) - self.counts_B
-        passes = [self._gather(part, starts_B) for part in mine]
-        return passes + [MicroBatch.without_actions()] * missing
+        passes = []
+        for rank in range(ranks.size):
+            if share_prompts:  # those of a group stay together
+                share = replace(ranks, rank=rank).share(sorted(chosen))
+                passes.append(self._lines(max_tokens, share))
+            else:
+                passes.append(self._padded_passes(max_tokens, longest_first[rank :: ranks.size]))
+        mine = passes[ranks.rank]
+        missing = max(map(len, passes)) - len(mine)
+        return mine + [MicroBatch.without_actions(packed=share_prompts)] * missing
 
-    def _cut(self, longest_first: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
-        parts, begin = [], 0
+    def _padded_passes(self, max_tokens: int, longest_first: Sequence[int]) -> list[MicroBatch]:
+        passes, begin = [], 0
         while begin < len(longest_first):
             width = len(self.token_ids[longest_first[begin]]) - 1
             end = begin + max(1, max_tokens // width)
-            parts.append(longest_first[begin:end])
+            passes.append(self._padded(longest_first[begin:end]))
             begin = end
-        return parts
+        return passes
 
-    def _gather(self, rows: Sequence[int], starts_B: Tensor) -> MicroBatch:
+    def _lines(self, max_tokens: int, rows: Sequence[int]) -> list[MicroBatch]:
+        readings = [Reading(row, self.token_ids[row], self.positions[row]) for row in rows]
+        return [
+            self._gather(line.rows, line.token_ids_N[None], line.predictors_A, line.packing)
+            for line in make_lines(readings, max_tokens)
+        ]
+
+    def _padded(self, rows: Sequence[int]) -> MicroBatch:
         width = len(self.token_ids[rows[0]]) - 1
         token_ids_BT = torch.full((len(rows), width), _PADDING_ID)
-        predictors, targets, places, tokens = [], [], [], []
+        predictors = []
         for index, row in enumerate(rows):
-            ids, where = self.token_ids[row], self.positions[row]
+            ids = self.token_ids[row]
             token_ids_BT[index, : len(ids) - 1] = ids[:-1]
-            predictors.append(where + (index * width - 1))
-            targets.append(ids[where])
-            places.append(torch.full_like(where, index))
-            tokens.append(torch.arange(len(where)) + starts_B[row])
+            predictors.append(self.positions[row] + (index * width - 1))
+        return self._gather(rows, token_ids_BT, torch.cat(predictors))
+
+    def _gather(
+        self,
+        rows: Sequence[int],
+        token_ids_BT: Tensor,
+        predictors_A: Tensor,
+        packing: Packing | None = None,
+    ) -> MicroBatch:
+        """A pass over rollouts that are laid out already, their action tokens in the same order."""
+        starts_B = self.counts_B.cumsum(0) - self.counts_B
+        where = [self.positions[row] for row in rows]
         return MicroBatch(
             token_ids_BT=token_ids_BT,
-            predictors_A=torch.cat(predictors),
-            target_ids_A=torch.cat(targets),
-            rows_A=torch.cat(places),
-            tokens_A=torch.cat(tokens),
+            predictors_A=predictors_A,
+            target_ids_A=torch.cat([self.token_ids[row][self.positions[row]] for row in rows]),
+            rows_A=torch.cat([torch.full_like(w, index) for index, w in enumerate(where)]),
+            tokens_A=torch.cat(
+                [torch.arange(len(w)) + starts_B[row] for row, w in zip(rows, where, strict=True)]
+            ),
+            packing=packing,
         )
 
 

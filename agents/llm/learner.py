@@ -10,7 +10,7 @@ denominators, and computes its share of every step's gradient; the sum is that o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from agents.llm.lora import without_adapter
 from agents.llm.loss import token_weights
 from agents.llm.objective import critic_share, policy_share
 from agents.llm.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
+from agents.llm.packing import reading_lines
 from agents.llm.ranks import ALONE, Ranks
 from agents.llm.segments import Group
 from agents.llm.sharding import (
@@ -136,16 +137,28 @@ class Learner:
         metrics = input_metrics(groups, batch) | {"lr": self.optimizer_config.lr * factor}
         if not len(batch):
             return UpdateReport(metrics=metrics, skipped=True, reason="every rollout is void")
-        targets = make_targets(
+        with self._reading():
+            targets = self._make_targets(batch)
+            return self._learn(batch, targets, metrics)
+
+    def _make_targets(self, batch: Batch) -> Targets:
+        return make_targets(
             batch,
             self.config,
             max_tokens=self.optimizer_config.max_tokens_per_micro_batch,
+            share_prompts=self.optimizer_config.share_prompts,
             policy=lambda micro_batch: self._logprobs(self._policy, micro_batch).logprobs_A,
             reference=self._reference_logprobs,
             critic=self._values if self.critic is not None else None,
             ranks=self.ranks,
         )
-        return self._learn(batch, targets, metrics)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        """Models read what this learner's passes are made of as long as this lasts."""
+        if not self.optimizer_config.share_prompts:
+            return nullcontext()
+        bodies = [self.policy, self._reference.model, self.critic and self.critic.body]
+        return reading_lines({id(body): body for body in bodies if body is not None}.values())
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, save the policy's and reference's weights.
@@ -268,8 +281,13 @@ class Learner:
 
         self._zero_grad()
         loss = torch.zeros(())
-        max_tokens = self.optimizer_config.max_tokens_per_micro_batch
-        for micro_batch in batch.micro_batches(max_tokens, computed, ranks=self.ranks):
+        passes = batch.micro_batches(
+            self.optimizer_config.max_tokens_per_micro_batch,
+            computed,
+            share_prompts=self.optimizer_config.share_prompts,
+            ranks=self.ranks,
+        )
+        for micro_batch in passes:
             loss = loss + self._backward(micro_batch, batch, targets, weights_A, means)
         self._apply(self.ranks.sum(loss, "add up the loss"), means)
 

@@ -68,6 +68,7 @@ def make_learner(config: TrainConfig, model: Any, ranks: Ranks = ALONE) -> Learn
             warmup_updates=config.warmup_steps,
             schedule=config.lr_schedule,
             max_tokens_per_micro_batch=config.tokens_per_micro_batch,
+            share_prompts=config.share_prompts,
             autocast=config.autocast,
         ),
         reference_model=reference,

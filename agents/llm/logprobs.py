@@ -169,9 +169,16 @@ def head_logprobs(
 def predicting_states(body: nn.Module, micro_batch: MicroBatch) -> Tensor:
     """[A, D] hidden states at the positions that predict an action token.
 
-    No attention mask is passed: with padding on the right, causal attention is mask enough.
+    No attention mask is passed: with padding on the right, causal attention is mask enough, and a
+    packed line has its own.
     """
-    hidden_BTD = body(input_ids=micro_batch.token_ids_BT, use_cache=False).last_hidden_state
+    packing: dict[str, Any] = {}
+    if micro_batch.packing is not None:
+        positions_BT = micro_batch.packing.positions_N[None]
+        packing = {"packing": micro_batch.packing, "position_ids": positions_BT}
+    hidden_BTD = body(
+        input_ids=micro_batch.token_ids_BT, use_cache=False, **packing
+    ).last_hidden_state
     return hidden_BTD.flatten(0, 1).index_select(0, micro_batch.predictors_A)
 
 

@@ -26,6 +26,8 @@ class OptimizerConfig:
         final_lr_fraction: where linear and cosine end, as a fraction of the peak.
         max_tokens_per_micro_batch: positions (rows x longest row) of one forward pass; changes
             memory and speed, never the gradient.
+        share_prompts: read each group's prompt once and pad nothing; pays with a large model and
+            long prompts, costs with a small model and short ones; the gradient is the same.
         autocast: compute in bfloat16 with weights in their own precision.
     """
 
@@ -39,6 +41,7 @@ class OptimizerConfig:
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     final_lr_fraction: float = 0.0
     max_tokens_per_micro_batch: int = 4096
+    share_prompts: bool = False
     autocast: bool = False
 
     def __post_init__(self) -> None:

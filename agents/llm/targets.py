@@ -57,6 +57,7 @@ def make_targets(
     config: AlgorithmConfig,
     *,
     max_tokens: int,
+    share_prompts: bool = False,
     policy: Scorer,
     reference: Scorer | None,
     critic: Scorer | None,
@@ -68,6 +69,7 @@ def make_targets(
         batch: the update's rollouts.
         config: of the algorithm.
         max_tokens: positions of one forward pass.
+        share_prompts: as `Batch.micro_batches` takes it.
         policy: log-probabilities of a micro-batch's action tokens; used where the config wants
             old ones recomputed.
         reference: the reference model's; used where there is a KL.
@@ -76,7 +78,7 @@ def make_targets(
     """
 
     def scores(scorer: Scorer) -> Tensor:
-        return score(batch, scorer, max_tokens, ranks)
+        return score(batch, scorer, max_tokens, share_prompts=share_prompts, ranks=ranks)
 
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
     old_logprobs_A = batch.sampled_logprobs_A
@@ -119,10 +121,17 @@ def make_targets(
 
 
 @torch.no_grad()
-def score(batch: Batch, scorer: Scorer, max_tokens: int, ranks: Ranks = ALONE) -> Tensor:
+def score(
+    batch: Batch,
+    scorer: Scorer,
+    max_tokens: int,
+    *,
+    share_prompts: bool = False,
+    ranks: Ranks = ALONE,
+) -> Tensor:
     """[A] what a model says of every action token, float64 on the CPU, on every rank."""
     scores_A = torch.zeros_like(batch.sampled_logprobs_A)
-    for micro_batch in batch.micro_batches(max_tokens, ranks=ranks):
+    for micro_batch in batch.micro_batches(max_tokens, share_prompts=share_prompts, ranks=ranks):
         scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
     # Each token is scored by one rank, and zero on the others.
     return ranks.sum(scores_A, "score the rollouts")

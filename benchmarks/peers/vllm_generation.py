@@ -26,9 +26,7 @@ def bare(llm, policy) -> float:
     ids = prompts(policy)
     started = time.perf_counter()
     for turn in range(2):
-        outputs = llm.generate(
-            [{"prompt_token_ids": one} for one in ids], params, use_tqdm=False
-        )
+        outputs = llm.generate([{"prompt_token_ids": one} for one in ids], params, use_tqdm=False)
         if turn == 0:
             ids = [
                 [*one, *output.outputs[0].token_ids, *shown]

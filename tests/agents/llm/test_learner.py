@@ -53,7 +53,16 @@ class _LogitPolicy(nn.Module):
         return self.base_model.logits_BTV.grad
 
 
-def _learner(model, name="grpo", *, reference=None, max_tokens=4096, lr=1e-3, **algorithm):
+def _learner(
+    model,
+    name="grpo",
+    *,
+    reference=None,
+    max_tokens=4096,
+    share_prompts=False,
+    lr=1e-3,
+    **algorithm,
+):
     return Learner(
         model,
         algorithm=AlgorithmConfig(name=name, **algorithm),
@@ -62,6 +71,7 @@ def _learner(model, name="grpo", *, reference=None, max_tokens=4096, lr=1e-3, **
             critic_lr=lr,
             max_grad_norm=_UNCLIPPED,
             max_tokens_per_micro_batch=max_tokens,
+            share_prompts=share_prompts,
         ),
         reference_model=reference,
         total_updates=10,
@@ -270,6 +280,31 @@ def test_micro_batching_padding_and_order_change_no_gradient(
         assert len(batch.micro_batches(max_tokens)) == parts
         _assert_same_gradient(gradient(groups, max_tokens), whole)
     _assert_same_gradient(gradient(reverse, 4 * longest), whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("max_tokens", [4096, 30])
+def test_sharing_prompts_changes_no_gradient(make_llama, make_rollout, name, max_tokens):
+    def with_prompt_of(first, rollout):
+        segments = (first.segments[0], *rollout.segments[1:])
+        return Rollout(segments=segments, transcript=rollout.transcript)
+
+    groups = [
+        Group(rollouts=tuple(with_prompt_of(group.rollouts[0], r) for r in group.rollouts))
+        for group in _groups(make_rollout)
+    ]
+
+    def gradient(**cut):
+        model, reference = make_llama(), make_llama(1)
+        algorithm = {"kl_coef": 0.05, "entropy_coef": 0.01, "recompute_old_logprobs": True}
+        learner = _learner(model, name, reference=reference, **cut, **algorithm)
+        if learner.critic is not None:
+            nn.init.constant_(learner.critic.head.weight, 0.3)
+        assert not learner.update(groups).skipped
+        modules = [model] if learner.critic is None else [model, learner.critic]
+        return torch.cat([_gradients(module) for module in modules])
+
+    _assert_same_gradient(gradient(share_prompts=True, max_tokens=max_tokens), gradient())
 
 
 def test_ids_that_equal_padding_and_end_of_sequence_are_trained_like_any(make_llama, make_rollout):
