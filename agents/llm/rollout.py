@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from agents.llm.generator import Generation, GenerationRequest, Generator
+from agents.llm.episode_record import EpisodeRecord
+from agents.llm.episode_seeds import EpisodeSeeds, group_seeds
+from agents.llm.generator import GenerationRequest, Generator
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
-from agents.llm.segments import Group, Rollout, Segment, Source
+from agents.llm.segments import Group, Rollout
 from zs_env.transcript import Transcript
 
 _DEFAULT_SAMPLING = Sampling()
@@ -30,41 +32,13 @@ class _Episode:
 
     number: int
     question_index: int
-    environment_seed: int
-    sampling_seed: int
-    group_seed: int | None
-    segments: list[Segment] = field(default_factory=list)
-    drift: int = 0
-    context_full: bool = False
+    seeds: EpisodeSeeds
+    record: EpisodeRecord = field(default_factory=EpisodeRecord)
     transcript: Transcript | None = None
-
-    def token_ids(self) -> list[int]:
-        return list(chain.from_iterable(segment.token_ids for segment in self.segments))
-
-    def take(self, generation: Generation) -> None:
-        """Record a turn as it was sampled."""
-        self.drift += generation.drift
-        self.context_full = generation.stop_reason == "context"
-        if generation.token_ids:
-            segment = Segment(
-                source=Source.POLICY,
-                token_ids=generation.token_ids,
-                logprobs=generation.logprobs,
-                weight_version=generation.weight_version,
-            )
-            self.segments.append(segment)
-        elif self.segments[-1].source is Source.ENVIRONMENT:
-            # The policy never read this: its context was full.
-            self.segments.pop()
-
-    def hear(self, token_ids: tuple[int, ...]) -> None:
-        """Record what the environment said, unless the policy can read no more."""
-        if token_ids and not self.context_full:
-            self.segments.append(Segment(source=Source.ENVIRONMENT, token_ids=token_ids))
 
     def rollout(self) -> Rollout:
         assert self.transcript is not None, "the episode is not over"
-        return Rollout(segments=tuple(self.segments), transcript=self.transcript, drift=self.drift)
+        return self.record.rollout(self.transcript)
 
 
 def collect_rollouts(
@@ -115,28 +89,15 @@ def collect_rollouts(
     shared = {"noise_probability": noise_probability, "training_step": training_step}
     options = {name: value for name, value in shared.items() if value is not None}
     groups = [
-        _plan_group(place * group_size, index, seed, group_size, share_luck)
+        [
+            _Episode(place * group_size + member, index, own)
+            for member, own in enumerate(group_seeds(seed, group_size))
+        ]
         for place, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
     ]
     episodes = list(chain.from_iterable(groups))
-    _Stage(vector_env, policy, generator, sampling, options).play(episodes)
+    _Stage(vector_env, policy, generator, sampling, options, share_luck).play(episodes)
     return [Group(rollouts=tuple(episode.rollout() for episode in group)) for group in groups]
-
-
-def _plan_group(
-    first: int, question_index: int, seed: int, size: int, share_luck: bool
-) -> list[_Episode]:
-    state = np.random.SeedSequence(seed).generate_state(2 * size + 1, np.uint32).tolist()
-    return [
-        _Episode(
-            number=first + member,
-            question_index=question_index,
-            environment_seed=state[2 * member] if member else seed,
-            sampling_seed=state[2 * member + 1],
-            group_seed=state[-1] if share_luck else None,
-        )
-        for member in range(size)
-    ]
 
 
 class _Stage:
@@ -149,12 +110,14 @@ class _Stage:
         generator: Generator,
         sampling: Sampling,
         options: dict[str, Any],
+        share_luck: bool,
     ) -> None:
         self._env: Any = vector_env  # Gymnasium types neither seeds per place nor transcripts.
         self._policy = policy
         self._generator = generator
         self._sampling = sampling
         self._options = options
+        self._share_luck = share_luck
         self._places: list[_Episode | None] = [None] * vector_env.num_envs
         self._begun = False
 
@@ -184,18 +147,17 @@ class _Stage:
             **self._options,
             "question_index": [player.question_index for player in players if player],
         }
-        if stand_in.group_seed is not None:
-            options["group_seed"] = [player.group_seed for player in players if player]
+        if self._share_luck:
+            options["group_seed"] = [player.seeds.group for player in players if player]
         if self._begun:
             options["reset_mask"] = np.isin(np.arange(len(players)), seated)
-        seeds = [player.environment_seed for player in players if player]
+        seeds = [player.seeds.environment for player in players if player]
         observation, _ = self._env.reset(seed=seeds, options=options)
         self._begun = True
         for place in seated:
             episode = self._places[place]
             assert episode is not None
-            prompt = self._policy.encode_prompt(observation["message"][place])
-            episode.segments.append(Segment(source=Source.PROMPT, token_ids=prompt))
+            episode.record.begin(self._policy.encode_prompt(observation["message"][place]))
 
     def _act(self) -> None:
         """Let every episode act once, and clear the places of those that are over."""
@@ -207,7 +169,7 @@ class _Stage:
         going = [place for place in playing if not (terminated[place] or truncated[place])]
         messages = self._policy.encode_environments([observation["message"][i] for i in going])
         for place, token_ids in zip(going, messages, strict=True):
-            playing[place].hear(token_ids)
+            playing[place].record.hear(token_ids)
         over = [place for place in playing if terminated[place] or truncated[place]]
         for place in over:
             playing[place].transcript = self._env.unwrapped.transcript(place)
@@ -216,16 +178,18 @@ class _Stage:
 
     def _write(self, episodes: Sequence[_Episode]) -> list[str]:
         """Return the action of each episode; "" where its context is full."""
-        readers = [episode for episode in episodes if not episode.context_full]
+        readers = [episode for episode in episodes if not episode.record.context_full]
         requests = [
             GenerationRequest(
-                session=episode.number, token_ids=episode.token_ids(), seed=episode.sampling_seed
+                session=episode.number,
+                token_ids=episode.record.token_ids(),
+                seed=episode.seeds.sampling,
             )
             for episode in readers
         ]
         generations = self._generator.generate(requests, self._sampling) if requests else []
         written = dict.fromkeys((episode.number for episode in episodes), "")
         for episode, generation in zip(readers, generations, strict=True):
-            episode.take(generation)
+            episode.record.take(generation)
             written[episode.number] = self._policy.decode_action(generation.token_ids)
         return [written[episode.number] for episode in episodes]

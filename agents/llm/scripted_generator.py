@@ -24,7 +24,7 @@ class ScriptedGenerator:
     def __init__(self, policy: Policy, write: Callable[[str], str]) -> None:
         self._policy = policy
         self._write = write
-        self._stop = StopRule(policy)
+        self._stop = StopRule(policy.codec)
         self._weight_version = 0
 
     def generate(
