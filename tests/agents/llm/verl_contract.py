@@ -7,28 +7,31 @@ script, and writes on after a turn's end as a real one may.
 import asyncio
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import transfer_queue
 import yaml
 from gymnasium.vector import AutoresetMode
-from hydra import compose, initialize_config_module
+from hydra import compose, initialize_config_dir, initialize_config_module
 from omegaconf import OmegaConf
 from tensordict import NonTensorData, NonTensorStack, TensorDict
 from verl import DataProto
 from verl.experimental.agent_loop import AgentLoopWorker
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
+from verl.utils.config import validate_config
 from verl.workers.rollout.replica import TokenOutput
 
 from agents.llm.policy import Policy, load_policy
 from agents.llm.rollout import collect_rollouts
 from agents.llm.sampling import Sampling
 from agents.llm.scripted_generator import ScriptedGenerator
-from envs_registry.verl import SharedEnvironment, verl_row
+from envs_registry.verl import AGENT_NAME, SharedEnvironment, verl_row
 from zs_env.building import make_vector_env
 
 LONG = "It is <eos> something, and on it goes. " * 4
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "verl"
 SETTINGS = {
     "questions": {"kind": "file", "path": "questions.jsonl"},
     "engine": {
@@ -466,3 +469,54 @@ def test_a_prompt_without_room_is_said(make_config, policy, rows):
     OmegaConf.update(config, "data.max_prompt_length", 10)
     with pytest.raises(ValueError, match="max_prompt_length=10"):
         _outputs(config, ScriptedServer(policy.codec, _end_at_once), rows[:1], 1)
+
+
+def _example(*overrides):
+    with initialize_config_dir(str(EXAMPLES), version_base=None):
+        return compose("search", list(overrides))
+
+
+def _leaves(config, path=()):
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*path, name))
+        else:
+            yield ".".join((*path, name))
+
+
+def test_the_example_sets_nothing_that_verl_does_not_know():
+    own = yaml.safe_load((EXAMPLES / "search.yaml").read_text())
+    del own["hydra"], own["defaults"]
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        known = OmegaConf.to_container(compose("ppo_trainer"))
+    names = set(_leaves(own))
+    assert len(names) > 30
+    assert names <= set(_leaves(known))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("actor_rollout_ref.model.path=Qwen/Qwen2.5-14B-Instruct", "trainer.nnodes=2"),
+        ("actor_rollout_ref.rollout.tensor_model_parallel_size=2", "trainer.nnodes=4"),
+    ],
+)
+def test_verl_accepts_the_example_on_8_16_and_32_gpus(overrides):
+    validate_config(_example(*overrides), use_reference_policy=True, use_critic=False)
+
+
+def test_the_examples_loop_plays_its_environments(settings):
+    config = _example()
+    agent = config.actor_rollout_ref.rollout.agent
+    assert agent.default_agent_loop == AGENT_NAME
+    (loop,) = OmegaConf.load(EXAMPLES.parents[1] / agent.agent_loop_config_path)
+    environments = OmegaConf.to_container(loop.environments, resolve=True)
+    assert loop.name == AGENT_NAME
+    assert set(environments) == {"train", "heldout"}
+    for environment in environments.values():
+        given = {"questions": settings["questions"], "engine": {"kind": "none"}}
+        env = SharedEnvironment(environment | given).make()
+        env.reset(options={"question_index": 0, "training_step": 199})
+        assert env.config.max_turns == 4
+        env.close()
