@@ -72,6 +72,10 @@ def _search_for_ever(text):
     return "<search>long</search>"
 
 
+def _look_at_pages(text):
+    return "<search>page</search>" if "<information>" not in text else "<answer>a</answer>"
+
+
 def _never_stop(text):
     return "and " * 200
 
@@ -111,7 +115,18 @@ class ScriptedServer:
 @pytest.fixture
 def settings(tmp_path):
     path = tmp_path / "questions.jsonl"
-    rows = [{"id": f"q{i}", "question": f"What is {i}?", "answers": [f"a{i}"]} for i in range(5)]
+    rows = [
+        {
+            "id": f"q{i}",
+            "question": f"What is {i}?",
+            "answers": [f"a{i}"],
+            "paragraphs": [
+                {"title": f"Page {k}", "text": f"The page {k} of {i}.", "is_gold": k < 4}
+                for k in range(8)
+            ],
+        }
+        for i in range(5)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return SETTINGS | {"questions": {"kind": "file", "path": str(path)}}
 
@@ -294,14 +309,19 @@ def test_noise_is_that_of_the_row_or_of_the_trainers_step(make_config, policy, s
     assert noise(fixed, 9) == 0.25
 
 
-def test_shared_luck_is_the_groups(make_config, policy, settings, rows):
-    half = {"noise": 0.5, "noise_draw": "document"}
-    server = ScriptedServer(policy.codec, _search_then_answer)
-    config = make_config(environment=half, loop={"share_luck": True})
+@pytest.mark.parametrize("share_luck", [False, True])
+def test_luck_is_that_of_our_own_rollouts(share_luck, make_config, policy, settings, rows):
+    half = {"engine": {"kind": "paragraphs"}, "noise": 0.5, "noise_draw": "document"}
+    server = ScriptedServer(policy.codec, _look_at_pages)
+    config = make_config(environment=half, loop={"share_luck": share_luck})
     outputs = _outputs(config, server, rows)
-    rollouts = _rollouts(settings | half, policy, _search_then_answer, rows, share_luck=True)
+    rollouts = _rollouts(settings | half, policy, _look_at_pages, rows, share_luck=share_luck)
     for output, rollout in zip(outputs, rollouts, strict=True):
         _assert_same(output, rollout)
+    alike = [
+        a.response_ids == b.response_ids for a, b in zip(outputs[::2], outputs[1::2], strict=True)
+    ]
+    assert all(alike) is share_luck
 
 
 def test_episodes_at_the_same_time_keep_their_own_question(make_config, policy, rows):
