@@ -36,7 +36,10 @@ SETTINGS = {
     "questions": {"kind": "file", "path": "questions.jsonl"},
     "engine": {
         "kind": "scripted",
-        "script": {"what": ["It is <eos> something.", "<answer>a0</answer>"], "long": [LONG, LONG]},
+        "script": {
+            "what": ["It is STOPHERE something.", "<answer>a0</answer>"],
+            "long": [LONG, LONG],
+        },
         "default": ["Nothing."],
     },
     "num_documents": 2,
@@ -139,6 +142,8 @@ def policy(tmp_path_factory, request) -> Policy:
     folder = tmp_path_factory.mktemp("policy")
     policy = _make_policy(context=4096)
     policy.tokenizer.add_tokens(["h>\n", "r>x", "</sear"])
+    # A control token that a page may well say.
+    policy.tokenizer.add_tokens(["STOPHERE"], special_tokens=True)
     policy.tokenizer.chat_template = (
         "{% for m in messages %}<bos>{{ m['role'] }}: {{ m['content'] }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}assistant: {% endif %}"
@@ -273,6 +278,9 @@ def test_ids_masks_and_rewards_are_those_of_our_own_rollouts(
         _assert_same(output, rollout)
     if case == "search, then answer":
         assert [output.reward_score for output in outputs] == [1.0] * 6
+        assert "is STOPHERE some" in policy.decode(outputs[0].response_ids)
+        control = policy.tokenizer.convert_tokens_to_ids("STOPHERE")
+        assert all(control not in output.response_ids for output in outputs)
     if case == "a token with more than the tag":
         turn = next(s for s in rollouts[0].segments if s.logprobs)
         assert policy.decode(turn.token_ids).endswith("</search>\n")
