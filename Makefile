@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format simulator simulator-environment clean
+.PHONY: train test check format simulator simulator-environment verl-environment clean
 
 # The main job: a tiny policy learns to search a fictional world, on a CPU, in minutes.
 train: $(VENV)/installed
@@ -60,5 +60,18 @@ $(SIMULATOR_VENV)/vllm-installed:
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm --editable .
 	touch $@
 
+# verl, whose contract with our agent loop `make test` checks where this is there: no GPU is needed,
+# and none of what it computes with on one is installed. It pins Ray's and PyTorch's neighbours.
+VERL_VENV := .venv-verl
+
+verl-environment: $(VERL_VENV)/installed
+
+$(VERL_VENV)/installed:
+	$(PYTHON) -m venv $(VERL_VENV)
+	$(VERL_VENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(VERL_VENV)/bin/python -m pip install --quiet verl==0.9.1 TransferQueue==0.1.11 \
+	cachetools fastapi uvicorn gymnasium rich tyro pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(SIMULATOR_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) build dist *.egg-info

@@ -40,6 +40,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         "agents.serve_search", "answer other frameworks' searches over HTTP"
     ),
     "index": Subcommand("agents.index_passages", "index a passage file, for BM25 or dense"),
+    "verl-rows": Subcommand("agents.verl_rows", "write questions as rows for verl"),
     "play": Subcommand("agents.play", "answer questions yourself"),
 }
 

@@ -49,7 +49,7 @@ _SIMULATOR = Path(__file__).parents[1] / ".venv-simulator" / "bin" / "python"
 
 def endless(policy: Policy) -> Policy:
     """Let no turn end before its length, so that both sides write as many ids."""
-    policy.__dict__["stop_token_ids"] = frozenset()
+    policy.codec.__dict__["stop_token_ids"] = frozenset()
     return policy
 
 

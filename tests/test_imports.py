@@ -31,6 +31,8 @@ EXTRAS = {
     "msgpack": ("zs_env.serving",),
     "prometheus_client": ("zs_env.serving",),
     "serpapi": ("zs_env.engines.google",),
+    "verl": ("agents.llm.verl_loop", "agents.llm.verl_output"),
+    "omegaconf": ("agents.llm.verl_loop",),
     "gradio": (),
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.

@@ -1,8 +1,4 @@
-"""A language model as a policy: the model, its tokenizer, and the only ways text becomes ids.
-
-Text that the model did not write never becomes a control token, whatever it says: the prompt's
-frame comes from the chat template, everything else is encoded with control tokens split.
-"""
+"""A language model as a policy: the model and its tokenizer, loaded and saved together."""
 
 from __future__ import annotations
 
@@ -23,11 +19,11 @@ from transformers import (
 )
 
 from agents.llm.lora import has_adapter, merged_weights
+from agents.llm.text_codec import TextCodec, as_ids
 
 TINY_POLICY = Path(__file__).parent / "tiny_policy"
 # A folder with an adapter has no config.json: with one it would be read as a whole model.
 _BESIDE_ADAPTER = "zerosearch.json"
-_PLACE = "MESSAGEGOESHERE"
 # Where a configuration names no limit; long enough for every episode we run.
 _DEFAULT_CONTEXT = 8192
 
@@ -51,76 +47,48 @@ class Policy:
         """The prompt that it was trained with, as its config.json says; None where it does not."""
         return getattr(self.model.config, "zerosearch_prompt", None)
 
+    @cached_property
+    def codec(self) -> TextCodec:
+        """Its tokenizer, with the stop tokens that the model's configuration names."""
+        generation = getattr(self.model, "generation_config", None)
+        stops = as_ids(getattr(generation, "eos_token_id", None))
+        stops += as_ids(self.model.config.get_text_config().eos_token_id)
+        return TextCodec(self.tokenizer, name=self.name, model_stop_ids=stops)
+
     def encode_prompt(self, message: str) -> tuple[int, ...]:
         """Encode the environment's first message as a user turn, ready for the policy to write."""
-        before, after = self._prompt_frame
-        return before + self.encode_environment(message) + after
+        return self.codec.encode_prompt(message)
 
     def encode_environment(self, text: str) -> tuple[int, ...]:
         """Encode text that the policy did not write; no control token comes out of it."""
-        return self.encode_environments([text])[0]
+        return self.codec.encode_environment(text)
 
     def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         """Encode several environment texts, each alone."""
-        if not texts:
-            return []
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        rows = [tuple(ids) for ids in encoded["input_ids"]]
-        for row, text in zip(rows, texts, strict=True):
-            forged = self.control_token_ids.intersection(row)
-            assert not forged, f"environment text became control tokens {sorted(forged)}: {text!r}"
-        return rows
+        return self.codec.encode_environments(texts)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of ids as it was written, control tokens included."""
-        return str(
-            self.tokenizer.decode(
-                list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
-        )
+        return self.codec.decode(token_ids)
 
     def decode_action(self, token_ids: Sequence[int]) -> str:
         """Return a turn's text without the stop token that ended it."""
-        ends = bool(token_ids) and token_ids[-1] in self.stop_token_ids
-        return self.decode(token_ids[:-1] if ends else token_ids)
+        return self.codec.decode_action(token_ids)
 
-    @cached_property
+    @property
     def stop_token_ids(self) -> frozenset[int]:
         """Ids that end a turn; a model may have several."""
-        generation = getattr(self.model, "generation_config", None)
-        return frozenset(
-            _as_ids(self.tokenizer.eos_token_id)
-            + _as_ids(getattr(generation, "eos_token_id", None))
-            + _as_ids(self.model.config.get_text_config().eos_token_id)
-        )
+        return self.codec.stop_token_ids
 
-    @cached_property
+    @property
     def pad_token_id(self) -> int:
         """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
-        pad = _as_ids(self.tokenizer.pad_token_id)
-        return pad[0] if pad else min(self.stop_token_ids, default=0)
+        return self.codec.pad_token_id
 
-    @cached_property
+    @property
     def control_token_ids(self) -> frozenset[int]:
-        """Ids that only the chat template and the policy itself may write.
-
-        The unknown token is none of them unless it serves a second purpose.
-        """
-        tokenizer = self.tokenizer
-        added = tokenizer.added_tokens_decoder.items()
-        special = {token_id for token_id, token in added if token.special}
-        purposes = {*_as_ids(tokenizer.bos_token_id), self.pad_token_id, *self.stop_token_ids}
-        unknown = set(_as_ids(tokenizer.unk_token_id))
-        return frozenset(
-            (special | set(tokenizer.all_special_ids) | purposes) - (unknown - purposes)
-        )
+        """Ids that only the chat template and the policy itself may write."""
+        return self.codec.control_token_ids
 
     @cached_property
     def max_context(self) -> int:
@@ -159,34 +127,6 @@ class Policy:
         save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
         self.model.config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-
-    @cached_property
-    def _prompt_frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids before and after the first message."""
-        tokenizer = self.tokenizer
-        if not tokenizer.chat_template:
-            added = _as_ids(tokenizer("")["input_ids"])
-            return tuple(i for i in added[:1] if i in _as_ids(tokenizer.bos_token_id)), ()
-        rendered = str(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
-            )
-        )
-        pieces = rendered.split(_PLACE)
-        if len(pieces) != 2:
-            raise ValueError(
-                f"the chat template of {self.name!r} shows the user's message {len(pieces) - 1} "
-                "times, expected once; set tokenizer.chat_template to one that shows it once"
-            )
-        before, after = (
-            _as_ids(tokenizer(piece, add_special_tokens=False)["input_ids"]) for piece in pieces
-        )
-        return before, after
-
-
-def _as_ids(value: Any) -> tuple[int, ...]:
-    """Read ids as configurations and tokenizers give them: none, one or several."""
-    return () if value is None else (value,) if isinstance(value, int) else tuple(value)
 
 
 def load_policy(

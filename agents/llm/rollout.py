@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from agents.llm.episode_seeds import group_seeds
 from agents.llm.generator import Generator, generate
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
@@ -80,33 +80,20 @@ def collect_rollouts(
     shared = {"noise_probability": noise_probability, "training_step": training_step}
     options = {name: value for name, value in shared.items() if value is not None}
     groups = [
-        _plan_group(place * group_size, index, seed, group_size, share_luck)
+        [
+            PlayedEpisode(place * group_size + member, index, drawing)
+            for member, drawing in enumerate(group_seeds(seed, group_size))
+        ]
         for place, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
     ]
     episodes = list(chain.from_iterable(groups))
-    stage = Stage(vector_env, policy, options)
+    stage = Stage(vector_env, policy, options, share_luck=share_luck)
     play = _play_in_step if lock_step else _play_apart
     try:
         play(stage, generator, sampling, deque(episodes))
     finally:
         generator.release([episode.number for episode in episodes])
     return [Group(rollouts=tuple(episode.rollout() for episode in group)) for group in groups]
-
-
-def _plan_group(
-    first: int, question_index: int, seed: int, size: int, share_luck: bool
-) -> list[PlayedEpisode]:
-    state = np.random.SeedSequence(seed).generate_state(2 * size + 1, np.uint32).tolist()
-    return [
-        PlayedEpisode(
-            number=first + member,
-            question_index=question_index,
-            environment_seed=state[2 * member] if member else seed,
-            sampling_seed=state[2 * member + 1],
-            group_seed=state[-1] if share_luck else None,
-        )
-        for member in range(size)
-    ]
 
 
 def _play_in_step(
@@ -116,7 +103,7 @@ def _play_in_step(
     while waiting or stage.playing:
         stage.seat(waiting)
         places = sorted(stage.playing)
-        readers = [place for place in places if not stage.playing[place].context_full]
+        readers = [place for place in places if not stage.playing[place].record.context_full]
         requests = [stage.playing[place].request() for place in readers]
         actions = [""] * stage.env.num_envs
         for place, generation in zip(readers, generate(generator, requests, sampling), strict=True):
@@ -136,7 +123,7 @@ def _play_apart(
     writing: dict[int, int] = {}  # place by session
     turning = stage.seat(waiting)
     while stage.playing:
-        readers = [place for place in turning if not stage.playing[place].context_full]
+        readers = [place for place in turning if not stage.playing[place].record.context_full]
         writing |= {stage.playing[place].number: place for place in readers}
         generator.begin([stage.playing[place].request() for place in readers], sampling)
         actions = {place: "" for place in turning if place not in readers}

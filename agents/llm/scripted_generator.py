@@ -25,7 +25,7 @@ class ScriptedGenerator:
         self._policy = policy
         self.max_context = policy.max_context
         self._write = write
-        self._stop = StopRule(policy)
+        self._stop = StopRule(policy.codec)
         self._weight_version = 0
         self._ended: dict[int, Generation] = {}
 

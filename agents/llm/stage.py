@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from agents.llm.episode_record import EpisodeRecord
+from agents.llm.episode_seeds import EpisodeSeeds
 from agents.llm.generator import Generation, GenerationRequest
 from agents.llm.policy import Policy
-from agents.llm.segments import Rollout, Segment, Source
+from agents.llm.segments import Rollout
 from zs_env.transcript import Transcript
 
 
@@ -23,44 +24,19 @@ class PlayedEpisode:
 
     number: int
     question_index: int
-    environment_seed: int
-    sampling_seed: int
-    group_seed: int | None
-    segments: list[Segment] = field(default_factory=list)
-    drift: int = 0
-    context_full: bool = False
+    seeds: EpisodeSeeds
+    record: EpisodeRecord = field(default_factory=EpisodeRecord)
     transcript: Transcript | None = None
 
     def request(self) -> GenerationRequest:
         """Ask for its next turn."""
-        ids = list(chain.from_iterable(segment.token_ids for segment in self.segments))
-        return GenerationRequest(session=self.number, token_ids=ids, seed=self.sampling_seed)
-
-    def take(self, generation: Generation) -> None:
-        """Record a turn as it was sampled."""
-        self.drift += generation.drift
-        self.context_full = generation.stop_reason == "context"
-        if generation.token_ids:
-            segment = Segment(
-                source=Source.POLICY,
-                token_ids=generation.token_ids,
-                logprobs=generation.logprobs,
-                weight_version=generation.weight_version,
-            )
-            self.segments.append(segment)
-        elif self.segments[-1].source is Source.ENVIRONMENT:
-            # The policy never read this: its context was full.
-            self.segments.pop()
-
-    def hear(self, token_ids: tuple[int, ...]) -> None:
-        """Record what the environment said, unless the policy can read no more."""
-        if token_ids and not self.context_full:
-            self.segments.append(Segment(source=Source.ENVIRONMENT, token_ids=token_ids))
+        ids = self.record.token_ids()
+        return GenerationRequest(session=self.number, token_ids=ids, seed=self.seeds.sampling)
 
     def rollout(self) -> Rollout:
         """The episode as it was played to its end."""
         assert self.transcript is not None, "the episode is not over"
-        return Rollout(segments=tuple(self.segments), transcript=self.transcript, drift=self.drift)
+        return self.record.rollout(self.transcript)
 
 
 class Stage:
@@ -70,18 +46,25 @@ class Stage:
         vector_env: see `agents.llm.rollout.collect_rollouts`.
         policy: encodes and decodes.
         options: of every reset.
+        share_luck: whether the episodes of a group meet the same pages for the same queries.
 
     Attributes:
         playing: episodes by the number of their sub-environment.
     """
 
     def __init__(
-        self, vector_env: VectorEnv[Any, Any, Any], policy: Policy, options: Mapping[str, Any]
+        self,
+        vector_env: VectorEnv[Any, Any, Any],
+        policy: Policy,
+        options: Mapping[str, Any],
+        *,
+        share_luck: bool,
     ) -> None:
         self.env: Any = vector_env  # Gymnasium types neither seeds per place nor transcripts.
         self.playing: dict[int, PlayedEpisode] = {}
         self._policy = policy
         self._options = dict(options)
+        self._share_luck = share_luck
         self._begun = False
 
     def seat(self, waiting: deque[PlayedEpisode]) -> list[int]:
@@ -100,29 +83,28 @@ class Stage:
             **self._options,
             "question_index": [player.question_index for player in players],
         }
-        if stand_in.group_seed is not None:
-            options["group_seed"] = [player.group_seed for player in players]
+        if self._share_luck:
+            options["group_seed"] = [player.seeds.group for player in players]
         if self._begun:
             options["reset_mask"] = np.isin(np.arange(num_envs), seated)
-        seeds = [player.environment_seed for player in players]
+        seeds = [player.seeds.environment for player in players]
         observation, _ = self.env.reset(seed=seeds, options=options)
         self._begun = True
         for place in seated:
             prompt = self._policy.encode_prompt(observation["message"][place])
-            segment = Segment(source=Source.PROMPT, token_ids=prompt)
-            self.playing[place].segments.append(segment)
+            self.playing[place].record.begin(prompt)
         return seated
 
     def take(self, place: int, generation: Generation) -> str:
         """Record a turn and return the action that it is."""
-        self.playing[place].take(generation)
+        self.playing[place].record.take(generation)
         return self._policy.decode_action(generation.token_ids)
 
     def hear(self, messages: Mapping[int, str]) -> None:
         """Record what episodes that go on were told, by place."""
         encoded = self._policy.encode_environments(list(messages.values()))
         for place, token_ids in zip(messages, encoded, strict=True):
-            self.playing[place].hear(token_ids)
+            self.playing[place].record.hear(token_ids)
 
     def finish(self, places: Iterable[int]) -> Sequence[int]:
         """Clear the places of episodes that are over, and return their numbers."""

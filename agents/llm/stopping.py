@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from agents.llm.policy import Policy
+from agents.llm.text_codec import TextCodec
 
 StopReason = Literal["tag", "eos", "length", "context"]
 
@@ -30,28 +30,35 @@ def may_complete_tag(token_text: str) -> bool:
 
 
 class StopRule:
-    """Says where a turn of a policy ends.
+    """Says where a turn ends that a policy writes.
 
     Attributes:
         watched: ids after which `reason` must be asked; after all others a turn goes on.
     """
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._stop_token_ids = policy.stop_token_ids
-        self.watched = policy.stop_token_ids | _tag_token_ids(policy)
+    def __init__(self, codec: TextCodec) -> None:
+        self._codec = codec
+        self._stop_token_ids = codec.stop_token_ids
+        self.watched = codec.stop_token_ids | _tag_token_ids(codec)
 
     def reason(self, turn_ids: Sequence[int]) -> StopReason | None:
         """Say why a turn ends after its last id; None where it goes on."""
         if turn_ids[-1] in self._stop_token_ids:
             return "eos"
-        text = self._policy.decode(turn_ids)
+        text = self._codec.decode(turn_ids)
         return "tag" if any(tag in text for tag in CLOSING_TAGS) else None
 
+    def cut(self, token_ids: Sequence[int]) -> tuple[tuple[int, ...], StopReason | None]:
+        """Return the ids up to where the turn ends, and why it ends there; None if nowhere."""
+        for end, token_id in enumerate(token_ids, start=1):
+            if token_id in self.watched and (reason := self.reason(token_ids[:end])):
+                return tuple(token_ids[:end]), reason
+        return tuple(token_ids), None
 
-def _tag_token_ids(policy: Policy) -> frozenset[int]:
-    vocabulary = policy.tokenizer.get_vocab()
+
+def _tag_token_ids(codec: TextCodec) -> frozenset[int]:
+    vocabulary = codec.tokenizer.get_vocab()
     candidates = [token_id for token, token_id in vocabulary.items() if ">" in token]
     return frozenset(
-        token_id for token_id in candidates if may_complete_tag(policy.decode([token_id]))
+        token_id for token_id in candidates if may_complete_tag(codec.decode([token_id]))
     )

@@ -110,7 +110,6 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
                 groups = _worth_learning(config, played)
                 rolled_out = time.perf_counter()
                 report = run.learner.update(groups)
-                run.show_weights()
                 updated = time.perf_counter()
                 state.step += 1
                 state.cursor = cursor
@@ -118,6 +117,7 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
                 counted = updated
                 seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
                 _record(run, played, report, seconds)
+                run.show_weights()
                 last = state.step == config.steps
                 if last or state.step % config.checkpoint_every == 0:
                     _save(run)

@@ -137,7 +137,7 @@ class Run:
     def put_back(self, *, lr_scale: float) -> str:
         """Put the policy back to its best checkpoint, or else to its beginning.
 
-        The run goes on from the step where it is.
+        The run goes on from the step where it is; `show_weights` follows, as after any step.
 
         Args:
             lr_scale: factor on every learning rate from now on.
@@ -151,7 +151,6 @@ class Run:
         kept = _load_policy(self.config, source).model
         state = None if source is None else load_state(source)["learner"]
         self.learner.put_back(kept, state, lr_scale=lr_scale)
-        self.show_weights()
         return str(source or self.config.policy)
 
 

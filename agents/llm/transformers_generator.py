@@ -52,7 +52,7 @@ class TransformersGenerator:
             self._model = _with_dtype(policy.model, dtype)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
         self.weight_version = 0
-        self._stop = StopRule(policy)
+        self._stop = StopRule(policy.codec)
         watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
         self._watched_V = watched_V.to(policy.model.device)

@@ -38,7 +38,7 @@ def _pieces_policy(make_policy) -> Policy:
 
 def test_the_token_that_completes_a_tag_is_kept_whole(make_policy):
     policy = _pieces_policy(make_policy)
-    rule = StopRule(policy)
+    rule = StopRule(policy.codec)
     ids = list(policy.encode_environment("<search>who</search>\nand more"))
     ends = [end for end in range(1, len(ids) + 1) if rule.reason(ids[:end]) == "tag"]
     assert policy.decode(ids[: ends[0]]) == "<search>who</search>"
@@ -51,7 +51,7 @@ def test_the_token_that_completes_a_tag_is_kept_whole(make_policy):
 
 def test_only_watched_tokens_end_a_turn(make_policy):
     policy = _pieces_policy(make_policy)
-    rule = StopRule(policy)
+    rule = StopRule(policy.codec)
     rng = random.Random(0)
     alphabet = [*policy.tokenizer.get_added_vocab().values()]
     alphabet += [
@@ -77,7 +77,18 @@ def test_only_watched_tokens_end_a_turn(make_policy):
 
 def test_a_stop_token_ends_a_turn_without_a_tag(make_policy):
     policy = make_policy()
-    rule = StopRule(policy)
+    rule = StopRule(policy.codec)
     ids = [*policy.encode_environment("I do not know"), policy.tokenizer.eos_token_id]
     assert rule.reason(ids) == "eos"
     assert rule.reason(ids[:-1]) is None
+
+
+def test_what_was_sampled_past_a_turns_end_is_cut(make_policy):
+    policy = _pieces_policy(make_policy)
+    rule = StopRule(policy.codec)
+    turn = policy.encode_environment("<search>who</search>")
+    (end,) = policy.stop_token_ids
+    assert rule.cut(turn + policy.encode_environment(" and more")) == (turn, "tag")
+    assert rule.cut((*turn[:-1], end, *turn)) == ((*turn[:-1], end), "eos")
+    assert rule.cut(turn[:-1]) == (turn[:-1], None)
+    assert rule.cut(()) == ((), None)
