@@ -80,5 +80,8 @@ def test_the_model_may_be_behind_a_server(flags, capsys):
 
 
 def test_a_writer_that_is_no_json_names_its_flag(flags):
+    arguments, output = flags
+    if not (output / "data").exists():
+        main(["run", *arguments])
     with pytest.raises(ValueError, match="--after is no valid JSON"):
-        main(["report", *flags[0], "--after", "{kind"])
+        main(["report", *arguments, "--after", "{kind"])
