@@ -63,7 +63,6 @@ def test_the_signal_cannot_end_who_still_has_to_say_what_was_lost() -> None:
     try:
         with pytest.raises(ConnectionError), StopSignal(outlasting=ConnectionError):
             raise ConnectionError
-        terminate()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
