@@ -6,7 +6,7 @@ behind in its own daemon thread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -126,8 +126,12 @@ class EngineCall:
         if self._direct:
             answer = _attempt(self.engine, requests)
         else:
-            ticket = self._open_calls().begin(requests)
-            answer = self._open_calls().wait()[ticket]
+            calls = self._open_calls()
+            ticket = calls.begin(requests)
+            while ticket not in (answers := calls.wait()):
+                self._forget(answers)
+            answer = answers.pop(ticket)
+            self._forget(answers)
         self._give(answer, episodes, requests)
 
     def begin(self, episodes: Sequence[Episode], requests: Sequence[SearchRequest]) -> None:
@@ -163,6 +167,11 @@ class EngineCall:
                 self._give(answer, [episode], [request])
                 ready.append(episode)
         return ready
+
+    def _forget(self, tickets: Iterable[int]) -> None:
+        """Drop begun searches whose episodes were left in the middle."""
+        for ticket in tickets:
+            self._waiting.pop(ticket)
 
     def _open_calls(self) -> OpenCalls:
         if self._calls is None:

@@ -1,6 +1,7 @@
 """Laws of playing sub-environments apart: the same episodes, and none waits for another's page."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -153,3 +154,25 @@ def test_wrong_use_is_named():
         again = make(Gates(), autoreset_mode=AutoresetMode.NEXT_STEP)
         again.reset(seed=0)
         again.send({0: "x"})
+
+
+class OldestFirst(Gates):
+    """Opens the gate of "a" when asked for "b", and answers after it."""
+
+    def search(self, requests):
+        if requests[0].query == "b":
+            self.gates["a"].set()
+            time.sleep(0.3)
+        return super().search(requests)
+
+
+def test_a_step_after_a_reset_gets_its_own_page_and_no_older_one():
+    env = make(OldestFirst("a"), num_envs=1)
+    env.reset(seed=0)
+    env.send({0: SEARCHES["a"]})
+    env.reset(seed=1)
+    *_, truncated, _ = env.step((SEARCHES["b"],))
+    assert not truncated[0]
+    (turn,) = env.transcript(0).turns
+    assert turn.documents[0].text.startswith("b ")
+    assert env.recv() == {}
