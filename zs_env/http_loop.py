@@ -148,6 +148,7 @@ class HTTPLoop:
 
 
 def excerpt(answer: object) -> str:
+    """The beginning of an answer as an error quotes it, without the key."""
     return _redacted(repr(answer)[:_EXCERPT])
 
 
@@ -158,6 +159,11 @@ def _redacted(text: str) -> str:
 
 
 def base_url(url: str) -> str:
+    """Return a server's URL up to the version of its API, which is /v1 unless it names one.
+
+    Raises:
+        ValueError: if it is no http(s) URL, or holds credentials, a query or a fragment.
+    """
     match = re.fullmatch(r"(https?://[^/\s@?#]+)(/[^\s?#]*)?", url.strip())
     if match is None:
         raise ValueError(
@@ -169,6 +175,11 @@ def base_url(url: str) -> str:
 
 
 def import_aiohttp() -> Any:
+    """Return the module aiohttp.
+
+    Raises:
+        ImportError: if it is missing, with what to install.
+    """
     try:
         import aiohttp
     except ImportError as error:

@@ -88,6 +88,7 @@ class _Draft:
         return self.length + len(reading.own) + len(prompt) * (prompt != self._prompt)
 
     def add(self, prompt: tuple[int, ...], reading: Reading) -> None:
+        """Write a rollout behind the others, its prompt only where the line does not end in it."""
         if prompt != self._prompt:
             self._prompt, self._prompt_start = prompt, self.length
             self._append(torch.tensor(prompt), 0, self.length, self.length)
@@ -100,6 +101,7 @@ class _Draft:
             self._append(reading.own, len(prompt), self._prompt_start, prompt_stop)
 
     def line(self) -> Line:
+        """Return what is written."""
         return Line(
             rows=self.rows,
             token_ids_N=torch.cat(self._ids),

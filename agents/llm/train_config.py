@@ -95,8 +95,8 @@ class TrainConfig:
         minibatches: optimizer steps that a step's rollouts are split into.
         epochs: passes over a step's rollouts.
         tokens_per_micro_batch: most tokens, padding included, of one forward and backward pass.
-        share_prompts: in updates, read each group's prompt once and pad nothing: a third less work
-            for a large model with long prompts, a quarter more for the tiny one with short ones.
+        share_prompts: in updates, read each group's prompt once and pad nothing; pays with a large
+            model and long prompts, costs with a small model and short ones.
         policy_loss: how ratio and advantage become a loss; without it as the algorithm's source.
         clip_low: the ratio of new to old probability counts down to 1 - clip_low; without it the
             algorithm's own, as for clip_high.

@@ -83,6 +83,7 @@ class TurnBatch:
 
     @classmethod
     def of(cls, turns: list[Turn], device: torch.device) -> TurnBatch:
+        """Return a batch in which nothing was drawn yet."""
         shape = (len(turns), max(turn.room for turn in turns))
         lengths = [len(turn.session.ids) for turn in turns]
         return cls(
