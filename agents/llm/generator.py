@@ -9,7 +9,7 @@ wait for the others; `generate` does both for turns that are all wanted together
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,6 +105,40 @@ class Generator(Protocol):
     def close(self) -> None:
         """Give back what the generator holds; it can be used again."""
         ...
+
+
+def check_beginning(requests: Sequence[GenerationRequest], writing: Collection[int]) -> None:
+    """Refuse turns that cannot be begun.
+
+    Args:
+        requests: to begin.
+        writing: sessions whose turn is being written.
+
+    Raises:
+        ValueError: if a request holds no ids, or a turn of its session is being written.
+    """
+    names = {request.session for request in requests}
+    if len(names) != len(requests) or not names.isdisjoint(writing):
+        raise ValueError("two turns name the same session; give each episode its own")
+    for request in requests:
+        if not request.token_ids:
+            raise ValueError(f"session {request.session} has no ids; begin with a prompt")
+
+
+def check_quiet(writing: int) -> None:
+    """Refuse new weights in the middle of a turn.
+
+    Args:
+        writing: turns being written.
+
+    Raises:
+        RuntimeError: if there is one.
+    """
+    if writing:
+        raise RuntimeError(
+            f"{writing} turns are being written; advance until they have ended or release their "
+            "sessions before new weights come"
+        )
 
 
 def agreeing_ids(known: Sequence[int], wanted: Sequence[int]) -> int:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from agents.llm.attention import reading_with
+
 ATTENTION = "zerosearch_packed"
 
 
@@ -98,9 +100,7 @@ def reading_lines(models: Iterable[Any]) -> Iterator[None]:
     """
     with ExitStack() as restored:
         for model in models:
-            usual = model.config._attn_implementation or "sdpa"
-            restored.callback(model.set_attn_implementation, usual)
-            model.set_attn_implementation(ATTENTION)
+            restored.enter_context(reading_with(ATTENTION, model))
         yield
 
 

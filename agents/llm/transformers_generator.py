@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agents.llm.generator import Generation, GenerationRequest, never
+from agents.llm.attention import reading_with
+from agents.llm.generator import (
+    Generation,
+    GenerationRequest,
+    check_beginning,
+    check_quiet,
+    never,
+)
 from agents.llm.kv_cache import ATTENTION, Piece, RowCache
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
@@ -70,9 +77,7 @@ class TransformersGenerator:
             ValueError: if a request holds no ids, a turn of its session is being written, or the
                 others are written at another temperature.
         """
-        names = {request.session for request in requests}
-        if len(names) != len(requests) or not names.isdisjoint(self._turns):
-            raise ValueError("two turns name the same session; give each episode its own")
+        check_beginning(requests, self._turns)
         if self._turns and sampling.temperature != self._temperature:
             raise ValueError(
                 f"got temperature {sampling.temperature} while turns are being written at "
@@ -120,11 +125,7 @@ class TransformersGenerator:
         Raises:
             RuntimeError: while turns are being written.
         """
-        if self._turns:
-            raise RuntimeError(
-                f"{len(self._turns)} turns are being written; advance until they have ended or "
-                "release their sessions before new weights come"
-            )
+        check_quiet(len(self._turns))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         if self._model is not self.policy.model:
@@ -144,8 +145,6 @@ class TransformersGenerator:
     def _open(
         self, request: GenerationRequest, free_rows: Iterator[int], sampling: Sampling
     ) -> Turn:
-        if not request.token_ids:
-            raise ValueError(f"session {request.session} has no ids; begin with a prompt")
         session = self._sessions.get(request.session)
         if session is None:
             session = self._sessions[request.session] = Session(next(free_rows))
@@ -288,11 +287,10 @@ def _copy_weights(source: nn.Module, target: nn.Module) -> None:
 @contextmanager
 def _reading_rows(model: PreTrainedModel) -> Iterator[None]:
     """Exchange the model's attention for the row cache's, and switch dropout off."""
-    implementation, training = model.config._attn_implementation or "sdpa", model.training
-    model.set_attn_implementation(ATTENTION)
+    training = model.training
     model.eval()
     try:
-        yield
+        with reading_with(ATTENTION, model):
+            yield
     finally:
-        model.set_attn_implementation(implementation)
         model.train(training)

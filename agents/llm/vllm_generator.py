@@ -12,7 +12,14 @@ from typing import Any
 
 from torch import Tensor
 
-from agents.llm.generator import Generation, GenerationError, GenerationRequest, never
+from agents.llm.generator import (
+    Generation,
+    GenerationError,
+    GenerationRequest,
+    check_beginning,
+    check_quiet,
+    never,
+)
 from agents.llm.lora import merged_weights
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
@@ -70,13 +77,9 @@ class VLLMGenerator:
         """
         from vllm import SamplingParams  # type: ignore[import-not-found]
 
-        names = {request.session for request in requests}
         writing = {request.session for request, _ in self._requests.values()}
-        if len(names) != len(requests) or not names.isdisjoint(writing):
-            raise ValueError("two turns name the same session; give each episode its own")
+        check_beginning(requests, writing | self._full.keys())
         for request in requests:
-            if not request.token_ids:
-                raise ValueError(f"session {request.session} has no ids; begin with a prompt")
             if self._turns.room(request, sampling) < 1:
                 self._full[request.session] = self._turns.full(request, self.weight_version)
                 continue
@@ -123,11 +126,7 @@ class VLLMGenerator:
         Raises:
             RuntimeError: while turns are being written.
         """
-        if self._requests:
-            raise RuntimeError(
-                f"{len(self._requests)} turns are being written; advance until they have ended or "
-                "release their sessions before new weights come"
-            )
+        check_quiet(len(self._requests))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         self.llm.collective_rpc(

@@ -16,11 +16,18 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from agents.llm.generator import Generation, GenerationError, GenerationRequest, never
+from agents.llm.generator import (
+    Generation,
+    GenerationError,
+    GenerationRequest,
+    check_beginning,
+    check_quiet,
+    never,
+)
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.vllm_turns import VLLMTurns
-from zs_env.http_loop import HTTPLoop, RequestFailed, base_url
+from zs_env.http_loop import HTTPLoop, RequestFailed, base_url, excerpt
 
 _POLL_S = 0.005
 _TRIES, _BACKOFF_S = 3, 0.5
@@ -98,12 +105,7 @@ class VLLMServerGenerator:
             ValueError: if a request holds no ids, a turn of its session is being written, or the
                 servers' logprobs are not those of the temperature.
         """
-        names = {request.session for request in requests}
-        if len(names) != len(requests) or not names.isdisjoint(self._open):
-            raise ValueError("two turns name the same session; give each episode its own")
-        for request in requests:
-            if not request.token_ids:
-                raise ValueError(f"session {request.session} has no ids; begin with a prompt")
+        check_beginning(requests, self._open)
         if requests and sampling.temperature not in (0.0, 1.0):
             self._check_temperature(requests[0])
         for request in requests:
@@ -145,11 +147,7 @@ class VLLMServerGenerator:
             RuntimeError: while turns are being written.
             GenerationError: if they did not reach the servers.
         """
-        if self._open:
-            raise RuntimeError(
-                f"{len(self._open)} turns are being written; advance until they have ended or "
-                "release their sessions before new weights come"
-            )
+        check_quiet(len(self._open))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         self.weight_version += 1
@@ -265,7 +263,13 @@ class VLLMServerGenerator:
         fields = {**self._turns.fields(request, sampling), "logprobs": 1, "max_tokens": 1}
         body = {"model": self._models[0], "prompt": list(request.token_ids)[:-1] or [0], **fields}
         answer = self._get("POST", f"{self.urls[0]}/completions", body)
-        return max(answer["choices"][0]["logprobs"]["top_logprobs"][0].values())
+        try:
+            return max(answer["choices"][0]["logprobs"]["top_logprobs"][0].values())
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            raise GenerationError(
+                f"{self.urls[0]} answered without top_logprobs: {excerpt(answer)}; serve the "
+                "policy's model with vLLM"
+            ) from None
 
     def _get(self, method: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
         try:

@@ -124,12 +124,9 @@ class VLLMTurns:
         self, request: GenerationRequest, sampling: Sampling, token_ids: Sequence[int]
     ) -> tuple[int, StopReason]:
         """How many of the ids are the turn, and why it ends there."""
-        for count, token_id in enumerate(token_ids, start=1):
-            reason = None
-            if token_id in self._stop.watched:
-                reason = self._stop.reason(token_ids[:count])
-            if reason is not None:
-                return count, reason
+        turn_ids, reason = self._stop.cut(token_ids)
+        if reason is not None:
+            return len(turn_ids), reason
         room = self.room(request, sampling)
         if len(token_ids) < room:
             raise GenerationError(

@@ -7,7 +7,7 @@ are not among them.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,13 @@ def write_pages(
     Raises:
         SearchError: if it writes none of a batch, as a server that has died does.
     """
-    pages: list[WrittenPage] = []
-    for start in range(0, len(pairs), batch_size):
-        part = pairs[start : start + batch_size]
+
+    def write(part: Sequence[Pair]) -> list[list[str] | SearchError]:
         written = writer.write([_prompt(pair, style) for pair in part])
-        if not any(isinstance(writing, Writing) for writing in written):
-            raise SearchError(f"not one of {len(part)} pages was written: {written[0]}")
-        for pair, writing in zip(part, written, strict=True):
-            text = writing.text if isinstance(writing, Writing) else ""
-            pages.append(_taken_apart(pair, split_documents(text), style, num_documents))
-        if on_batch is not None:
-            on_batch(len(pages))
-    return pages
+        return [split_documents(one.text) if isinstance(one, Writing) else one for one in written]
+
+    pages = _in_batches(write, pairs, batch_size, on_batch)
+    return [_taken_apart(*page, style, num_documents) for page in pages]
 
 
 def checked_pages(
@@ -102,23 +97,14 @@ def checked_pages(
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[WrittenPage]:
-    """The same pages as an environment meets them: texts that fail a check are written again.
+    """The same pages as an environment meets them that has the engine check what is written.
 
-    Args:
-        writer: the model.
-        style: how it is asked.
-        pairs: held out from tuning.
-        num_documents: asked for.
-        batch_size: pages asked for at a time.
-        on_batch: called with the number of pages written so far.
-
-    Raises:
-        SearchError: if it writes none of a batch.
+    A page is written again where it has too few or too many documents, is useful and holds no
+    answer, or is noisy and holds one. Arguments and errors are those of `write_pages`.
     """
     engine = LanguageModelEngine(writer, style, retry_on=_RETRIED)
-    pages: list[WrittenPage] = []
-    for start in range(0, len(pairs), batch_size):
-        part = pairs[start : start + batch_size]
+
+    def search(part: Sequence[Pair]) -> list[list[str] | SearchError]:
         asked = [
             SearchRequest(
                 pair.query,
@@ -130,14 +116,13 @@ def checked_pages(
             for pair in part
         ]
         found = engine.search(asked)
-        if all(isinstance(page, SearchError) for page in found):
-            raise SearchError(f"not one of {len(part)} pages was written: {found[0]}")
-        for pair, page in zip(part, found, strict=True):
-            texts = [] if isinstance(page, SearchError) else [one.text for one in page.documents]
-            pages.append(_taken_apart(pair, texts, style, num_documents))
-        if on_batch is not None:
-            on_batch(len(pages))
-    return pages
+        return [
+            page if isinstance(page, SearchError) else [one.text for one in page.documents]
+            for page in found
+        ]
+
+    pages = _in_batches(search, pairs, batch_size, on_batch)
+    return [_taken_apart(*page, style, num_documents) for page in pages]
 
 
 def real_pages(
@@ -227,6 +212,24 @@ def samples_html(
 
 def _prompt(pair: Pair, style: SimulatorStyle) -> Prompt:
     return Prompt(pair.prompt, style.system, seed_of(f"{pair.kind}\0{pair.query}"))
+
+
+def _in_batches(
+    write: Callable[[Sequence[Pair]], Sequence[list[str] | SearchError]],
+    pairs: Sequence[Pair],
+    batch_size: int,
+    on_batch: Callable[[int], None] | None,
+) -> Iterator[tuple[Pair, list[str]]]:
+    """Yield the documents written for each pair; none where its page failed, but not all may."""
+    for start in range(0, len(pairs), batch_size):
+        part = pairs[start : start + batch_size]
+        written = write(part)
+        if all(isinstance(documents, SearchError) for documents in written):
+            raise SearchError(f"not one of {len(part)} pages was written: {written[0]}")
+        for pair, documents in zip(part, written, strict=True):
+            yield pair, [] if isinstance(documents, SearchError) else documents
+        if on_batch is not None:
+            on_batch(start + len(part))
 
 
 def _taken_apart(
