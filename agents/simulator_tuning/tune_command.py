@@ -20,7 +20,14 @@ from rich.table import Table
 
 from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
-from agents.simulator_tuning.build import balance, build_pairs, read_pairs, write_dataset
+from agents.simulator_tuning.build import (
+    balance,
+    build_pairs,
+    is_held_out,
+    read_pairs,
+    write_dataset,
+)
+from agents.simulator_tuning.exchange import with_exchanged_answers
 from agents.simulator_tuning.judge import (
     agreement,
     judge_transcripts,
@@ -124,6 +131,10 @@ def _build(config: TuneConfig) -> dict[str, Any]:
             min_useful=min(config.min_useful, config.num_documents),
             excluded=excluded,
         )
+        kept = [pair for pair in pairs if is_held_out(pair, config.held_out)]
+        training = [pair for pair in pairs if not is_held_out(pair, config.held_out)]
+        style = config.simulator_style()
+        pairs = kept + with_exchanged_answers(training, style, share=config.exchanged)
     if not pairs:
         raise ValueError(
             "no pair could be made: the pages hold no useful or no noisy document; collect more "
@@ -135,6 +146,9 @@ def _build(config: TuneConfig) -> dict[str, Any]:
         "agent": config.agent,
         "questions": config.questions,
         "judge": config.judge,
+        "useful training pages whose answer was exchanged for another question's, at the most": (
+            None if config.released else config.exchanged
+        ),
         "left out": f"{len(excluded)} questions of {[path.name for path in config.exclude]}",
         "licences": config.licences,
     }
@@ -212,7 +226,11 @@ def _report(config: TuneConfig) -> Table:
 
 def _report_writer(config: TuneConfig, name: str) -> Writer:
     """The model before or after tuning, as a server that has it or loaded here."""
-    sampling = WriterSampling(temperature=config.temperature, max_tokens=_room(config))
+    sampling = WriterSampling(
+        temperature=config.temperature,
+        frequency_penalty=config.frequency_penalty,
+        max_tokens=_room(config),
+    )
     spec = config.before if name == "before" else config.after
     if spec is not None:
         wanted = spec_from_text(spec, role="writer", flag=name)

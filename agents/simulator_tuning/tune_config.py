@@ -74,6 +74,9 @@ class TuneConfig(TuneSettings):
         num_words: about how long a document is.
         min_useful: documents of a useful page that a judge found useful, at least (or all, where
             a page has fewer); the more they are, the surer the simulator gives the answer.
+        exchanged: share of the useful training pages whose answer is exchanged for another's, in
+            prompt and page, so that answers are copied and not guessed; see `exchange`. Released
+            sets stay as they are.
         held_out: share of the questions kept for the report.
         model: language model to begin with: a folder or a name on the hub.
         report_queries: held-out queries of each kind in the report.
@@ -84,6 +87,7 @@ class TuneConfig(TuneSettings):
         embedder: sentence-transformers model that says how like the real pages the written ones
             are: a folder or a name on the hub; left out by default.
         temperature: of the pages in the report.
+        frequency_penalty: of the pages in the report; small models repeat themselves without it.
         dtype: of the model that writes them.
         json: print one JSON object to standard output.
     """
@@ -105,6 +109,7 @@ class TuneConfig(TuneSettings):
     num_documents: int = 5
     num_words: int = 30
     min_useful: int = 3
+    exchanged: float = 0.5
     held_out: float = 0.1
     model: str | None = None
     report_queries: int = 200
@@ -113,6 +118,7 @@ class TuneConfig(TuneSettings):
     after: str | None = None
     embedder: str | None = None
     temperature: float = 0.8
+    frequency_penalty: float = 0.5
     dtype: str = "float32"
     json: bool = False
 
@@ -126,6 +132,8 @@ class TuneConfig(TuneSettings):
             raise unknown_name("style", self.style, STYLES)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
+        if not 0.0 <= self.exchanged <= 1.0:
+            raise ValueError(f"--exchanged is a share from 0 to 1, got {self.exchanged}")
         if self.min_useful < 1:
             raise ValueError(f"--min-useful must be at least 1, got {self.min_useful}")
         if self.page_documents < self.num_documents:

@@ -236,6 +236,8 @@ class ServerWriter:
             "seed": prompt.seed & 0x7FFFFFFF,
             **self.extra,
         }
+        if sampling.frequency_penalty:  # some servers know no penalty, not even one of 0
+            body.setdefault("frequency_penalty", sampling.frequency_penalty)
         remaining = deadline - asyncio.get_running_loop().time()
         timeout = max(min(self.limits.read_timeout_s, remaining), 0.001)
         answer = await loop.request("POST", f"{server.url}/chat/completions", timeout, body)

@@ -102,6 +102,8 @@ class TransformersWriter:
         mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in batch]
         device = self.model.device
         processors = LogitsProcessorList()
+        if self.sampling.frequency_penalty:
+            processors.append(_FrequencyPenalty(self.sampling.frequency_penalty, width))
         if self.sampling.temperature > 0:
             processors.append(_SeededDraw(seeds, self.sampling))
         output = self.model.generate(
@@ -143,6 +145,17 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
     return tokenizer.apply_chat_template(
         prompt.messages(), add_generation_prompt=True, return_dict=False
     )
+
+
+class _FrequencyPenalty(LogitsProcessor):
+    """Takes a penalty off each token's logit for every time that it stands behind the prompt."""
+
+    def __init__(self, penalty: float, prompt_length: int) -> None:
+        self._penalty, self._prompt_length = penalty, prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        written = input_ids[:, self._prompt_length :]
+        return scores.scatter_add(-1, written, torch.full(written.shape, -self._penalty).to(scores))
 
 
 class _SeededDraw(LogitsProcessor):

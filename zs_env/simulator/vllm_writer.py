@@ -44,6 +44,7 @@ class VLLMWriter:
                 SamplingParams(
                     temperature=sampling.temperature,
                     top_p=sampling.top_p,
+                    frequency_penalty=sampling.frequency_penalty,
                     max_tokens=sampling.max_tokens,
                     seed=prompt.seed & 0x7FFFFFFF,
                 )

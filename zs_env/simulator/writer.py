@@ -60,11 +60,14 @@ class WriterSampling:
     Attributes:
         temperature: 0 takes the likeliest token, greater draws; at most 2.
         top_p: share in (0, 1] of the probability that is drawn from, the likeliest tokens first.
+        frequency_penalty: taken off a token's logit for each time that it was written already, as
+            OpenAI's interface defines it; in [-2, 2]. Small models repeat documents without it.
         max_tokens: longest text.
     """
 
     temperature: float = 0.8
     top_p: float = 0.95
+    frequency_penalty: float = 0.0
     max_tokens: int = 600
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class WriterSampling:
             raise ValueError(f"temperature lies in [0, 2], got {self.temperature}")
         if not 0.0 < self.top_p <= 1.0:
             raise ValueError(f"top_p lies in (0, 1], got {self.top_p}")
+        if not -2.0 <= self.frequency_penalty <= 2.0:
+            raise ValueError(f"frequency_penalty lies in [-2, 2], got {self.frequency_penalty}")
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
 

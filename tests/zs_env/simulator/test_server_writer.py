@@ -37,7 +37,9 @@ def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
     with ChatServer(echo) as server:
         writer = ServerWriter(
             server.url,
-            sampling=WriterSampling(temperature=0.5, top_p=0.9, max_tokens=7),
+            sampling=WriterSampling(
+                temperature=0.5, top_p=0.9, frequency_penalty=0.4, max_tokens=7
+            ),
             extra={"stop": ["x"]},
         )
         (written,) = writer.write([Prompt("p", "", 2**62 + 5)])
@@ -53,6 +55,7 @@ def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
             "max_tokens": 7,
             "seed": 5,
             "stop": ["x"],
+            "frequency_penalty": 0.4,
         }
     ]
     assert "Authorization" not in server.headers[0]
@@ -295,3 +298,5 @@ def test_settings_out_of_range_are_refused():
         ServerLimits(deadline_s=0)
     with pytest.raises(ValueError, match="top_p lies in"):
         WriterSampling(top_p=0)
+    with pytest.raises(ValueError, match="frequency_penalty"):
+        WriterSampling(frequency_penalty=3.0)

@@ -58,6 +58,25 @@ def test_without_temperature_the_likeliest_tokens_are_taken(model):
     assert one.text == other.text == expected
 
 
+def test_a_penalty_grows_with_every_time_a_token_was_written(model):
+    greedy = replace(SAMPLING, temperature=0.0, frequency_penalty=2.0)
+    short = Prompt("the", None, 2)  # padded on the left
+    written = texts(writer(model, sampling=greedy).write([PROMPTS[0], short]))
+    for prompt, text in zip((PROMPTS[0], short), written, strict=True):
+        ids = torch.tensor([model[1].encode(prompt.text)])
+        begin = ids.shape[1]
+        with torch.no_grad():
+            for _ in range(12):
+                logits = model[0](ids).logits[0, -1]
+                logits = logits - 2.0 * torch.bincount(ids[0, begin:], minlength=len(logits))
+                ids = torch.cat([ids, logits.argmax()[None, None]], dim=1)
+                if int(ids[0, -1]) == model[1].eos_token_id:
+                    break
+        assert text == model[1].decode(ids[0, begin:], skip_special_tokens=True)
+    plain = replace(greedy, frequency_penalty=0.0)
+    assert texts(writer(model, sampling=plain).write([PROMPTS[0], short])) != written
+
+
 def test_tokens_are_counted_and_a_text_at_the_limit_is_cut(model):
     (written,) = writer(model, sampling=replace(SAMPLING, max_tokens=3)).write(PROMPTS[:1])
     assert (written.prompt_tokens, written.completion_tokens, written.cut) == (5, 3, True)
