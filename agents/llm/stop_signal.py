@@ -30,6 +30,11 @@ class StopSignal:
         self._requested = False
         self._interruptible = False
 
+    @property
+    def requested(self) -> bool:
+        """Whether the signal has come; any thread may ask."""
+        return self._requested
+
     def __enter__(self) -> StopSignal:
         self._in_main_thread = threading.current_thread() is threading.main_thread()
         if self._in_main_thread:

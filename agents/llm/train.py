@@ -1,6 +1,7 @@
 """The training loop: roll out, update, record, save.
 
-Read `train` and you know the trainer. Everything it works with is opened in `training_run.py`.
+Read `train` and you know the trainer. Everything it works with is opened in `training_run.py`;
+which episodes a step plays, and when, is in `step_rollouts.py`.
 
 Several processes, started by torchrun, run it side by side: each plays its share of the episodes,
 then all hold the same groups, make the same update and know the same, so that every branch is taken
@@ -18,21 +19,12 @@ import numpy as np
 
 from agents.llm.checkpoint import random_state, restore_random_state
 from agents.llm.collapse import CollapseWatch
-from agents.llm.environments import num_questions
 from agents.llm.examination import Row
 from agents.llm.generator import GenerationError
-from agents.llm.question_order import (
-    matching_questions,
-    question_indices,
-    step_seeds,
-    structures_at,
-)
 from agents.llm.ranks import ALONE, Ranks
-from agents.llm.rollout import collect_rollouts
 from agents.llm.rollout_metrics import rollout_metrics
-from agents.llm.sampling import Sampling
 from agents.llm.segments import Group
-from agents.llm.shuffled_rewards import shuffle_rewards
+from agents.llm.step_rollouts import playing_ahead, roll_out, worth_learning
 from agents.llm.stop_signal import Stopped
 from agents.llm.train_config import TrainConfig
 from agents.llm.training_run import Run, open_run
@@ -106,16 +98,22 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
                     rows, _ = _examine(run, config.eval_episodes)
                     _keep_if_best(run, rows)
                 started = time.perf_counter()
-                played, cursor = _roll_out(run)
-                groups = _worth_learning(config, played)
+                played, cursor = roll_out(run)
+                groups = worth_learning(config, played)
                 rolled_out = time.perf_counter()
-                report = run.learner.update(groups)
-                updated = time.perf_counter()
+                with playing_ahead(run, cursor):
+                    report = run.learner.update(groups)
+                    updated = time.perf_counter()
+                joined = time.perf_counter()
                 state.step += 1
                 state.cursor = cursor
-                state.train_seconds += updated - counted
-                counted = updated
-                seconds = {"rollout": rolled_out - started, "update": updated - rolled_out}
+                state.train_seconds += joined - counted
+                counted = joined
+                seconds = {
+                    "rollout": rolled_out - started,
+                    "update": updated - rolled_out,
+                    "wait": joined - updated,  # for what is played ahead
+                }
                 _record(run, played, report, seconds)
                 run.show_weights()
                 last = state.step == config.steps
@@ -130,75 +128,6 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
             _save(run)
             raise
         return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
-
-
-def _roll_out(run: Run) -> tuple[list[Group], int]:
-    """Play the step's questions, and others for groups that teach nothing, `max_refills` times.
-
-    Returns:
-        All groups played, and the cursor after their questions; a pure function of weights,
-        settings and step.
-    """
-    config, cursor = run.config, run.state.cursor
-    played: list[Group] = []
-    for refill in range(config.max_refills + 1):
-        missing = config.questions_per_step - sum(group.teaches for group in played)
-        if not missing:
-            break
-        indices, cursor = _next_questions(run, cursor, missing)
-        played += _play(run, indices, refill)
-    return played, cursor
-
-
-def _worth_learning(config: TrainConfig, played: list[Group]) -> list[Group]:
-    """Leave out groups that others were played for; all stay where none teaches anything."""
-    return [group for group in played if group.teaches or not config.max_refills] or played
-
-
-def _next_questions(run: Run, cursor: int, count: int) -> tuple[list[int], int]:
-    """The next questions to be asked, and the cursor after them."""
-    config = run.config
-    if not config.curriculum:
-        total = num_questions(run.environment)
-        indices = question_indices(cursor, count, num_questions=total, seed=config.seed)
-        return indices, cursor + count
-    structures = structures_at(
-        run.state.step,
-        curriculum=config.curriculum,
-        steps=config.curriculum_steps or config.steps // 2,
-    )
-    return matching_questions(
-        cursor, count, questions=run.questions, structures=structures, seed=config.seed
-    )
-
-
-def _play(run: Run, indices: Sequence[int], refill: int) -> list[Group]:
-    """Play questions under the step's noise, each rank its share of them; all get all groups."""
-    config, step = run.config, run.state.step
-    *seeds, shuffle_seed = step_seeds(config.seed, step, len(indices) + 1, refill=refill)
-
-    def play_share() -> list[Group]:
-        groups = collect_rollouts(
-            run.environment,
-            run.policy,
-            run.generator,
-            question_indices=run.ranks.share(indices),
-            seeds=run.ranks.share(seeds),
-            group_size=config.group_size,
-            sampling=Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
-            noise_probability=config.noise().probability(step),
-            training_step=step,
-            share_luck=config.share_group_luck,
-            lock_step=config.deterministic,
-        )
-        # A cache that has grown in earlier steps adds up in another order: a resumed run has none.
-        run.generator.close()
-        return groups
-
-    groups = run.split(play_share, f"play the episodes of step {step + 1}")
-    if config.control == "shuffled_rewards":
-        return shuffle_rewards(groups, seed=shuffle_seed)
-    return groups
 
 
 def _examine(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
@@ -289,7 +218,11 @@ def _remember(run: Run) -> None:
 
 def _save(run: Run) -> str:
     step, checkpoints = run.state.step, run.folder.checkpoints
-    state = {"run": asdict(run.state), "learner": run.learner.state_dict()}
+    state = {
+        "run": asdict(run.state),
+        "learner": run.learner.state_dict(),
+        "ahead": run.ahead.to_json(step),
+    }
     return run.ranks.on_first(
         lambda: str(checkpoints.save(step, state, run.policy.save)),
         f"write the checkpoint of step {step}",

@@ -133,6 +133,11 @@ class TrainConfig:
             run's folder ("weights": "folder") or get them over NCCL ("weights": "nccl").
         rollout_dtype: of a copy of them that episodes are sampled from; bfloat16 halves their time
             on a large model; without it episodes are sampled from the weights themselves.
+        one_step_off: play the next step's episodes while this step's update is made, with the
+            weights of before it, which `correction` makes up for; takes a generator with weights of
+            its own: vLLM, or transformers with rollout_dtype. The same run still gives the same
+            bits, also one that was killed; one that was stopped, or that a fault ended, before
+            the episodes were played goes on with episodes of its newest weights.
         deterministic: the same run gives the same bits on the same machine (with transformers as
             the generator): all episodes of a step are played in lock-step, and torch's kernels are
             the deterministic ones. Without it no episode waits for another's page.
@@ -226,6 +231,7 @@ class TrainConfig:
     lora_alpha: int = 32
     generator: str | None = None
     rollout_dtype: Literal["float32", "bfloat16"] | None = None
+    one_step_off: bool = False
     deterministic: bool = True
     threads: int = 0
     rank_deadline_s: float = 1800.0
@@ -261,6 +267,11 @@ class TrainConfig:
             raise ValueError(
                 f"temperature must be positive, got {self.temperature}; "
                 "a greedy policy explores nothing"
+            )
+        if self.one_step_off and self.correction == "none":
+            raise ValueError(
+                "one_step_off learns from episodes of older weights, but correction is 'none'; set "
+                "correction='token_truncate', or another"
             )
         if not self.eval_noise or not all(0 <= noise <= 1 for noise in self.eval_noise):
             raise ValueError(

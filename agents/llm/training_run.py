@@ -23,6 +23,7 @@ from gymnasium.vector import VectorEnv
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
+from agents.llm.ahead import Ahead, check_one_step_off
 from agents.llm.allocator import keep_freed_memory
 from agents.llm.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.environments import search_costs, training_environment, training_questions
@@ -86,6 +87,7 @@ class Run:
             (twice with `rollout_dtype`), and follows the learner's with `show_weights`.
         questions: empty where no curriculum looks at them.
         stop: interrupts what `split` runs.
+        ahead: what has been played of the next step.
     """
 
     config: TrainConfig
@@ -96,6 +98,7 @@ class Run:
     policy: Policy
     learner: Learner
     generator: Generator
+    ahead: Ahead
     environment: VectorEnv
     questions: QuestionSource
     examination: Examination
@@ -137,7 +140,8 @@ class Run:
     def put_back(self, *, lr_scale: float) -> str:
         """Put the policy back to its best checkpoint, or else to its beginning.
 
-        The run goes on from the step where it is; `show_weights` follows, as after any step.
+        The run goes on from the step where it is; `show_weights` follows, as after any step. What
+        the policy that collapsed has played ahead is forgotten.
 
         Args:
             lr_scale: factor on every learning rate from now on.
@@ -151,6 +155,7 @@ class Run:
         kept = _load_policy(self.config, source).model
         state = None if source is None else load_state(source)["learner"]
         self.learner.put_back(kept, state, lr_scale=lr_scale)
+        self.ahead.forget()
         return str(source or self.config.policy)
 
 
@@ -159,6 +164,7 @@ def open_run(config: TrainConfig, ranks: Ranks = ALONE) -> Iterator[Run]:
     """Load or make all that a run works with, in the state of its newest checkpoint."""
     folder = RunFolder(config, threads=torch.get_num_threads())
     config = folder.config
+    check_one_step_off(config, ranks)
     _set_up_torch(config, ranks)
     checkpoint = folder.checkpoints.latest()
     policy = _load_policy(config, checkpoint)
@@ -167,7 +173,7 @@ def open_run(config: TrainConfig, ranks: Ranks = ALONE) -> Iterator[Run]:
     # Passes over a model in parts need all ranks, and each plays at its own pace.
     trained = policy.model if ranks.size == 1 else deepcopy(policy.model)
     learner = make_learner(config, trained, ranks)
-    state = RunState()
+    state, saved = RunState(), {}
     if checkpoint is not None:
         saved = load_state(checkpoint)
         learner.load_state_dict(saved["learner"])
@@ -185,15 +191,18 @@ def open_run(config: TrainConfig, ranks: Ranks = ALONE) -> Iterator[Run]:
         metrics = _open_metrics(config, folder, state) if ranks.first else NoMetrics()
         opened.callback(metrics.close)
         console = Console(stderr=True, quiet=not ranks.first)
+        stop = opened.enter_context(StopSignal(outlasting=RankLostError))
+        generator = _open_generator(config, policy, ranks, opened)
         yield Run(
             config=config,
             ranks=ranks,
-            stop=opened.enter_context(StopSignal(outlasting=RankLostError)),
+            stop=stop,
             folder=folder,
             state=state,
             policy=policy,
             learner=learner,
-            generator=_open_generator(config, policy, ranks, opened),
+            generator=generator,
+            ahead=Ahead(ranks, generator, stop, saved.get("ahead")),
             environment=environment,
             questions=training_questions(config) if config.curriculum else (),
             examination=examination,

@@ -46,8 +46,8 @@ class TransformersGenerator:
     Args:
         policy: after an update of its model call `load_weights()`.
         max_context: longest sequence in tokens; the model's own limit where that is smaller.
-        dtype: read a copy of the model in this type, which takes as much memory again; None reads
-            the model itself.
+        dtype: read a copy of the model in this type, which takes as much memory again and changes
+            with `load_weights` only; None reads the model itself.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TransformersGenerator:
     ) -> None:
         self.policy = policy
         self._model = policy.model
-        if dtype not in (None, policy.model.dtype):
+        if dtype is not None:
             self._model = _with_dtype(policy.model, dtype)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
         self.weight_version = 0

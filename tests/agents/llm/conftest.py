@@ -1,13 +1,14 @@
 """Tiny rollouts and a tiny random Llama, exact enough (float64) to judge gradients by."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from agents.llm.checkpoint import random_state, restore_random_state
 from agents.llm.policy import Policy
 from agents.llm.segments import Rollout, Segment, Source
 from zs_env import Question, Transcript
@@ -130,3 +131,13 @@ def _make_policy(seed: int = 0, *, context: int = 1024, spread: float = 0.3) -> 
 def make_policy() -> Callable[..., Policy]:
     """A two-layer random Llama in float32 that reads and writes bytes."""
     return _make_policy
+
+
+@pytest.fixture
+def torch_settings() -> Iterator[None]:
+    """Puts back what training in this process changes."""
+    threads, states = torch.get_num_threads(), random_state()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+    restore_random_state(states)

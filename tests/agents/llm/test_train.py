@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from agents.llm.batch import Batch
-from agents.llm.checkpoint import (
-    CheckpointStore,
-    load_state,
-    random_state,
-    restore_random_state,
-)
+from agents.llm.checkpoint import CheckpointStore, load_state
 from agents.llm.demonstration import encode_demonstration
 from agents.llm.metrics import read_metrics
 from agents.llm.policy import Policy
@@ -253,16 +248,6 @@ class BrokenLearner:
         return {"updates": self.updates}
 
 
-@pytest.fixture
-def torch_settings() -> Iterator[None]:
-    """Puts back what training in this process changes."""
-    threads, states = torch.get_num_threads(), random_state()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-    restore_random_state(states)
-
-
 def test_three_steps_in_a_row_that_are_not_finite_stop_the_run(
     policy: Path,
     tmp_path: Path,
@@ -430,3 +415,55 @@ def test_sigterm_to_one_rank_saves_and_ends_all_in_good_order(
     assert not (output / "result.json").exists()
     run(policy, output, "--resume", "--eval-every", "0")
     assert [row["step"] for row in read_metrics(output, "train")] == [1, 2, 3, 4]
+
+
+# --- one step off --------------------------------------------------------------------------------
+
+AHEAD = ("--one-step-off", "--rollout-dtype", "float32", "--correction", "token_truncate")
+
+
+@pytest.fixture(scope="module")
+def one_step_off(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose episodes are played one step ahead, from its first step to its last."""
+    output = tmp_path_factory.mktemp("one_step_off") / "run"
+    run(policy, output, *AHEAD)
+    return output
+
+
+def test_a_killed_run_knows_what_it_had_played_ahead(
+    policy: Path, one_step_off: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    process = start(policy, output, *AHEAD)
+    wait_for(output / "checkpoints" / "step-000002", process)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    run(policy, output, "--resume", *AHEAD)
+    assert same_bits(weights(output), weights(one_step_off))
+    assert read_metrics(output, "evaluation") == read_metrics(one_step_off, "evaluation")
+
+
+def test_sigterm_while_it_plays_ahead_saves_and_ends_in_good_order(
+    policy: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "run"
+    flags = (*AHEAD, "--checkpoint-every", "100", "--eval-every", "0")
+    process = start(policy, output, *flags)
+    wait_for(output / "metrics.jsonl", process)
+    process.terminate()
+    process.join()
+    assert process.exitcode == 0
+    checkpoint = CheckpointStore(output / "checkpoints").latest()
+    assert checkpoint is not None and load_state(checkpoint)["run"]["step"] < STEPS
+    run(policy, output, "--resume", *flags)
+    assert [row["step"] for row in read_metrics(output, "train")] == [1, 2, 3, 4]
+
+
+def test_two_processes_play_ahead_as_one_does(
+    policy: Path, one_step_off: Path, tmp_path: Path
+) -> None:
+    # Each plays with a whole copy of the policy that is trained, so none is asked for.
+    flags = [flag for flag in AHEAD if flag not in ("--rollout-dtype", "float32")]
+    run_on_ranks(2, policy, tmp_path / "run", *flags)
+    assert_same_run(tmp_path / "run", one_step_off)

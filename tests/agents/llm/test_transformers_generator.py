@@ -1,5 +1,6 @@
 import random
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -291,6 +292,23 @@ def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
         logits = policy.model(ids).logits[0, -len(after.token_ids) - 1 : -1].float()
     logprobs = logits.log_softmax(-1).gather(1, torch.tensor(after.token_ids)[:, None])[:, 0]
     assert torch.allclose(logprobs, torch.tensor(after.logprobs), atol=0.05)
+
+
+def test_a_copy_of_the_same_type_writes_the_same_until_the_model_is_trained(make_policy):
+    policy = make_policy()
+    request = GenerationRequest(session=0, token_ids=[1, 2, 3])
+    plain, copy = TransformersGenerator(policy), TransformersGenerator(policy, dtype=torch.float32)
+    ((before,), (same,)) = (generate(one, [request], SHORT) for one in (plain, copy))
+    assert same == before
+    with torch.no_grad():
+        policy.model.lm_head.weight.mul_(-1)
+    ((after,), (stale,)) = (
+        generate(one, [replace(request, session=1)], SHORT) for one in (plain, copy)
+    )
+    assert stale == before and after.token_ids != before.token_ids
+    copy.load_weights()
+    (follows,) = generate(copy, [replace(request, session=2)], SHORT)
+    assert follows == replace(after, weight_version=1)
 
 
 def test_the_model_is_left_as_it_was(make_policy):
