@@ -78,7 +78,7 @@ class MicroBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
-    """Rollouts of one update. Void ones never get in.
+    """Rollouts of one update. Void ones never get in, nor those without a word of the policy.
 
     Attributes:
         token_ids: B tensors [T_b], each up to and with its last action token.
@@ -100,24 +100,31 @@ class Batch:
 
     @classmethod
     def from_groups(cls, groups: Sequence[Group]) -> Batch:
-        """Every rollout that is not void, group after group.
+        """Every rollout that is not void and in which the policy wrote something, by group.
+
+        A prompt may fill the whole context: nothing was done there that could be done otherwise.
 
         Raises:
-            ValueError: where a rollout cannot be trained on: it does not begin with a prompt, or
-                the policy wrote nothing.
+            ValueError: where a rollout does not begin with a prompt.
         """
         members = [
             (index, rollout)
             for index, group in enumerate(groups)
             for rollout in group.rollouts
-            if not rollout.void
+            if rollout.written and not rollout.void
         ]
         return cls._from_members(members)
 
     @classmethod
     def from_rollouts(cls, rollouts: Iterable[Rollout]) -> Batch:
-        """Rollouts that have nothing to do with each other: each is a group of its own."""
-        return cls.from_groups([Group(rollouts=(rollout,)) for rollout in rollouts])
+        """Rollouts that have nothing to do with each other: each is a group of its own.
+
+        Raises:
+            ValueError: where one cannot be trained on: it does not begin with a prompt, or the
+                policy wrote nothing.
+        """
+        members = [(n, rollout) for n, rollout in enumerate(rollouts) if not rollout.void]
+        return cls._from_members(members)
 
     @classmethod
     def _from_members(cls, members: Sequence[tuple[int, Rollout]]) -> Batch:

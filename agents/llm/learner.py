@@ -118,7 +118,8 @@ class Learner:
         """Learn from groups of rollouts.
 
         Args:
-            groups: rollouts of the same question each; void ones are counted and left out.
+            groups: rollouts of the same question each; those that are void, or in which the policy
+                wrote nothing, are counted and left out.
 
         Raises:
             ValueError: where the algorithm compares within groups and all groups have one rollout.
@@ -136,7 +137,10 @@ class Learner:
         batch = Batch.from_groups(groups)
         metrics = input_metrics(groups, batch) | {"lr": self.optimizer_config.lr * factor}
         if not len(batch):
-            return UpdateReport(metrics=metrics, skipped=True, reason="every rollout is void")
+            reason = "every rollout is void"
+            if metrics["unwritten_rollouts"]:
+                reason = "the policy wrote nothing: prompts fill its context"
+            return UpdateReport(metrics=metrics, skipped=True, reason=reason)
         with self._reading():
             targets = self._make_targets(batch)
             return self._learn(batch, targets, metrics)

@@ -74,6 +74,11 @@ class Rollout:
         """Whether a fault ended it: such an episode reaches no loss and no statistic."""
         return self.transcript.fault is not None
 
+    @property
+    def written(self) -> bool:
+        """Whether the policy wrote anything; where the prompt fills the context it cannot."""
+        return any(s.source is Source.POLICY and s.token_ids for s in self.segments)
+
     @cached_property
     def token_ids(self) -> tuple[int, ...]:
         """[T] all ids, as the model read and wrote them."""

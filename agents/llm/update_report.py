@@ -100,13 +100,16 @@ def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
 
 
 def input_metrics(groups: Sequence[Group], batch: Batch) -> dict[str, float]:
-    """What an update was given."""
+    """What an update was given; `rollouts` of it can be learnt from."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    num_void = sum(rollout.void for rollout in rollouts)
     return {
         "rollouts": float(len(batch)),
-        "void_rollouts": float(sum(r.void for group in groups for r in group.rollouts)),
+        "void_rollouts": float(num_void),
+        "unwritten_rollouts": float(len(rollouts) - num_void - len(batch)),
         "zero_variance_groups": float(zero_variance_groups(batch.rewards_B, batch.groups_B)),
         "tokens": float(batch.num_tokens),
-        "drift": float(sum(r.drift for group in groups for r in group.rollouts)),
+        "drift": float(sum(rollout.drift for rollout in rollouts)),
     }
 
 

@@ -80,7 +80,13 @@ def test_a_void_rollout_may_lack_policy_tokens(make_rollout):
     assert len(Batch.from_groups([group])) == 1
 
 
-def test_a_rollout_without_policy_tokens_is_an_error(make_rollout):
+def test_a_rollout_whose_prompt_filled_the_context_does_not_enter(make_rollout):
+    page = make_rollout(30, 0, 4, reward=1.0)  # a turn of no token is none
+    batch = Batch.from_groups([Group(rollouts=(make_rollout(30), page, make_rollout(2, 3)))])
+    assert len(batch) == 1 and batch.rewards_B.tolist() == [0.0]
+
+
+def test_a_rollout_without_policy_tokens_is_no_demonstration(make_rollout):
     with pytest.raises(ValueError, match="mark it void"):
         Batch.from_rollouts([make_rollout(2)])
 

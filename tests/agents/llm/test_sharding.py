@@ -14,7 +14,6 @@ from torch.distributed.tensor import DTensor
 from agents.llm.algorithms import ALGORITHMS, AlgorithmConfig
 from agents.llm.critic import Critic
 from agents.llm.learner import Learner
-from agents.llm.lora import add_adapter
 from agents.llm.optimizer import OptimizerConfig
 from agents.llm.ranks import ALONE, RankLostError, Ranks
 from agents.llm.segments import Group
@@ -176,44 +175,7 @@ def test_all_ranks_report_the_same_bits(spread: list[list[dict[str, Any]]]) -> N
             assert torch.equal(ours["gradient"], theirs["gradient"])
 
 
-# --- which positions are trained -----------------------------------------------------------------
-
-
-def _watch_positions(ranks: Ranks, model: Any, groups: list[Group]) -> list[tuple[Any, Any]]:
-    """Ids of each row that a pass read, and where the body's output had a gradient."""
-    seen: list[tuple[Any, Any]] = []
-
-    def watch(_module: Any, _arguments: Any, given: Mapping[str, Any], output: Any) -> None:
-        def see(gradient: torch.Tensor) -> None:
-            moved = gradient.abs().sum(-1) > 0
-            seen.extend(zip(given["input_ids"].tolist(), moved.tolist(), strict=True))
-
-        if output.last_hidden_state.requires_grad:
-            output.last_hidden_state.register_hook(see)
-
-    model.model.register_forward_hook(watch, with_kwargs=True)
-    learner = _make_learner(ranks, model, "reinforce", MANY_TOKENS, kl_coef=0.0)
-    learner.update(groups)
-    return seen
-
-
-def test_no_position_that_predicts_an_observation_or_padding_is_trained_on_two_ranks(
-    given: Any, tmp_path: Path
-) -> None:
-    model, _, groups = given
-    both = groups["two groups"]
-    parts = on_ranks(tmp_path, 2, _watch_positions, model, both)
-    rows = [row for part in parts for row in part]
-    rollouts = [rollout for group in both for rollout in group.rollouts]
-    assert len(rows) == len(rollouts) and all(parts)
-    for rollout in rollouts:
-        read = list(rollout.token_ids[:-1])
-        (moved,) = [moved for ids, moved in rows if ids[: len(read)] == read]
-        predicts_action = list(rollout.action_mask[1:])
-        assert moved == predicts_action + [False] * (len(moved) - len(read))
-
-
-# --- several steps, adapters, states -------------------------------------------------------------
+# --- several steps, states ------------------------------------------------------------------------
 
 _MANY_STEPS = {"num_minibatches": 2, "num_epochs": 2}
 
@@ -238,30 +200,6 @@ def test_minibatches_and_epochs_lead_to_the_same_weights(
     wanted = _make_two_updates(ALONE, copy.deepcopy(model), name, groups["two groups"])
     for weights in on_ranks(tmp_path, 2, _make_two_updates, model, name, groups["two groups"]):
         _assert_close(weights, wanted)
-
-
-def _learn_adapter(ranks: Ranks, model: Any, name: str, groups: list[Group]) -> torch.Tensor:
-    learner = _make_learner(ranks, model, name, 40)
-    assert not learner.update(groups).skipped
-    return _flat_gradient(learner)
-
-
-@pytest.mark.parametrize("name", ["grpo", "ppo"])
-def test_adapters_and_the_reference_without_them_are_spread_as_well(
-    given: Any, tmp_path: Path, name: str
-) -> None:
-    model, _, groups = given
-    adapted = copy.deepcopy(model)
-    add_adapter(adapted, rank=2, alpha=4)
-    adapted = adapted.double()
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in adapted.parameters():
-            if weight.requires_grad:
-                weight.normal_(std=0.3)
-    wanted = _learn_adapter(ALONE, copy.deepcopy(adapted), name, groups["two groups"])
-    for gradient in on_ranks(tmp_path, 2, _learn_adapter, adapted, name, groups["two groups"]):
-        _assert_close(gradient, wanted)
 
 
 def _begin(ranks: Ranks, model: Any, groups: list[Group]) -> tuple[Any, Any]:
