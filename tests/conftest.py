@@ -1,9 +1,14 @@
-"""A random Llama of a few thousand weights that reads words."""
+"""A random Llama of a few thousand weights that reads words; one thread for each test process."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+# As many test processes as cores run side by side: where each had a thread for every core, they
+# would wait for each other most of the time. Before torch is imported, and for child processes too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,14 @@ denominators, and computes its share of every step's gradient; the sum is that o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from agents.llm.activations import layers_of, recomputing
 from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.critic import Critic
@@ -53,8 +54,8 @@ class Learner:
 
     Args:
         policy_model: a Hugging Face causal language model. It is put in eval mode, so that dropout
-            cannot part the probabilities that are trained from those that were sampled (in train
-            mode where gradient checkpointing is on, which works in no other).
+            cannot part the probabilities that are trained from those that were sampled. What
+            transformers' own gradient checkpointing is set to has no effect in that mode.
         algorithm: what is optimised.
         optimizer: how.
         reference_model: needed where kl_coef is above 0; never trained. The policy's own model
@@ -71,7 +72,8 @@ class Learner:
         lr_scale: factor on every learning rate; below 1 after a collapse.
 
     Raises:
-        ValueError: where a KL is asked for without a reference.
+        ValueError: where a KL is asked for without a reference, or gradient checkpointing of a
+            model without layers.
     """
 
     def __init__(
@@ -99,9 +101,7 @@ class Learner:
         self.updates = 0
         self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
-        policy_model.train(
-            any(getattr(m, "gradient_checkpointing", False) for m in policy_model.modules())
-        )
+        policy_model.eval()
         self.critic: Critic | None = None
         if algorithm.algorithm.needs_critic:
             self.critic = (critic or Critic.from_policy(policy_model)).eval()
@@ -113,6 +113,10 @@ class Learner:
         if reference_model is not None and reference_model is not policy_model:
             self._reference = LogprobModel(reference_model.eval(), temperature=temperature)
             shard(self._reference, ranks)
+        self._recomputed: list[nn.Module] = []
+        if optimizer.gradient_checkpointing:
+            trained = filter(None, (policy_model, self.critic))
+            self._recomputed = [layer for model in trained for layer in layers_of(model)]
 
     def update(self, groups: Sequence[Group]) -> UpdateReport:
         """Learn from groups of rollouts.
@@ -157,12 +161,16 @@ class Learner:
             ranks=self.ranks,
         )
 
-    def _reading(self) -> AbstractContextManager[None]:
-        """Models read what this learner's passes are made of as long as this lasts."""
-        if not self.optimizer_config.share_prompts:
-            return nullcontext()
-        bodies = [self.policy, self._reference.model, self.critic and self.critic.body]
-        return reading_lines({id(body): body for body in bodies if body is not None}.values())
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Models read and keep what this learner's passes ask for, as long as this lasts."""
+        with ExitStack() as restored:
+            if self.optimizer_config.share_prompts:
+                bodies = [self.policy, self._reference.model, self.critic and self.critic.body]
+                different = {id(body): body for body in bodies if body is not None}
+                restored.enter_context(reading_lines(different.values()))
+            restored.enter_context(recomputing(self._recomputed))
+            yield
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, save the policy's and reference's weights.

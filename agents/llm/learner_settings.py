@@ -69,6 +69,7 @@ def make_learner(config: TrainConfig, model: Any, ranks: Ranks = ALONE) -> Learn
             schedule=config.lr_schedule,
             max_tokens_per_micro_batch=config.tokens_per_micro_batch,
             share_prompts=config.share_prompts,
+            gradient_checkpointing=config.gradient_checkpointing,
             autocast=config.autocast,
         ),
         reference_model=reference,

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
 from transformers import AttentionInterface
 
 from agents.llm.attention import reading_with
+from agents.llm.line_blocks import attend_blocks, has_kernel, make_blocks
 
 ATTENTION = "zerosearch_packed"
 
@@ -51,17 +53,22 @@ class Packing:
     Attributes:
         spans: that cover it, in order.
         positions_N: [N] place of each token in its own rollout.
+        blocks: the same for an attention that is one kernel; None where spans are read in turn.
     """
 
     spans: tuple[Span, ...]
     positions_N: Tensor
+    blocks: BlockMask | None = None
 
     def to(self, device: torch.device) -> Packing:
-        """The same on another device."""
-        return Packing(self.spans, self.positions_N.to(device))
+        """The same on another device, for the attention that is best there."""
+        blocks = make_blocks(self.spans, device) if has_kernel(device) else None
+        return Packing(self.spans, self.positions_N.to(device), blocks)
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         """[1, N, H, D] of a line's queries [1, H, N, D], keys and values [1, K, N, D]."""
+        if self.blocks is not None:
+            return attend_blocks(self.blocks, query, keys, values, scaling)
         _, heads, _, size = query.shape
         shared = keys.shape[1]
         longest = max(span.seen for span in self.spans)

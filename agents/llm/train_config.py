@@ -28,6 +28,7 @@ _FREE_ON_RESUME = frozenset(
     (
         *("resume", "json", "checkpoint_every", "keep_checkpoints", "tensorboard", "tracker"),
         *("output", "prices", "generator", "engine_timeout_s", "rank_deadline_s"),
+        "gradient_checkpointing",
     )
 )
 # The same within the spec of an engine: where a simulator is served, and what may be spent.
@@ -97,6 +98,8 @@ class TrainConfig:
         tokens_per_micro_batch: most tokens, padding included, of one forward and backward pass.
         share_prompts: in updates, read each group's prompt once and pad nothing; pays with a large
             model and long prompts, costs with a small model and short ones.
+        gradient_checkpointing: in updates, keep what enters each layer only and compute the rest
+            anew in the backward pass: much less memory, about a third more time.
         policy_loss: how ratio and advantage become a loss; without it as the algorithm's source.
         clip_low: the ratio of new to old probability counts down to 1 - clip_low; without it the
             algorithm's own, as for clip_high.
@@ -202,6 +205,7 @@ class TrainConfig:
     epochs: int = 1
     tokens_per_micro_batch: int = 4096
     share_prompts: bool = False
+    gradient_checkpointing: bool = False
     policy_loss: PolicyLossName | None = None
     clip_low: float | None = None
     clip_high: float | None = None

@@ -57,6 +57,7 @@ class Watch(TrainerCallback):
     def __init__(self, gradients: str | None) -> None:
         self.gradients, self.trainer = gradients, None
         self.losses: list[float] = []
+        self.grad_norms: list[float] = []
         self.laps = Laps()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -65,6 +66,8 @@ class Watch(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.losses.append(self.trainer.step_loss)
         self.trainer.step_loss = 0.0
+        given = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
+        self.grad_norms.append(float(torch.nn.utils.get_total_norm(given)))
         if self.gradients is not None:
             _save_gradients(kwargs["model"], f"{self.gradients}-{len(self.losses)}.safetensors")
 
@@ -102,7 +105,7 @@ def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
     watch = Watch(job.get("gradients"))
     trainer = Trainer(
         model=model,
-        args=GRPOConfig(output_dir=folder, max_steps=job["steps"], **QUIET, **job["config"]),
+        args=GRPOConfig(output_dir=folder, max_steps=job["steps"], **(QUIET | job["config"])),
         reward_funcs=[given_reward],
         train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(job["groups"]))]}),
         processing_class=AutoTokenizer.from_pretrained(job["model"]),
@@ -118,9 +121,11 @@ def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
     trainer.train()
     return {
         "losses": watch.losses,
+        "grad_norms": watch.grad_norms,
         "cpu_s": watch.laps.cpu_s,
         "wall_s": watch.laps.wall_s,
-        "peak_bytes": peak_bytes(),
+        # On a GPU what tensors held there; 0 where none was used.
+        "peak_bytes": torch.cuda.max_memory_allocated() or peak_bytes(),
     }
 
 

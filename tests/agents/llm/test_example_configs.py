@@ -28,6 +28,13 @@ def test_the_example_is_a_run(path, tmp_path):
         cache.close()
 
 
+def test_the_run_on_a_gpu_is_a_long_one_in_bfloat16():
+    (path,) = [path for path in CONFIGS if path.name == "real_questions_gpu.toml"]
+    config = parse_arguments(["--config", str(path), "--policy", "mine"])
+    assert config.steps >= 300
+    assert config.autocast and config.rollout_dtype == "bfloat16"
+
+
 def test_there_are_examples_for_a_cpu_a_gpu_and_a_simulator():
     names = ["real_questions.toml", "real_questions_gpu.toml", "simulated_search.toml"]
     assert [path.name for path in CONFIGS] == names
