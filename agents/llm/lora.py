@@ -66,9 +66,10 @@ def without_adapter(model: Any) -> Iterator[None]:
 def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     """Yield the weights under the names of a model without adapters, the adapters added in.
 
-    The model itself stays as it is; weights that share memory come once.
+    The model itself stays as it is. Weights that share memory come once, but on a CPU each by its
+    own: vLLM 0.32 there packs a copy of a tied head, which weights without that name never reach.
     """
-    for name, weight in model.named_parameters():
+    for name, weight in model.named_parameters(remove_duplicate=model.device.type != "cpu"):
         if ".lora_" in name:
             continue
         owner, _, last = name.rpartition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,13 +120,20 @@ class Policy:
     def save_merged(self, folder: str | Path) -> None:
         """Write the policy as a folder of a model without adapters, which vLLM reads.
 
-        An adapter is added into the weights; the policy itself stays as it is.
+        An adapter is added into the weights; the policy itself stays as it is. On a CPU a tied
+        head is written as a weight of its own, see `merged_weights`.
         """
-        weights = {
-            name: one.detach().cpu().contiguous() for name, one in merged_weights(self.model)
-        }
+        weights: dict[str, torch.Tensor] = {}
+        written: set[int] = set()
+        for name, weight in merged_weights(self.model):
+            weight = weight.detach().cpu().contiguous()
+            # The file holds no memory twice under two names.
+            weights[name] = weight.clone() if weight.data_ptr() in written else weight
+            written.add(weight.data_ptr())
         save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
-        self.model.config.save_pretrained(folder)
+        config = deepcopy(self.model.config)
+        config.tie_word_embeddings &= self.model.device.type != "cpu"
+        config.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 

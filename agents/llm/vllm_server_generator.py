@@ -51,7 +51,9 @@ class VLLMServerGenerator:
 
     The servers run the policy's own model, with `--generation-config vllm`, and with
     `--logprobs-mode processed_logprobs` where the temperature is another than 1. The environment
-    variable ZEROSEARCH_API_KEY, where it is set, is sent as the bearer token.
+    variable ZEROSEARCH_API_KEY, where it is set, is sent as the bearer token. On a CPU, vLLM 0.32
+    loads new weights into a model with a tied head only in part: serve a folder there that
+    `Policy.save_merged` wrote.
 
     Args:
         policy: whose turns are written; its weights are sent at once.

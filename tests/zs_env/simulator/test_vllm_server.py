@@ -1,77 +1,33 @@
 """A real vLLM server as the writer; skipped where its environment was not built."""
 
-import os
-import signal
-import socket
-import subprocess
-import time
-import urllib.request
-from pathlib import Path
-
 import pytest
 
+from tests.vllm_process import VLLMProcess, needs_vllm
 from zs_env.search import SearchPage, SearchRequest
 from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.server_writer import ServerWriter
 from zs_env.simulator.writer import Prompt, WriterSampling, Writing
 
-ENVIRONMENT = Path(__file__).resolve().parents[3] / ".venv-simulator"
-PYTHON = ENVIRONMENT / "bin" / "python"
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-WAIT_S = 300
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not list(ENVIRONMENT.glob("*-installed")),
-        reason="vLLM's environment is not there; make simulator-environment",
-    ),
-]
+pytestmark = needs_vllm
 
 
 @pytest.fixture(scope="module")
 def server(make_worded_llama, tmp_path_factory):
-    """A server of a small random model, and its base URL."""
+    """Base URL of a server of a small random model."""
     folder = tmp_path_factory.mktemp("model")
     # vLLM's attention takes heads of 32 dimensions and more.
     model, tokenizer = make_worded_llama(hidden_size=64, num_attention_heads=2)
     tokenizer.chat_template = TEMPLATE
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32"]
-    command += ["--max-model-len", "256", "--max-num-seqs", "8", "--enforce-eager"]
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    log = tmp_path_factory.mktemp("log") / "vllm.log"
-    with log.open("w") as lines:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **settings},
-            stdout=lines,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = VLLMProcess(folder, tmp_path_factory.mktemp("log") / "vllm.log")
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
+        process.wait_until_it_answers()
+        yield process.url
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
-
-
-def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(WAIT_S):
-        assert process.poll() is None, log.read_text()[-3000:]
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(1)
-        else:
-            return
-    raise AssertionError(f"no answer in {WAIT_S} s:\n{log.read_text()[-3000:]}")
+        process.stop()
 
 
 def test_a_seed_is_a_text(server):
