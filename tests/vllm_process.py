@@ -19,13 +19,10 @@ SETTINGS = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"
 FLAGS = ("--dtype", "float32", "--enforce-eager", "--max-num-seqs", "16", "--max-model-len", "256")
 WAIT_S = 600
 
-needs_vllm = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not list(ENVIRONMENT.glob("*-installed")),
-        reason="vLLM's environment is not there; make simulator-environment",
-    ),
-]
+needs_vllm = pytest.mark.skipif(
+    not list(ENVIRONMENT.glob("*-installed")),
+    reason="vLLM's environment is not there; make simulator-environment",
+)
 
 
 class VLLMProcess:

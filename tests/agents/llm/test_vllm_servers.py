@@ -18,7 +18,7 @@ from agents.llm.vllm_weights import FolderSync
 from tests.agents.llm.generator_laws import LAWS
 from tests.vllm_process import VLLMProcess, needs_vllm
 
-pytestmark = needs_vllm
+pytestmark = [pytest.mark.slow, needs_vllm]
 
 EXACT = (
     "--generation-config",

@@ -10,7 +10,7 @@ from zs_env.simulator.writer import Prompt, WriterSampling, Writing
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
 
-pytestmark = needs_vllm
+pytestmark = [pytest.mark.slow, needs_vllm]
 
 
 @pytest.fixture(scope="module")
