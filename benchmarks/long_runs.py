@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,9 @@ def main() -> None:
     wanted = [case for case in CASES if case.name in (arguments.only or {c.name for c in CASES})]
     with ThreadPoolExecutor(arguments.at_once) as pool:
         left = [case for case in wanted if case.name not in there]
-        for run in pool.map(lambda case: _run(case, arguments.output, arguments.flags), left):
-            _append(arguments.record, run)
+        runs = [pool.submit(_run, case, arguments.output, arguments.flags) for case in left]
+        for ended in as_completed(runs):
+            _append(arguments.record, ended.result())
     runs = read_record(arguments.record)
     if runs:
         draw(runs, arguments.record.with_suffix(".png"))

@@ -1,9 +1,9 @@
 """`zerosearch benchmark`: agents beside each other, in the paper's layout.
 
 Progress and tables go to standard error, the object of `--json` to standard output. The folder gets
-results.jsonl (a row for each episode), scores.csv, comparisons.csv, tables.md and sample.json (the
-questions that were asked); evaluations/ below it holds every transcript, and each figure follows
-from these alone.
+results.jsonl (a row for each episode), scores.csv, comparisons.csv, tables.md, report.html (one
+page with everything in it) and sample.json (the questions that were asked); evaluations/ below it
+holds every transcript, and each figure follows from these alone.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from agents.benchmark.question_set import question_sets
 from agents.benchmark.result import Result, read_results
 from agents.benchmark.sample import Sample
 from agents.benchmark.scores import AVERAGE, Score, score_all
+from agents.evaluation.html_report import write_report
 from agents.evaluation.setting_file import keep_setting
 from zs_env.prices import cost_table, prices_from_text
 from zs_env.rows import write_rows
@@ -37,6 +38,7 @@ RESULTS_FILE = "results.jsonl"
 SCORES_FILE = "scores.csv"
 COMPARISONS_FILE = "comparisons.csv"
 TABLES_FILE = "tables.md"
+REPORT_FILE = "report.html"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,13 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     scores, comparisons = score_all(results), compare_all(results)
     _write(output, results, scores, comparisons, about=_about(config, samples))
+    write_report(
+        [cell.folder(output) for cell in cells], output / REPORT_FILE, title="Benchmark"
+    )
     for table in _tables(scores):
         console.print(table)
     console.print(f"Searches of this session: {progress.spent()}")
     if progress.total_costs.completion_tokens:
         console.print(cost_table(progress.total_costs, prices))
     _warn_of_faults(console, scores)
-    console.print(f"Tables, results and transcripts: {output}", soft_wrap=True)
+    console.print(f"Tables, results, report.html and transcripts: {output}", soft_wrap=True)
     if config.json:
         print(json.dumps(_to_json(config, output, scores, comparisons)))
     return 0

@@ -43,14 +43,14 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
             `build_prompted_agent`.
         temperature: at which a language model draws tokens; 0 takes the likeliest. A prompted
             agent's is its writer's own.
-        seed: of those draws.
+        seed: of those draws; a prompted agent's own `seed` is added to it.
 
     Raises:
         ValueError: if the name stands for none of these.
     """
     check_agent_name(name)
     if name.lstrip().startswith("{"):
-        return build_prompted_agent(spec_from_text(name, role="agent"))
+        return build_prompted_agent(spec_from_text(name, role="agent"), seed=seed)
     if name in BASELINES:
         return BASELINES[name]()
     if (Path(name) / "sb3.json").exists():

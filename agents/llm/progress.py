@@ -124,7 +124,7 @@ def transcript_table(transcripts: Sequence[Transcript]) -> Table:
             Text(transcript.question.text),
             Text("\n".join(f"search: {query}" for query in actions if query)),
             Text(transcript.prediction or f"({transcript.reason})"),
-            Text(transcript.question.answers[0]),
+            Text(next(iter(transcript.question.answers), "")),
             f"{transcript.scores()['f1']:.2f}",
         )
     return table

@@ -16,10 +16,12 @@ from rich.console import Console
 
 from agents.evaluation.agents_by_name import build_agent, check_agent_name
 from agents.evaluation.environment_flags import EnvironmentFlags
-from agents.noise_study.sweep import SweepSetting, run_sweep
+from agents.evaluation.html_report import write_report
+from agents.noise_study.sweep import SweepSetting, cell_folder, run_sweep
 from agents.noise_study.sweep_report import SweepReport
 
 PICTURE_FILE = "sweep.png"
+REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class SweepConfig(EnvironmentFlags):
     Attributes:
         agents: names, as `zerosearch evaluate --agent` takes them.
         noise: levels in [0, 1], two or more.
-        output: folder of the cells, the CSV files and the picture.
+        output: folder of the cells, the CSV files, the picture and the HTML report.
         json: print one JSON object to standard output.
     """
 
@@ -65,10 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     cells = run_sweep(agents, config.noise, config.setting(), config.output, console=console)
     report = SweepReport.of(cells)
     report.write_csv(config.output)
+    folders = [cell_folder(config.output, cell.agent, cell.noise) for cell in cells]
+    write_report(folders, config.output / REPORT_FILE, title="Noise sweep")
     for table in report.tables():
         console.print(table)
     _draw(report, config, console)
-    console.print(f"CSV files, results and transcripts: {config.output}")
+    console.print(f"CSV files, results, report.html and transcripts: {config.output}")
     if config.json:
         print(json.dumps({**report.to_json(), "folder": str(config.output)}))
     return 0

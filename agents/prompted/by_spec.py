@@ -29,7 +29,7 @@ EXAMPLE = '{"kind": "rag", "writer": {"kind": "server", "servers": "http://127.0
 _writers: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
-def build_prompted_agent(spec: Mapping[str, Any]) -> PromptedAgent:
+def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedAgent:
     """Build a prompted agent.
 
     Args:
@@ -37,11 +37,12 @@ def build_prompted_agent(spec: Mapping[str, Any]) -> PromptedAgent:
             temperature is 0 unless its `sampling` says otherwise; `seed` of that sampling, 0 by
             default; and the method's own settings. Agents with equal writer specs share one writer,
             so that a model is loaded once.
+        seed: added to that of the spec: a benchmark's repeats differ in it.
 
     Raises:
         ValueError: if a kind or a field is wrong; the message says what would do.
     """
-    kind, seed, writer = spec.get("kind"), spec.get("seed", 0), spec.get("writer")
+    kind, own_seed, writer = spec.get("kind"), spec.get("seed", 0), spec.get("writer")
     if kind not in METHODS:
         raise unknown_name("agent kind", kind, METHODS)
     settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "writer")}
@@ -49,15 +50,15 @@ def build_prompted_agent(spec: Mapping[str, Any]) -> PromptedAgent:
         known = keywords(METHODS[kind])
         if name not in known:
             raise unknown_name(f"field of agent kind {kind!r}", name, ["seed", "writer", *known])
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ValueError(f"the seed of an agent is a whole number, got {seed!r}")
+    if not isinstance(own_seed, int) or isinstance(own_seed, bool):
+        raise ValueError(f"the seed of an agent is a whole number, got {own_seed!r}")
     if not isinstance(writer, Mapping):
         raise ValueError(
             f"agent kind {kind!r} needs 'writer', the spec of a language model, got {writer!r}; "
             f"write it as in {EXAMPLE}"
         )
     method = make_named("setting", METHODS[kind], settings)
-    return PromptedAgent(method, _shared_writer(writer), seed=seed)
+    return PromptedAgent(method, _shared_writer(writer), seed=own_seed + seed)
 
 
 def _shared_writer(spec: Mapping[str, Any]) -> Any:

@@ -87,27 +87,7 @@ def tune(
     model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32)
     if settings.lora_rank:
         model = _with_lora(model, settings.lora_rank)
-    arguments = TrainingArguments(
-        output_dir=str(output / "checkpoints"),
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
-        bf16=settings.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        save_steps=settings.save_steps,
-        save_total_limit=2,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        dataloader_pin_memory=False,
-        report_to="none",
-        disable_tqdm=True,
-        seed=settings.seed,
-        remove_unused_columns=False,
-        # Little padding in a batch, and still in an order that the seed decides.
-        train_sampling_strategy="group_by_length",
-    )
+    arguments = _training_arguments(settings, output)
     log = _Log(on_log)
     trainer = Trainer(
         model=model,
@@ -138,6 +118,30 @@ def tune(
     )
     (output / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
     return result
+
+
+def _training_arguments(settings: TuneSettings, output: Path) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(output / "checkpoints"),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        per_device_train_batch_size=settings.micro_batch_size,
+        gradient_accumulation_steps=settings.batch_size // settings.micro_batch_size,
+        bf16=settings.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        save_steps=settings.save_steps,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        dataloader_pin_memory=False,
+        report_to="none",
+        disable_tqdm=True,
+        seed=settings.seed,
+        remove_unused_columns=False,
+        # Little padding in a batch, and still in an order that the seed decides.
+        train_sampling_strategy="group_by_length",
+    )
 
 
 def encode_pair(tokenizer: Any, pair: Pair, system: str | None) -> dict[str, list[int]]:

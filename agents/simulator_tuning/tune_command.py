@@ -1,7 +1,7 @@
 """`zerosearch tune-simulator STAGE`: collect, judge, build, train, report, or `run` for all.
 
-Every stage reads what the one before it left in `--output`, so each can be repeated alone; collect
-and train go on where they were stopped. Progress goes to standard error, the object of `--json` to
+Every stage reads what the one before it left in `--output`, so each can be repeated alone; collect,
+train and report go on where they were stopped. Progress goes to standard error, the object of `--json` to
 standard output.
 """
 
@@ -28,11 +28,8 @@ from agents.simulator_tuning.build import (
     write_dataset,
 )
 from agents.simulator_tuning.exchange import with_exchanged_answers
-from agents.simulator_tuning.judge import (
-    agreement,
-    judge_transcripts,
-    read_judged,
-)
+from agents.simulator_tuning.judge import agreement, judge_transcripts, read_judged
+from agents.simulator_tuning.kept_writer import KeptWriter
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import spec_from_text
@@ -184,8 +181,10 @@ def _report(config: TuneConfig) -> Table:
         for pair in [pair for pair in held_out if pair.kind == kind][: config.report_queries]
     ]
     pages = {"real engine": report.real_pages(pairs, style, num_documents=config.num_documents)}
-    for name in ("before", "after"):
-        writer = _report_writer(config, name)
+    folder = config.output / "report"
+    kept = {name: folder / f"written-{name}.jsonl" for name in ("before", "after")}
+    for name, path in kept.items():
+        writer = KeptWriter(_report_writer(config, name), path)
         ways = {name: report.write_pages}
         if name == "after":
             ways["after, checked"] = report.checked_pages
@@ -205,8 +204,6 @@ def _report(config: TuneConfig) -> Table:
         name: report.measure(part, num_documents=config.num_documents, encoder=encoder)
         for name, part in pages.items()
     }
-    folder = config.output / "report"
-    folder.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {
         name.replace(", ", "_").replace(" ", "_"): report.to_json(part)
         for name, part in figures.items()
@@ -217,6 +214,8 @@ def _report(config: TuneConfig) -> Table:
     shown = [*pairs[:6], *pairs[-6:]]
     samples = {name: [page for page in part if page.pair in shown] for name, part in pages.items()}
     (folder / "samples.html").write_text(report.samples_html(samples), encoding="utf-8")
+    for path in kept.values():
+        path.unlink()  # a report that ended is made anew, for the model behind a server may change
     table = Table("", *figures, title=f"{len(pairs)} held-out pages, 95 % intervals")
     for metric, meaning in report.METRICS.items():
         if all(metric in part for part in figures.values()):

@@ -44,6 +44,7 @@ def test_tables_files_and_json_say_the_same(capsys, tmp_path):
     for words in ("Robustness", "Paired differences", "Picture: sweep/sweep.png"):
         assert words in captured.err
     assert (tmp_path / "sweep/sweep.png").read_bytes().startswith(b"\x89PNG")
+    assert "follow-the-hops" in (tmp_path / "sweep/report.html").read_text()
 
 
 def test_an_agent_can_be_added_later(capsys):
