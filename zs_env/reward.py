@@ -119,7 +119,8 @@ PRESETS: dict[str, Reward] = {
     "deepresearcher": Reward((("think_format_f1", 1.0), ("think_format_error", -1.0))),
     # DeepSeek-R1 (arXiv:2501.12948), section 2.2: accuracy and format, at equal weights.
     "r1": Reward((("exact_match", 1.0), ("think_format", 1.0))),
-    # SSRL (arXiv:2508.10874): 1 - l for a right answer and l for the format; l = 0.2.
+    # SSRL (arXiv:2508.10874): 1 - l for a right answer and l for the format;
+    # l = 0.2 is remembered, not checked.
     "ssrl": Reward((("exact_match", 0.8), ("think_format", 0.2))),
 }
 
