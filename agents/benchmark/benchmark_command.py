@@ -62,9 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     scores, comparisons = score_all(results), compare_all(results)
     _write(output, results, scores, comparisons, about=_about(config, samples))
-    write_report(
-        [cell.folder(output) for cell in cells], output / REPORT_FILE, title="Benchmark"
-    )
+    write_report([cell.folder(output) for cell in cells], output / REPORT_FILE, title="Benchmark")
     for table in _tables(scores):
         console.print(table)
     console.print(f"Searches of this session: {progress.spent()}")

@@ -1,8 +1,8 @@
 """`zerosearch tune-simulator STAGE`: collect, judge, build, train, report, or `run` for all.
 
 Every stage reads what the one before it left in `--output`, so each can be repeated alone; collect,
-train and report go on where they were stopped. Progress goes to standard error, the object of `--json` to
-standard output.
+train and report go on where they were stopped. Progress goes to standard error, the object of
+`--json` to standard output.
 """
 
 from __future__ import annotations
