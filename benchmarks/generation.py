@@ -43,6 +43,7 @@ from zs_env.vector import ZeroSearchVectorEnv
 
 PROMPTS, MEMBERS = 8, 8
 PROMPT_IDS, TURN_IDS, PAGE_IDS = 150, 60, 250
+QUESTIONS, EPISODES = 14, 10  # a step of `zerosearch train`
 _MEDIAN_S, _P99_S = 0.05, 2.0
 _SIMULATOR = Path(__file__).parents[1] / ".venv-simulator" / "bin" / "python"
 
@@ -176,16 +177,20 @@ def _apart() -> Row:
     played: dict[bool, list[Group]] = {}
     for lock_step in (False, True):
         environment = ZeroSearchVectorEnv(
-            64, questions, engine, autoreset_mode=AutoresetMode.DISABLED, prompt="bare"
+            QUESTIONS * EPISODES,
+            questions,
+            engine,
+            autoreset_mode=AutoresetMode.DISABLED,
+            prompt="bare",
         )
         started = time.perf_counter()
         played[lock_step] = collect_rollouts(
             environment,
             policy,
             TransformersGenerator(policy),
-            question_indices=range(8),
-            seeds=range(8),
-            group_size=8,
+            question_indices=range(QUESTIONS),
+            seeds=range(QUESTIONS),
+            group_size=EPISODES,
             sampling=Sampling(max_new_tokens=96),
             lock_step=lock_step,
         )
@@ -196,7 +201,8 @@ def _apart() -> Row:
     # Batches of other sizes round otherwise: a draw in thousands falls to the neighbouring token.
     assert same >= 0.95 * len(ids[0]), f"only {same} of {len(ids[0])} episodes are the same"
     return Row(
-        case="rollouts of 64 episodes, pages 50 ms to 2 s: played apart, beside lock-step",
+        case=f"rollouts of {QUESTIONS} x {EPISODES} episodes, pages 50 ms to 2 s: played apart, beside "
+        "lock-step",
         ours=seconds[False],
         peer=seconds[True],
         unit="s",
