@@ -201,8 +201,7 @@ def _apart() -> Row:
     # Batches of other sizes round otherwise: a draw in thousands falls to the neighbouring token.
     assert same >= 0.95 * len(ids[0]), f"only {same} of {len(ids[0])} episodes are the same"
     return Row(
-        case=f"rollouts of {QUESTIONS} x {EPISODES} episodes, pages 50 ms to 2 s: played apart, beside "
-        "lock-step",
+        case=f"{QUESTIONS} x {EPISODES} episodes, pages 50 ms to 2 s: apart, beside lock-step",
         ours=seconds[False],
         peer=seconds[True],
         unit="s",

@@ -23,7 +23,6 @@ FILES = (
     "scores.csv",
     "comparisons.csv",
     "tables.md",
-    "report.html",
     "sample.json",
 )
 
@@ -97,6 +96,7 @@ def test_there_is_a_row_for_each_agent_set_repeat_and_question(capsys):
     assert len(figures["comparisons"]) == 3
     assert "search-once on nq" in captured.err
     assert all(Path("out", name).stat().st_size for name in FILES)
+    assert "answer-at-once" in Path("out/report.html").read_text()
 
 
 def test_two_agents_are_asked_the_same_questions_with_the_same_luck():

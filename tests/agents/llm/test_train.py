@@ -279,23 +279,6 @@ def test_weights_that_diverged_are_an_explanation(
     assert "lower the learning rate" in " ".join(capfd.readouterr().err.split())
 
 
-# A learning rate that rises to a hundred times what is good, and no KL: the policy is torn apart.
-COLLAPSE = (
-    *("--steps", "40", "--learning-rate", "1.0", "--warmup-steps", "30", "--eval-every", "0"),
-    *("--max-grad-norm", "1e9", "--checkpoint-every", "8"),
-)
-
-
-def test_a_collapse_is_seen_told_and_stopped(
-    policy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], torch_settings: None
-) -> None:
-    assert main(arguments(policy, tmp_path / "run", *COLLAPSE, "--guard", "stop")) == 1
-    said = " ".join(capfd.readouterr().err.split())
-    for part in ("the policy collapses: mean reward fell from", "at the same time", "kl_coef"):
-        assert part in said
-    assert len(read_metrics(tmp_path / "run", "train")) < 40
-
-
 def test_groups_without_a_spread_are_refilled_by_other_questions(
     policy: Path, tmp_path: Path, undisturbed: tuple[Path, Any], torch_settings: None
 ) -> None:
