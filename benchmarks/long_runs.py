@@ -102,8 +102,8 @@ def main() -> None:
     wanted = [case for case in CASES if case.name in (arguments.only or {c.name for c in CASES})]
     with ThreadPoolExecutor(arguments.at_once) as pool:
         left = [case for case in wanted if case.name not in there]
-        runs = [pool.submit(_run, case, arguments.output, arguments.flags) for case in left]
-        for ended in as_completed(runs):
+        started = [pool.submit(_run, case, arguments.output, arguments.flags) for case in left]
+        for ended in as_completed(started):
             _append(arguments.record, ended.result())
     runs = read_record(arguments.record)
     if runs:

@@ -17,8 +17,8 @@ class KeptWriter:
 
     Args:
         writer: the model.
-        path: a line for each text. One that a kill cut off is dropped, and so are those of a writer
-            with another fingerprint.
+        path: a line for each text, in a folder that is there. One that a kill cut off is dropped,
+            and so are those of a writer with another fingerprint.
     """
 
     def __init__(self, writer: Writer, path: Path) -> None:
@@ -39,7 +39,6 @@ class KeptWriter:
         missing = [prompt for prompt in prompts if _key(prompt) not in self._there]
         written = dict(zip(map(_key, missing), self.writer.write(missing), strict=True))
         fresh = {key: one for key, one in written.items() if isinstance(one, Writing)}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         with open(self._path, "a", encoding="utf-8") as file:
             for (text, system, seed), writing in fresh.items():
                 row = {"fingerprint": self.fingerprint, "prompt": text, "system": system}

@@ -182,6 +182,7 @@ def _report(config: TuneConfig) -> Table:
     ]
     pages = {"real engine": report.real_pages(pairs, style, num_documents=config.num_documents)}
     folder = config.output / "report"
+    folder.mkdir(parents=True, exist_ok=True)
     kept = {name: folder / f"written-{name}.jsonl" for name in ("before", "after")}
     for name, path in kept.items():
         writer = KeptWriter(_report_writer(config, name), path)
@@ -215,7 +216,8 @@ def _report(config: TuneConfig) -> Table:
     samples = {name: [page for page in part if page.pair in shown] for name, part in pages.items()}
     (folder / "samples.html").write_text(report.samples_html(samples), encoding="utf-8")
     for path in kept.values():
-        path.unlink()  # a report that ended is made anew, for the model behind a server may change
+        # A report that ended is made anew: the model behind a server may be another.
+        path.unlink(missing_ok=True)
     table = Table("", *figures, title=f"{len(pairs)} held-out pages, 95 % intervals")
     for metric, meaning in report.METRICS.items():
         if all(metric in part for part in figures.values()):

@@ -18,13 +18,7 @@ from agents.cli import main
 from zs_env import Document, SearchError, SearchPage, building
 
 ROOT = Path(__file__).resolve().parents[3]
-FILES = (
-    "results.jsonl",
-    "scores.csv",
-    "comparisons.csv",
-    "tables.md",
-    "sample.json",
-)
+FILES = ("results.jsonl", "scores.csv", "comparisons.csv", "tables.md", "sample.json")
 
 
 @pytest.fixture(autouse=True)

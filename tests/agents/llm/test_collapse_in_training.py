@@ -1,13 +1,16 @@
 """A collapse made on purpose: no KL, and a learning rate that rises to sixty times the default."""
 
-from dataclasses import replace
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from agents.llm.checkpoint import CheckpointStore, load_state
 from agents.llm.metrics import read_metrics
-from agents.llm.train import TrainingDiverged, train
+from agents.llm.train import train
+from agents.llm.train_command import main
 from agents.llm.train_config import TrainConfig
 
 pytestmark = pytest.mark.slow
@@ -36,9 +39,26 @@ def config(tmp_path: Path) -> TrainConfig:
     )
 
 
-def test_it_ends_a_run_and_is_told_in_words(config: TrainConfig) -> None:
-    with pytest.raises(TrainingDiverged, match=r"mean reward fell from .* entropy .* went from"):
-        train(config)
+def _flags(config: TrainConfig) -> Iterator[str]:
+    usual = asdict(TrainConfig())
+    for name, value in asdict(config).items():
+        flag = name.replace("_", "-")
+        if value == usual[name]:
+            continue
+        if isinstance(value, bool):
+            yield f"--{'' if value else 'no-'}{flag}"
+        else:
+            yield from (f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,)))
+
+
+def test_it_ends_a_run_and_is_told_in_words(
+    config: TrainConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(list(_flags(config))) == 1
+    said = " ".join(capfd.readouterr().err.split())
+    assert re.search(r"mean reward fell from .* entropy .* went from", said)
+    for part in ("the policy collapses: mean reward fell from", "at the same time", "kl_coef"):
+        assert part in said
     rewards = [row["reward_mean"] for row in read_metrics(config.output, "train")]
     # Five healthy steps are needed before five bad ones can be told from them.
     assert 10 <= len(rewards) < config.steps

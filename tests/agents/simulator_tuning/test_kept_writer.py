@@ -19,7 +19,7 @@ def _writer(path, said, fingerprint="a"):
 
 def test_only_what_is_missing_is_written_and_in_the_order_asked_for(tmp_path):
     said: list[str] = []
-    path = tmp_path / "report" / "written.jsonl"
+    path = tmp_path / "written.jsonl"
     first = _writer(path, said).write([ONE])
     again = _writer(path, said).write([TWO, ONE])
     assert [writing.text for writing in again] == ["two!", "one!"]
