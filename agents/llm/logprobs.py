@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from agents.llm.batch import MicroBatch
 
-# Logits of one chunk: 16 MB in float32, which stays in the caches of most machines.
-_CHUNK_ELEMENTS = 2**22
+# Logits of one chunk: 16 MB in float32, which stay in the caches of most machines. A GPU has 512 MB
+# of them: it reads all weights of the head for each, which only many tokens make up for.
+_CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
 
 
 class TokenLogprobs(NamedTuple):
@@ -65,7 +66,7 @@ class _HeadLogprobs(torch.autograd.Function):
         logprobs_A = hidden_AD.new_empty(len(targets_A), dtype=softmax_dtype)
         entropies_A = torch.empty_like(logprobs_A)
         normalizers_A = torch.empty_like(logprobs_A)
-        for chunk in _chunks(len(targets_A), len(weight_VD)):
+        for chunk in _chunks(targets_A, weight_VD):
             logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, squash)
             normalizers_A[chunk] = logits_CV.logsumexp(-1)
             chosen_C = logits_CV.gather(-1, targets_A[chunk, None])[:, 0]
@@ -94,7 +95,7 @@ class _HeadLogprobs(torch.autograd.Function):
             else None
         )
         grad_bias_V = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
-        for chunk in _chunks(len(targets_A), len(weight_VD)):
+        for chunk in _chunks(targets_A, weight_VD):
             logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, ctx.squash)
             pull_C1 = grad_logprobs_A[chunk, None]
             log_p_CV = logits_CV - normalizers_A[chunk, None]
@@ -121,9 +122,10 @@ class _HeadLogprobs(torch.autograd.Function):
         return grad_hidden_AD, grad_weight_VD, grad_bias_V, None, None
 
 
-def _chunks(num_tokens: int, vocabulary: int) -> Iterator[slice]:
-    size = max(1, _CHUNK_ELEMENTS // vocabulary)
-    for begin in range(0, num_tokens, size):
+def _chunks(targets_A: Tensor, weight_VD: Tensor) -> Iterator[slice]:
+    elements = _CHUNK_ELEMENTS.get(targets_A.device.type, _CHUNK_ELEMENTS["cpu"])
+    size = max(1, elements // len(weight_VD))
+    for begin in range(0, len(targets_A), size):
         yield slice(begin, begin + size)
 
 

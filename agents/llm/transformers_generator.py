@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from agents.llm.attention import reading_with
+from agents.llm.decoding import make_decoding
 from agents.llm.generator import (
     Generation,
     GenerationRequest,
@@ -63,7 +64,7 @@ class TransformersGenerator:
         watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
         self._watched_V = watched_V.to(policy.model.device)
-        self._cache = RowCache(self._model)
+        self._make_cache()
         self._sessions: dict[int, Session] = {}
         self._turns: dict[int, Turn] = {}  # by session, all that are being written
         self._joining: list[Turn] = []
@@ -145,7 +146,13 @@ class TransformersGenerator:
         self._turns.clear()
         self._joining.clear()
         self._batch = None
+        self._make_cache()
+
+    def _make_cache(self) -> None:
         self._cache = RowCache(self._model)
+        self._decoding = make_decoding(
+            self._cache, lambda ids, positions: self._run(self._model, ids, positions).logits
+        )
 
     def _open(
         self, request: GenerationRequest, free_rows: Iterator[int], sampling: Sampling
@@ -185,7 +192,7 @@ class TransformersGenerator:
         sessions = [turn.session for turn in going]
         # Rows of finished turns run on until the batch is compacted, hence both maxima.
         positions = max(len(one.ids) for one in sessions) + max(turn.room for turn in going)
-        self._cache.reserve(len(self._sessions), positions)
+        self._cache.reserve(*self._decoding.room(len(self._sessions), positions))
         self._gather_rows(sessions)
         self._feed(sessions)
         # The cache decodes its first rows, in their order.
@@ -234,9 +241,8 @@ class TransformersGenerator:
         alive = batch.alive()
         if len(batch.turns) - len(alive) > len(batch.turns) * _COMPACT_AT:
             batch.keep(self._compact(batch.turns, alive, batch.length))
-        position_ids = self._cache.aim_decode(batch.positions_B, batch.length)
-        out = self._run(self._model, batch.tokens_B[:, None], position_ids)
-        batch.append(out.logits[:, -1], self._temperature)
+        logits_BV = self._decoding.logits(batch.tokens_B, batch.positions_B, batch.length)
+        batch.append(logits_BV, self._temperature)
         watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
         return bool(batch.finish(watched, self._stop, self.max_context))
 

@@ -21,7 +21,7 @@ def _dense(hidden, head, targets, *, temperature=1.0, scale=1.0, cap=None):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", 3 * 11)
+    monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", {"cpu": 3 * 11})
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -100,7 +100,7 @@ def test_padding_changes_no_logprob(make_llama, make_rollout):
 
 def test_the_full_logits_never_exist(make_llama, make_rollout, monkeypatch):
     model = make_llama()
-    monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", 2 * 40)
+    monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", {"cpu": 2 * 40})
     rows = []
     linear = torch.nn.functional.linear
 
