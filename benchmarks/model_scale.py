@@ -5,15 +5,15 @@
         [--prompts N] [--members N] [--prompt-ids N] [--turn-ids N] [--page-ids N] [--turns N]
         [--tokens-per-pass N] [--updates N] [--peak-flops F] [--deadline-s S] [--trl-python FILE]
 
-First the model of --model (SmolLM2-135M-Instruct is meant), where one is given, then one with
-random weights in a shape that the flags give: Qwen2.5-1.5B's unless they say otherwise. Of each:
+Of the model of --model (SmolLM2-135M-Instruct is meant), or of one with random weights in a shape
+that the flags give, Qwen2.5-1.5B's unless they say otherwise:
 
 - tokens that our generator writes in a second, beside transformers' `generate`;
 - a forward and backward pass with logits of action tokens only, beside one with all logits: time,
   memory;
 - attention of a packed line in one kernel, beside span by span (where there is such a kernel);
-- updates, plain, with share_prompts, with gradient_checkpointing and with both: tokens of rollouts
-  a second, MFU (formula: `update_flops`), peak memory;
+- updates, plain, with gradient_checkpointing, and with share_prompts and compile_layers, alone and
+  together: tokens of rollouts a second, MFU (formula: `update_flops`), peak memory;
 - the same update by TRL's GRPOTrainer, where this Python (or --trl-python) has trl and datasets.
 
 Every part compares results first: ids, losses, norms of gradients; a difference beyond rounding
@@ -50,34 +50,37 @@ Part = Callable[[Job], Iterator[Row]]
 _PARTS: dict[str, Part] = {
     "update, plain": partial(scale_parts.update, variant="plain"),
     "rollout": scale_parts.rollout,
+    "update, compile_layers": partial(scale_parts.update, variant="compile_layers"),
+    "TRL": scale_parts.trl_update,
     "head": scale_parts.head,
     "update, gradient_checkpointing": partial(scale_parts.update, variant="gradient_checkpointing"),
     "update, share_prompts": partial(scale_parts.update, variant="share_prompts"),
-    "update, both": partial(scale_parts.update, variant="both"),
+    "update, compile_layers and share_prompts": partial(
+        scale_parts.update, variant="compile_layers and share_prompts"
+    ),
     "line attention": scale_parts.line_attention,
-    "TRL": scale_parts.trl_update,
 }
 
 
 def main() -> None:
-    """Measure every model, part by part."""
+    """Measure a model, part by part."""
     arguments = _arguments()
     began = time.monotonic()
     rows: list[Row] = []
     failed = False
-    for job in _jobs(arguments):
-        for name, part in _PARTS.items():
-            if time.monotonic() - began > arguments.deadline_s:
-                _tell(f"{job.name}: {name} is left out: past {arguments.deadline_s:g} s")
-                continue
-            try:
-                for row in part(job):
-                    _tell(f"{row.case}: {row.ours:.4g}, peer {row.peer}, {row.unit}")
-                    rows.append(row)
-            except Exception:  # whatever it is, the other parts are still worth their time
-                failed = True
-                _tell(f"{job.name}: {name} failed\n{traceback.format_exc(limit=-4)}")
-            _give_back()
+    job = _job(arguments)
+    for name, part in _PARTS.items():
+        if time.monotonic() - began > arguments.deadline_s:
+            _tell(f"{name} is left out: past {arguments.deadline_s:g} s")
+            continue
+        try:
+            for row in part(job):
+                _tell(f"{row.case}: {row.ours:.4g}, peer {row.peer}, {row.unit}")
+                rows.append(row)
+        except Exception:  # whatever it is, the other parts are still worth their time
+            failed = True
+            _tell(f"{name} failed\n{traceback.format_exc(limit=-4)}")
+        _give_back()
     print_rows(rows, as_json=arguments.json)
     sys.exit(failed)
 
@@ -104,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
+def _job(arguments: argparse.Namespace) -> Job:
     shape = Shape(
         layers=arguments.layers,
         hidden=arguments.hidden,
@@ -113,31 +116,30 @@ def _jobs(arguments: argparse.Namespace) -> Iterator[Job]:
         kv_heads=arguments.kv_heads,
         vocabulary=arguments.vocabulary,
     )
+    given: Path | None = arguments.model
     on_gpu = arguments.device == "cuda"
     device_name = torch.cuda.get_device_name() if on_gpu else "this CPU"
     peak = arguments.peak_flops or peak_flops(device_name)
     if peak is None:
         _tell(f"no MFU: the peak of {device_name} is not known; give --peak-flops")
-    for source in filter(None, (arguments.model, shape)):
-        name = source.name if isinstance(source, Path) else f"random {shape.layers}x{shape.hidden}"
-        yield Job(
-            name=name,
-            source=source,
-            device=arguments.device,
-            precision=torch.bfloat16 if on_gpu else torch.float32,
-            episodes=Episodes(
-                prompts=arguments.prompts,
-                members=arguments.members,
-                prompt_ids=arguments.prompt_ids,
-                turn_ids=arguments.turn_ids,
-                page_ids=arguments.page_ids,
-                turns=arguments.turns,
-            ),
-            tokens_per_pass=arguments.tokens_per_pass,
-            updates=arguments.updates,
-            peak=peak,
-            trl_python=arguments.trl_python,
-        )
+    return Job(
+        name=f"random {shape.layers}x{shape.hidden}" if given is None else given.name,
+        source=shape if given is None else given,
+        device=arguments.device,
+        precision=torch.bfloat16 if on_gpu else torch.float32,
+        episodes=Episodes(
+            prompts=arguments.prompts,
+            members=arguments.members,
+            prompt_ids=arguments.prompt_ids,
+            turn_ids=arguments.turn_ids,
+            page_ids=arguments.page_ids,
+            turns=arguments.turns,
+        ),
+        tokens_per_pass=arguments.tokens_per_pass,
+        updates=arguments.updates,
+        peak=peak,
+        trl_python=arguments.trl_python,
+    )
 
 
 def _tell(line: str) -> None:

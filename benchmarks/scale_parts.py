@@ -38,7 +38,8 @@ VARIANTS: dict[str, dict[str, bool]] = {
     "plain": {},
     "share_prompts": {"share_prompts": True},
     "gradient_checkpointing": {"gradient_checkpointing": True},
-    "both": {"share_prompts": True, "gradient_checkpointing": True},
+    "compile_layers": {"compile_layers": True},
+    "compile_layers and share_prompts": {"compile_layers": True, "share_prompts": True},
 }
 
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from agents.llm.activations import recomputable_layers, recomputing
 from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.batch import Batch, MicroBatch
 from agents.llm.critic import Critic
+from agents.llm.layers import compiling, marked_layers, recomputing
 from agents.llm.logprobs import LogprobModel, TokenLogprobs
 from agents.llm.lora import without_adapter
 from agents.llm.loss import token_weights
@@ -72,8 +73,8 @@ class Learner:
         lr_scale: factor on every learning rate; below 1 after a collapse.
 
     Raises:
-        ValueError: where a KL is asked for without a reference, or gradient checkpointing of a
-            model without layers.
+        ValueError: where a KL is asked for without a reference, or gradient checkpointing or
+            compiled layers of a model without layers.
     """
 
     def __init__(
@@ -113,10 +114,8 @@ class Learner:
         if reference_model is not None and reference_model is not policy_model:
             self._reference = LogprobModel(reference_model.eval(), temperature=temperature)
             shard(self._reference, ranks)
-        self._recomputed: list[nn.Module] = []
-        if optimizer.gradient_checkpointing:
-            trained = filter(None, (policy_model, self.critic))
-            self._recomputed = [layer for one in trained for layer in recomputable_layers(one)]
+        self._recomputed = self._layers("gradient_checkpointing", policy_model, self.critic)
+        self._compiled = self._layers("compile_layers", policy_model, self.critic, reference_model)
 
     def update(self, groups: Sequence[Group]) -> UpdateReport:
         """Learn from groups of rollouts.
@@ -169,8 +168,16 @@ class Learner:
                 bodies = [self.policy, self._reference.model, self.critic and self.critic.body]
                 different = {id(body): body for body in bodies if body is not None}
                 restored.enter_context(reading_lines(different.values()))
+            restored.enter_context(compiling(self._compiled))
             restored.enter_context(recomputing(self._recomputed))
             yield
+
+    def _layers(self, setting: str, *models: nn.Module | None) -> list[nn.Module]:
+        """Those of all models where a setting is on, each of them once."""
+        if not getattr(self.optimizer_config, setting):
+            return []
+        layers = [marked_layers(one, setting) for one in models if one is not None]
+        return list({id(layer): layer for layer in chain.from_iterable(layers)}.values())
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, save the policy's and reference's weights.

@@ -70,6 +70,7 @@ def make_learner(config: TrainConfig, model: Any, ranks: Ranks = ALONE) -> Learn
             max_tokens_per_micro_batch=config.tokens_per_micro_batch,
             share_prompts=config.share_prompts,
             gradient_checkpointing=config.gradient_checkpointing,
+            compile_layers=config.compile_layers,
             autocast=config.autocast,
         ),
         reference_model=reference,

@@ -30,6 +30,8 @@ class OptimizerConfig:
             long prompts, costs with a small model and short ones; the gradient is the same.
         gradient_checkpointing: keep what enters each layer only and compute the rest anew in the
             backward pass: much less memory, one more forward pass, the same gradient.
+        compile_layers: run each layer by torch.compile: on a GPU many small kernels become few; the
+            first pass compiles for a minute or two, and rounding differs.
         autocast: compute in bfloat16 with weights in their own precision.
     """
 
@@ -45,6 +47,7 @@ class OptimizerConfig:
     max_tokens_per_micro_batch: int = 4096
     share_prompts: bool = False
     gradient_checkpointing: bool = False
+    compile_layers: bool = False
     autocast: bool = False
 
     def __post_init__(self) -> None:

@@ -111,6 +111,7 @@ def reading_lines(models: Iterable[Any]) -> Iterator[None]:
         yield
 
 
+@torch.compiler.disable  # layers are compiled for all lines alike, whatever their spans
 def _attention(
     module: nn.Module,
     query: Tensor,

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from agents.llm.activations import layers_of
+from agents.llm.layers import layers_of
 from agents.llm.ranks import Ranks
 
 

@@ -100,6 +100,8 @@ class TrainConfig:
             model and long prompts, costs with a small model and short ones.
         gradient_checkpointing: in updates, keep what enters each layer only and compute the rest
             anew in the backward pass: much less memory, one more forward pass.
+        compile_layers: in updates, run each layer by torch.compile: on a GPU many small kernels
+            become few; the first update compiles for a minute or two. Needs a C compiler.
         policy_loss: how ratio and advantage become a loss; without it as the algorithm's source.
         clip_low: the ratio of new to old probability counts down to 1 - clip_low; without it the
             algorithm's own, as for clip_high.
@@ -206,6 +208,7 @@ class TrainConfig:
     tokens_per_micro_batch: int = 4096
     share_prompts: bool = False
     gradient_checkpointing: bool = False
+    compile_layers: bool = False
     policy_loss: PolicyLossName | None = None
     clip_low: float | None = None
     clip_high: float | None = None

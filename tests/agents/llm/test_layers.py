@@ -3,14 +3,15 @@
 import copy
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from torch import nn
 
-from agents.llm.activations import layers_of, recomputable_layers, recomputing
 from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.critic import Critic
+from agents.llm.layers import layers_of, marked_layers, recomputing
 from agents.llm.learner import Learner
 from agents.llm.lora import add_adapter, has_adapter
 from agents.llm.optimizer import OptimizerConfig
@@ -155,6 +156,24 @@ def test_dropout_stays_off(make_llama: Any, groups: list[Group]) -> None:
     _assert_equal(_gradient(anew, groups), _gradient(kept, groups))
 
 
-def test_a_model_without_layers_is_refused() -> None:
-    with pytest.raises(ValueError, match="gradient_checkpointing=False"):
-        recomputable_layers(nn.Linear(2, 2))
+@pytest.mark.parametrize("setting", ["gradient_checkpointing", "compile_layers"])
+def test_a_model_without_layers_is_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match=f"{setting}=False"):
+        marked_layers(nn.Linear(2, 2), setting)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what compiling warns of is torch's own
+@pytest.mark.parametrize("share_prompts", [False, True], ids=["rows", "lines"])
+def test_compiled_layers_have_the_same_gradient(
+    make_llama: Any, groups: list[Group], share_prompts: bool
+) -> None:
+    torch.compiler.reset()
+    model = make_llama()
+    settings: dict[str, Any] = {"share_prompts": share_prompts, "gradient_checkpointing": True}
+    plain = _learner(copy.deepcopy(model), "grpo", share_prompts=share_prompts)
+    ours = _learner(model, "grpo", compile_layers=True, **settings)
+    with patch.object(torch, "compile", wraps=torch.compile) as compile_:
+        gradient = _gradient(ours, groups)
+    assert compile_.call_count >= len(layers_of(model))
+    _assert_equal(gradient, _gradient(plain, groups))
