@@ -7,7 +7,7 @@ length is masked and only has to be finite, so a row is cut back by forgetting i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, Cache, PreTrainedModel
 
 ATTENTION = "zerosearch_rows"
+# Pieces that differ by less are padded to one length; scores of one call, for each head that reads.
+_ALIKE, _MOST_SCORES = 64, 2**25
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,12 @@ class RowCache(Cache):
         shift = torch.tensor([piece.first - piece.start for piece in pieces])
         positions = torch.arange(pieces[-1].stop) + shift.repeat_interleave(lengths)
         device = self.stored.device
-        self._step = _Feed(tuple(pieces), rows.to(device), positions.to(device), self._causal_PP)
+        padded = None
+        if _pads(device):
+            padded = tuple(_Padded.of(alike, self.stored) for alike in _alike(pieces))
+        self._step = _Feed(
+            tuple(pieces), rows.to(device), positions.to(device), self._causal_PP, padded
+        )
         return self._step.positions_N[None]
 
     def aim_decode(self, positions_B: Tensor, longest: int) -> Tensor:
@@ -134,6 +141,7 @@ class _Feed:
     rows_N: Tensor
     positions_N: Tensor
     causal_PP: Tensor
+    padded: tuple[_Padded, ...] | None
 
     def write(self, stored: Tensor, new: Tensor) -> None:
         stored[self.rows_N, :, self.positions_N] = new[0].transpose(0, 1)
@@ -143,6 +151,10 @@ class _Feed:
         shared = keys.shape[1]
         grouped = query.view(shared, heads // shared, time, size)
         out = query.new_empty((time, heads, size))
+        if self.padded is not None:
+            for pieces in self.padded:
+                pieces.attend(grouped, keys, values, scaling, out)
+            return out[None]
         for piece in self.pieces:
             count = piece.stop - piece.start
             end = piece.first + count
@@ -157,6 +169,67 @@ class _Feed:
             )
             out[piece.start : piece.stop] = attended.reshape(heads, count, size).transpose(0, 1)
         return out[None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Padded:
+    """P pieces of like length, padded to T tokens that see L places: one call on a GPU.
+
+    Attributes:
+        rows_P: their rows.
+        packed_PT: where in the line their tokens are; padding repeats a piece's last.
+        tokens_N: which of the flattened [P * T] are tokens, not padding.
+        mask_P1TL: added to the scores.
+    """
+
+    rows_P: Tensor
+    packed_PT: Tensor
+    tokens_N: Tensor
+    mask_P1TL: Tensor
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], stored: Tensor) -> _Padded:
+        first_P, start_P, stop_P = torch.tensor([(p.first, p.start, p.stop) for p in pieces]).T
+        steps_T = torch.arange(int((stop_P - start_P).max()))
+        packed_PT = start_P[:, None] + steps_T
+        inside_PT = packed_PT < stop_P[:, None]
+        # Kernels want a mask whose rows are aligned; there is room, in steps of 64 places.
+        longest = -(-int((first_P + stop_P - start_P).max()) // 8) * 8
+        device = stored.device
+        last_PT = (first_P[:, None] + steps_T).to(device)
+        blocked_PTL = torch.arange(longest, device=device) > last_PT[..., None]
+        return cls(
+            rows_P=torch.tensor([piece.row for piece in pieces]).to(device),
+            packed_PT=packed_PT.minimum(stop_P[:, None] - 1).to(device),
+            tokens_N=inside_PT.flatten().nonzero()[:, 0].to(device),
+            mask_P1TL=torch.zeros(blocked_PTL.shape, dtype=stored.dtype, device=device)
+            .masked_fill_(blocked_PTL, float("-inf"))
+            .unsqueeze(1),
+        )
+
+    def attend(
+        self,
+        grouped: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scaling: float | None,
+        out_NHD: Tensor,
+    ) -> None:
+        """Fill in what the pieces' tokens see; `grouped` is [K, heads that share, N, D]."""
+        sharing, longest = grouped.shape[1], self.mask_P1TL.shape[3]
+        query_PKGTD = grouped[:, :, self.packed_PT].movedim(2, 0)
+        attended = nn.functional.scaled_dot_product_attention(
+            query_PKGTD.flatten(2, 3),
+            keys[self.rows_P, :, :longest],
+            values[self.rows_P, :, :longest],
+            attn_mask=self.mask_P1TL.repeat(1, 1, sharing, 1),
+            scale=scaling,
+        )
+        attended_PTKGD = attended.view(query_PKGTD.shape).movedim(3, 1)
+        tokens_N = self.tokens_N
+        out_NHD[self.packed_PT.flatten()[tokens_N]] = attended_PTKGD.flatten(2, 3).flatten(0, 1)[
+            tokens_N
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +255,30 @@ class _Decode:
             scale=scaling,
         )
         return attended.reshape(batch, 1, heads, size)
+
+
+def _pads(device: torch.device) -> bool:
+    """Whether one padded call costs less than a call for each piece."""
+    return device.type == "cuda"
+
+
+def _alike(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Cut pieces into parts that little is padded in, and whose scores fit in memory."""
+    part: list[Piece] = []
+    places = 0
+    for piece in sorted(pieces, key=lambda one: one.stop - one.start):
+        count = piece.stop - piece.start
+        seen = max(places, piece.first + count)
+        if part and (
+            count > 2 * (part[0].stop - part[0].start) + _ALIKE
+            or (len(part) + 1) * count * seen > _MOST_SCORES
+        ):
+            yield part
+            part, seen = [], piece.first + count
+        part.append(piece)
+        places = seen
+    if part:
+        yield part
 
 
 def _attention(

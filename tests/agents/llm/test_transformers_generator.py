@@ -14,7 +14,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from agents.llm import kv_cache
 from agents.llm.generator import Generation, GenerationRequest, generate
+from agents.llm.kv_cache import Piece
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.transformers_generator import TransformersGenerator
@@ -83,8 +85,13 @@ def _counted(policy: Policy):
     hook.remove()
 
 
+@pytest.mark.parametrize("padded", [False, True], ids=["in turn", "padded"])
 @pytest.mark.parametrize("family", [0, 1, 2], ids=["llama", "qwen3", "gpt_neox"])
-def test_sampled_logprobs_are_those_of_a_plain_forward_pass(make_policy, family):
+def test_sampled_logprobs_are_those_of_a_plain_forward_pass(
+    make_policy, family, padded, monkeypatch
+):
+    monkeypatch.setattr(kv_cache, "_pads", lambda device: padded)
+    monkeypatch.setattr(kv_cache, "_ALIKE", 3)  # so that a line has several parts
     policy = _architectures(make_policy())[family]
     ids, written = _play(TransformersGenerator(policy), _prompts(policy))
     errors = []
@@ -341,3 +348,16 @@ def test_requests_that_cannot_be_meant_are_refused(make_policy):
         generate(generator, [GenerationRequest(session=0, token_ids=[1])] * 2, SHORT)
     with pytest.raises(ValueError, match="begin with a prompt"):
         generate(generator, [GenerationRequest(session=0, token_ids=[])], SHORT)
+
+
+def test_pieces_are_cut_where_they_differ_or_are_too_many(monkeypatch):
+    monkeypatch.setattr(kv_cache, "_ALIKE", 3)
+    monkeypatch.setattr(kv_cache, "_MOST_SCORES", 150)
+    # Tokens 1, 5 | 6, 7 | 7: 6 is more than 2 x 1 + 3, and three of 7 that see 9 places are 189.
+    lengths, begin = [7, 1, 6, 5, 7], 0
+    pieces = []
+    for row, length in enumerate(lengths):
+        pieces.append(Piece(row, 2, begin, begin + length))
+        begin += length
+    parts = [[piece.row for piece in part] for part in kv_cache._alike(pieces)]
+    assert parts == [[1, 3], [2, 0], [4]]
