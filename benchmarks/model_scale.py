@@ -4,6 +4,7 @@
         [--layers N --hidden N --mlp N --heads N --kv-heads N --vocabulary N]
         [--prompts N] [--members N] [--prompt-ids N] [--turn-ids N] [--page-ids N] [--turns N]
         [--tokens-per-pass N] [--updates N] [--peak-flops F] [--deadline-s S] [--trl-python FILE]
+        [--only PART ...]
 
 Of the model of --model (SmolLM2-135M-Instruct is meant), or of one with random weights in a shape
 that the flags give, Qwen2.5-1.5B's unless they say otherwise:
@@ -69,7 +70,8 @@ def main() -> None:
     rows: list[Row] = []
     failed = False
     job = _job(arguments)
-    for name, part in _PARTS.items():
+    for name in arguments.only or _PARTS:
+        part = _PARTS[name]
         if time.monotonic() - began > arguments.deadline_s:
             _tell(f"{name} is left out: past {arguments.deadline_s:g} s")
             continue
@@ -104,6 +106,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--deadline-s", type=float, default=480.0, help="no part begins later")
     parser.add_argument("--trl-python", type=Path, default=scale_parts.with_trl())
+    parser.add_argument("--only", nargs="*", choices=_PARTS, metavar="PART", help="of the parts")
     return parser.parse_args()
 
 
