@@ -36,6 +36,9 @@ from agents.llm.turn_batch import Session, Turn, TurnBatch
 _FEED_TOKENS = 8192
 # The batch is compacted when this part of it is over: moving a row costs a few steps of it.
 _COMPACT_AT = 1 / 8
+# Turns join once there are as many as this part of those being written, or after so many tokens: on
+# a GPU to read few new ids takes as long as to read many.
+_JOIN_AT, _JOIN_WITHIN = 1 / 2, 32
 
 
 class TransformersGenerator:
@@ -68,6 +71,7 @@ class TransformersGenerator:
         self._sessions: dict[int, Session] = {}
         self._turns: dict[int, Turn] = {}  # by session, all that are being written
         self._joining: list[Turn] = []
+        self._waited = 0  # tokens that others wrote meanwhile
         self._batch: TurnBatch | None = None
         self._temperature = 1.0
 
@@ -102,9 +106,9 @@ class TransformersGenerator:
         ended = any(turn.stop_reason is not None for turn in self._turns.values())
         if self._turns and not ended:
             with _reading_rows(self._model), torch.inference_mode():
-                if self._joining:
-                    self._join()
                 while not (ended or pause()):
+                    if self._joining and self._join_is_due():
+                        self._join()
                     ended = self._step()
         over = {name: turn for name, turn in self._turns.items() if turn.stop_reason is not None}
         for name in over:
@@ -185,10 +189,15 @@ class TransformersGenerator:
             weight_version=self.weight_version,
         )
 
+    def _join_is_due(self) -> bool:
+        alive = len(self._batch.alive()) if self._batch is not None else 0
+        self._waited += 1
+        return len(self._joining) >= alive * _JOIN_AT or self._waited > _JOIN_WITHIN
+
     def _join(self) -> None:
         """Read what the joining turns have new, and make one batch of them and the others."""
         going = (self._batch.dissolve() if self._batch is not None else []) + self._joining
-        self._joining = []
+        self._joining, self._waited = [], 0
         sessions = [turn.session for turn in going]
         # Rows of finished turns run on until the batch is compacted, hence both maxima.
         positions = max(len(one.ids) for one in sessions) + max(turn.room for turn in going)

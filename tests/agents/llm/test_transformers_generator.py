@@ -14,7 +14,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from agents.llm import kv_cache
+from agents.llm import kv_cache, transformers_generator
 from agents.llm.generator import Generation, GenerationRequest, generate
 from agents.llm.kv_cache import Piece
 from agents.llm.policy import Policy
@@ -361,3 +361,42 @@ def test_pieces_are_cut_where_they_differ_or_are_too_many(monkeypatch):
         begin += length
     parts = [[piece.row for piece in part] for part in kv_cache._alike(pieces)]
     assert parts == [[1, 3], [2, 0], [4]]
+
+
+def test_turns_join_others_in_company_or_after_a_while(make_policy, monkeypatch):
+    monkeypatch.setattr(transformers_generator, "_JOIN_WITHIN", 5)
+    policy = make_policy()
+    generator = TransformersGenerator(policy)
+    batches: list[set[int]] = []
+    join = generator._join
+
+    def watched_join() -> None:
+        join()
+        batches.append({turn.seed for turn in generator._batch.turns})
+
+    monkeypatch.setattr(generator, "_join", watched_join)
+    prompt = _prompts(policy, 1)[0]
+
+    def begin(*sessions: int) -> None:
+        requests = [GenerationRequest(session=n, token_ids=prompt, seed=n) for n in sessions]
+        generator.begin(requests, Sampling(max_new_tokens=100))
+
+    def write(tokens: int) -> None:
+        left = iter(range(tokens))
+        generator.advance(lambda: next(left, None) is None)
+
+    monkeypatch.setattr(generator._stop, "reason", lambda ids: None)  # none of them ends early
+    begin(0, 1, 2, 3)
+    write(1)
+    begin(4)
+    write(5)
+    assert batches == [{0, 1, 2, 3}]  # one beside four waits
+    write(1)
+    assert batches[1:] == [{0, 1, 2, 3, 4}]  # not longer than five tokens
+    begin(5, 6, 7)
+    write(1)
+    assert batches[2:] == [set(range(8))]  # three beside five are more than half
+    generator.release(range(8))
+    begin(8)
+    write(1)
+    assert batches[3:] == [{8}]  # where nobody writes there is nothing to wait for
