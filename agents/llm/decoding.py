@@ -84,25 +84,10 @@ class RecordedDecoding:
 
     def logits(self, tokens_B: Tensor, positions_B: Tensor, length: int) -> Tensor:
         """See `Decoding`."""
-        if self._cache.stored is not self._stored:  # it has grown, and lies elsewhere
-            self._recorded.clear()
-            self._stored = self._cache.stored
-        if self._refused:
-            return self._plain.logits(tokens_B, positions_B, length)
         count = len(tokens_B)
-        shape = _rounded_rows(count), _rounded_length(length)
-        if shape not in self._recorded:
-            try:
-                self._recorded[shape] = self._make(*shape)
-            except RuntimeError as error:
-                self._refused = True
-                self._recorded.clear()
-                warnings.warn(
-                    f"decoding goes on without CUDA graphs, several times slower: {error}",
-                    stacklevel=2,
-                )
-                return self._plain.logits(tokens_B, positions_B, length)
-        recorded = self._recorded[shape]
+        recorded = self._recording(_rounded_rows(count), _rounded_length(length))
+        if recorded is None:
+            return self._plain.logits(tokens_B, positions_B, length)
         # Rows beyond the count may be those of episodes that wait: they write where nobody reads.
         recorded.positions_B.fill_(self._unused_place)
         recorded.positions_B[:count] = positions_B
@@ -113,6 +98,27 @@ class RecordedDecoding:
     @property
     def _unused_place(self) -> int:
         return self._cache.stored.shape[3] - 1
+
+    def _recording(self, rows: int, length: int) -> _Recorded | None:
+        """The recording of that shape, made where it is missing; None where none can be made."""
+        if self._refused:
+            return None
+        if self._cache.stored is not self._stored:  # it has grown, and lies elsewhere
+            self._recorded.clear()
+            self._stored = self._cache.stored
+        shape = rows, length
+        if shape not in self._recorded:
+            try:
+                self._recorded[shape] = self._make(rows, length)
+            except RuntimeError as error:
+                self._refused = True
+                self._recorded.clear()
+                warnings.warn(
+                    f"decoding goes on without CUDA graphs, several times slower: {error}",
+                    stacklevel=3,
+                )
+                return None
+        return self._recorded[shape]
 
     def _make(self, rows: int, length: int) -> _Recorded:
         device = self._cache.stored.device
@@ -140,7 +146,17 @@ class CUDAGraphs:
         self._stream = torch.cuda.Stream()
 
     def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        """Record a function; it is run once before, so that libraries have what they need."""
+        """Record a function; it is run once before, so that libraries have what they need.
+
+        Args:
+            compute: launches kernels on tensors that stay where they are, and waits for none.
+
+        Returns:
+            What repeats it, and the tensor that this fills anew.
+
+        Raises:
+            RuntimeError: if it does what a graph cannot hold, such as waiting for the device.
+        """
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             compute()
@@ -155,7 +171,12 @@ class CUDAGraphs:
 
 
 def make_decoding(cache: RowCache, run: Run) -> Decoding:
-    """What is fastest where the cache lies."""
+    """What is fastest where the cache lies.
+
+    Args:
+        cache: whose rows are read.
+        run: [B, 1] tokens and their positions in, [B, 1, V] logits out.
+    """
     if cache.stored.is_cuda:
         return RecordedDecoding(cache, run, CUDAGraphs())
     return PlainDecoding(cache, run)

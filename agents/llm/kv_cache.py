@@ -46,6 +46,7 @@ class RowCache(Cache):
             dtype=model.dtype,
             device=model.device,
         )
+        self._sharing = config.num_attention_heads // heads
         self._causal_PP = torch.empty((0, 0), dtype=model.dtype, device=model.device)
         self._step: _Feed | _Decode | None = None
 
@@ -80,22 +81,24 @@ class RowCache(Cache):
 
     def aim_feed(self, pieces: Sequence[Piece]) -> Tensor:
         """Expect packed new tokens next; return their positions, [1, N]."""
-        longest = max(piece.first + piece.stop - piece.start for piece in pieces)
-        if longest > self._causal_PP.shape[0]:
-            blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
-            self._causal_PP = blocked.triu(1).to(self.stored.device)
         lengths = torch.tensor([piece.stop - piece.start for piece in pieces])
         rows = torch.tensor([piece.row for piece in pieces]).repeat_interleave(lengths)
         shift = torch.tensor([piece.first - piece.start for piece in pieces])
         positions = torch.arange(pieces[-1].stop) + shift.repeat_interleave(lengths)
         device = self.stored.device
-        padded = None
-        if _pads(device):
-            padded = tuple(_Padded.of(alike, self.stored) for alike in _alike(pieces))
-        self._step = _Feed(
-            tuple(pieces), rows.to(device), positions.to(device), self._causal_PP, padded
-        )
+        parts = self._padded(pieces) if _pads(device) else self._in_turn(pieces)
+        self._step = _Feed(tuple(parts), rows.to(device), positions.to(device))
         return self._step.positions_N[None]
+
+    def _in_turn(self, pieces: Sequence[Piece]) -> list[_InTurn]:
+        longest = max(piece.first + piece.stop - piece.start for piece in pieces)
+        if longest > self._causal_PP.shape[0]:
+            blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
+            self._causal_PP = blocked.triu(1).to(self.stored.device)
+        return [_InTurn(piece, self._causal_PP) for piece in pieces]
+
+    def _padded(self, pieces: Sequence[Piece]) -> list[_Padded]:
+        return [_Padded.of(alike, self.stored, self._sharing) for alike in _alike(pieces)]
 
     def aim_decode(self, positions_B: Tensor, longest: int) -> Tensor:
         """Expect one new token for each of the first B rows; return their positions, [B, 1].
@@ -135,13 +138,11 @@ class RowCache(Cache):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Feed:
-    """New tokens of several rows in one line, [1, N]."""
+    """New tokens of several rows in one line, [1, N]; its parts attend one after the other."""
 
-    pieces: tuple[Piece, ...]
+    parts: tuple[_InTurn | _Padded, ...]
     rows_N: Tensor
     positions_N: Tensor
-    causal_PP: Tensor
-    padded: tuple[_Padded, ...] | None
 
     def write(self, stored: Tensor, new: Tensor) -> None:
         stored[self.rows_N, :, self.positions_N] = new[0].transpose(0, 1)
@@ -149,87 +150,105 @@ class _Feed:
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         _, heads, time, size = query.shape
         shared = keys.shape[1]
-        grouped = query.view(shared, heads // shared, time, size)
-        out = query.new_empty((time, heads, size))
-        if self.padded is not None:
-            for pieces in self.padded:
-                pieces.attend(grouped, keys, values, scaling, out)
-            return out[None]
-        for piece in self.pieces:
-            count = piece.stop - piece.start
-            end = piece.first + count
-            shape = (shared, heads // shared, end, size)
-            attended = nn.functional.scaled_dot_product_attention(
-                grouped[:, :, piece.start : piece.stop],
-                keys[piece.row, :, None, :end].expand(shape),
-                values[piece.row, :, None, :end].expand(shape),
-                attn_mask=self.causal_PP[piece.first : end, :end] if piece.first else None,
-                is_causal=not piece.first,
-                scale=scaling,
-            )
-            out[piece.start : piece.stop] = attended.reshape(heads, count, size).transpose(0, 1)
-        return out[None]
+        query_KGND = query.view(shared, heads // shared, time, size)
+        out_NHD = query.new_empty((time, heads, size))
+        for part in self.parts:
+            part.attend(query_KGND, keys, values, scaling, out_NHD)
+        return out_NHD[None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _InTurn:
+    """One piece, without padding."""
+
+    piece: Piece
+    causal_PP: Tensor
+
+    def attend(
+        self,
+        query_KGND: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scaling: float | None,
+        out_NHD: Tensor,
+    ) -> None:
+        """Fill in what the piece's tokens see."""
+        piece = self.piece
+        shared, sharing, _, size = query_KGND.shape
+        end = piece.first + piece.stop - piece.start
+        shape = (shared, sharing, end, size)
+        attended = nn.functional.scaled_dot_product_attention(
+            query_KGND[:, :, piece.start : piece.stop],
+            keys[piece.row, :, None, :end].expand(shape),
+            values[piece.row, :, None, :end].expand(shape),
+            attn_mask=self.causal_PP[piece.first : end, :end] if piece.first else None,
+            is_causal=not piece.first,
+            scale=scaling,
+        )
+        out_NHD[piece.start : piece.stop] = attended.flatten(0, 1).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Padded:
     """P pieces of like length, padded to T tokens that see L places: one call on a GPU.
 
+    Heads that share keys become the time axis, as where one token is decoded.
+
     Attributes:
         rows_P: their rows.
         packed_PT: where in the line their tokens are; padding repeats a piece's last.
         tokens_N: which of the flattened [P * T] are tokens, not padding.
-        mask_P1TL: added to the scores.
+        places_N: where in the line those are.
+        mask_P1QL: added to the scores of [sharing heads * T] queries.
     """
 
     rows_P: Tensor
     packed_PT: Tensor
     tokens_N: Tensor
-    mask_P1TL: Tensor
+    places_N: Tensor
+    mask_P1QL: Tensor
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece], stored: Tensor) -> _Padded:
+    def of(cls, pieces: Sequence[Piece], stored: Tensor, sharing: int) -> _Padded:
         first_P, start_P, stop_P = torch.tensor([(p.first, p.start, p.stop) for p in pieces]).T
         steps_T = torch.arange(int((stop_P - start_P).max()))
         packed_PT = start_P[:, None] + steps_T
-        inside_PT = packed_PT < stop_P[:, None]
+        tokens_N = (packed_PT < stop_P[:, None]).flatten().nonzero()[:, 0]
         # Kernels want a mask whose rows are aligned; there is room, in steps of 64 places.
         longest = -(-int((first_P + stop_P - start_P).max()) // 8) * 8
         device = stored.device
         last_PT = (first_P[:, None] + steps_T).to(device)
         blocked_PTL = torch.arange(longest, device=device) > last_PT[..., None]
+        mask_PTL = torch.zeros(blocked_PTL.shape, dtype=stored.dtype, device=device)
+        mask_PTL.masked_fill_(blocked_PTL, float("-inf"))
         return cls(
             rows_P=torch.tensor([piece.row for piece in pieces]).to(device),
             packed_PT=packed_PT.minimum(stop_P[:, None] - 1).to(device),
-            tokens_N=inside_PT.flatten().nonzero()[:, 0].to(device),
-            mask_P1TL=torch.zeros(blocked_PTL.shape, dtype=stored.dtype, device=device)
-            .masked_fill_(blocked_PTL, float("-inf"))
-            .unsqueeze(1),
+            tokens_N=tokens_N.to(device),
+            places_N=packed_PT.flatten()[tokens_N].to(device),
+            mask_P1QL=mask_PTL.repeat(1, sharing, 1).unsqueeze(1),
         )
 
     def attend(
         self,
-        grouped: Tensor,
+        query_KGND: Tensor,
         keys: Tensor,
         values: Tensor,
         scaling: float | None,
         out_NHD: Tensor,
     ) -> None:
-        """Fill in what the pieces' tokens see; `grouped` is [K, heads that share, N, D]."""
-        sharing, longest = grouped.shape[1], self.mask_P1TL.shape[3]
-        query_PKGTD = grouped[:, :, self.packed_PT].movedim(2, 0)
+        """Fill in what the pieces' tokens see."""
+        longest = self.mask_P1QL.shape[3]
+        query_PKGTD = query_KGND[:, :, self.packed_PT].movedim(2, 0)
         attended = nn.functional.scaled_dot_product_attention(
             query_PKGTD.flatten(2, 3),
             keys[self.rows_P, :, :longest],
             values[self.rows_P, :, :longest],
-            attn_mask=self.mask_P1TL.repeat(1, 1, sharing, 1),
+            attn_mask=self.mask_P1QL,
             scale=scaling,
         )
         attended_PTKGD = attended.view(query_PKGTD.shape).movedim(3, 1)
-        tokens_N = self.tokens_N
-        out_NHD[self.packed_PT.flatten()[tokens_N]] = attended_PTKGD.flatten(2, 3).flatten(0, 1)[
-            tokens_N
-        ]
+        out_NHD[self.places_N] = attended_PTKGD.flatten(2, 3).flatten(0, 1)[self.tokens_N]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

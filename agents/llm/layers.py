@@ -56,7 +56,8 @@ def recomputing(layers: Sequence[nn.Module]) -> Iterator[None]:
 def compiling(layers: Sequence[nn.Module]) -> Iterator[None]:
     """Let layers be compiled by torch.compile, until this ends.
 
-    The first pass compiles, once for all layers that are alike and for all shapes.
+    The first pass compiles, once for all layers that are alike; a pass of other sizes reuses that,
+    but for the first of a single row.
     """
     with _exchanged(layers, partial(torch.compile, dynamic=True)):
         yield

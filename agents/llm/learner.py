@@ -166,8 +166,8 @@ class Learner:
         with ExitStack() as restored:
             if self.optimizer_config.share_prompts:
                 bodies = [self.policy, self._reference.model, self.critic and self.critic.body]
-                different = {id(body): body for body in bodies if body is not None}
-                restored.enter_context(reading_lines(different.values()))
+                different = dict.fromkeys(body for body in bodies if body is not None)
+                restored.enter_context(reading_lines(different))
             restored.enter_context(compiling(self._compiled))
             restored.enter_context(recomputing(self._recomputed))
             yield
@@ -177,7 +177,7 @@ class Learner:
         if not getattr(self.optimizer_config, setting):
             return []
         layers = [marked_layers(one, setting) for one in models if one is not None]
-        return list({id(layer): layer for layer in chain.from_iterable(layers)}.values())
+        return list(dict.fromkeys(chain.from_iterable(layers)))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next update depends on, save the policy's and reference's weights.

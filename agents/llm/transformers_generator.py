@@ -107,8 +107,8 @@ class TransformersGenerator:
         if self._turns and not ended:
             with _reading_rows(self._model), torch.inference_mode():
                 while not (ended or pause()):
-                    if self._joining and self._join_is_due():
-                        self._join()
+                    if self._joining:
+                        self._join_or_wait()
                     ended = self._step()
         over = {name: turn for name, turn in self._turns.items() if turn.stop_reason is not None}
         for name in over:
@@ -189,10 +189,13 @@ class TransformersGenerator:
             weight_version=self.weight_version,
         )
 
-    def _join_is_due(self) -> bool:
+    def _join_or_wait(self) -> None:
+        """Join where there are many beside those being written, or where they waited for long."""
         alive = len(self._batch.alive()) if self._batch is not None else 0
-        self._waited += 1
-        return len(self._joining) >= alive * _JOIN_AT or self._waited > _JOIN_WITHIN
+        if len(self._joining) >= alive * _JOIN_AT or self._waited == _JOIN_WITHIN:
+            self._join()
+        else:
+            self._waited += 1
 
     def _join(self) -> None:
         """Read what the joining turns have new, and make one batch of them and the others."""

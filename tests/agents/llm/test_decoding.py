@@ -1,6 +1,5 @@
 """A recorded pass reads what a pass of its own reads, and disturbs no row that waits."""
 
-import random
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from agents.llm.kv_cache import ATTENTION, RowCache
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.transformers_generator import TransformersGenerator
+from tests.agents.llm.ragged_episodes import play, some_prompts
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU alone")
 
@@ -49,23 +49,8 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> _Recorder:
 
 
 def _play(generator: TransformersGenerator, ids: list[list[int]]) -> list[Generation]:
-    """Three turns of ragged episodes, of which some wait a turn while the others write."""
-    rng, written = random.Random(0), []
-    ids = [list(prompt) for prompt in ids]
-    for _ in range(3):
-        playing = [i for i in range(len(ids)) if rng.random() < 0.7]
-        requests = [GenerationRequest(session=i, token_ids=ids[i], seed=i) for i in playing]
-        turns = generate(generator, requests, Sampling(max_new_tokens=12))
-        for i, turn in zip(playing, turns, strict=True):
-            written.append(turn)
-            ids[i] += turn.token_ids
-        for row in ids:
-            row += [rng.randrange(200) for _ in range(rng.randrange(1, 40))]
-    return written
-
-
-def _prompts(policy: Policy) -> list[list[int]]:
-    return [list(policy.encode_prompt(f"Question {i // 2}")) for i in range(7)]
+    _, written = play(generator, ids)
+    return [turn for turns in written for _, turn in turns]
 
 
 def _same(ours: list[Generation], theirs: list[Generation], within: float) -> None:
@@ -80,9 +65,9 @@ def test_recorded_steps_write_what_plain_ones_write(make_policy: Any, recorder: 
     with pytest.MonkeyPatch.context() as plainly:
         plainly.setattr(transformers_generator, "make_decoding", make_decoding)
         plain = TransformersGenerator(policy)
-    theirs = _play(plain, _prompts(policy))
+    theirs = _play(plain, some_prompts(policy))
     assert recorder.made == 0
-    ours = _play(recorded, _prompts(policy))
+    ours = _play(recorded, some_prompts(policy))
     assert recorder.made > 3
     assert len(ours) > 10
     _same(ours, theirs, 1e-5)
@@ -114,7 +99,7 @@ def test_what_is_rounded_up_writes_where_no_row_reads(
 def test_a_recording_serves_again_with_new_weights(make_policy: Any, recorder: _Recorder) -> None:
     policy = make_policy()
     generator = TransformersGenerator(policy)
-    request = GenerationRequest(session=0, token_ids=_prompts(policy)[0], seed=0)
+    request = GenerationRequest(session=0, token_ids=some_prompts(policy)[0], seed=0)
     sampling = Sampling(max_new_tokens=8)
     (before,) = generate(generator, [request], sampling)
     made = recorder.made
@@ -136,14 +121,14 @@ def test_what_cannot_be_recorded_is_read_plainly(
         raise RuntimeError("operation not permitted when stream is capturing")
 
     policy = make_policy()
-    theirs = _play(TransformersGenerator(policy), _prompts(policy))
+    theirs = _play(TransformersGenerator(policy), some_prompts(policy))
     monkeypatch.setattr(
         transformers_generator,
         "make_decoding",
         lambda cache, run: RecordedDecoding(cache, run, refuse),
     )
     with pytest.warns(UserWarning, match="without CUDA graphs.*capturing") as told:
-        ours = _play(TransformersGenerator(policy), _prompts(policy))
+        ours = _play(TransformersGenerator(policy), some_prompts(policy))
     assert len(told) == 1
     _same(ours, theirs, 1e-5)
 
@@ -185,8 +170,8 @@ def test_a_gpu_plays_recordings_back(make_policy: Any, deterministic: bool) -> N
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "decoding goes on without")
-            ours = _play(TransformersGenerator(policy), _prompts(policy))
-        _same(ours, _play(plain, _prompts(policy)), 1e-4)
+            ours = _play(TransformersGenerator(policy), some_prompts(policy))
+        _same(ours, _play(plain, some_prompts(policy)), 1e-4)
     finally:
         torch.use_deterministic_algorithms(False)
     graphs = CUDAGraphs()

@@ -1,4 +1,3 @@
-import random
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -15,13 +14,12 @@ from transformers import (
 )
 
 from agents.llm import kv_cache, transformers_generator
-from agents.llm.generator import Generation, GenerationRequest, generate
+from agents.llm.generator import GenerationRequest, generate
 from agents.llm.kv_cache import Piece
 from agents.llm.policy import Policy
 from agents.llm.sampling import Sampling
 from agents.llm.transformers_generator import TransformersGenerator
-
-SHORT = Sampling(max_new_tokens=12)
+from tests.agents.llm.ragged_episodes import SHORT, play, some_prompts
 
 
 def _architectures(policy: Policy) -> list[Policy]:
@@ -47,33 +45,6 @@ def _architectures(policy: Policy) -> list[Policy]:
     return [Policy(model.eval(), policy.tokenizer) for model in models]
 
 
-def _play(
-    generator: TransformersGenerator,
-    prompts: list[list[int]],
-    *,
-    turns: int = 3,
-    sampling: Sampling = SHORT,
-    seed: int = 0,
-) -> tuple[list[list[int]], list[list[tuple[int, Generation]]]]:
-    """Ragged episodes: random messages, and now and then an episode that sits a turn out."""
-    rng = random.Random(seed)
-    ids = [list(prompt) for prompt in prompts]
-    written: list[list[tuple[int, Generation]]] = [[] for _ in prompts]
-    for turn in range(turns):
-        playing = [i for i in range(len(prompts)) if turn == 0 or rng.random() < 0.7]
-        requests = [GenerationRequest(session=i, token_ids=ids[i], seed=i) for i in playing]
-        for i, generation in zip(playing, generate(generator, requests, sampling), strict=True):
-            written[i].append((len(ids[i]), generation))
-            ids[i] += generation.token_ids
-        for i in range(len(prompts)):
-            ids[i] += [rng.randrange(200) for _ in range(rng.randrange(1, 40))]
-    return ids, written
-
-
-def _prompts(policy: Policy, count: int = 6) -> list[list[int]]:
-    return [list(policy.encode_prompt(f"Question {i // 3}{'?' * (i // 3)}")) for i in range(count)]
-
-
 @contextmanager
 def _counted(policy: Policy):
     """Count the ids that the model reads."""
@@ -93,7 +64,7 @@ def test_sampled_logprobs_are_those_of_a_plain_forward_pass(
     monkeypatch.setattr(kv_cache, "_pads", lambda device: padded)
     monkeypatch.setattr(kv_cache, "_ALIKE", 3)  # so that a line has several parts
     policy = _architectures(make_policy())[family]
-    ids, written = _play(TransformersGenerator(policy), _prompts(policy))
+    ids, written = play(TransformersGenerator(policy), some_prompts(policy))
     errors = []
     for row, turns in zip(ids, written, strict=True):
         with torch.no_grad():
@@ -110,7 +81,7 @@ def test_sampled_logprobs_are_those_of_a_plain_forward_pass(
 
 def test_an_episode_is_the_same_alone_and_in_any_company(make_policy):
     policy = make_policy()
-    prompts = _prompts(policy)
+    prompts = some_prompts(policy)
     together = generate(
         TransformersGenerator(policy),
         [GenerationRequest(session=i, token_ids=p, seed=i) for i, p in enumerate(prompts)],
@@ -128,7 +99,7 @@ def test_an_episode_is_the_same_alone_and_in_any_company(make_policy):
 
 def test_a_kept_cache_and_no_cache_write_the_same(make_policy):
     policy = make_policy()
-    ids, written = _play(TransformersGenerator(policy), _prompts(policy))
+    ids, written = play(TransformersGenerator(policy), some_prompts(policy))
     fresh = TransformersGenerator(policy)
     for i, turns in enumerate(written):
         for start, generation in turns:
@@ -141,10 +112,10 @@ def test_a_kept_cache_and_no_cache_write_the_same(make_policy):
 def test_what_a_cache_has_held_before_changes_no_bit(make_policy):
     policy = make_policy()
     used = TransformersGenerator(policy)
-    _play(used, [list(range(100)) * 3 for _ in range(9)], seed=5)
+    play(used, [list(range(100)) * 3 for _ in range(9)], seed=5)
     used.release(range(9))
-    _, after = _play(used, _prompts(policy))
-    _, fresh = _play(TransformersGenerator(policy), _prompts(policy))
+    _, after = play(used, some_prompts(policy))
+    _, fresh = play(TransformersGenerator(policy), some_prompts(policy))
     assert after == fresh
 
 
@@ -278,7 +249,7 @@ def test_new_weights_are_sampled_from_at_once(make_policy):
 
 def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
     policy = _architectures(make_policy())[0]
-    requests = [GenerationRequest(session=0, token_ids=_prompts(policy)[0], seed=0)]
+    requests = [GenerationRequest(session=0, token_ids=some_prompts(policy)[0], seed=0)]
     generator = TransformersGenerator(policy, dtype=torch.bfloat16)
     (before,) = generate(generator, requests, SHORT)
     with torch.no_grad():
@@ -375,7 +346,7 @@ def test_turns_join_others_in_company_or_after_a_while(make_policy, monkeypatch)
         batches.append({turn.seed for turn in generator._batch.turns})
 
     monkeypatch.setattr(generator, "_join", watched_join)
-    prompt = _prompts(policy, 1)[0]
+    prompt = some_prompts(policy, 1)[0]
 
     def begin(*sessions: int) -> None:
         requests = [GenerationRequest(session=n, token_ids=prompt, seed=n) for n in sessions]
