@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
+
+from agents.evaluation.folder_name import folder_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,4 @@ class Cell:
 
     def folder(self, output: Path) -> Path:
         """Where its evaluation is kept."""
-        return output / "evaluations" / file_name(self.agent) / self.set_name / str(self.repeat)
-
-
-def file_name(agent: str) -> str:
-    """Return an agent's name as a folder may be called; other names give other folders."""
-    plain = re.sub(r"[^\w.-]+", "-", agent).strip("-.")
-    if plain == agent:
-        return agent
-    return f"{plain[-60:]}-{blake2b(agent.encode(), digest_size=4).hexdigest()}"
+        return output / "evaluations" / folder_name(self.agent) / self.set_name / str(self.repeat)

@@ -7,10 +7,8 @@ chance of noise: a query whose page is noisy at one level finds noise at every h
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from agents.evaluation.agents_by_name import fingerprint
 from agents.evaluation.episode_bar import EpisodeBar
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
+from agents.evaluation.folder_name import folder_name
 from agents.evaluation.record import read_results
 from agents.evaluation.report import Report
 from agents.evaluation.setting_file import keep_setting
@@ -130,10 +129,7 @@ def check_noises(noises: Sequence[float]) -> None:
 
 def cell_folder(output: Path, agent: str, noise: float) -> Path:
     """Folder of one cell; agents of different names never share one."""
-    name = re.sub(r"[^\w.-]+", "-", agent).strip("-.")
-    if name != agent:
-        name = f"{name}-{blake2b(agent.encode(), digest_size=4).hexdigest()}"
-    return output / "cells" / name / f"noise-{noise!r}"
+    return output / "cells" / folder_name(agent) / f"noise-{noise!r}"
 
 
 def _play(

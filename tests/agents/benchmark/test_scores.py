@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.benchmark.cell import Cell, file_name
+from agents.benchmark.cell import Cell
 from agents.benchmark.comparison import compare_all
 from agents.benchmark.result import Result
 from agents.benchmark.scores import AVERAGE, METRICS, question_means, score_all
@@ -145,19 +145,3 @@ def test_no_answer_scores_nothing_also_where_the_gold_normalises_to_nothing():
     result = Result.of(Cell(agent="x", set_name="nq"), unanswered)
     assert question_means([result])["q"]["substring_match"] == 0.0
     assert result.answered == result.exact_match == 0.0
-
-
-def test_agents_of_other_names_have_other_folders():
-    names = [
-        "search-once",
-        "runs/a",
-        "runs-a",
-        "runs:a",
-        "/runs/a",
-        "a" * 200,
-        "..",
-        "b" * 100 + "/",
-    ]
-    files = [file_name(name) for name in names]
-    assert files[0] == "search-once" and len(set(files)) == len(names)
-    assert all("/" not in name and not name.startswith(".") for name in files)
