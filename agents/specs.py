@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
+
+from zs_env.engines.passage_file import file_fingerprint
+
+_FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
 
 
 def spec_from_text(
@@ -42,6 +47,25 @@ def spec_from_text(
             return {"kind": "file", "path": text}
         return {"kind": "bm25", "passages": text}
     return {"kind": text}
+
+
+def data_files(specs: Any) -> dict[str, str]:
+    """Return the data files that specs name, with what changes when a file does.
+
+    Args:
+        specs: JSON values, nested as engines in engines are.
+    """
+    found: dict[str, str] = {}
+
+    def look(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        named = spec.get(_FILE_FIELDS.get(str(spec.get("kind")), ""), ())
+        for path in [named] if isinstance(named, str) else named:
+            if Path(path).is_file():  # of one that is missing its engine tells
+                found[str(path)] = file_fingerprint(Path(path))
+        return spec
+
+    rewritten(specs, look)
+    return found
 
 
 def rewritten(spec: Any, change: Callable[[Mapping[str, Any]], Any]) -> Any:

@@ -23,7 +23,7 @@ _STYLES = {
     "fault": "\x1b[41m",
     "result": "\x1b[35m",
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -74,8 +74,8 @@ def _result(transcript: Transcript) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that steers no terminal with escape sequences of its own."""
-    return _CONTROL.sub("\ufffd", text)
+    """Return a text without control characters, which steer terminals, and half characters."""
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def _styled(style: str, text: str) -> str:

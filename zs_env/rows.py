@@ -20,6 +20,8 @@ _PARQUET_MAGIC = b"PAR1"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+# How half a character, which UTF-8 has no form for, is written in JSON: by its escape.
+HALF_CHARACTERS = "backslashreplace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def write_rows(path: Path, things: Iterable[Any]) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
         file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
 
 

@@ -34,9 +34,18 @@ def append_transcripts(path: str | Path, transcripts: Iterable[Transcript]) -> N
     _mend_end(path)
     with path.open("ab", buffering=0) as file:
         for transcript in transcripts:
-            line = json.dumps(transcript_to_json(transcript)).encode() + b"\n"
+            line = transcript_line(transcript)
             while line:  # an unbuffered write may take only a part
                 line = line[file.write(line) :]
+
+
+def transcript_line(transcript: Transcript) -> bytes:
+    """Return the line that stands for a transcript, its end included.
+
+    Raises:
+        TypeError: if metadata of a question or document is not JSON.
+    """
+    return json.dumps(transcript_to_json(transcript)).encode() + b"\n"
 
 
 def load_transcripts(path: str | Path) -> list[Transcript]:

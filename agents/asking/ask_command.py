@@ -24,10 +24,11 @@ from agents.asking.question_file import asked_question, read_asked_questions
 from agents.asking.reply_file import ReplyFile
 from agents.asking.view import View
 from agents.evaluation.agents_by_name import build_agent, fingerprint
-from agents.specs import spec_from_text
+from agents.specs import data_files, spec_from_text
 from zs_env.building import WORLD, build_engine, build_questions
 from zs_env.engine_call import ENGINE_TIMEOUT_S
 from zs_env.episode import Limits
+from zs_env.rows import HALF_CHARACTERS
 from zs_env.search import SearchEngine
 
 
@@ -115,13 +116,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             rules=config.rules(agent),
         )
     if config.json:
-        print(json.dumps(reply.to_json(), ensure_ascii=False))
+        text = json.dumps(reply.to_json(), ensure_ascii=False)
+        print(text.encode("utf-8", HALF_CHARACTERS).decode("utf-8"))
     return 0 if reply.fault is None else 1
 
 
 def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine) -> int:
     questions = read_asked_questions(path)
     output = config.output or path.with_name(f"{path.name}.replies.jsonl")
+    if output.exists() and output.samefile(path):
+        raise ValueError(f"--output and --file are the same file, {path}; name another --output")
     replies = ReplyFile(output, questions, _setting(config, agent))
     missing = replies.missing()
     console = Console(stderr=True)
@@ -148,7 +152,12 @@ def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine)
         "faults": sum(row["fault"] is not None for row in rows),
         "output": str(output),
     }
-    console.print(", ".join(f"{name} {value}" for name, value in counts.items()))
+    console.print(
+        ", ".join(f"{name} {value}" for name, value in counts.items()),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     if config.json:
         print(json.dumps(counts))
     return 0 if not counts["faults"] else 1
@@ -159,11 +168,12 @@ def _setting(config: AskConfig, agent: Agent) -> str:
 
     The timeout is left out: what it cut off may be asked again with more patience.
     """
-    rules = config.rules(agent)
+    rules, engine = config.rules(agent), spec_from_text(config.engine, role="engine")
     del rules["engine_timeout_s"]
     decides = (
         fingerprint(agent),
-        spec_from_text(config.engine, role="engine"),
+        engine,
+        data_files(engine),
         repr(sorted(rules.items())),
         config.noise,
         config.seed,

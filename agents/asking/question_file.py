@@ -18,8 +18,9 @@ def read_asked_questions(path: Path) -> list[Question]:
     """Read the questions of a file, in its order; blank lines are passed over.
 
     Args:
-        path: UTF-8 text with a question on each line; or JSONL or Parquet, plain or gzipped, with a
-            field `question` (or `text`) and perhaps `id`. Answers that it may bring are not used.
+        path: UTF-8 text with a question on each line, as a name ending in .txt says; or JSONL or
+            Parquet, plain or gzipped, with a field `question` (or `text`) and perhaps `id`. Answers
+            that it may bring are not used.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -29,7 +30,8 @@ def read_asked_questions(path: Path) -> list[Question]:
         raise FileNotFoundError(f"{path} is not a file; give one with a question on each line")
     with path.open("rb") as file:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
-    rows = read_rows(path) if head.startswith(_ROWS_BEGIN) else _text_rows(path)
+    is_text = path.suffix == ".txt" or not head.startswith(_ROWS_BEGIN)
+    rows = _text_rows(path) if is_text else read_rows(path)
     questions = [_question(place, row) for place, row in rows]
     if not questions:
         raise ValueError(f"{path} holds no question; write one on each line")

@@ -62,8 +62,10 @@ class Reply:
     @classmethod
     def of(cls, transcript: Transcript) -> Self:
         """Read it from a finished transcript."""
-        shown = {(one.title, one.text): one for one in reversed(list(_shown(transcript)))}
-        sources = tuple(reversed(shown.values()))
+        shown: dict[tuple[str, str], Source] = {}
+        for one in _shown(transcript):
+            shown.setdefault((one.title, one.text), one)
+        sources = tuple(shown.values())
         return cls(
             id=transcript.question.id,
             question=transcript.question.text,

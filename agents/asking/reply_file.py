@@ -14,6 +14,9 @@ from typing import Any
 
 from agents.asking.reply import Reply
 from zs_env.question import Question
+from zs_env.rows import HALF_CHARACTERS
+
+_BEGINNING = b'{"number": '  # of every line
 
 
 class ReplyFile:
@@ -41,7 +44,7 @@ class ReplyFile:
     def add(self, number: int, reply: Reply) -> None:
         """Keep the reply to the question of this number."""
         row = {"number": number, **reply.to_json(), "setting": self._setting}
-        with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
         self._rows[number] = row
 
@@ -54,7 +57,10 @@ class ReplyFile:
         """Read the sound lines; a last one that a kill left torn is dropped."""
         content = self.path.read_bytes()
         rows = {}
-        for line in content[: content.rfind(b"\n") + 1].splitlines():
+        whole, torn = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+        if not torn.startswith(_BEGINNING[: len(torn)]):
+            raise self._no_reply(torn)
+        for line in whole.splitlines():
             row = self._checked(line)
             if row["fault"] is None:
                 rows[row["number"]] = row
@@ -66,9 +72,7 @@ class ReplyFile:
             number, question, setting = row["number"], row["question"], row["setting"]
             row["fault"]
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{self.path} holds a line that is no reply ({line[:80]!r}); name another --output"
-            ) from error
+            raise self._no_reply(line) from error
         if setting != self._setting:
             raise ValueError(
                 f"{self.path} holds replies of another policy, engine or setting; name another "
@@ -81,10 +85,15 @@ class ReplyFile:
             )
         return row
 
+    def _no_reply(self, line: bytes) -> ValueError:
+        return ValueError(
+            f"{self.path} holds a line that is no reply ({line[:80]!r}); name another --output"
+        )
+
     def _write_all(self) -> None:
         temporary = self.path.with_name(f"{self.path.name}.tmp")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
             for _, row in sorted(self._rows.items()):
                 file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
         temporary.replace(self.path)

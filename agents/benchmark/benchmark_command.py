@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.benchmark import csv_files, markdown
+from agents.benchmark.cell import Cell
 from agents.benchmark.comparison import Comparison, compare_all
 from agents.benchmark.config import BenchmarkConfig
 from agents.benchmark.play import choose_samples, list_cells, play_cells
@@ -27,8 +28,12 @@ from agents.benchmark.published import load_published
 from agents.benchmark.question_set import question_sets
 from agents.benchmark.result import Result, read_results
 from agents.benchmark.sample import Sample
-from agents.benchmark.scores import AVERAGE, Score, score_all
+from agents.benchmark.scores import Score, score_all
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.html_report import write_report
+from agents.evaluation.only_writer import only_writer
+from agents.evaluation.record import RESULTS_FILE as EPISODES_FILE
+from agents.evaluation.report import most_common_fault
 from agents.evaluation.setting_file import keep_setting
 from zs_env.prices import cost_table, prices_from_text
 from zs_env.rows import write_rows
@@ -42,37 +47,56 @@ REPORT_FILE = "report.html"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; returns its exit status: 1 where a cell has no sound episode."""
     config = tyro.cli(BenchmarkConfig, prog="zerosearch benchmark", args=argv)
+    with only_writer(config.folder()):
+        return _run(config, config.folder())
+
+
+def _run(config: BenchmarkConfig, output: Path) -> int:
     prices = prices_from_text(config.prices)
     sets = question_sets(config.sets)
-    output = config.folder()
-    output.mkdir(parents=True, exist_ok=True)
-    keep_setting(output / SETTING_FILE, config.setting(), what="benchmark")
-    samples = choose_samples(config, sets, output)
+    played = sorted((output / "evaluations").glob(f"*/*/*/{EPISODES_FILE}"))
+    keep_setting(output / SETTING_FILE, config.setting(), what="benchmark", played=played)
+    samples = choose_samples(config, sets, output, started=bool(played))
     cells = list_cells(config, sets)
     console = Console(stderr=True)
     total = sum(len(samples[cell.set_name].ids) for cell in cells)
     with BenchmarkProgress(console, total, prices) as progress:
         play_cells(config, sets, samples, output, progress)
-    results = [
-        result
-        for cell in cells
-        for result in read_results(cell, output, f1_tokens=config.f1_tokens)
-    ]
+    by_cell = {cell: list(read_results(cell, output, f1_tokens=config.f1_tokens)) for cell in cells}
+    results = [result for some in by_cell.values() for result in some]
     scores, comparisons = score_all(results), compare_all(results)
     _write(output, results, scores, comparisons, about=_about(config, samples))
-    write_report([cell.folder(output) for cell in cells], output / REPORT_FILE, title="Benchmark")
+    evaluations = [_evaluation(cell, some, config, output) for cell, some in by_cell.items()]
+    write_report(evaluations, output / REPORT_FILE, title="Benchmark")
     for table in _tables(scores):
         console.print(table)
     console.print(f"Searches of this session: {progress.spent()}")
     if progress.total_costs.completion_tokens:
         console.print(cost_table(progress.total_costs, prices))
-    _warn_of_faults(console, scores)
-    console.print(f"Tables, results, report.html and transcripts: {output}", soft_wrap=True)
+    _warn_of_faults(console, by_cell)
+    console.print(
+        f"Tables, results, report.html and transcripts: {output}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     if config.json:
         print(json.dumps(_to_json(config, output, scores, comparisons)))
-    return 0
+    return 1 if any(all(one.fault for one in some) for some in by_cell.values()) else 0
+
+
+def _evaluation(
+    cell: Cell, results: Sequence[Result], config: BenchmarkConfig, output: Path
+) -> EvaluationFolder:
+    """Return a cell's evaluation, called as tables call it and with the F1 that tables show."""
+    repeat = f", repeat {cell.repeat}" if config.repeats > 1 else ""
+    found = EvaluationFolder.read(
+        cell.folder(output), agent=cell.agent + repeat, set_name=cell.set_name
+    )
+    scored = zip(found.results, results, strict=True)
+    return replace(found, results=tuple(replace(one, f1=ours.f1) for one, ours in scored))
 
 
 def _write(
@@ -119,13 +143,17 @@ def _tables(scores: Sequence[Score]) -> Iterator[Table]:
         yield table
 
 
-def _warn_of_faults(console: Console, scores: Sequence[Score]) -> None:
-    for score in scores:
-        if score.faults and score.set != AVERAGE:
+def _warn_of_faults(console: Console, by_cell: Mapping[Cell, Sequence[Result]]) -> None:
+    for cell, results in by_cell.items():
+        faults = [result.fault for result in results if result.fault is not None]
+        if faults:
             console.print(
-                f"{score.agent} on {score.set}: a fault of the engine ended {score.faults} of "
-                f"{score.episodes} episodes; they are left out of its scores.",
+                f"{cell}: a fault of the engine ended {len(faults)} of {len(results)} episodes, "
+                f"most often: {most_common_fault(faults)}. They are left out of the scores; the "
+                "same command plays them again.",
                 style="yellow",
+                markup=False,
+                highlight=False,
             )
 
 

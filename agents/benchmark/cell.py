@@ -22,6 +22,10 @@ class Cell:
     set_name: str
     repeat: int = 0
 
+    def __str__(self) -> str:
+        repeat = f", repeat {self.repeat}" if self.repeat else ""
+        return f"{self.agent} on {self.set_name}{repeat}"
+
     def folder(self, output: Path) -> Path:
         """Where its evaluation is kept."""
         return output / "evaluations" / folder_name(self.agent) / self.set_name / str(self.repeat)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Self
 
+from agents.benchmark.question_set import AVERAGE
 from agents.benchmark.result import Result
-from agents.benchmark.scores import AVERAGE, SCORES, question_means, results_by_agent
+from agents.benchmark.scores import SCORES, question_means, results_by_agent
 from agents.evaluation.paired import PairedDifference, paired_differences
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from agents.benchmark.question_set import PAPER_SETS, PAPER_SIZE
 from agents.evaluation.play_settings import PlaySettings
-from agents.specs import spec_from_text
+from agents.specs import data_files, spec_from_text
 from zs_env.scoring import F1Tokens
 
 DEFAULT_FOLDER = Path("runs/benchmarks")
@@ -94,6 +94,7 @@ class BenchmarkConfig(PlaySettings):
             "noise": self.noise,
             "temperature": self.temperature,
             "env_kwargs": self.env_kwargs(),
+            "files": data_files(self.env_kwargs()),
         }
 
     def folder(self) -> Path:

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from agents.benchmark.comparison import Comparison
 from agents.benchmark.published import Published, PublishedScore
-from agents.benchmark.question_set import PAPER_SETS
-from agents.benchmark.scores import AVERAGE, Score
+from agents.benchmark.question_set import AVERAGE, PAPER_SETS
+from agents.benchmark.scores import Score
 from agents.evaluation.paired import NUM_FLIPS, PairedDifference
 from agents.evaluation.statistics import NUM_RESAMPLES, Interval
 

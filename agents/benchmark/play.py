@@ -22,9 +22,15 @@ _ENV_ID = "ZeroSearch/File-v0"
 
 
 def choose_samples(
-    config: BenchmarkConfig, sets: Sequence[QuestionSet], output: Path
+    config: BenchmarkConfig, sets: Sequence[QuestionSet], output: Path, *, started: bool
 ) -> dict[str, Sample]:
     """Choose the questions of each set, or take those of a given file, and write them down.
+
+    Args:
+        config: of the benchmark.
+        sets: that are asked.
+        output: its folder.
+        started: whether an episode of the samples that are there was played.
 
     Raises:
         ValueError: if the folder holds another sample of a set, or the set holds other questions
@@ -33,7 +39,7 @@ def choose_samples(
     given = None if config.sample is None else read_samples(config.sample)
     samples = {one.name: _choose(config, one, given) for one in sets}
     path = output / SAMPLE_FILE
-    there = read_samples(path) if path.exists() else {}
+    there = read_samples(path) if started else {}
     for name, sample in samples.items():
         if there.get(name, sample) != sample:
             raise ValueError(

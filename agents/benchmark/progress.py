@@ -27,7 +27,7 @@ class BenchmarkProgress:
     def __init__(self, console: Console, total: int, prices: Prices) -> None:
         self._console, self._total, self._prices = console, total, prices
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[spent]}"),
@@ -51,9 +51,7 @@ class BenchmarkProgress:
 
     def begin(self, cell: Cell) -> None:
         """Show which cell is played now."""
-        self._cell = f"{cell.agent} on {cell.set_name}"
-        if cell.repeat:
-            self._cell += f", repeat {cell.repeat}"
+        self._cell = str(cell)
         self._progress.update(self._task, description=self._cell)
 
     def found(self, total: int, done: int) -> None:
@@ -80,8 +78,8 @@ class BenchmarkProgress:
         self._earlier.update(self._running)
         self._running = Counter()
         if not self._console.is_terminal:
-            f1, exact = report.metrics["f1"], report.metrics["exact_match"]
-            self._note(f"{self._done}/{self._total}  {self._cell}: f1 {f1}, exact match {exact}")
+            exact = report.metrics["exact_match"]
+            self._note(f"{self._done}/{self._total}  {self._cell}: exact match {exact}")
 
     @property
     def total_costs(self) -> Costs:

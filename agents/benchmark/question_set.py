@@ -24,6 +24,7 @@ PAPER_SETS: dict[str, str] = {
     "bamboogle": "Bamboogle",
 }
 PAPER_SIZE = 500
+AVERAGE = "average"  # stands where a set's name stands, for the mean over all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,8 @@ def question_sets(texts: Sequence[str]) -> list[QuestionSet]:
 
 def _question_set(text: str) -> QuestionSet:
     name, is_given, where = text.partition("=")
+    if name == AVERAGE:
+        raise ValueError(f"--sets got {text!r}; {AVERAGE!r} stands for the mean over the sets")
     if is_given:
         if not name.isidentifier() and name not in PAPER_SETS:
             raise ValueError(

@@ -6,14 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.benchmark.question_set import AVERAGE
 from agents.benchmark.result import Result
 from agents.evaluation.statistics import Interval, stratified_intervals
 
 SCORES = ("substring_match", "exact_match", "cover_match", "f1")
 BEHAVIOUR = ("searches", "turns", "malformed_share", "answered")
 METRICS = (*SCORES, *BEHAVIOUR)
-# Stands where a set's name stands, for the mean over all of them.
-AVERAGE = "average"
 
 Means = Mapping[str, Mapping[str, float]]  # metric by question id
 

@@ -64,6 +64,8 @@ def check_agent_name(name: str) -> None:
     Raises:
         ValueError: if the name is of no known form.
     """
+    if not name.strip():
+        raise ValueError("an agent needs a name, got an empty one")
     if name in METHODS:
         raise ValueError(
             f"agent {name!r} needs a language model to prompt; write it as JSON, such as "

@@ -18,7 +18,7 @@ class EpisodeBar:
 
     def __init__(self, console: Console, label: str | None = None) -> None:
         self._progress = Progress(
-            TextColumn(label or "episodes"),
+            TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[scores]}"),
@@ -27,7 +27,7 @@ class EpisodeBar:
             disable=not console.is_terminal,
         )
         self._console, self._prefix = console, f"{label}: " if label else ""
-        self._task = self._progress.add_task("", total=None, scores="")
+        self._task = self._progress.add_task(label or "episodes", total=None, scores="")
         self._sum, self._sound = 0.0, 0
 
     def __enter__(self) -> EpisodeBar:
@@ -40,7 +40,9 @@ class EpisodeBar:
     def start(self, total: int, done: int) -> None:
         if done:
             self._console.print(
-                f"{self._prefix}{done} of {total} episodes were played before; going on."
+                f"{self._prefix}{done} of {total} episodes were played before; going on.",
+                markup=False,
+                highlight=False,
             )
         self._progress.update(self._task, total=total, completed=done)
 

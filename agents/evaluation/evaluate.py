@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from agents.evaluation.episodes import play_episodes
 from agents.evaluation.record import EvaluationRecord
 from agents.evaluation.report import Report
 from agents.evaluation.seats import Seats, open_seats
+from agents.specs import data_files
 
 DEFAULT_CONCURRENCY = 64
 OnEpisode = Callable[[EpisodeResult], None]
@@ -39,7 +40,8 @@ def evaluate(
     """Play questions 0 to `episodes` - 1 once each.
 
     Every episode's luck follows from `seed` and its question's number alone: neither concurrency
-    nor an interruption changes a figure.
+    nor an interruption changes a figure. With `output` the same call plays what is missing there,
+    and again what a fault of the engine ended.
 
     Args:
         agent: see `agents.agent.Agent`.
@@ -49,17 +51,18 @@ def evaluate(
         noise: chance in [0, 1] that a search returns noise; None for the environment's own.
         env_kwargs: passed to the environment; JSON values if `output` is given.
         concurrency: episodes played at once.
-        output: folder for results and transcripts; an evaluation of the same setting there is
-            continued. None keeps nothing.
+        output: folder for results and transcripts; an evaluation of the same setting, of the same
+            data files, is continued there. None keeps nothing.
         agent_name: what the report calls the agent; its class's name by default.
         fingerprint: changes when the agent does; one that differs continues no evaluation. The
             agent's own `fingerprint` by default.
-        on_start: called with the number of episodes wanted and of those found in `output`.
+        on_start: called with the number of episodes wanted and of sound ones found in `output`.
         on_episode: called with each episode as it ends.
         on_costs: called after each episode with what the searches of this call have cost so far.
 
     Raises:
-        ValueError: if an argument is out of range or `output` holds another evaluation.
+        ValueError: if an argument is out of range, or `output` holds another evaluation or is
+            written to by another process.
     """
     least = {"episodes": (episodes, 1), "concurrency": (concurrency, 1), "seed": (seed, 0)}
     for name, (value, bound) in least.items():
@@ -72,48 +75,55 @@ def evaluate(
         "noise": noise,
         "env_kwargs": dict(env_kwargs or {}),
         "fingerprint": fingerprint or getattr(agent, "fingerprint", None),
+        "files": data_files(dict(env_kwargs or {})),
     }
-    record = None if output is None else EvaluationRecord(output, setting)
-    done = record.results[:episodes] if record else []
-    results, costs = done, dict[str, float]()
-    if len(done) == episodes:  # no engine is opened for what is already known
-        if on_start:
-            on_start(episodes, episodes)
-    else:
-        seats = open_seats(
-            env_id,
-            min(concurrency, episodes - len(done)),
-            env_kwargs=env_kwargs,
-            seed=seed,
-            noise=noise,
-        )
-        with closing(seats):
-            num_episodes = min(episodes, seats.num_questions or episodes)
+    results, costs = dict[int, EpisodeResult](), dict[str, float]()
+    with nullcontext() if output is None else EvaluationRecord.open(output, setting) as record:
+        left = list(range(episodes))
+        if record:
+            results.update(enumerate(record.results[:episodes]))
+            left = record.missing(episodes)
+        if not left:  # no engine is opened for what is already known
             if on_start:
-                on_start(num_episodes, len(done))
-            left = range(len(done), num_episodes)
-            results = done + _play(agent, seats, left, seed, record, on_episode, on_costs)
-            costs = seats.costs()
-        if record and left:
-            record.add_costs(costs)
-    results.sort(key=lambda result: result.index)
-    shown = {name: value for name, value in setting.items() if name != "fingerprint"}
-    folder = str(record.folder) if record else None
-    return Report.of(results, setting=shown, folder=folder, costs=costs)
+                on_start(episodes, episodes)
+        else:
+            seats = open_seats(
+                env_id,
+                min(concurrency, len(left)),
+                env_kwargs=env_kwargs,
+                seed=seed,
+                noise=noise,
+            )
+            with closing(seats):
+                num_episodes = min(episodes, seats.num_questions or episodes)
+                left = [index for index in left if index < num_episodes]
+                if on_start:
+                    on_start(num_episodes, num_episodes - len(left))
+                results |= _play(agent, seats, left, seed, record, on_episode, on_costs)
+                costs = seats.costs()
+            if record and left:
+                record.add_costs(costs)
+    shown = {name: setting[name] for name in setting if name not in ("fingerprint", "files")}
+    return Report.of(
+        [results[index] for index in sorted(results)],
+        setting=shown,
+        folder=str(record.folder) if record else None,
+        costs=costs,
+    )
 
 
 def _play(
     agent: Agent,
     seats: Seats,
-    indices: range,
+    indices: Sequence[int],
     seed: int,
     record: EvaluationRecord | None,
     on_episode: OnEpisode | None,
     on_costs: OnCosts | None,
-) -> list[EpisodeResult]:
-    results = []
+) -> dict[int, EpisodeResult]:
+    results = {}
     for result, transcript in play_episodes(agent, seats, indices, seed=seed):
-        results.append(result)
+        results[result.index] = result
         if record:
             record.add(result, transcript)
         if on_episode:

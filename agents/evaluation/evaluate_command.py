@@ -19,6 +19,7 @@ from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.environment_flags import EnvironmentFlags
 from agents.evaluation.episode_bar import EpisodeBar
 from agents.evaluation.evaluate import evaluate
+from agents.specs import data_files
 from zs_env.prices import cost_table, prices_from_text
 
 DEFAULT_FOLDER = Path("runs/evaluations")
@@ -28,7 +29,8 @@ DEFAULT_FOLDER = Path("runs/evaluations")
 class EvaluateConfig(EnvironmentFlags):
     """Play an agent on questions 0 to N-1 of an environment and report scores with intervals.
 
-    The same command continues what it left unfinished.
+    The same command continues what it left unfinished, and plays again what a fault of the engine
+    ended.
 
     Attributes:
         agent: random, answer-at-once, search-once, quote-page, search-names, follow-the-hops;
@@ -51,7 +53,7 @@ class EvaluateConfig(EnvironmentFlags):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; returns its exit status: 1 where a fault ended every episode."""
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
     prices = prices_from_text(config.prices)
     agent = build_agent(config.agent)
@@ -79,15 +81,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     console.print(f"Searches of this session: {spent or 'none'}")
     if report.costs.get("completion_tokens"):
         console.print(cost_table(report.costs, prices))
-    console.print(f"Results and transcripts: {report.folder}")
+    if report.num_faults:
+        console.print(
+            f"A fault of the engine ended {report.num_faults} of {report.num_episodes} episodes, "
+            f"most often: {report.common_fault}. The same command plays them again.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+        )
+    console.print(
+        f"Results and transcripts: {report.folder}", markup=False, highlight=False, soft_wrap=True
+    )
     if config.json:
         print(json.dumps(report.to_json()))
-    return 0
+    return 1 if report.all_void else 0
 
 
 def _default_folder(config: EvaluateConfig, agent_print: str) -> Path:
     """Return a folder that another setting would not get, so that nothing stale is continued."""
-    setting = (config.agent, config.env, config.seed, config.noise, config.env_kwargs())
-    digest = blake2b(json.dumps([*setting, agent_print]).encode(), digest_size=4).hexdigest()
+    env_kwargs = config.env_kwargs()
+    setting = (config.agent, config.env, config.seed, config.noise, env_kwargs)
+    decides = [*setting, data_files(env_kwargs), agent_print]
+    digest = blake2b(json.dumps(decides).encode(), digest_size=4).hexdigest()
     name = re.sub(r"[^\w.-]+", "-", f"{config.agent}-{config.env}").strip("-.")[:80]
     return DEFAULT_FOLDER / f"{name}-{digest}"

@@ -15,6 +15,7 @@ from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.record import RESULTS_FILE, SETTING_FILE, TRANSCRIPTS_FILE
+from agents.evaluation.setting_file import read_setting
 from zs_env.transcript import Transcript
 from zs_env.transcript_file import read_transcripts
 
@@ -29,15 +30,33 @@ class EvaluationFolder:
         folder: where it lies.
         setting: agent, env, seed, noise and env_kwargs.
         results: of questions 0, 1, 2 and so on.
+        agent: what the agent is called.
+        set_name: name of the questions where others than the environment's were asked for; else
+            the environment's id.
     """
 
     folder: Path
     setting: Mapping[str, Any]
     results: tuple[EpisodeResult, ...]
+    agent: str
+    set_name: str
 
     @classmethod
-    def read(cls, folder: str | Path) -> EvaluationFolder:
+    def read(
+        cls,
+        folder: str | Path,
+        *,
+        episodes: int | None = None,
+        agent: str | None = None,
+        set_name: str | None = None,
+    ) -> EvaluationFolder:
         """Read a folder.
+
+        Args:
+            folder: that an evaluation was written to.
+            episodes: the first ones; all by default.
+            agent: what to call the agent; as it was called by default.
+            set_name: what to call the questions; as their spec says by default.
 
         Raises:
             ValueError: if it is none of an evaluation, or a line of its results is of another form.
@@ -49,27 +68,21 @@ class EvaluationFolder:
                 f"{folder} holds no {SETTING_FILE}; expected a folder that `zerosearch evaluate` "
                 "wrote, see its --output"
             )
+        setting = read_setting(path)
+        questions = _env_kwargs(setting).get("questions")
+        played = _spec_name(questions) if questions else str(setting.get("env", ""))
         return cls(
             folder=folder,
-            setting=json.loads(path.read_text(encoding="utf-8")),
-            results=tuple(_read_results(folder / RESULTS_FILE)),
+            setting=setting,
+            results=tuple(_read_results(folder / RESULTS_FILE))[:episodes],
+            agent=agent or str(setting.get("agent", "agent")),
+            set_name=set_name or played,
         )
-
-    @property
-    def agent(self) -> str:
-        """What the agent was called."""
-        return str(self.setting.get("agent", "agent"))
-
-    @property
-    def set_name(self) -> str:
-        """Name of the questions where others than the environment's were asked for; else its id."""
-        questions = self.setting.get("env_kwargs", {}).get("questions")
-        return _spec_name(questions) if questions else str(self.setting.get("env", ""))
 
     @property
     def engine_name(self) -> str:
         """Kind of the engine where another than the environment's was asked for; "" elsewhere."""
-        engine = self.setting.get("env_kwargs", {}).get("engine")
+        engine = _env_kwargs(self.setting).get("engine")
         return _spec_name(engine) if engine else ""
 
     def transcripts(self) -> Iterator[Transcript | None]:
@@ -107,11 +120,17 @@ def _read_results(path: Path) -> Iterator[EpisodeResult]:
             ) from error
 
 
+def _env_kwargs(setting: Mapping[str, Any]) -> Mapping[str, Any]:
+    return setting.get("env_kwargs") or {}
+
+
 def _spec_name(spec: Any) -> str:
     """Return the shortest name that says which questions or which engine a spec means."""
     if not isinstance(spec, Mapping):
         return str(spec)
     kind = str(spec.get("kind", ""))
+    if kind == "subset" and "of" in spec:
+        return _spec_name(spec["of"])
     if kind == "hub":
         return str(spec.get("name", kind))
     if kind == "file":

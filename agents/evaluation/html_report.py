@@ -52,12 +52,16 @@ _DATA_PLACE = "<!-- data and scripts -->"
 
 
 def write_report(
-    folders: Sequence[str | Path], path: str | Path, *, title: str = "Evaluations"
+    folders: Sequence[str | Path | EvaluationFolder],
+    path: str | Path,
+    *,
+    title: str = "Evaluations",
 ) -> None:
     """Write the report of evaluations; what the path held is replaced. Equal ones, equal bytes.
 
     Args:
-        folders: each as `agents.evaluation.record` writes it; in the order they are shown.
+        folders: each as `agents.evaluation.record` writes it, or read already; in the order they
+            are shown.
         path: of the page; its folder is made where it is missing.
         title: of the page.
 
@@ -66,14 +70,21 @@ def write_report(
     """
     if not folders:
         raise ValueError("a report needs at least one evaluation folder, got none")
-    evaluations = [EvaluationFolder.read(folder) for folder in folders]
+    evaluations = [
+        one if isinstance(one, EvaluationFolder) else EvaluationFolder.read(one) for one in folders
+    ]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    # A title that no encoding can hold, such as half a character, is spelled in references.
-    with temporary.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as page:
-        _write_page(page, evaluations, title)
-    temporary.replace(path)
+    try:
+        # A title that no encoding can hold, such as half a character, is spelled in references.
+        with temporary.open(
+            "w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n"
+        ) as page:
+            _write_page(page, evaluations, title)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def script_json(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -18,3 +19,21 @@ def keep_lines(path: Path, lines: Sequence[bytes]) -> None:
     if path.exists():
         with open(path, "r+b") as file:
             file.truncate(sum(map(len, lines)))
+
+
+def replace_lines(path: Path, lines: Mapping[int, bytes]) -> None:
+    """Put lines in the place of those of the given numbers, from 0: all of them or none.
+
+    Raises:
+        OSError: if it cannot be written; the file is as it was then.
+    """
+    beside = path.with_name(f"{path.name}.tmp")
+    try:
+        with path.open("rb") as old, beside.open("wb") as new:
+            for number, line in enumerate(old):
+                new.write(lines.get(number, line))
+            new.flush()
+            os.fsync(new.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

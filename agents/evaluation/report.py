@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,7 @@ class Report:
         f1_by_structure: F1 by the questions' structure, where their set names one.
         noisy_share: of an episode's documents, those that were asked to be noise; over episodes
             that saw any.
+        common_fault: what ended most of those that a fault ended; None where nothing did.
         failed_checks: share of the useful or noisy documents that fail a check, by "kind/check";
             only simulated engines check theirs.
         folder: where transcripts and results lie; None where nothing was written.
@@ -55,9 +56,15 @@ class Report:
     reasons: Mapping[str, int]
     f1_by_structure: Mapping[str, Interval]
     noisy_share: Interval
+    common_fault: str | None
     failed_checks: Mapping[str, float]
     folder: str | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def all_void(self) -> bool:
+        """Whether a fault ended every episode, so that nothing is known of the agent."""
+        return self.num_faults == self.num_episodes > 0
 
     @classmethod
     def of(
@@ -90,6 +97,7 @@ class Report:
             noisy_share=bootstrap_interval(
                 [one.noisy_documents / one.documents for one in sound if one.documents]
             ),
+            common_fault=most_common_fault(result.fault for result in results),
             failed_checks=_failed_checks(sound),
             folder=folder,
             costs=dict(costs or {}),
@@ -101,7 +109,11 @@ class Report:
             **self.setting,
             "episodes": self.num_episodes,
             **{name: interval.to_json() for name, interval in self.metrics.items()},
-            "faults": {"count": self.num_faults, **self.fault_rate.to_json()},
+            "faults": {
+                "count": self.num_faults,
+                **self.fault_rate.to_json(),
+                "most_often": self.common_fault,
+            },
             "reasons": dict(self.reasons),
             "f1_by_structure": {
                 name: interval.to_json() for name, interval in self.f1_by_structure.items()
@@ -128,6 +140,12 @@ class Report:
             kind, _, check = label.partition("/")
             table.add_row(f"{kind} documents that fail {check!r}", f"{share:.3f}", "")
         return table
+
+
+def most_common_fault(faults: Iterable[str | None]) -> str | None:
+    """Return the fault that most episodes ended with; None where none did."""
+    times = Counter(fault for fault in faults if fault is not None)
+    return times.most_common(1)[0][0] if times else None
 
 
 def _failed_checks(results: Sequence[EpisodeResult]) -> dict[str, float]:

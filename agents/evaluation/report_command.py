@@ -33,6 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     write_report(config.folders, config.output, title=config.title)
     size = config.output.stat().st_size
     Console(stderr=True).print(
-        f"{config.output}: {size / 2**20:,.1f} MiB", highlight=False, soft_wrap=True
+        f"{config.output}: {size / 2**20:,.1f} MiB", markup=False, highlight=False, soft_wrap=True
     )
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any, Protocol
 
 import gymnasium
@@ -68,8 +69,12 @@ def open_seats(
     seed: int = 0,
     noise: float | None = None,
 ) -> Seats:
-    """Make environments of an id: one vector where the id has its own, single ones elsewhere."""
-    if gymnasium.spec(env_id).vector_entry_point not in _OUR_VECTORS:
+    """Make environments of an id: one vector where the id has its own, single ones elsewhere.
+
+    Raises:
+        ValueError: if the actions of an environment that is not ours are not texts.
+    """
+    if not _is_ours(env_id):
         return SingleSeats(env_id, num_seats, env_kwargs=env_kwargs, seed=seed, noise=noise)
     return VectorSeats(open_vector(env_id, num_seats, env_kwargs), seed=seed, noise=noise)
 
@@ -82,7 +87,7 @@ def open_vector(
     Raises:
         ValueError: if it has none.
     """
-    if gymnasium.spec(env_id).vector_entry_point not in _OUR_VECTORS:
+    if not _is_ours(env_id):
         raise ValueError(
             f"environment {env_id!r} is not one of ours; choose an id that envs_registry registers"
         )
@@ -95,6 +100,14 @@ def open_vector(
     ).unwrapped
     assert isinstance(vector, ZeroSearchVectorEnv)
     return vector
+
+
+def _is_ours(env_id: str) -> bool:
+    """Whether an id, perhaps after the module that registers it, has a vector of ours."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        import_module(module)
+    return gymnasium.spec(name).vector_entry_point in _OUR_VECTORS
 
 
 def _options(index: int, noise: float | None) -> dict[str, Any]:
@@ -191,6 +204,12 @@ class SingleSeats:
     ) -> None:
         self.num_seats = num_seats
         self._envs = [gymnasium.make(env_id, **(env_kwargs or {})) for _ in range(num_seats)]
+        actions = self._envs[0].action_space
+        if not isinstance(actions.sample(), str):
+            self.close()
+            raise ValueError(
+                f"environment {env_id!r} takes actions of {actions}, expected one that takes texts"
+            )
         self.num_questions: int | None = getattr(self._envs[0].unwrapped, "num_questions", None)
         self._seed, self._noise = seed, noise
         self._indices = [0] * num_seats

@@ -9,7 +9,6 @@ luck of its own, and so do the tokens of an agent that draws them by what it has
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,8 +23,10 @@ from agents.evaluation.agents_by_name import fingerprint
 from agents.evaluation.episode_bar import EpisodeBar
 from agents.evaluation.episodes import play_episodes
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
+from agents.evaluation.only_writer import only_writer
 from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE
 from agents.evaluation.seats import VectorSeats, open_vector
+from agents.evaluation.setting_file import read_setting
 from agents.noise_study.counterfactual_record import CounterfactualRecord
 from agents.noise_study.flipped_page import FlippedPage
 from agents.noise_study.replay import check_past, check_replay
@@ -62,7 +63,7 @@ class RecordedEvaluation:
                     f"{folder} has no {name}; give the --output folder of `zerosearch evaluate`, "
                     "or a cell of `zerosearch sweep-noise`"
                 )
-        setting = json.loads((folder / SETTING_FILE).read_text(encoding="utf-8"))
+        setting = read_setting(folder / SETTING_FILE)
         transcripts = list(read_transcripts(folder / TRANSCRIPTS_FILE))
         return cls(setting=setting, transcripts=transcripts[:episodes])
 
@@ -99,32 +100,45 @@ def flip_pages(
 
     Raises:
         ValueError: if the agent is another, an episode does not go as recorded, or the folder
-            holds other pages.
+            holds other pages or anything else.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
     _check_agent(agent, recorded.setting)
-    record = CounterfactualRecord(Path(output), recorded.setting)
-    done = {(page.index, page.turn) for page in record.pages}
-    left = [
-        (index, turn)
-        for index in range(len(recorded.transcripts))
-        for turn in recorded.searches(index)
-        if (index, turn) not in done
-    ]
-    if left:
-        setting = recorded.setting
-        num_seats = min(concurrency, len(recorded.transcripts))
-        vector = open_vector(setting["env"], num_seats, setting["env_kwargs"])
-        with closing(vector):
-            players = _Replays(agent, vector, recorded, console or Console(quiet=True))
-            players.check(sorted({index for index, _ in left}))
-            for turn in sorted({turn for _, turn in left}):
-                indices = [index for index, number in left if number == turn]
-                for page, transcript in players.flip(turn, indices):
-                    record.add(page, transcript)
+    with only_writer(Path(output)):
+        record = CounterfactualRecord(Path(output), recorded.setting)
+        done = {(page.index, page.turn) for page in record.pages}
+        left = [
+            (index, turn)
+            for index in range(len(recorded.transcripts))
+            for turn in recorded.searches(index)
+            if (index, turn) not in done
+        ]
+        if left:
+            _flip(agent, recorded, left, record, concurrency, console or Console(quiet=True))
     pages = [page for page in record.pages if page.index < len(recorded.transcripts)]
     return sorted(pages, key=lambda page: (page.index, page.turn))
+
+
+def _flip(
+    agent: Agent,
+    recorded: RecordedEvaluation,
+    left: Sequence[tuple[int, int]],
+    record: CounterfactualRecord,
+    concurrency: int,
+    console: Console,
+) -> None:
+    """Flip the pages of the given questions and turns, once their episodes go as recorded."""
+    setting = recorded.setting
+    num_seats = min(concurrency, len(recorded.transcripts))
+    vector = open_vector(setting["env"], num_seats, setting["env_kwargs"])
+    with closing(vector):
+        players = _Replays(agent, vector, recorded, console)
+        players.check(sorted({index for index, _ in left}))
+        for turn in sorted({turn for _, turn in left}):
+            indices = [index for index, number in left if number == turn]
+            for page, transcript in players.flip(turn, indices):
+                record.add(page, transcript)
 
 
 def _check_agent(agent: Agent, setting: Mapping[str, Any]) -> None:

@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{len(report.pages)} pages of {len(recorded.transcripts)} episodes; {report.num_same} "
         f"stayed the same when flipped, {report.num_faults} ended in a fault of the engine."
     )
-    console.print(f"CSV files, pages and transcripts: {output}")
+    console.print(
+        f"CSV files, pages and transcripts: {output}", markup=False, highlight=False, soft_wrap=True
+    )
     if config.json:
         print(json.dumps({**recorded.setting, **report.to_json(), "folder": str(output)}))
     return 0

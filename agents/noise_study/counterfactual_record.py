@@ -35,7 +35,8 @@ class CounterfactualRecord:
 
     def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
         self.folder = folder
-        keep_setting(folder / SETTING_FILE, setting, what="evaluation's pages")
+        files = [folder / name for name in (PAGES_FILE, TRANSCRIPTS_FILE)]
+        keep_setting(folder / SETTING_FILE, setting, what="counterfactual study", played=files)
         lines = whole_lines(folder / PAGES_FILE)
         transcripts = whole_lines(folder / TRANSCRIPTS_FILE)
         num_whole = min(len(lines), len(transcripts))

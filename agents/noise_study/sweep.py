@@ -20,10 +20,11 @@ from agents.evaluation.episode_bar import EpisodeBar
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
 from agents.evaluation.folder_name import folder_name
-from agents.evaluation.record import read_results
+from agents.evaluation.record import RESULTS_FILE, read_results
 from agents.evaluation.report import Report
 from agents.evaluation.setting_file import keep_setting
 from agents.evaluation.statistics import Interval, bootstrap_ratio
+from agents.specs import data_files
 
 SETTING_FILE = "sweep.json"
 
@@ -101,8 +102,14 @@ def run_sweep(
     """
     check_noises(noises)
     output, console = Path(output), console or Console(quiet=True)
-    shared = {"env": setting.env_id, "env_kwargs": setting.env_kwargs, "seed": setting.seed}
-    keep_setting(output / SETTING_FILE, shared, what="sweep")
+    shared = {
+        "env": setting.env_id,
+        "env_kwargs": setting.env_kwargs,
+        "seed": setting.seed,
+        "files": data_files(setting.env_kwargs),
+    }
+    played = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
+    keep_setting(output / SETTING_FILE, shared, what="sweep", played=played)
     cells = []
     for name, build in agents.items():
         agent = build()
@@ -128,7 +135,7 @@ def check_noises(noises: Sequence[float]) -> None:
 
 
 def cell_folder(output: Path, agent: str, noise: float) -> Path:
-    """Folder of one cell; agents of different names never share one."""
+    """Return the folder of one cell; agents of different names never share one."""
     return output / "cells" / folder_name(agent) / f"noise-{noise!r}"
 
 

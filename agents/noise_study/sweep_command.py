@@ -16,7 +16,9 @@ from rich.console import Console
 
 from agents.evaluation.agents_by_name import build_agent, check_agent_name
 from agents.evaluation.environment_flags import EnvironmentFlags
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.html_report import write_report
+from agents.evaluation.only_writer import only_writer
 from agents.noise_study.sweep import SweepSetting, cell_folder, run_sweep
 from agents.noise_study.sweep_report import SweepReport
 
@@ -56,7 +58,7 @@ class SweepConfig(EnvironmentFlags):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; returns its exit status: 1 where a cell has no sound episode."""
     config = tyro.cli(SweepConfig, prog="zerosearch sweep-noise", args=argv)
     if not config.agents or len(set(config.agents)) != len(config.agents):
         raise ValueError(f"--agents needs one or more different names, got {list(config.agents)}")
@@ -64,18 +66,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_agent_name(name)
     console = Console(stderr=True)
     agents = {name: partial(build_agent, name) for name in config.agents}
-    cells = run_sweep(agents, config.noise, config.setting(), config.output, console=console)
-    report = SweepReport.of(cells)
-    report.write_csv(config.output)
-    folders = [cell_folder(config.output, cell.agent, cell.noise) for cell in cells]
-    write_report(folders, config.output / REPORT_FILE, title="Noise sweep")
-    for table in report.tables():
-        console.print(table)
-    _draw(report, config, console)
-    console.print(f"CSV files, results, report.html and transcripts: {config.output}")
+    with only_writer(config.output):
+        cells = run_sweep(agents, config.noise, config.setting(), config.output, console=console)
+        report = SweepReport.of(cells)
+        report.write_csv(config.output)
+        evaluations = [
+            EvaluationFolder.read(
+                cell_folder(config.output, cell.agent, cell.noise), episodes=config.episodes
+            )
+            for cell in cells
+        ]
+        write_report(evaluations, config.output / REPORT_FILE, title="Noise sweep")
+        for table in report.tables():
+            console.print(table)
+        _draw(report, config, console)
+    for cell in cells:
+        if cell.report.num_faults:
+            _say(
+                console,
+                f"{cell.agent}, noise {cell.noise:g}: a fault of the engine ended "
+                f"{cell.report.num_faults} of {cell.report.num_episodes} episodes, most often: "
+                f"{cell.report.common_fault}. The same command plays them again.",
+            )
+    _say(console, f"CSV files, results, report.html and transcripts: {config.output}")
     if config.json:
         print(json.dumps({**report.to_json(), "folder": str(config.output)}))
-    return 0
+    return 1 if any(cell.report.all_void for cell in cells) else 0
 
 
 def _draw(report: SweepReport, config: SweepConfig, console: Console) -> None:
@@ -93,4 +109,8 @@ def _draw(report: SweepReport, config: SweepConfig, console: Console) -> None:
     path = config.output / PICTURE_FILE
     episodes = max(cell.report.num_episodes for cell in report.cells)
     draw_sweep(report, path, title=f"{config.env}, the same {episodes} questions for all")
-    console.print(f"Picture: {path}")
+    _say(console, f"Picture: {path}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -177,3 +177,27 @@ def test_what_a_fault_left_open_is_a_line_and_is_asked_again(tmp_path, monkeypat
     assert ask("--file", "q.txt", engine=SIMULATOR) == 0
     rows = lines(tmp_path / "q.txt.replies.jsonl")
     assert [row["answer"] for row in rows] == ["Ann", "Ann"] and rows[0] == first
+
+
+def test_the_questions_are_never_overwritten_by_their_replies(tmp_path, capsys):
+    path = tmp_path / "q.txt"
+    path.write_text("Who?")
+    assert ask("--file", "q.txt", "--output", "./q.txt") == 2
+    assert "the same file" in capsys.readouterr().err and path.read_text() == "Who?"
+
+
+def test_replies_from_passages_that_changed_are_not_gone_on_with(tmp_path, capsys):
+    pytest.importorskip("bm25s")
+    (tmp_path / "q.txt").write_text("Who is the mayor?\n")
+    path = tmp_path / "passages.jsonl"
+    for name, status in (("Bob", 0), ("Carl", 2)):
+        path.write_text(json.dumps({"text": f"{name} is the mayor."}) + "\n")
+        assert ask("--file", "q.txt", engine="passages.jsonl") == status
+    assert "another policy, engine or setting" in capsys.readouterr().err
+    (row,) = lines(tmp_path / "q.txt.replies.jsonl")
+    assert row["answer"] == "Bob"
+
+
+def test_a_question_with_half_a_character_is_answered(capsys):
+    assert ask("Who is \ud83d?", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["question"] == "Who is \ud83d?"

@@ -18,6 +18,12 @@ def test_lines_of_text_are_questions(tmp_path):
     assert read(path) == [("1", "Who?", ()), ("3", "Who?", ()), ("4", "Wo wohnt Öde", ())]
 
 
+def test_a_text_file_may_begin_with_a_bracket(tmp_path):
+    path = tmp_path / "questions.txt"
+    path.write_text("[sic] Who?\n{Where}?\n")
+    assert read(path) == [("1", "[sic] Who?", ()), ("2", "{Where}?", ())]
+
+
 def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
     rows = [{"id": "a", "question": "Who?", "answers": ["Ann"]}, {"text": "Where?"}]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()

@@ -44,5 +44,12 @@ def test_where_none_holds_the_answer_all_that_were_shown_are_named():
         assert [(one.rank, one.holds_answer) for one in found.sources] == [(1, False), (2, False)]
 
 
+def test_documents_that_come_again_keep_their_first_place():
+    pages = [[MALMO, LUND], [Document("Trees.", "Wood"), MALMO]]
+    found = reply("<search>a</search>", "<search>b</search>", "<answer>x</answer>", pages=pages)
+    places = [(one.title, one.search, one.rank) for one in found.sources]
+    assert places == [("Malmo", 1, 1), ("Lund", 1, 2), ("Wood", 2, 1)]
+
+
 def test_an_answer_without_a_search_has_no_source():
     assert reply("<answer>Ann</answer>").sources == ()

@@ -1,6 +1,7 @@
 """A batch's file loses no line, whenever it is killed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -43,6 +44,34 @@ def test_a_later_session_asks_what_is_missing_torn_or_failed(tmp_path):
     assert numbers(path) == [2, 1, 0]
     assert [row["number"] for row in second.finish()] == numbers(path) == [0, 1, 2]
     assert ReplyFile(path, QUESTIONS, "s").missing() == []
+
+
+@pytest.mark.parametrize("text", ["Who is the mayor?", "{Who}?", '{"id": "a"}'])
+def test_a_text_that_is_no_torn_reply_is_left_alone(tmp_path, text):
+    path = tmp_path / "mine.txt"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="a line that is no reply"):
+        ReplyFile(path, QUESTIONS, "s")
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"number"', '{"number": 1, "id": "a'])
+def test_a_torn_first_reply_is_dropped(tmp_path, text):
+    path = tmp_path / "replies.jsonl"
+    path.write_text(text)
+    assert ReplyFile(path, QUESTIONS, "s").missing() == [0, 1, 2]
+    assert not path.read_bytes()
+
+
+def test_half_a_character_is_written_by_its_escape(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    question = Question(id="\ud801", text="Who is \ud83d?", answers=())
+    file = ReplyFile(path, [question], "s")
+    file.add(0, replace(reply(0), id=question.id, question=question.text))
+    file.finish()
+    (row,) = map(json.loads, path.read_text("utf-8").splitlines())
+    assert (row["id"], row["question"]) == (question.id, question.text)
+    assert ReplyFile(path, [question], "s").missing() == []
 
 
 def test_a_fault_is_kept_until_it_is_asked_again(tmp_path):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agents.cli import main
+from agents.evaluation.only_writer import only_writer
 from zs_env import Document, SearchError, SearchPage, building
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -296,6 +297,8 @@ def test_f1_may_count_characters_of_what_was_played_already():
         (["--questions-per-set", "0"], "at least 1"),
         (["--engine", "bm26"], "Did you mean 'bm25'"),
         (["--sets", "nq=nowhere.jsonl"], "nowhere.jsonl"),
+        (["--sets", "average=nq.jsonl.gz"], "the mean over the sets"),
+        (["--agents", "x="], "an empty one"),
     ],
 )
 def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
@@ -308,3 +311,77 @@ def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
         status = end.code
     assert status == 2
     assert hint in " ".join(capsys.readouterr().err.split())
+
+
+class Down:
+    """A server that cannot be reached, until it can."""
+
+    local = True
+    down = True
+
+    def search(self, requests):
+        if Down.down:
+            return [SearchError("connection refused")] * len(requests)
+        return [SearchPage((Document(text=one.question),)) for one in requests]
+
+
+def test_a_dead_engine_is_said_with_status_1_and_asked_again_once_it_lives(monkeypatch, capsys):
+    monkeypatch.setitem(building.ENGINE_KINDS, "down", lambda questions: Down())
+    monkeypatch.setattr(Down, "down", True)
+    assert main(_flags(engine="down")) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "search-once on nq: a fault of the engine ended 12 of 12 episodes" in error
+    assert "connection refused" in error
+    monkeypatch.setattr(Down, "down", False)
+    assert main(_flags(engine="down")) == 0
+    assert main(_flags(engine="down", output="whole")) == 0
+    for name in FILES:
+        assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
+
+
+def _reported():
+    text = Path("out/report.html").read_text()
+    found = re.search(r'<script type="application/json" id="report">(.*?)</script>', text)
+    return json.loads(found[1])["evaluations"]
+
+
+def test_the_report_calls_agents_and_sets_as_the_tables_do():
+    main(_flags(agents=("once=search-once", "search-once")))
+    names = [(one["agent"], one["set"]) for one in _reported()]
+    assert names == [(agent, name) for agent in ("once", "search-once") for name in ("nq", "mine")]
+
+
+def test_the_report_shows_the_f1_of_the_tables():
+    row = {"id": "q", "question": "Which town? It is Beijing City", "answers": ["Beijing"]}
+    Path("nq.jsonl.gz").write_text(f"{json.dumps(row)}\n")
+    main(_flags("--f1-tokens", "characters", agents=("answer-at-once",)))
+    assert _reported()[0]["f1"][0] == pytest.approx(2 / 9)
+
+
+def test_a_mistaken_first_command_leaves_the_folder_to_the_right_one(capsys):
+    flags = {"agents": ("answer-at-once",), "output": "a[/b]"}
+    assert main(_flags("--questions-per-set", "3", **flags | {"engine": "nowhere.jsonl"})) == 2
+    assert main(_flags("--questions-per-set", "4", **flags)) == 0
+    assert "transcripts: a[/b]" in capsys.readouterr().err
+
+
+def test_passages_that_changed_under_a_benchmark_are_refused(capsys):
+    pytest.importorskip("bm25s")
+    assert main(_flags(engine="passages.jsonl")) == 0
+    text = Path("passages.jsonl").read_text()
+    Path("passages.jsonl").write_text(text.replace("Ann", "Bob"))
+    assert main(_flags(engine="passages.jsonl", agents=("quote-page",))) == 2
+    assert "another benchmark (files was" in capsys.readouterr().err
+
+
+def test_a_second_process_is_not_let_in(capsys):
+    with only_writer(Path("out")):
+        assert main(_flags()) == 2
+    assert "another process writes" in capsys.readouterr().err
+
+
+def test_ids_of_half_a_character_are_written_by_their_escape():
+    row = {"id": "\ud801", "question": "Who?", "answers": ["Ann"]}
+    Path("nq.jsonl.gz").write_text(f"{json.dumps(row)}\n")
+    assert main(_flags(agents=("answer-at-once",))) == 0
+    assert _rows()[0]["question_id"] == "\ud801"

@@ -4,8 +4,8 @@ import pytest
 
 from agents.benchmark.markdown import TABLES, document
 from agents.benchmark.published import load_published
-from agents.benchmark.question_set import PAPER_SETS
-from agents.benchmark.scores import AVERAGE, METRICS, SCORES, Score
+from agents.benchmark.question_set import AVERAGE, PAPER_SETS
+from agents.benchmark.scores import METRICS, SCORES, Score
 from agents.evaluation.statistics import Interval
 
 

@@ -36,4 +36,4 @@ def test_the_cost_of_the_whole_is_estimated_from_what_this_session_played():
         assert progress.total_costs.completion_tokens == 2_500_000
     lines = output.getvalue().splitlines()
     assert "6 of 10 episodes were played before" in lines[0]
-    assert lines[1].startswith("10/20  x on nq: f1 0.500")
+    assert lines[1].startswith("10/20  x on nq: exact match 0.000")

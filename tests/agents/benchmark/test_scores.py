@@ -6,8 +6,9 @@ import pytest
 
 from agents.benchmark.cell import Cell
 from agents.benchmark.comparison import compare_all
+from agents.benchmark.question_set import AVERAGE
 from agents.benchmark.result import Result
-from agents.benchmark.scores import AVERAGE, METRICS, question_means, score_all
+from agents.benchmark.scores import METRICS, question_means, score_all
 from agents.evaluation.statistics import bootstrap_interval
 from zs_env import Answer, Malformed, Question, Search, Transcript
 from zs_env.transcript import Turn

@@ -15,7 +15,7 @@ from agents.agent import Agent
 from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
 from agents.evaluation import EpisodeResult, Report, evaluate
 from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
-from zs_env import Document, Question, SearchError, SearchPage
+from zs_env import Document, Question, SearchError, SearchPage, building
 from zs_env.simulator import LanguageModelEngine, ScriptedWriter
 from zs_env.transcript_file import load_transcripts
 
@@ -260,6 +260,92 @@ def test_a_result_without_its_transcript_is_played_again(tmp_path):
     assert len(EvaluationRecord(tmp_path, setting).results) == 4
 
 
+class Mends(Shelf):
+    """A shelf that fails until it is mended."""
+
+    broken = True
+
+    def search(self, requests):
+        if Mends.broken:
+            return super().search(requests)
+        return [SearchPage((Document(text=f"{one.answers[0]} built it."),)) for one in requests]
+
+
+def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, monkeypatch):
+    path = tmp_path / "questions.jsonl"
+    rows = [{"id": one.id, "question": one.text, "answers": one.answers} for one in QUESTIONS]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    monkeypatch.setitem(building.ENGINE_KINDS, "mends", lambda questions: Mends())
+    env_kwargs = {"questions": {"kind": "file", "path": str(path)}, "engine": {"kind": "mends"}}
+    played = []
+
+    def run(output="run", **settings):
+        played.clear()
+        return _evaluate(
+            env_kwargs=env_kwargs,
+            concurrency=1,
+            output=tmp_path / output,
+            on_episode=lambda result: played.append(result.index),
+            **settings,
+        )
+
+    monkeypatch.setattr(Mends, "broken", True)
+    first = run(episodes=8)
+    assert first.num_faults == 3 and "fell over" in first.common_fault
+    monkeypatch.setattr(Mends, "broken", False)
+    found = []
+    report = run(on_start=lambda *counts: found.append(counts))
+    assert played == [0, 3, 6, 8, 9, 10, 11] and found == [(12, 5)]
+    assert (report.num_faults, report.common_fault) == (0, None)
+    assert report.metrics == run(output="whole").metrics
+    for name in (RESULTS_FILE, TRANSCRIPTS_FILE):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not run().num_faults and not played
+
+
+def test_what_was_played_again_before_an_interruption_is_kept(tmp_path):
+    failed = EpisodeResult(
+        index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=1, turns=1,
+        malformed=0, reason="fault", fault="down",
+    )  # fmt: skip
+    with EvaluationRecord.open(tmp_path, {}) as record:
+        for index in range(2):
+            record.add(replace(failed, index=index), None)
+    with pytest.raises(KeyboardInterrupt), EvaluationRecord.open(tmp_path, {}) as record:
+        assert record.missing(3) == [0, 1, 2]
+        record.add(replace(failed, index=1, fault=None, reason="answer"), None)
+        raise KeyboardInterrupt
+    with EvaluationRecord.open(tmp_path, {}) as record:
+        assert record.missing(3) == [0, 2]
+
+
+def test_another_process_is_not_let_in(tmp_path):
+    refused = pytest.raises(ValueError, match="another process writes")
+    with EvaluationRecord.open(tmp_path, {}), refused:
+        evaluate(AnswerAtOnce(), episodes=1, output=tmp_path)
+
+
+def test_somebody_elses_files_are_not_cut(tmp_path):
+    (tmp_path / TRANSCRIPTS_FILE).write_text("mine\n" * 9)
+    with pytest.raises(ValueError, match="choose another --output"):
+        evaluate(AnswerAtOnce(), episodes=2, output=tmp_path)
+    assert (tmp_path / TRANSCRIPTS_FILE).read_text() == "mine\n" * 9
+
+
+def test_a_data_file_that_changed_is_another_evaluation(tmp_path):
+    path = tmp_path / "questions.jsonl"
+    file = {"kind": "file", "path": [str(path)]}
+    env_kwargs = {"questions": {"kind": "subset", "of": file, "ids": ["q"]}}
+    env_kwargs |= {"engine": {"kind": "none"}}
+    settings = {"episodes": 1, "env_kwargs": env_kwargs, "output": tmp_path / "run"}
+    row = {"id": "q", "question": "Who?", "answers": ["Ann"]}
+    path.write_text(f"{json.dumps(row)}\n")
+    evaluate(AnswerAtOnce(), **settings)
+    path.write_text(f"{json.dumps(row | {'answers': ['Bob']})}\n")
+    with pytest.raises(ValueError, match=r"another evaluation \(files was .*questions.jsonl"):
+        evaluate(AnswerAtOnce(), **settings)
+
+
 def test_results_out_of_order_are_refused(tmp_path):
     result = EpisodeResult(
         index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=0, turns=1,
@@ -312,3 +398,16 @@ def test_somebody_elses_text_environment_can_be_evaluated(tmp_path):
     assert reports[0].reasons == {"terminated": 8}
     metrics = reports[0].metrics
     assert metrics["reward"].mean == pytest.approx(0.5 * (metrics["turns"].mean or 0.0))
+
+
+def test_an_environment_whose_actions_are_no_texts_is_refused():
+    with pytest.raises(ValueError, match=r"actions of Discrete\(2\), expected one that"):
+        evaluate(AnswerAtOnce(), "CartPole-v1", episodes=1)
+
+
+def test_an_id_may_name_the_module_that_registers_it():
+    plain, named = (
+        evaluate(SearchOnce(), f"{module}ZeroSearch-v0", episodes=3)
+        for module in ("", "envs_registry:")
+    )
+    assert plain.metrics == named.metrics

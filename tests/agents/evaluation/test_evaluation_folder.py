@@ -44,6 +44,7 @@ def test_an_environment_that_keeps_no_transcripts_has_none(tmp_path):
     ("questions", "name"),
     [
         ({"kind": "hub", "name": "nq"}, "nq"),
+        ({"kind": "subset", "of": {"kind": "hub", "name": "nq"}, "ids": ["a"]}, "nq"),
         ({"kind": "file", "path": "a/hotpotqa.dev.jsonl.gz"}, "hotpotqa.dev"),
         ({"kind": "file", "path": ["a/one.parquet", "two.json"]}, "one + two"),
         ({"kind": "world", "split": "heldout"}, "world heldout"),
@@ -64,6 +65,21 @@ def test_a_folder_of_something_else_and_a_damaged_one_are_refused(tmp_path):
     results = (tmp_path / RESULTS_FILE).read_text()
     (tmp_path / RESULTS_FILE).write_text(results.replace('"f1"', '"f2"', 1))
     with pytest.raises(ValueError, match=r"line 1.*restore"):
+        EvaluationFolder.read(tmp_path)
+
+
+def test_an_evaluation_may_be_called_otherwise_and_read_in_part(tmp_path):
+    record_evaluation(tmp_path, [answered(), malformed()])
+    found = EvaluationFolder.read(tmp_path, episodes=1, agent="mine", set_name="towers")
+    assert (found.agent, found.set_name, len(found.results)) == ("mine", "towers", 1)
+    assert list(found.transcripts()) == [answered()]
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_setting_is_named(tmp_path, text):
+    record_evaluation(tmp_path, [answered()])
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(ValueError, match=r"evaluation.json is no JSON object"):
         EvaluationFolder.read(tmp_path)
 
 

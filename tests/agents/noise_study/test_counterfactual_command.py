@@ -41,3 +41,15 @@ def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
     assert main(["counterfactuals", *flags]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert hint in error and "Traceback" not in error
+
+
+def test_the_evaluation_itself_is_no_place_for_its_flipped_pages(capsys, tmp_path):
+    evaluate = ["evaluate", "--agent", "search-once", "--episodes", "3"]
+    assert main([*evaluate, "--output", "played"]) == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "played").iterdir()}
+    assert main(["counterfactuals", "--evaluation", "played", "--output", "played"]) == 2
+    assert "choose another --output" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "played").iterdir()} == before
+    assert main(["counterfactuals", "--evaluation", "played", "--output", "flip[/b]"]) == 0
+    assert "flip[/b]" in capsys.readouterr().err
+    assert main([*evaluate, "--output", "flip[/b]"]) == 2

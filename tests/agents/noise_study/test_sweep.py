@@ -177,4 +177,5 @@ print(100_000 - Dies.left)
 def test_the_setting_is_kept_as_json(tmp_path, quoted_world):
     run_sweep({"a": QuotePage}, [0.0, 1.0], SweepSetting(env_kwargs=quoted_world), tmp_path)
     kept = json.loads((tmp_path / "sweep.json").read_text())
+    assert list(kept.pop("files")) == [quoted_world["questions"]["path"]]
     assert kept == {"env": "ZeroSearch-v0", "env_kwargs": quoted_world, "seed": 0}

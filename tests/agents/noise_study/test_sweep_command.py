@@ -79,3 +79,20 @@ def test_a_mistake_is_answered_by_its_remedy_before_anything_is_played(flags, hi
     assert main(["sweep-noise", "--output", "sweep", *flags]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert hint in error and "Traceback" not in error and "f1" not in error
+
+
+def test_fewer_episodes_are_fewer_in_every_file(capsys, tmp_path):
+    assert main([*SWEEP, *AGENTS[:2]]) == 0
+    capsys.readouterr()
+    assert main([*SWEEP, *AGENTS[:2], "--episodes", "4", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert {cell["episodes"] for cell in json.loads(captured.out)["cells"]} == {4}
+    report = (tmp_path / "sweep/report.html").read_text()
+    assert '"episodes":4' in report and '"episodes":20' not in report
+
+
+def test_a_mistaken_first_command_leaves_the_folder_to_the_right_one(capsys):
+    flags = ["--agents", "search-once", "--noise", "0", "1", "--episodes", "2"]
+    assert main(["sweep-noise", *flags, "--output", "a[/b]", "--env", "ZeroSearch-v9"]) == 2
+    assert main(["sweep-noise", *flags, "--output", "a[/b]"]) == 0
+    assert "Picture: a[/b]/sweep.png" in capsys.readouterr().err
