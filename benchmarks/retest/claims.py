@@ -12,6 +12,7 @@ from benchmarks.retest.results import RunResult
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 MARGIN = 0.02  # F1: what counts as a difference at all
+MIN_SEEDS = 3  # that a verdict takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +38,9 @@ class Claim:
     def verdict(self, difference: Interval) -> Verdict:
         """Judge the claim by the interval of arm less other.
 
-        "Better" holds where the whole interval is above 0, and does not where it is below
-        `MARGIN`. "As good" holds where it is above -`MARGIN`, and does not where it is below 0.
+        "Better" holds where the whole interval is above 0; else it does not where it is below
+        `MARGIN`. "As good" does not hold where it is below 0; else it does where it is above
+        -`MARGIN`.
         """
         low, high = difference.low, difference.high
         if low is None or high is None:
@@ -145,7 +147,7 @@ class Finding:
         claim: what was claimed.
         seeds: that both arms have.
         differences: arm less other by setting, the one that is judged by first.
-        verdict: by that one.
+        verdict: by that one; "undecided" of fewer than `MIN_SEEDS` seeds.
     """
 
     claim: Claim
@@ -162,9 +164,10 @@ def find(
         return None
     one, other = arms[claim.arm], arms[claim.other]
     differences = {setting: paired_interval(one, other, setting) for setting in settings}
+    seeds = len(one.keys() & other.keys())
     return Finding(
         claim=claim,
-        seeds=len(one.keys() & other.keys()),
+        seeds=seeds,
         differences=differences,
-        verdict=claim.verdict(differences[settings[0]]),
+        verdict="undecided" if seeds < MIN_SEEDS else claim.verdict(differences[settings[0]]),
     )

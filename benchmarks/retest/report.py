@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from agents.evaluation.statistics import Interval
 from agents.llm.examination import REAL_ENGINE, noise_setting
 from benchmarks.retest.arms import ARMS
-from benchmarks.retest.claims import CLAIMS, MARGIN, Finding, find
+from benchmarks.retest.claims import CLAIMS, MARGIN, MIN_SEEDS, Finding, find
 from benchmarks.retest.results import RunResult, by_arm
 
 Arms = Mapping[str, Mapping[int, RunResult]]
@@ -25,8 +25,9 @@ _COLUMNS = 4  # of small pictures
 
 def settings_of(rows: Sequence[RunResult]) -> list[str]:
     """Settings that all rows were judged in, the one that verdicts go by first."""
-    first = REAL_ENGINE if REAL_ENGINE in rows[0].percents else noise_setting(0.0)
-    return [first, *(name for name in rows[0].percents if name != first)]
+    common = [name for name in rows[0].percents if all(name in row.percents for row in rows)]
+    first = REAL_ENGINE if REAL_ENGINE in common else noise_setting(0.0)
+    return [first, *(name for name in common if name != first)]
 
 
 def findings(rows: Sequence[RunResult]) -> list[Finding]:
@@ -76,12 +77,12 @@ def _head(rows: Sequence[RunResult], command: str) -> Iterator[str]:
         f"Seeds {', '.join(map(str, seeds))}; every arm trains for {budget['steps']} steps with "
         "the same number of episodes and is judged greedily on the same "
         f"{len(rows[0].percents[settings_of(rows)[0]])} held-out questions. Differences are in F1, "
-        "paired by seed and by question; 95 % intervals by a bootstrap that resamples seeds (one "
-        "fewer than there are) and questions. A claim to be better holds where the whole interval "
-        f"is above 0 and does not where it is below {MARGIN}; a claim to be as good holds where "
-        f"it is above -{MARGIN} and does not where it is below 0. The verdict goes by the "
-        "first column of differences. Published figures are the paper's mean exact match in per "
-        "cent, for another model and other questions.\n"
+        "paired by seed and by question; 95 % intervals by a bootstrap that resamples seeds and "
+        "questions. A claim to be better holds where the whole interval is above 0, else does not "
+        f"where it is below {MARGIN}; a claim to be as good does not hold where it is below 0, "
+        f"else does where it is above -{MARGIN}; fewer than {MIN_SEEDS} seeds decide nothing. The "
+        "verdict goes by the first column of differences. Published figures are the paper's mean "
+        "exact match in per cent, for another model and other questions.\n"
     )
 
 

@@ -6,9 +6,11 @@ file alone.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import numpy.typing as npt
 
 from agents.llm.train_config import TrainConfig
 from benchmarks.retest.arms import ARMS
+from zs_env.names import unknown_name
 
 # What may differ between rows that are compared with each other.
 _FREE = frozenset(
@@ -101,10 +104,8 @@ class ResultsFile:
 
     def __init__(self, path: Path, budget: Mapping[str, Any]) -> None:
         self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        found = [RunResult.from_json(json.loads(line)) for line in lines]
         self._budget = dict(budget)
-        self._rows = {self._key(row): row for row in found}
+        self._rows = self._read()
 
     def __contains__(self, key: tuple[str, int]) -> bool:
         return key in self._rows
@@ -115,22 +116,37 @@ class ResultsFile:
         return sorted(self._rows.values(), key=lambda row: (order[row.arm], row.seed))
 
     def add(self, row: RunResult) -> None:
-        """Add a row; the file is replaced whole or not at all.
+        """Add a row to what is there by now; the file is replaced whole or not at all.
 
         Raises:
-            ValueError: if it has another budget.
+            ValueError: if it, or one that somebody else added, has another budget.
         """
-        self._rows[self._key(row)] = row
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}")
-        with temporary.open("w", encoding="utf-8") as file:
-            for kept in self.rows():
-                file.write(json.dumps(kept.to_json()) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.path)
+        with _alone_in(self.path.parent):
+            self._rows |= self._read() | {self._key(row): row}
+            temporary = self.path.with_name(f".{self.path.name}")
+            with temporary.open("w", encoding="utf-8") as file:
+                for kept in self.rows():
+                    file.write(json.dumps(kept.to_json()) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self.path)
+
+    def _read(self) -> dict[tuple[str, int], RunResult]:
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(RunResult.from_json(json.loads(line)))
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(
+                    f"{self.path}, line {number} is no result ({error!r}); remove the line"
+                ) from error
+        return {self._key(row): row for row in rows}
 
     def _key(self, row: RunResult) -> tuple[str, int]:
+        if row.arm not in ARMS:
+            raise unknown_name(f"arm in {self.path}", row.arm, ARMS)
         if row.budget != self._budget:
             raise ValueError(
                 f"arm {row.arm!r}, seed {row.seed} had another budget, {dict(row.budget)}; "
@@ -138,6 +154,17 @@ class ResultsFile:
                 "--output"
             )
         return row.arm, row.seed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process adds rows there."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def by_arm(rows: Iterable[RunResult]) -> dict[str, dict[int, RunResult]]:

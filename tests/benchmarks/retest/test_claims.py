@@ -40,6 +40,16 @@ def test_a_claim_whose_arm_has_not_run_is_left_out(make_result):
     claim = next(claim for claim in CLAIMS if claim.other == "prompted")
     assert find(claim, arms, ["real engine"]) is None
     finding = find(claim, {**arms, "prompted": {0: make_result("prompted", 0, 20)}}, ["noise 0"])
-    assert finding is not None
-    assert finding.seeds == 1 and finding.verdict == "holds"
+    assert finding is not None and finding.seeds == 1
     assert finding.differences["noise 0"].mean == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(1, "undecided"), (2, "undecided"), (3, "holds")])
+def test_a_verdict_takes_three_seeds(make_result, seeds, verdict):
+    arms = {
+        arm: {seed: make_result(arm, seed, *[percent] * 9) for seed in range(seeds)}
+        for arm, percent in (("default", 100), ("prompted", 20))
+    }
+    claim = next(claim for claim in CLAIMS if claim.other == "prompted")
+    finding = find(claim, arms, ["noise 0"])
+    assert finding is not None and finding.verdict == verdict

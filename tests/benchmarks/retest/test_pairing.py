@@ -25,9 +25,19 @@ def test_the_same_difference_everywhere_has_no_width():
 
 
 def test_seeds_that_differ_widen_the_interval_however_many_questions_there_are():
-    # Of two seeds one is drawn: every resample's mean is 0 or 1.
+    # Of two seeds one is drawn, so every resample is off by a half, and by more as t of one
+    # degree of freedom is: a study of two seeds can all but exclude nothing.
     interval = bootstrap_both(np.array([[0.0] * 100, [1.0] * 100]))
-    assert (interval.mean, interval.low, interval.high) == (0.5, 0.0, 1.0)
+    assert interval.mean == 0.5 and interval.low < -1.0 and interval.high > 2.0
+
+
+def test_where_seeds_alone_differ_the_interval_is_students():
+    # Variance .025 of a seed, .005 of the mean: a standard error of .0707, times 2.776 of t with
+    # four degrees of freedom.
+    means = np.array([-0.2, -0.1, 0.0, 0.1, 0.2])
+    interval = bootstrap_both(np.repeat(means[:, None], 1000, axis=1))
+    assert interval.high == pytest.approx(0.196, rel=0.1)
+    assert interval.low == pytest.approx(-0.196, rel=0.1)
 
 
 def test_questions_that_differ_widen_the_interval_of_equal_seeds():

@@ -41,6 +41,32 @@ def test_rows_of_another_budget_are_refused(tmp_path, make_result):
         ResultsFile(tmp_path / "none", {"steps": 3}).add(make_result("default", 0, 100))
 
 
+def test_two_writers_lose_no_row_of_each_other(tmp_path, make_result):
+    path = tmp_path / "results.jsonl"
+    one, other = (ResultsFile(path, {"steps": 2}) for _ in range(2))
+    one.add(make_result("default", 0, 100))
+    other.add(make_result("ppo", 0, 50))
+    for results in (other, ResultsFile(path, {"steps": 2})):
+        assert [row.arm for row in results.rows()] == ["default", "ppo"]
+
+
+@pytest.mark.parametrize(
+    ("line", "match"),
+    [("{", "line 1 is no result"), ("{}", "line 1 is no result"), ("[]", "line 1 is no result")],
+)
+def test_a_line_that_is_no_result_is_named(tmp_path, line, match):
+    (tmp_path / "results.jsonl").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match=match):
+        ResultsFile(tmp_path / "results.jsonl", {"steps": 2})
+
+
+def test_an_arm_that_is_no_more_is_named(tmp_path, make_result):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps(make_result("gprx", 0, 1).to_json()) + "\n")
+    with pytest.raises(ValueError, match=r"unknown arm in .*results.jsonl 'gprx'"):
+        ResultsFile(path, {"steps": 2})
+
+
 def test_a_budget_is_what_shapes_a_run():
     base = TrainConfig(steps=5, group_size=4)
     assert budget_of(base) == {"steps": 5, "group_size": 4}
