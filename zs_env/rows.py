@@ -77,10 +77,15 @@ def write_rows(path: Path, things: Iterable[Any]) -> None:
     """Write dataclass instances as a JSONL file, one a line; what the path held is replaced.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if it cannot be written; the path holds what it held then.
     """
-    with path.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
-        file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
+    beside = path.with_name(f"{path.name}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
+            file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _read_gzip(path: Path, raw: BinaryIO) -> Iterator[tuple[Place, dict[str, Any]]]:

@@ -107,9 +107,7 @@ def _write(
     *,
     about: str,
 ) -> None:
-    temporary = output / f"{RESULTS_FILE}.tmp"
-    write_rows(temporary, results)
-    temporary.replace(output / RESULTS_FILE)
+    write_rows(output / RESULTS_FILE, results)
     csv_files.write_scores(output / SCORES_FILE, scores)
     csv_files.write_comparisons(output / COMPARISONS_FILE, comparisons)
     text = markdown.document(about, scores, comparisons, load_published())

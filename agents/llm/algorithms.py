@@ -270,7 +270,7 @@ def _ppo(outcome: Outcome, config: AlgorithmConfig) -> Credit:
 
 
 ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
-    # DeepSeekMath, arXiv:2402.03300
+    # DeepSeekMath, arXiv:2402.03300, with the mean over tokens and the upper clip of DAPO
     "grpo": Algorithm(credit=_grpo, kl_place="loss", kl_estimator="k3", needs_groups=True),
     # arXiv:2503.20783
     "dr_grpo": Algorithm(
@@ -280,7 +280,8 @@ ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
         loss_mean="constant",
         needs_groups=True,
     ),
-    # arXiv:2503.14476; its dynamic sampling is the run's setting `max_refills`
+    # arXiv:2503.14476: our grpo, for those who look for it by this name; the dynamic sampling that
+    # makes it another algorithm is the run's setting `max_refills`
     "dapo": Algorithm(credit=_grpo, kl_place="loss", kl_estimator="k3", needs_groups=True),
     # arXiv:2507.18071
     "gspo": Algorithm(
@@ -312,6 +313,6 @@ ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
     "reinforce_pp_baseline": Algorithm(
         credit=_reinforce_pp_baseline, kl_place="loss", kl_estimator="k2", needs_groups=True
     ),
-    # arXiv:1707.06347, with the settings of ZeroSearch, arXiv:2505.04588
+    # arXiv:1707.06347, with KL in the reward as ZeroSearch has it, arXiv:2505.04588
     "ppo": Algorithm(credit=_ppo, kl_place="reward", kl_estimator="k1", needs_critic=True),
 }

@@ -113,7 +113,7 @@ class TrainConfig:
         kl_place: in the loss or in the reward; without it as the algorithm's source does.
         entropy_coef: weight of the entropy bonus.
         loss_mean: whether every token of a step weighs the same, or every episode, or every token
-            the same whatever the step holds; without it as the algorithm's source.
+            the same whatever the step holds; the algorithm's own by default.
         recompute_logprobs: take ratios to the trainer's own log-probabilities, not the sampler's.
         correction: how tokens are weighted where the sampler is not quite the policy that learns
             (another engine or precision, or older weights).

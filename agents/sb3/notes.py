@@ -17,7 +17,7 @@ from functools import lru_cache
 from agents.sb3.asked import Asked, names_in, read_question
 
 _SEARCH = re.compile(
-    r"<search>([^<]*)</search>\n\n<information>\n(.*?)\n</information>\n", re.DOTALL
+    r"<search>((?:(?!</?search>).)*)</search>\n\n<information>\n(.*?)\n</information>\n", re.DOTALL
 )
 _DOCUMENT = re.compile(r"^Doc \d+: ", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")

@@ -101,7 +101,9 @@ def _open_folder(config: TrainSB3Config) -> None:
         config.check_resumes(TrainSB3Config.from_json(json.loads(path.read_text())))
         return
     config.output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(config.to_json(), indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _open_model(config: TrainSB3Config, environments: DummyVecEnv) -> BaseAlgorithm:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from zs_env.draws import bits_of
 from zs_env.rows import read_rows, write_rows
 from zs_env.scoring import contains_answer, normalize_answer
 from zs_env.search import SearchRequest
-from zs_env.simulator.page_text import join_documents
+from zs_env.simulator.page_text import join_documents, split_documents
 from zs_env.simulator.style import SimulatorStyle
 
 
@@ -105,6 +105,15 @@ def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair
     count = min(map(len, ordered.values()))
     balanced = [pair for pairs in ordered.values() for pair in pairs[:count]]
     return sorted(balanced, key=lambda pair: bits_of(pair.prompt))
+
+
+def with_prompt(pair: Pair, style: SimulatorStyle) -> Pair:
+    """Return a pair of another origin with the prompt that an engine of a style will ask with."""
+    count = len(split_documents(pair.completion))
+    useful = pair.kind == "useful"
+    question = pair.question if pair.answers else None
+    request = SearchRequest(pair.query, question, pair.answers, (useful,) * count, 0)
+    return replace(pair, prompt=style.prompt(request, useful=useful, num_documents=count))
 
 
 def is_held_out(pair: Pair, share: float) -> bool:

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from agents.prompted.free_text import without_thinking
 from zs_env.draws import seed_of
 from zs_env.question import is_yes_no
 from zs_env.rows import read_rows
 from zs_env.scoring import contains_answer
-from zs_env.simulator.writer import Prompt, Writer, Writing
+from zs_env.simulator.writer import Prompt, UnwritablePrompt, Writer, Writing, WritingError
 from zs_env.transcript import Transcript
 
 JUDGES = ("containment", "outcome", "model")
 _RIGHT = 0.8  # F1 from which an answer counts as right
-_BATCH = 64
 
 JUDGE_PROMPT = (
     "A search engine returned this document for the query below.\n"
@@ -86,8 +86,10 @@ def judge_transcripts(
     Args:
         transcripts: of any agent with a real engine.
         writer: the model that judges; None leaves that judge out.
+
+    Raises:
+        ConnectionError: if the model says nothing for a reason that is not the prompt's.
     """
-    waiting: list[JudgedPage] = []
     for transcript in transcripts:
         question = transcript.question
         if transcript.fault is not None or is_yes_no(question.answers):
@@ -109,14 +111,7 @@ def judge_transcripts(
                 documents=documents,
                 useful={"containment": holds, "outcome": (right,) * len(documents)},
             )
-            waiting.append(page)
-            if writer is None:
-                yield waiting.pop()
-        if writer is not None and len(waiting) >= _BATCH:
-            yield from _ask(waiting, writer)
-            waiting = []
-    if writer is not None:
-        yield from _ask(waiting, writer)
+            yield page if writer is None else _asked(page, writer)
 
 
 def agreement(pages: Sequence[JudgedPage]) -> dict[str, dict[str, float]]:
@@ -142,12 +137,9 @@ def agreement(pages: Sequence[JudgedPage]) -> dict[str, dict[str, float]]:
     return result
 
 
-def _ask(pages: Sequence[JudgedPage], writer: Writer) -> Iterator[JudgedPage]:
-    prompts = [_prompt(page, title, text) for page in pages for title, text in page.documents]
-    verdicts = iter([_says_yes(writing) for writing in writer.write(prompts)])
-    for page in pages:
-        useful = tuple(next(verdicts) for _ in page.documents)
-        yield replace(page, useful={**page.useful, "model": useful})
+def _asked(page: JudgedPage, writer: Writer) -> JudgedPage:
+    written = writer.write([_prompt(page, title, text) for title, text in page.documents])
+    return replace(page, useful={**page.useful, "model": tuple(map(_says_yes, written))})
 
 
 def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
@@ -162,8 +154,14 @@ def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
     return Prompt(words, None, seed_of(words))
 
 
-def _says_yes(writing: object) -> bool:
-    """A judge that says nothing, or something else, has not called the document useful."""
-    if not isinstance(writing, Writing):
+def _says_yes(writing: Writing | WritingError) -> bool:
+    """A judge that says something else, or for which a document is too long, has not said yes."""
+    if isinstance(writing, UnwritablePrompt):
         return False
-    return re.match(r"\W*yes\b", writing.text, re.IGNORECASE) is not None
+    if isinstance(writing, WritingError):
+        raise ConnectionError(
+            f"the judge said nothing: {writing}; see that it runs, then give the same command "
+            "again, which goes on where this one stopped"
+        )
+    _, said = without_thinking(writing.text)
+    return re.match(r"\W*yes\b", said, re.IGNORECASE) is not None

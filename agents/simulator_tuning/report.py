@@ -25,7 +25,7 @@ from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.checks import failed_checks
 from zs_env.simulator.page_text import split_documents
 from zs_env.simulator.style import SimulatorStyle
-from zs_env.simulator.writer import Prompt, Writer, Writing
+from zs_env.simulator.writer import Prompt, UnwritablePrompt, Writer, Writing
 
 METRICS: dict[str, str] = {
     "useful_hit_rate": "useful pages with a gold answer in at least one document",
@@ -66,7 +66,7 @@ def write_pages(
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[WrittenPage]:
-    """Have a model write a page for each held-out pair; one that is too long for it is empty.
+    """Have a model write a page for each held-out pair; one whose prompt is too long is empty.
 
     Args:
         writer: the model.
@@ -77,7 +77,7 @@ def write_pages(
         on_batch: called with the number of pages written so far.
 
     Raises:
-        SearchError: if it writes none of a batch, as a server that has died does.
+        ConnectionError: if it does not write one for a reason that is not the prompt's.
     """
 
     def write(part: Sequence[Pair]) -> list[list[str] | SearchError]:
@@ -220,12 +220,16 @@ def _in_batches(
     batch_size: int,
     on_batch: Callable[[int], None] | None,
 ) -> Iterator[tuple[Pair, list[str]]]:
-    """Yield the documents written for each pair; none where its page failed, but not all may."""
+    """Yield the documents written for each pair; none where its prompt cannot be written for."""
     for start in range(0, len(pairs), batch_size):
         part = pairs[start : start + batch_size]
         written = write(part)
-        if all(isinstance(documents, SearchError) for documents in written):
-            raise SearchError(f"not one of {len(part)} pages was written: {written[0]}")
+        for failed in written:
+            if isinstance(failed, SearchError) and not isinstance(failed, UnwritablePrompt):
+                raise ConnectionError(
+                    f"a page was not written: {failed}; see that its model runs, then give the "
+                    "same command again, which goes on where this one stopped"
+                )
         for pair, documents in zip(part, written, strict=True):
             yield pair, [] if isinstance(documents, SearchError) else documents
         if on_batch is not None:

@@ -8,8 +8,10 @@ underneath where it is asked for.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,14 @@ from transformers import (
     TrainerCallback,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
+from agents.evaluation.setting_file import keep_setting
 from agents.llm.allocator import keep_freed_memory
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.tune_config import TuneSettings
+from zs_env.engines.passage_file import file_fingerprint
 from zs_env.simulator.transformers_writer import encode_prompt
 from zs_env.simulator.writer import Prompt
 
@@ -62,7 +67,7 @@ def tune(
     system: str | None = "",
     on_log: Callable[[int, int, float], None] | None = None,
 ) -> TuneResult:
-    """Tune a model and save it under `output`/model; goes on from the last checkpoint there.
+    """Tune a model and save it under `output`/model; goes on from the last whole checkpoint there.
 
     Args:
         model_name: causal language model to begin with: a folder or a name on the hub.
@@ -73,10 +78,18 @@ def tune(
         on_log: called with step, steps in all, and loss.
 
     Raises:
-        ValueError: if no pair is short enough.
+        ValueError: if no pair is short enough, or the checkpoints there are of another model, other
+            settings or other pairs.
         FloatingPointError: if the loss is not finite.
     """
     keep_freed_memory()
+    checkpoints = output / "checkpoints"
+    keep_setting(
+        output / "tuning.json",
+        _setting(model_name, settings, pairs, system),
+        what="tuning",
+        played=sorted(checkpoints.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")),
+    )
     tokenizer = AutoTokenizer.from_pretrained(model_name)
     rows = [encode_pair(tokenizer, pair, system) for pair in pairs]
     short = [row for row in rows if len(row["input_ids"]) <= settings.max_tokens]
@@ -87,24 +100,24 @@ def tune(
     model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32)
     if settings.lora_rank:
         model = _with_lora(model, settings.lora_rank)
-    arguments = _training_arguments(settings, output)
     log = _Log(on_log)
     trainer = Trainer(
         model=model,
-        args=arguments,
+        args=_training_arguments(settings, checkpoints),
         train_dataset=short,  # type: ignore[arg-type]
         data_collator=pad_rows,
         callbacks=[log],
     )
     trainer.pop_callback(_printer())
-    found = get_last_checkpoint(arguments.output_dir) if (output / "checkpoints").exists() else None
-    outcome = trainer.train(resume_from_checkpoint=found)
+    outcome = trainer.train(resume_from_checkpoint=_last_whole(checkpoints))
     tuned: Any = trainer.model
     if settings.lora_rank:
         tuned = tuned.merge_and_unload()
-    folder = output / "model"
-    tuned.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    folder, beside = output / "model", output / "model.tmp"
+    tuned.save_pretrained(beside)
+    tokenizer.save_pretrained(beside)
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.replace(folder)
     losses = [
         float(row["loss"]) for row in trainer.state.log_history if "loss" in row
     ]  # of all sessions
@@ -120,9 +133,43 @@ def tune(
     return result
 
 
-def _training_arguments(settings: TuneSettings, output: Path) -> TrainingArguments:
+def _setting(
+    model: str, settings: TuneSettings, pairs: Sequence[Pair], system: str | None
+) -> dict[str, Any]:
+    """All that decides the weights at the end."""
+    digest = blake2b(digest_size=8)
+    for pair in pairs:
+        digest.update(repr((pair.prompt, pair.completion)).encode("utf-8", "surrogatepass"))
+    own = {field.name: getattr(settings, field.name) for field in fields(TuneSettings)}
+    del own["save_steps"]
+    weights = sorted(Path(model).glob("*.safetensors"))
+    return {
+        "model": model,
+        "weights": {path.name: file_fingerprint(path) for path in weights},
+        "pairs": digest.hexdigest(),
+        "system": system,
+        **own,
+    }
+
+
+def _last_whole(checkpoints: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end; torn ones are removed."""
+    found = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    while found is not None:
+        state = Path(found) / TRAINER_STATE_NAME  # which is written last
+        try:
+            json.loads(state.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            shutil.rmtree(found)
+            found = get_last_checkpoint(str(checkpoints))
+        else:
+            return found
+    return None
+
+
+def _training_arguments(settings: TuneSettings, checkpoints: Path) -> TrainingArguments:
     return TrainingArguments(
-        output_dir=str(output / "checkpoints"),
+        output_dir=str(checkpoints),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup_steps,

@@ -1,7 +1,7 @@
 """`zerosearch tune-simulator STAGE`: collect, judge, build, train, report, or `run` for all.
 
-Every stage reads what the one before it left in `--output`, so each can be repeated alone; collect,
-train and report go on where they were stopped. Progress goes to standard error, the object of
+Every stage reads what the one before it left in `--output`, so each can be repeated alone; all but
+build go on where they were stopped. Progress goes to standard error, the object of
 `--json` to standard output.
 """
 
@@ -20,11 +20,13 @@ from rich.table import Table
 
 from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
+from agents.evaluation.only_writer import only_writer
 from agents.simulator_tuning.build import (
     balance,
     build_pairs,
     is_held_out,
     read_pairs,
+    with_prompt,
     write_dataset,
 )
 from agents.simulator_tuning.exchange import with_exchanged_answers
@@ -57,10 +59,11 @@ def main(argv: Sequence[str]) -> int:
         raise unknown_name("stage", stage, [*STAGES, "run"])
     config = tyro.cli(TuneConfig, args=rest, prog=f"zerosearch tune-simulator {stage}")
     _check_installed()
-    for name in _stages(config) if stage == "run" else [stage]:
-        _CONSOLE.print(f"[bold]{name}[/bold]")
-        summary = STAGES[name](config)
-        _CONSOLE.print(summary if isinstance(summary, Table) else json.dumps(summary, indent=2))
+    with only_writer(config.output):
+        for name in _stages(config) if stage == "run" else [stage]:
+            _CONSOLE.print(f"[bold]{name}[/bold]")
+            summary = STAGES[name](config)
+            _CONSOLE.print(summary if isinstance(summary, Table) else json.dumps(summary, indent=2))
     if config.json and stage in ("report", "run"):
         print((config.output / "report" / "report.json").read_text(encoding="utf-8").strip())
     return 0
@@ -96,13 +99,14 @@ def _collect(config: TuneConfig) -> dict[str, Any]:
 
 def _judge(config: TuneConfig) -> dict[str, Any]:
     """Say of every document whether it is useful, and how far the judges agree."""
-    writer = (
-        None
-        if config.judge_model is None
-        else build_writer(spec_from_text(config.judge_model, role="writer", flag="judge-model"))
-    )
+    writer, said = None, config.output / "verdicts.jsonl"
+    if config.judge_model is not None:
+        spec = spec_from_text(config.judge_model, role="writer", flag="judge-model")
+        writer = KeptWriter(build_writer(spec), said)
     pages = list(judge_transcripts(_transcripts(config), writer))
     write_rows(config.output / "judged.jsonl", pages)
+    # What is judged anew is asked anew: the model behind a server may be another.
+    said.unlink(missing_ok=True)
     return {"pages": len(pages), "agreement": agreement(pages)}
 
 
@@ -116,7 +120,9 @@ def _build(config: TuneConfig) -> dict[str, Any]:
     judged = config.output / "judged.jsonl"
     if config.released is not None:
         released = load_released(config.released, location=config.released_file)
-        pairs = balance(released, excluded=excluded)
+        pairs = balance(
+            [with_prompt(pair, config.simulator_style()) for pair in released], excluded=excluded
+        )
     elif not judged.exists():
         raise FileNotFoundError(f"{judged} is missing; run the stage 'judge' first")
     else:

@@ -102,7 +102,11 @@ class ServerWriter:
 
     @property
     def fingerprint(self) -> str:
-        """Model and sampling; which server answers does not matter."""
+        """Model, as it was given, and sampling; which server answers does not matter.
+
+        Without `model`, or where another one is served under the same name, pages that a cache
+        kept and evaluations that were begun are gone on with as if nothing had changed.
+        """
         extra = json.dumps(self.extra, sort_keys=True)
         return f"server-1:{self.model}:{self.sampling}:{extra}"
 

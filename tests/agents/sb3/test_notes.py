@@ -20,6 +20,11 @@ def test_searches_and_documents_are_counted():
     assert (notes.num_pages, notes.num_documents) == (3, 3)
 
 
+def test_a_query_may_hold_a_bracket():
+    notes = take_notes(CHAIN, PROMPT + page("x < y", "One.") + page("<b>", "Two."))
+    assert notes.queries == {"x < y": 1, "<b>": 1} and notes.num_pages == 2
+
+
 def test_a_chain_of_links_gives_each_name_its_phrases_place():
     said = ("The birthplace of Ann Lee is Tal Vey.", "Bo Ray is the mayor of Tal Vey.")
     notes = take_notes(CHAIN, PROMPT + page("x", *said))

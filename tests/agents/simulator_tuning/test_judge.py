@@ -7,7 +7,7 @@ from zs_env.actions import Answer, Search
 from zs_env.question import Question
 from zs_env.search import Document, SearchRequest
 from zs_env.simulator import ScriptedWriter
-from zs_env.simulator.writer import WritingError
+from zs_env.simulator.writer import UnwritablePrompt, WritingError
 from zs_env.transcript import Transcript, Turn
 
 
@@ -55,9 +55,24 @@ def test_a_model_is_asked_of_every_document_with_its_query_and_answers():
         assert words in seen[0]
 
 
-def test_a_model_that_is_silent_has_not_said_yes():
+def test_a_document_that_is_too_long_for_the_judge_is_not_useful():
+    def script(prompt):
+        return UnwritablePrompt("too long") if "by Ada" in prompt.text else "yes"
+
+    (page,) = judge_transcripts([transcript()], ScriptedWriter(script))
+    assert page.useful["model"] == (False, True)
+
+
+def test_a_judge_that_is_down_ends_the_stage():
     pages = judge_transcripts([transcript()], ScriptedWriter(lambda prompt: WritingError("down")))
-    assert next(iter(pages)).useful["model"] == (False, False)
+    with pytest.raises(ConnectionError, match="down; see that it runs"):
+        next(iter(pages))
+
+
+def test_what_a_judge_thinks_is_not_what_it_says():
+    said = iter(["<think>No? But then</think>\n\nYes.", "<think>yes</think> no"])
+    (page,) = judge_transcripts([transcript()], ScriptedWriter(lambda prompt: next(said)))
+    assert page.useful["model"] == (True, False)
 
 
 def test_every_page_keeps_its_own_verdicts_over_many_batches():

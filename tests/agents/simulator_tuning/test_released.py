@@ -1,11 +1,14 @@
 """The released sets in every form that such files have, read from local files."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from agents.simulator_tuning.build import balance
+from agents.simulator_tuning.build import balance, with_prompt
 from agents.simulator_tuning.released import RELEASED, load_released
+from zs_env.search import SearchRequest
+from zs_env.simulator.style import STYLES
 
 PAGE = "Doc 1: One  thing.\nDoc 2: Another.\n"
 
@@ -48,6 +51,17 @@ def test_every_form_gives_the_same_pairs(tmp_path, form, suffix):
     assert useful.question == "Who was the first king, and where?"
     assert useful.answers == ("Harald Fairhair",)
     assert useful.source == RELEASED["google"]
+
+
+def test_pairs_get_the_prompt_that_an_engine_will_ask_with(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(FORMS["alpaca"](prompt("Noisy"))) + "\n")
+    (pair,) = load_released("google", location=path)
+    request = SearchRequest(pair.query, pair.question, pair.answers, (False, False), 0)
+    asked = STYLES["tuned"].prompt(request, useful=False, num_documents=2)
+    assert with_prompt(pair, STYLES["tuned"]) == replace(pair, prompt=asked)
+    unknown = with_prompt(replace(pair, answers=()), STYLES["tuned"])
+    assert "first king of Norway" in unknown.prompt and "Harald" not in unknown.prompt
 
 
 @pytest.mark.parametrize(

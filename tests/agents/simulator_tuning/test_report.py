@@ -8,6 +8,7 @@ import pytest
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.report import (
     METRICS,
+    checked_pages,
     draw,
     measure,
     real_pages,
@@ -16,10 +17,9 @@ from agents.simulator_tuning.report import (
     write_pages,
 )
 from zs_env.engines.dense_index import load_encoder
-from zs_env.search import SearchError
 from zs_env.simulator import ScriptedWriter
 from zs_env.simulator.style import TUNED
-from zs_env.simulator.writer import WritingError
+from zs_env.simulator.writer import UnwritablePrompt, WritingError
 
 WORDS = " ".join(f"w{n}" for n in range(28))
 
@@ -71,7 +71,7 @@ def test_more_documents_than_asked_for_are_as_wrong_as_fewer(count, exact):
 
 
 def test_a_page_that_could_not_be_written_counts_as_empty():
-    said = iter([WritingError("too long"), "Doc 1: a"])
+    said = iter([UnwritablePrompt("too long"), "Doc 1: a"])
     page, _ = write_pages(ScriptedWriter(lambda _: next(said)), TUNED, [pair("useful")] * 2)
     found = means([page])
     assert page.documents == ()
@@ -133,9 +133,8 @@ def test_what_means_the_same_is_alike_and_an_empty_page_is_not():
     assert "similarity" not in measure(real_pages([one], TUNED))
 
 
-def test_a_writer_that_is_gone_is_no_report():
-    def gone(prompt):
-        return WritingError("the server is gone")
-
-    with pytest.raises(SearchError, match="not one of 2 pages was written: the server is gone"):
-        write_pages(ScriptedWriter(gone), TUNED, [pair("useful"), pair("noisy")])
+@pytest.mark.parametrize("write", [write_pages, checked_pages])
+def test_a_page_that_its_server_did_not_write_is_no_empty_page(write):
+    said = iter(["Doc 1: a", *[WritingError("the server is gone")] * 9])
+    with pytest.raises(ConnectionError, match="the server is gone; see that its model runs"):
+        write(ScriptedWriter(lambda _: next(said)), TUNED, [pair("noisy"), pair("useful")])

@@ -101,6 +101,38 @@ def test_a_stopped_tuning_ends_where_the_undisturbed_one_does(model, tmp_path):
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
+@pytest.mark.parametrize(("torn_ones", "first"), [({30: None}, 21), ({30: "{", 20: None}, 1)])
+def test_a_checkpoint_that_a_kill_tore_is_not_gone_on_from(model, tmp_path, torn_ones, first):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    tune(str(model), settings(), PAIRS, whole)
+    shutil.copytree(whole, torn)
+    for number, state in torn_ones.items():
+        path = torn / "checkpoints" / f"checkpoint-{number}" / "trainer_state.json"
+        path.unlink() if state is None else path.write_text(state)
+    steps = []
+    tune(str(model), settings(), PAIRS, torn, on_log=lambda step, *_: steps.append(step))
+    assert steps[0] == first
+    one, other = weights(whole / "model"), weights(torn / "model")
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pairs", "hint"),
+    [
+        ({"learning_rate": 1e-3}, PAIRS, "learning_rate was 0.01"),
+        ({}, PAIRS[:3], "pairs was"),
+        ({"save_steps": 5}, PAIRS, None),
+    ],
+)
+def test_checkpoints_of_another_tuning_are_refused(model, tmp_path, changes, pairs, hint):
+    tune(str(model), settings(epochs=10), PAIRS, tmp_path)
+    if hint is None:
+        tune(str(model), settings(epochs=10, **changes), pairs, tmp_path)
+        return
+    with pytest.raises(ValueError, match=f"another tuning .*{hint}"):
+        tune(str(model), settings(epochs=10, **changes), pairs, tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's own
 def test_adapters_are_merged(model, tmp_path):
     pytest.importorskip("peft", reason="LoRA needs peft")
