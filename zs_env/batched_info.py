@@ -33,17 +33,18 @@ def batch_infos(infos: Mapping[int, Mapping[str, Any]], num_envs: int) -> dict[s
         if isinstance(first, Mapping) and key != "final_obs":
             batch[key] = batch_infos(column, num_envs)
         else:
-            batch[key] = _array(column, first, num_envs)
+            batch[key] = _array(column, num_envs)
         mask = np.zeros(num_envs, dtype=np.bool_)
         mask[list(column)] = True
         batch[f"_{key}"] = mask
     return batch
 
 
-def _array(column: Mapping[int, Any], first: Any, num_envs: int) -> NDArray[Any]:
-    if type(first) in (bool, int, float):
-        array = np.zeros(num_envs, dtype=type(first))
-        array[list(column)] = list(column.values())
+def _array(column: Mapping[int, Any], num_envs: int) -> NDArray[Any]:
+    if all(type(value) in (bool, int, float) for value in column.values()):
+        values = np.asarray(list(column.values()))
+        array = np.zeros(num_envs, dtype=values.dtype)
+        array[list(column)] = values
         return array
     array = np.full(num_envs, None, dtype=object)
     for index, value in column.items():

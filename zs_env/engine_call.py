@@ -141,7 +141,8 @@ class EngineCall:
             BudgetExceeded: as `serve` does, where the engine is called directly.
         """
         if self._direct:
-            self.serve(episodes, requests)
+            if requests:
+                self.serve(episodes, requests)
             self._served += episodes
             return
         for episode, request in zip(episodes, requests, strict=True):
@@ -163,15 +164,18 @@ class EngineCall:
         ready, self._served = self._served, []
         if self._calls is not None:
             for ticket, answer in self._calls.wait(0.0 if ready else timeout_s).items():
-                episode, request = self._waiting.pop(ticket)
+                begun = self._waiting.pop(ticket, None)
+                if begun is None:  # of a `serve` that was interrupted
+                    continue
+                episode, request = begun
                 self._give(answer, [episode], [request])
                 ready.append(episode)
         return ready
 
     def _forget(self, tickets: Iterable[int]) -> None:
-        """Drop begun searches whose episodes were left in the middle."""
+        """Drop searches whose episodes were left in the middle, by an interruption too."""
         for ticket in tickets:
-            self._waiting.pop(ticket)
+            self._waiting.pop(ticket, None)
 
     def _open_calls(self) -> OpenCalls:
         if self._calls is None:
@@ -220,6 +224,11 @@ class EngineCall:
             self._calls = None
         if self._owned:
             optional.close(self.engine)
+            self._owned = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out calls under way and the threads that wait for them."""
+        return self.__dict__ | {"_calls": None, "_waiting": {}, "_served": []}
 
     def _pages(self, pages: Any, count: int) -> Sequence[Any] | Fault:
         """Return `count` answers, of whatever type, or what went wrong with all."""

@@ -208,6 +208,17 @@ class Episode:
         """The request that waits for its page; None where none does."""
         return None if self._pending is None else self._pending[2]
 
+    def ask_again(self, request: SearchRequest) -> None:
+        """Have the waiting search ask for what a recorded one asked for.
+
+        Raises:
+            RuntimeError: if no search is waiting.
+        """
+        if self._pending is None:
+            raise RuntimeError("no search is waiting; only a waiting one can ask again")
+        text, action, _ = self._pending
+        self._pending = (text, action, request)
+
     def replay(self, prompt: str, turns: Sequence[Turn]) -> None:
         """Take over a recorded past word for word, before the first action."""
         if self.turns or self._pending is not None:
@@ -264,5 +275,5 @@ class Episode:
             luck = bits_of(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
             useful = (uniform(luck) >= self.noise_probability,) * count
         question = self.question
-        # The quality and the page are drawn from different bits of luck.
+        # The page's luck is that of its quality too; engines draw from a hash of it.
         return SearchRequest(query, question.text, question.answers or None, useful, digest >> 1)

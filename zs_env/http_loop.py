@@ -143,7 +143,7 @@ class HTTPLoop:
         text = raw.decode("utf-8", "replace")
         if status != 200:
             final = 300 <= status < 500 and status not in _TRY_AGAIN
-            raise RequestFailed(f"status {status}", _redacted(text[:_EXCERPT]), final)
+            raise RequestFailed(f"status {status}", _redacted(text)[:_EXCERPT], final)
         if len(raw) > _MAX_BODY:
             raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
         return text
@@ -160,7 +160,7 @@ class HTTPLoop:
 
 def excerpt(answer: object) -> str:
     """The beginning of an answer as an error quotes it, without the key."""
-    return _redacted(repr(answer)[:_EXCERPT])
+    return _redacted(repr(answer))[:_EXCERPT]
 
 
 def _redacted(text: str) -> str:

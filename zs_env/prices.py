@@ -21,8 +21,10 @@ class Prices:
         prompt_tokens: per million tokens that a simulator reads.
         completion_tokens: per million tokens that it writes.
         hour: per hour that its machine works; 1.475 is an A100 of the original's cost table.
-        search: per search of the engine it stands in for. The default is what the original paid
-            SerpAPI for Google: $586.70 for 64,000 searches (arXiv:2505.04588, table 5).
+        call: per call of a service that is paid by the call, such as Google through SerpAPI.
+        search: per search of the engine that a simulator stands in for, to compare with. The
+            default is what the original paid SerpAPI for Google: $586.70 for 64,000 searches
+            (arXiv:2505.04588, table 5).
         date: when these prices held.
 
     Raises:
@@ -32,6 +34,7 @@ class Prices:
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
     hour: float = 0.0
+    call: float = 0.0
     search: float = 0.00917
     date: str = "2025-05"
 
@@ -41,12 +44,18 @@ class Prices:
                 raise ValueError(f"the price {name} must be finite and not negative, got {value}")
 
     def of(self, costs: Costs) -> float:
-        """Return the dollars that a simulator took."""
+        """Return the dollars that searches took."""
         return (
-            costs.prompt_tokens * self.prompt_tokens / 1e6
+            costs.calls * self.call
+            + costs.prompt_tokens * self.prompt_tokens / 1e6
             + costs.completion_tokens * self.completion_tokens / 1e6
             + costs.seconds * self.hour / 3600
         )
+
+    @property
+    def all_free(self) -> bool:
+        """Whether nothing that a search can take has a price."""
+        return not (self.prompt_tokens or self.completion_tokens or self.hour or self.call)
 
     def compare(self, costs: Costs) -> dict[str, float]:
         """Return the dollars taken, and what the engine compared with would have taken.

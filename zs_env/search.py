@@ -6,9 +6,9 @@ pair it with another row's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class SearchError(RuntimeError):
@@ -112,3 +112,17 @@ class SearchEngine(Protocol):
             SearchError: if the engine cannot answer any of them.
         """
         ...
+
+
+def shared_pages(
+    keys: Sequence[Hashable], pages: Mapping[Any, SearchPage | SearchError]
+) -> list[SearchPage | SearchError]:
+    """Return one page per key; what a page cost is said once, where its key comes first."""
+    shared, paid = [], set[Hashable]()
+    for key in keys:
+        page = pages[key]
+        if key in paid and isinstance(page, SearchPage):
+            page = replace(page, cost=SearchCost())
+        paid.add(key)
+        shared.append(page)
+    return shared

@@ -103,8 +103,8 @@ def fork(
 ) -> Episode:
     """Take an episode back to one of its searches, to go on from another page.
 
-    All before it is as recorded, prompt and pages included. The same draws follow: the search asks
-    for what it asked for, and so will equal later ones.
+    All before it is as recorded, prompt and pages included, and the search asks for what it asked
+    for. Later ones draw their luck as the recorded ones did where `config` has their `noise_draw`.
 
     Args:
         transcript: what happened.
@@ -112,7 +112,8 @@ def fork(
         page: what the search finds this time; where None the episode waits for `receive` (its
             request is `episode.pending`).
         config: rules from here on; where None the default ones with the recorded `max_turns` and
-            `num_documents`. Reward and notices are not recorded: pass them where they were others.
+            `num_documents`. Reward, notices and `noise_draw` are not recorded: pass them where they
+            were others.
 
     Raises:
         ValueError: if the turn is not a search that was sent, or would not be under `config`.
@@ -131,11 +132,13 @@ def fork(
         seed=transcript.seed,
     )
     episode.replay(transcript.prompt, transcript.turns[:turn])
-    if not isinstance(episode.act(transcript.turns[turn].text), SearchRequest):
+    recorded = transcript.turns[turn]
+    if recorded.request is None or not isinstance(episode.act(recorded.text), SearchRequest):
         raise ValueError(
             f"under this config turn {turn} is no search that is sent; allow as many turns and "
             f"characters as were recorded (max_turns={transcript.max_turns})"
         )
+    episode.ask_again(recorded.request)
     if page is not None:
         episode.receive(page)
     return episode

@@ -172,6 +172,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self._terminated[mask] = self._truncated[mask] = False
         for index in dealt:
             self._sent.pop(index, None)
+        self._unreceived = [index for index in self._unreceived if index not in dealt]
         infos = {index: describe(episode) for index, episode in dealt.items()}
         return self._observe(), batch_infos(infos, self.num_envs)
 

@@ -1,5 +1,6 @@
 """Whatever an engine does, every episode ends, and no failure is an observation or a reward."""
 
+import pickle
 import random
 import threading
 import time
@@ -193,3 +194,47 @@ def test_every_episode_ends_on_an_engine_that_fails_in_three_of_ten_calls():
     assert env.costs.faults >= ended["fault"] > 0
     assert env.costs.short_pages > 0
     assert env.costs.long_pages > 0
+
+
+def test_an_interrupted_search_leaves_the_environment_usable():
+    class Slow:
+        interrupted = False
+
+        def search(self, requests):
+            return [SearchPage((Document("x"),)) for _ in requests]
+
+    env = ZeroSearchEnv([Question(id="1", text="Who?", answers=("Ada",))], Slow(), max_turns=9)
+    env.reset(seed=0)
+    calls = env._engine._open_calls()
+    wait = calls.wait
+
+    def interrupt(*arguments):
+        calls.wait = wait
+        raise KeyboardInterrupt
+
+    calls.wait = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        env.step("<search>a</search>")
+    for _ in range(3):
+        env.reset(seed=0)
+        observation, *_ = env.step("<search>b</search>")
+        assert "x" in observation["message"]
+    env.close()
+
+
+def test_an_environment_can_be_pickled_after_a_search():
+    env = ZeroSearchEnv([Question(id="1", text="Who?", answers=("Ada",))], Remote(), max_turns=9)
+    env.reset(seed=0)
+    env.step("<search>a</search>")
+    again = pickle.loads(pickle.dumps(env))
+    pages = [one.step("<search>b</search>")[0]["message"] for one in (env, again)]
+    assert pages[0] == pages[1] and "b" in pages[0]
+    env.close()
+    env.close()
+
+
+class Remote:
+    """An engine that is called in a thread."""
+
+    def search(self, requests):
+        return [SearchPage((Document(request.query),)) for request in requests]

@@ -122,6 +122,25 @@ def test_a_page_for_an_episode_that_was_reset_is_nobodys():
     assert list(env.recv()) == [0]
 
 
+def test_what_was_sent_before_a_reset_is_nobodys_step():
+    env = make(Gates("b"), num_envs=2)
+    env.reset(seed=0)
+    env.send({0: "no action"})
+    env.reset(seed=1, options={"reset_mask": np.array([True, False])})
+    assert not env.can_recv()
+    env.send({0: SEARCHES["a"]})
+    observation = env.recv()[0][0]
+    assert "<information>" in observation["message"]
+
+
+def test_answers_alone_ask_no_engine():
+    engine = Computes()
+    env = make(engine)
+    env.reset(seed=0)
+    env.send({0: "<answer>x</answer>", 1: "nothing"})
+    assert sorted(env.recv()) == [0, 1] and engine.batches == []
+
+
 def test_a_spent_budget_is_raised_to_whoever_receives():
     class Poor:
         def search(self, requests):

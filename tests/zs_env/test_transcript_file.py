@@ -203,6 +203,17 @@ def test_a_fork_with_the_same_page_goes_the_same_way():
         assert episode.transcript().reason == "answer"
 
 
+@pytest.mark.parametrize("settings", [{"noise_draw": "document"}, {"flipped_turn": 0}])
+def test_a_fork_asks_for_what_was_asked_for_whatever_drew_it(settings):
+    flipped = settings.pop("flipped_turn", None)
+    config = EpisodeConfig(**settings)
+    episode = Episode(QUESTION, config=config, noise_probability=0.5, seed=3, flipped_turn=flipped)
+    episode.act("<search>author</search>")
+    episode.receive(_page())
+    transcript = episode.transcript()
+    assert fork(transcript, 0).pending == transcript.turns[0].request
+
+
 def test_a_fork_with_another_page_goes_on_from_it():
     transcript = _played()
     episode = fork(transcript, 2, page=_page("It was Ada."))

@@ -17,7 +17,14 @@ from typing import Any, Literal, get_args
 
 from zs_env import optional
 from zs_env.engines.page_store import PageStore
-from zs_env.search import SearchCost, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search import (
+    BudgetExceeded,
+    SearchCost,
+    SearchEngine,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
 
 CacheMode = Literal["live", "record", "replay"]
 _CACHED = SearchCost(cached=True)
@@ -121,6 +128,8 @@ class CachedEngine:
         for place, future in theirs.items():
             # One exception object must not collect the tracebacks of several threads.
             error = future.exception()
+            if isinstance(error, BudgetExceeded):
+                raise BudgetExceeded(str(error)) from error
             if error is not None:
                 raise SearchError(str(error)) from error
             pages[place] = future.result()

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search import (
+    Document,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+    shared_pages,
+)
 
 KEY_VARIABLE = "SERPAPI_API_KEY"
 _BACKOFF_S = 0.5
@@ -21,8 +28,8 @@ class GoogleEngine:
     """Asks Google for each different query of a batch, several at a time.
 
     The key is read from the environment variable SERPAPI_API_KEY when a query is sent, and written
-    nowhere. Queries cost money: put a `CachedEngine` with a file around this, and a `MeteredEngine`
-    with `Prices(search=…)` around the cache.
+    nowhere. Queries cost money: put a `MeteredEngine` around this, with a budget and
+    `Prices(call=0.00917)`, SerpAPI's of 2025, and a `CachedEngine` with a file around the meter.
 
     Args:
         country: `gl` of SerpAPI, such as "us".
@@ -76,7 +83,7 @@ class GoogleEngine:
         with ThreadPoolExecutor(self._concurrency) as pool:
             answers = list(pool.map(lambda one: self._page(key, *one), asked))
         pages = dict(zip(asked, answers, strict=True))
-        return [pages[request.query, len(request.useful)] for request in requests]
+        return shared_pages([(one.query, len(one.useful)) for one in requests], pages)
 
     def _page(self, key: str, query: str, count: int) -> SearchPage | SearchError:
         if not query.strip():
@@ -129,7 +136,8 @@ class GoogleEngine:
             raise _Refusal(words)
         if hasattr(answer, "get") and answer.get("search_metadata"):
             return []
-        raise _Failure(f"expected organic_results, got {str(answer)[:100]!r}")
+        said = str(answer).replace(key, "[key]")[:100]
+        raise _Failure(f"expected organic_results, got {said!r}")
 
 
 class _Failure(Exception):

@@ -18,7 +18,7 @@ class MeteredEngine:
     """Passes requests on, and keeps account.
 
     Before each call the dearest search so far, times the searches in the batch, must fit into what
-    is left of the budget; until one is known, a batch begins with one search by itself.
+    the calls under way leave of the budget; until one is known, searches go one after the other.
 
     Args:
         engine: what is asked. Around a cache, hits are accounted for as well.
@@ -28,7 +28,7 @@ class MeteredEngine:
             with the same ledger have one account, in other processes too.
 
     Raises:
-        ValueError: if the budget is not positive, or the file is no ledger.
+        ValueError: if the budget is not positive or nothing has a price, or the file is no ledger.
     """
 
     def __init__(
@@ -42,10 +42,16 @@ class MeteredEngine:
         if budget is not None and not 0 < budget < float("inf"):
             raise ValueError(f"budget must be positive, got {budget}")
         self.engine, self.prices, self.budget = engine, prices or Prices(), budget
+        if budget is not None and self.prices.all_free:
+            raise ValueError(
+                "a budget needs prices to be spent by, got none; give what the engine is paid for: "
+                'completion_tokens, prompt_tokens, hour, or call, as in {"call": 0.00917}'
+            )
         self.costs = Costs()
         self._ledger = None if path is None else Ledger(Path(path))
         self._dearest = 0.0
-        self._lock = threading.Lock()
+        self._reserved = 0.0  # for the calls under way
+        self._lock, self._one_by_one = threading.Lock(), threading.Lock()
         self._read_ledger()
 
     @property
@@ -89,10 +95,18 @@ class MeteredEngine:
             BudgetExceeded: if the batch might cost more than is left.
             SearchError: if the engine raises it, or the ledger cannot be written.
         """
+        if not requests:
+            with self._lock:
+                self._read_ledger()
         pages: list[SearchPage | SearchError] = []
-        if self.budget is not None and not self._dearest and len(requests) > 1:
-            pages += self._ask(requests[:1])
-        return pages + self._ask(requests[len(pages) :])
+        while self.budget is not None and not self._dearest and len(pages) < len(requests):
+            with self._one_by_one:
+                if not self._dearest:
+                    pages += self._ask(requests[len(pages) : len(pages) + 1])
+            if pages and isinstance(pages[-1], SearchError):
+                break  # an engine that fails takes nothing and tells no price
+        left = requests[len(pages) :]
+        return pages + self._ask(left) if left else pages
 
     def close(self) -> None:
         """Close the engine, if it can be closed."""
@@ -100,26 +114,34 @@ class MeteredEngine:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_lock"]
-        return state
+        del state["_lock"], state["_one_by_one"]
+        return state | {"_reserved": 0.0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock())
+        self.__dict__.update(state, _lock=threading.Lock(), _one_by_one=threading.Lock())
 
     def _ask(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         with self._lock:
             self._read_ledger()
-        if self.budget is not None:
             expected = self._dearest * len(requests)
-            if self.spent + expected > self.budget or self.spent >= self.budget:
-                raise BudgetExceeded(
-                    f"${self.spent:.4f} of the budget of ${self.budget:.4f} are spent, and "
-                    f"{len(requests)} searches may cost ${expected:.4f}; raise the budget and go on"
-                )
-        pages = list(self.engine.search(requests))
-        with self._lock:
-            self._account(requests, pages)
+            self._check_budget(expected, len(requests))
+            self._reserved += expected
+        try:
+            pages = list(self.engine.search(requests))
+            with self._lock:
+                self._account(requests, pages)
+        finally:
+            with self._lock:
+                self._reserved -= expected
         return pages
+
+    def _check_budget(self, expected: float, count: int) -> None:
+        gone = self.spent + self._reserved
+        if self.budget is not None and (gone + expected > self.budget or gone >= self.budget):
+            raise BudgetExceeded(
+                f"${gone:.4f} of the budget of ${self.budget:.4f} are spent or under way, and "
+                f"{count} searches may cost ${expected:.4f}; raise the budget and go on"
+            )
 
     def _account(
         self, requests: Sequence[SearchRequest], pages: Sequence[SearchPage | SearchError]

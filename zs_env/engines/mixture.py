@@ -58,15 +58,18 @@ class MixtureEngine:
         if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise ValueError(f"weights are finite, not negative and not all 0, got {weights}")
         self._engines = list(engines)
+        self._level = max(map(_level, engines))
         self._bounds = _bounds(weights)
 
     @property
     def scheduled(self) -> bool:
         """Whether pages depend on the training step."""
-        return self._schedule is not None
+        return self._schedule is not None or any(map(optional.is_scheduled, self._engines))
 
     def at_step(self, step: int) -> None:
-        """Take the weights of a training step, counted from 0."""
+        """Take the weights of a training step, counted from 0, and tell the engines."""
+        for engine in self._engines:
+            optional.at_step(engine, step)
         if self._schedule is not None:
             share = self._schedule.probability(step)
             self._bounds = _bounds([1.0 - share, share])
@@ -107,10 +110,19 @@ class MixtureEngine:
             optional.close(engine)
 
     def _draw(self, seed: int) -> int:
-        chance = uniform(bits_of(f"mixture\0{seed}"))
+        # A mixture in a mixture draws from other luck than the one around it.
+        chance = uniform(bits_of(f"mixture{self._level or ''}\0{seed}"))
         # The last bound may round to just below 1.
         return min(bisect_right(self._bounds, chance), len(self._engines) - 1)
 
 
 def _bounds(weights: Sequence[float]) -> list[float]:
     return [bound / sum(weights) for bound in accumulate(weights)]
+
+
+def _level(engine: object) -> int:
+    """How many mixtures deep an engine is, whatever stands between them."""
+    if isinstance(engine, MixtureEngine):
+        return engine._level + 1
+    inner = getattr(engine, "engine", None)
+    return 0 if inner is None else _level(inner)

@@ -42,7 +42,7 @@ class ServerSettings:
     """
 
     token: str | None = None
-    max_body: int = 2**20
+    max_body: int = 16 * 2**20
     requests_per_second: float | None = None
     timeout_s: float = 60.0
     max_batch: int = 256
@@ -118,7 +118,9 @@ class SearchServer:
         token = self.settings.token
         if token is not None and request.path != "/health":
             given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            if not hmac.compare_digest(
+                given.encode("utf-8", "surrogateescape"), f"Bearer {token}".encode()
+            ):
                 raise web.HTTPUnauthorized(text="expected the header 'Authorization: Bearer …'")
         return await handler(request)
 

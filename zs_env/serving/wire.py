@@ -21,8 +21,8 @@ from typing import Any
 
 from zs_env.search import Document, SearchPage
 
-MAX_QUERIES = 512
-MAX_TOPK = 50
+MAX_QUERIES = 8192  # a training batch of Search-R1 is one request
+MAX_TOPK = 1000
 DEFAULT_TOPK = 3
 JSON, MSGPACK = "application/json", "application/msgpack"
 
@@ -36,7 +36,7 @@ class Retrieval:
     """A decoded request.
 
     Attributes:
-        queries: at least one.
+        queries: none where a client has nothing to ask, as Search-R1 does then.
         question_ids: one per query, None where it was not given.
         topk: documents wanted for each.
         scores: whether documents come with their scores.
@@ -65,13 +65,13 @@ def decode_retrieval(body: bytes) -> Retrieval:
     ids: Any = values.get("question_ids") if many else [values.get("question_id")]
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
         raise WireError("'query' is a string and 'queries' a list of strings")
-    if not 0 < len(queries) <= MAX_QUERIES:
-        raise WireError(f"expected 1 to {MAX_QUERIES} queries, got {len(queries)}")
+    if len(queries) > MAX_QUERIES:
+        raise WireError(f"expected at most {MAX_QUERIES} queries, got {len(queries)}")
     ids = [None] * len(queries) if ids is None else ids
     if not isinstance(ids, list) or len(ids) != len(queries):
         raise WireError("'question_ids' is a list with one id, or null, for each query")
     topk = values.get("topk")
-    topk = DEFAULT_TOPK if topk is None else topk
+    topk = topk or DEFAULT_TOPK  # Search-R1 means the same by 0
     if not isinstance(topk, int) or isinstance(topk, bool) or not 0 < topk <= MAX_TOPK:
         raise WireError(f"'topk' is an integer from 1 to {MAX_TOPK}, got {topk!r}")
     return Retrieval(
@@ -86,7 +86,10 @@ def decode_retrieval(body: bytes) -> Retrieval:
 def encode_pages(retrieval: Retrieval, pages: Sequence[SearchPage]) -> tuple[bytes, str]:
     """Return the body of the answer and its content type."""
     result: list[Any] = [
-        [_row(document, rank, retrieval.scores) for rank, document in enumerate(page.documents)]
+        [
+            _row(document, rank, retrieval.scores)
+            for rank, document in enumerate(page.documents[: retrieval.topk])
+        ]
         for page in pages
     ]
     if not retrieval.packed:

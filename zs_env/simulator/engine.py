@@ -7,6 +7,7 @@ best of them is kept and says what it fails.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -16,7 +17,14 @@ from dataclasses import dataclass, field
 from zs_env import optional
 from zs_env.draws import bits_of, seed_of
 from zs_env.names import unknown_name
-from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search import (
+    Document,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+    shared_pages,
+)
 from zs_env.simulator.checks import CHECKS, failed_checks
 from zs_env.simulator.page_text import split_documents
 from zs_env.simulator.style import STYLES, SimulatorStyle
@@ -113,17 +121,20 @@ class LanguageModelEngine:
             SearchError: if the writer does not return one text per prompt.
         """
         started = time.perf_counter()
+        deadline_s = getattr(self.writer, "deadline_s", math.inf)
         drafts = {request: _drafts(request) for request in requests}
         open_drafts = [draft for of_request in drafts.values() for draft in of_request]
         for attempt in range(self.retries + 1):
             self._write(open_drafts, attempt)
             open_drafts = [draft for draft in open_drafts if self._call_again(draft)]
-            if not open_drafts:
+            spent = time.perf_counter() - started
+            # Another try that takes as long must not come too late for the pages that are there.
+            if not open_drafts or spent * (attempt + 2) / (attempt + 1) > deadline_s:
                 break
         seconds = (time.perf_counter() - started) / max(len(drafts), 1)
         pages = {request: self._page(drafts[request], request, seconds) for request in drafts}
         self._count(drafts)
-        return [pages[request] for request in requests]
+        return shared_pages(requests, pages)
 
     def close(self) -> None:
         """Close the writer, if it can be closed."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 # "Doc 1:", "**Document 2** -", "[Doc 3]", at the beginning of a line or after one that ran on.
-_MARK = r"[\W_]{0,8}Doc(?:ument)?s?[ \t]*[#(\[]?[ \t]*\d{1,3}[\W_]{0,4}[:.)\]\-][*_ \t]*"
+_MARK = r"[\W_]{0,8}Doc(?:ument)?s?[ \t]*(?:[#(\[][ \t]*)?\d{1,3}[\W_]{0,4}[:.)\]\-][*_ \t]*"
 _MARKED = re.compile(rf"(?:^|(?<=\n)|(?<=[.!?\"'] )){_MARK}", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:^|(?<=\n))[ \t*#\[(]{0,4}\d{1,3}[\])]?[.):][*\])]*[ \t]+")
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPACE = re.compile(r"\s+")
 
 
+_MAX_CHARS = 2**16  # of a text; what runs on beyond it is no page
 _MANY = 50  # documents that a text may hold where none were asked for
 
 
@@ -29,7 +30,7 @@ def split_documents(text: str, num_documents: int = _MANY) -> list[str]:
     Returns:
         At most `num_documents` texts, none empty.
     """
-    text = _THOUGHT.sub("", text)
+    text = _THOUGHT.sub("", text)[:_MAX_CHARS]
     for mark in (_MARKED, _NUMBERED):
         marks = list(mark.finditer(text))
         # One number may be a sentence's own; two are a list.

@@ -110,6 +110,11 @@ class ServerWriter:
         extra = json.dumps(self.extra, sort_keys=True)
         return f"server-1:{self.model}:{self.sampling}:{extra}"
 
+    @property
+    def deadline_s(self) -> float:
+        """Seconds after which a page comes too late, tries and retries included."""
+        return self.limits.deadline_s
+
     def write(self, prompts: Sequence[Prompt]) -> list[Writing | WritingError]:
         """Return one text per prompt; none takes longer than `limits.deadline_s`."""
         written: dict[int, Writing | WritingError] = {}
@@ -216,7 +221,8 @@ class ServerWriter:
             try:
                 writing = await self._ask(loop, server, prompt, deadline)
             except RequestFailed as failure:
-                self._pool.release(server, failure.reason, blame=not failure.final)
+                blame = not (failure.final or failure.of_prompt)
+                self._pool.release(server, failure.reason, blame=blame)
                 reasons.append(f"{server.url}: {failure}")
                 error = UnwritablePrompt if failure.of_prompt else WritingError
                 if failure.final:

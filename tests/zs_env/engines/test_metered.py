@@ -2,6 +2,8 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
@@ -77,6 +79,55 @@ def test_a_first_batch_that_is_too_dear_stops_after_one_search():
     assert engine.asked == 1
 
 
+def test_calls_at_the_same_time_share_one_budget():
+    engine = Costly()
+    meter = MeteredEngine(engine, prices=PRICES, budget=7 * PAGE_DOLLARS)
+    meter.search(requests("first"))
+    together = Barrier(20)
+
+    def ask(number):
+        together.wait()
+        try:
+            return len(meter.search(requests(str(number))))
+        except BudgetExceeded:
+            return 0
+
+    with ThreadPoolExecutor(20) as threads:
+        asked = sum(threads.map(ask, range(20)))
+    assert asked <= 6 and meter.spent <= meter.budget
+    assert engine.asked == asked + 1 and meter._reserved == pytest.approx(0.0)
+
+
+def test_a_first_page_from_a_cache_tells_no_price():
+    engine = Costly()
+    cache = CachedEngine(engine)
+    cache.search(requests("known"))
+    meter = MeteredEngine(cache, prices=PRICES, budget=2.5 * PAGE_DOLLARS)
+    with pytest.raises(BudgetExceeded):
+        meter.search(requests("known", *map(str, range(10))))
+    assert engine.asked == 2 and meter.spent == pytest.approx(PAGE_DOLLARS)
+
+
+def test_what_is_paid_by_the_call_uses_a_budget_up():
+    class ByTheCall(Costly):
+        def search(self, requests):
+            self.asked += len(requests)
+            return [SearchPage((), SearchCost(calls=1)) for _ in requests]
+
+    engine = ByTheCall()
+    meter = MeteredEngine(engine, prices=Prices(call=0.01), budget=0.055)
+    for number in range(5):
+        meter.search(requests(str(number)))
+    with pytest.raises(BudgetExceeded):
+        meter.search(requests("one more"))
+    assert engine.asked == 5 and meter.spent == pytest.approx(0.05)
+
+
+def test_a_budget_that_nothing_can_use_up_is_refused():
+    with pytest.raises(ValueError, match="a budget needs prices"):
+        MeteredEngine(Costly(), prices=Prices(search=1.0), budget=1.0)
+
+
 def test_what_a_ledger_holds_counts_against_the_budget(tmp_path):
     path = tmp_path / "costs.jsonl"
     MeteredEngine(Costly(), prices=PRICES, path=path).search(requests("a", "b"))
@@ -116,7 +167,7 @@ def test_a_line_that_was_torn_off_leaves_the_ledger_readable(tmp_path):
 
 def test_another_file_is_no_ledger(tmp_path):
     path = tmp_path / "notes.txt"
-    for text in ("hello\n", "hello"):
+    for text in ("hello\n", "hello", '{"name": 1}', "{}"):
         path.write_text(text)
         with pytest.raises(ValueError, match=r"notes\.txt, line 1: expected a ledger's row"):
             MeteredEngine(Costly(), path=path)

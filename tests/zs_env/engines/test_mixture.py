@@ -43,6 +43,27 @@ def test_the_shares_follow_the_weights():
     assert abs(names.count("a") / 4000 - 0.25) < 0.034
 
 
+def test_a_mixture_in_a_mixture_has_luck_of_its_own():
+    inner = MixtureEngine([_named("a"), _named("b")])
+    for engine in (inner, CachedEngine(inner)):
+        names = _names(MixtureEngine([engine, _named("c")]), _requests(4000))
+        # A quarter of 4000 draws: standard deviation .0068, 5 of them .034.
+        assert abs(names.count("a") / 4000 - 0.25) < 0.034
+        assert abs(names.count("b") / 4000 - 0.25) < 0.034
+
+
+def test_a_schedule_within_a_mixture_moves():
+    schedule = NoiseSchedule(0.0, 1.0, shape="linear", total_steps=2)
+    inner = MixtureEngine([_named("a"), _named("b")], schedule=schedule)
+    outer = MixtureEngine([inner, _named("c")], [1, 0])
+    assert outer.scheduled
+    names = []
+    for step in (0, 10):
+        outer.at_step(step)
+        names.append({*_names(outer, _requests(50))})
+    assert names == [{"a"}, {"b"}]
+
+
 def test_weight_zero_is_never_drawn():
     names = _names(MixtureEngine([_named("a"), _named("b"), _named("c")], [0, 1, 0]), _requests(99))
     assert {*names} == {"b"}

@@ -220,6 +220,13 @@ def test_too_much_is_refused(engine):
         assert codes[-1] == 429
 
 
+def test_a_batch_of_nobody_and_a_large_one_are_answered(engine):
+    with serve(engine) as server:
+        for queries in ([], [f"a rather long query number {n}" * 9 for n in range(2560)]):
+            found = retrieve(server, queries=queries, topk=3, return_scores=True)
+            assert len(found) == len(queries)
+
+
 def test_metrics_count(engine):
     with serve(engine, noise=1.0) as server:
         retrieve(server, queries=["a", "b"])

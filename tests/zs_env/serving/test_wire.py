@@ -52,6 +52,19 @@ def test_without_scores_documents_stand_bare():
     }
 
 
+def test_search_r1_asks_for_nothing_and_for_as_many_as_there_are():
+    # As its `batch_search` does where no row of a batch searches, and with `topk` unset.
+    asked = decode_retrieval(b'{"queries": [], "topk": 0, "return_scores": true}')
+    assert (asked.queries, asked.topk) == ((), 3)
+    assert json.loads(encode_pages(asked, [])[0]) == {"result": []}
+
+
+def test_no_more_documents_are_sent_than_were_asked_for():
+    asked = decode_retrieval(b'{"query": "a", "topk": 2}')
+    page = SearchPage(tuple(Document(f"text {n}") for n in range(9)))
+    assert len(json.loads(encode_pages(asked, [page])[0])["result"][0]) == 2
+
+
 def test_question_ids_go_with_their_queries():
     asked = decode_retrieval(b'{"queries": ["a", "b"], "question_ids": ["7", null]}')
     assert asked.question_ids == ("7", None)
@@ -67,12 +80,12 @@ def test_question_ids_go_with_their_queries():
         (b"{}", "'query' is a string"),
         (b'{"query": 3}', "'query' is a string"),
         (b'{"queries": "a"}', "list of strings"),
-        (b'{"queries": []}', "expected 1 to 512 queries, got 0"),
-        (b'{"query": "a", "topk": 0}', "'topk' is an integer from 1 to 50, got 0"),
+        (b'{"query": "a", "topk": -1}', "'topk' is an integer from 1 to 1000, got -1"),
+        (b'{"query": "a", "topk": 1001}', "from 1 to 1000"),
         (b'{"query": "a", "topk": true}', "'topk'"),
         (b'{"query": "a", "topk": "3"}', "'topk'"),
         (b'{"queries": ["a"], "question_ids": ["1", "2"]}', "one id, or null, for each"),
-        (json.dumps({"queries": ["a"] * (MAX_QUERIES + 1)}).encode(), "got 513"),
+        (json.dumps({"queries": ["a"] * (MAX_QUERIES + 1)}).encode(), "at most 8192 .* got 8193"),
         (b"[" * 100_000, "expected"),
         (msgpack.packb([1]), "expected an object"),
     ],

@@ -76,7 +76,8 @@ def test_a_page_of_one_kind_is_one_text_and_equal_requests_are_one_page():
     useful = replace(REQUEST, useful=(True,) * 5)
     one, other, same = engine(writer).search([useful, replace(useful, query="whom"), useful])
     assert [len(batch) for batch in writer.batches] == [2]
-    assert one is same and texts(other)[0] == "useful 1 whom Ada"
+    assert one == same and texts(other)[0] == "useful 1 whom Ada"
+    assert (one.cost.completion_tokens, same.cost.completion_tokens) == (20, 0)  # written once
 
 
 def test_every_request_of_a_batch_gets_the_page_of_its_own_question():

@@ -54,3 +54,13 @@ def test_any_text_gives_at_most_as_many_as_asked_for_and_none_empty(case):
 def test_what_is_joined_comes_apart_again(texts):
     texts = [" ".join(text.split()) for text in texts]
     assert split_documents(join_documents(texts), 6) == texts
+
+
+@pytest.mark.parametrize("text", ["Doc" + " " * 60_000, "Doc (" * 20_000, "<think>" * 20_000])
+def test_a_degenerate_text_is_taken_apart_too(text):
+    # By a pattern that goes back over blanks this would take half a minute.
+    assert len(split_documents(text, 5)) <= 5
+
+
+def test_what_runs_on_beyond_a_page_is_left_out():
+    assert len(split_documents("x" * 10**6)[0]) == 2**16
