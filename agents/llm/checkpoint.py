@@ -60,7 +60,8 @@ class CheckpointStore:
         if not marker.exists():
             return None
         best = json.loads(marker.read_text())
-        return best["step"], best["score"]
+        # One that was damaged may have been deleted, as its error advises.
+        return (best["step"], best["score"]) if self.path(best["step"]).exists() else None
 
     def save(
         self, step: int, state: Mapping[str, Any], write_model: Callable[[Path], object]
@@ -171,7 +172,8 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        # A run may go on where there are fewer devices.
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
 
 
 def _flush(path: Path) -> None:

@@ -46,6 +46,12 @@ def has_adapter(model: Any) -> bool:
     return getattr(model, "_hf_peft_config_loaded", False)
 
 
+def adapter_size(model: Any) -> tuple[int, int]:
+    """Rank and alpha of a model's adapter."""
+    (adapter,) = model.peft_config.values()
+    return adapter.r, adapter.lora_alpha
+
+
 def train_adapter(model: Any) -> None:
     """Train a model's adapters and freeze the rest, as after `add_adapter`; loading undoes it."""
     for name, parameter in model.named_parameters():

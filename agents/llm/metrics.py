@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 
 TrackerName = Literal["none", "wandb", "trackio"]
@@ -124,6 +125,15 @@ def _open_tracker(name: TrackerName, folder: Path, config: dict[str, Any]) -> An
         raise ImportError(
             f"--tracker {name} needs the package {name!r}: pip install {name}"
         ) from error
-    identity = {"id": folder.name} if name == "wandb" else {}
-    tracker.init(project="zerosearch", name=folder.name, config=config, resume="allow", **identity)
+    called = f"{folder.name}-{_tracker_id(folder)}"
+    identity = {"id": called} if name == "wandb" else {}
+    tracker.init(project="zerosearch", name=called, config=config, resume="allow", **identity)
     return tracker
+
+
+def _tracker_id(folder: Path) -> str:
+    """What tells a run from others in folders of the same name; kept, so that it can be resumed."""
+    path = folder / "tracker_id"
+    if not path.exists():
+        path.write_text(token_hex(4), encoding="utf-8")
+    return path.read_text(encoding="utf-8")

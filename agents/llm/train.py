@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.evaluation.report import most_common_fault
 from agents.llm.checkpoint import random_state, restore_random_state
 from agents.llm.collapse import CollapseWatch
 from agents.llm.examination import Row
@@ -32,12 +33,16 @@ from agents.llm.update_report import UpdateReport
 from zs_env.search import BudgetExceeded
 from zs_env.transcript import Transcript
 
-_MAX_SKIPPED_IN_A_ROW = 3
+_MAX_SKIPPED_IN_A_ROW = _MAX_VOID_IN_A_ROW = 3
 _MAX_ROLLBACKS, _SLOWER = 3, 0.5
 
 
 class TrainingDiverged(RuntimeError):
     """Loss or gradient was not finite in several steps in a row, or the policy collapsed."""
+
+
+class EngineFailing(RuntimeError):
+    """Faults of the engine ended most episodes of several steps in a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +88,8 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
         ValueError: if a resumed run has other settings, or nobody says which questions are held
             out.
         BudgetExceeded: if the engine has spent its budget; `config.resume` goes on with more.
+        EngineFailing: if faults of the engine ended most episodes of three steps in a row;
+            `config.resume` goes on.
         GenerationError: if the servers that write turns failed; `config.resume` goes on.
         RankLostError: if another process died, or did not answer within `config.rank_deadline_s`.
     """
@@ -99,6 +106,7 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
                     _keep_if_best(run, rows)
                 started = time.perf_counter()
                 played, cursor = roll_out(run)
+                _check_engine(run, played)
                 groups = worth_learning(config, played)
                 rolled_out = time.perf_counter()
                 with playing_ahead(run, cursor):
@@ -124,7 +132,7 @@ def train(config: TrainConfig, ranks: Ranks = ALONE) -> TrainResult:
             ceiling = _ceiling(run)
         except Stopped:
             return _result(run, checkpoint=_save(run), stopped=True)
-        except (BudgetExceeded, GenerationError):
+        except (BudgetExceeded, EngineFailing, GenerationError):
             _save(run)
             raise
         return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
@@ -151,6 +159,27 @@ def _ceiling(run: Run) -> dict[str, float]:
         return [run.examination.ceiling(episodes=run.config.final_episodes)] if first else []
 
     return run.split(play, "find the ceiling")[0]
+
+
+def _check_engine(run: Run, groups: Sequence[Group]) -> None:
+    """See whether faults end most episodes: those that are left are the ones that do not search."""
+    state, rollouts = run.state, [rollout for group in groups for rollout in group.rollouts]
+    faults = [rollout.transcript.fault for rollout in rollouts if rollout.void]
+    if 2 * len(faults) <= len(rollouts):
+        state.void_in_a_row = 0
+        return
+    state.void_in_a_row += 1
+    said = (
+        f"step {state.step + 1}: a fault of the engine ended {len(faults)} of {len(rollouts)} "
+        f"episodes, most often: {most_common_fault(faults)}"
+    )
+    run.progress.note(said)
+    if state.void_in_a_row == _MAX_VOID_IN_A_ROW:
+        state.void_in_a_row = 0
+        raise EngineFailing(
+            f"{said}; it was so in {_MAX_VOID_IN_A_ROW} steps in a row: see that the engine works, "
+            "then go on with --resume"
+        )
 
 
 def _record(

@@ -56,14 +56,18 @@ def run_training(config: TrainConfig) -> TrainResult | None:
     prices = prices_from_text(config.prices)
     _require_extra()
     from agents.llm.checkpoint import CheckpointError
+    from agents.llm.generator import GenerationError
     from agents.llm.ranks import RankLostError, open_ranks
-    from agents.llm.train import TrainingDiverged, train
+    from agents.llm.train import EngineFailing, TrainingDiverged, train
 
     console = Console(stderr=True)
     try:
         with open_ranks(os.environ, deadline_s=config.rank_deadline_s) as ranks:
             result = train(config, ranks)
-    except (CheckpointError, TrainingDiverged, FloatingPointError, RankLostError) as error:
+    except (
+        *(CheckpointError, TrainingDiverged, FloatingPointError, RankLostError),
+        *(EngineFailing, GenerationError),
+    ) as error:
         console.print(f"zerosearch train: {error}", markup=False, highlight=False, soft_wrap=True)
         return None
     if ranks.first:

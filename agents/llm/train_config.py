@@ -129,7 +129,8 @@ class TrainConfig:
         eval_noise: noise probabilities of the evaluation; 0 and `noise_end` are always among
             them. The best checkpoint has the highest F1, averaged over them and the real engine.
         device: "auto" takes a GPU where there is one.
-        dtype: of the policy's weights.
+        dtype: of the policy's weights, also of those that updates are added to: in bfloat16 a small
+            learning rate changes nothing. `autocast` computes in it and keeps float32 weights.
         lora_rank: of adapters that are trained in place of the weights, for policy and critic; the
             reference is the policy without them; 0 trains every weight.
         lora_alpha: adapters count alpha / rank times.
@@ -270,6 +271,9 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not self.rank_deadline_s > 0:
             raise ValueError(f"rank_deadline_s must be above 0, got {self.rank_deadline_s}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         if self.temperature <= 0:
             raise ValueError(
                 f"temperature must be positive, got {self.temperature}; "

@@ -32,7 +32,7 @@ from agents.llm.generator import Generator
 from agents.llm.generators import make_generator
 from agents.llm.learner import Learner
 from agents.llm.learner_settings import make_learner
-from agents.llm.lora import add_adapter, has_adapter, train_adapter
+from agents.llm.lora import adapter_size, add_adapter, has_adapter, train_adapter
 from agents.llm.metrics import MetricsLog, NoMetrics
 from agents.llm.policy import Policy, load_policy
 from agents.llm.progress import TrainProgress
@@ -56,6 +56,7 @@ class RunState:
         cursor: questions passed so far, asked or not.
         train_seconds: from the first rollout to the last update, evaluation inside included.
         skipped_in_a_row: latest steps whose loss or gradient was not finite.
+        void_in_a_row: latest steps in which faults of the engine ended most episodes.
         metrics_position: bytes of the metrics file up to this step.
         before: examination of the policy as it started; None until it is taken.
         rollbacks: times that the policy was put back after a collapse.
@@ -69,6 +70,7 @@ class RunState:
     cursor: int = 0
     train_seconds: float = 0.0
     skipped_in_a_row: int = 0
+    void_in_a_row: int = 0
     metrics_position: int = 0
     before: list[Row] | None = None
     rollbacks: int = 0
@@ -123,9 +125,13 @@ class Run:
         if self.ranks.size > 1:
             with self.ranks.waiting_for("gather the new weights"):
                 gather_weights(self.learner.policy, self.policy.model)
-        self.generator.load_weights()
+
+        def bring() -> Sequence[None]:
+            self.generator.load_weights()
+            return ()
+
         # Servers are shared: nobody samples from them until they have the weights.
-        self.ranks.gather(None, "bring the new weights to where episodes are written")
+        self.ranks.together(bring, "bring the new weights to where episodes are written")
 
     def costs(self) -> dict[str, float]:
         """What all searches of the run took, but for those of the real engine."""
@@ -228,11 +234,28 @@ def _load_policy(config: TrainConfig, checkpoint: Path | None) -> Policy:
     """The run's policy as a checkpoint has it, or as it begins; ready to be trained."""
     source = checkpoint or config.policy
     policy = load_policy(source, dtype=config.dtype, device=_device(config))
+    if checkpoint is None and has_adapter(policy.model):
+        _check_adapter(config, *adapter_size(policy.model))
     if config.lora_rank and not has_adapter(policy.model):
         add_adapter(policy.model, rank=config.lora_rank, alpha=config.lora_alpha)
     elif config.lora_rank:
         train_adapter(policy.model)
     return policy
+
+
+def _check_adapter(config: TrainConfig, rank: int, alpha: int) -> None:
+    """Refuse settings that do not fit the adapter which a policy brings along."""
+    if (config.lora_rank, config.lora_alpha) != (rank, alpha):
+        raise ValueError(
+            f"the policy {config.policy} has an adapter of rank {rank} and alpha {alpha}, got "
+            f"lora_rank={config.lora_rank}, lora_alpha={config.lora_alpha}; give those of the "
+            "adapter, or merge it: load_policy(FOLDER).save_merged(OTHER)"
+        )
+    if config.kl_coef > 0:
+        raise ValueError(
+            f"kl_coef={config.kl_coef} would keep the policy {config.policy} near the model under "
+            "its adapter, not near itself; merge it: load_policy(FOLDER).save_merged(OTHER)"
+        )
 
 
 def _prompt(config: TrainConfig, policy: Policy) -> str | None:

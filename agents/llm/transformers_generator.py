@@ -254,7 +254,7 @@ class TransformersGenerator:
         if len(batch.turns) - len(alive) > len(batch.turns) * _COMPACT_AT:
             batch.keep(self._compact(batch.turns, alive, batch.length))
         logits_BV = self._decoding.logits(batch.tokens_B, batch.positions_B, batch.length)
-        batch.append(logits_BV, self._temperature)
+        batch.append(logits_BV, self._temperature, self.max_context)
         watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
         return bool(batch.finish(watched, self._stop, self.max_context))
 

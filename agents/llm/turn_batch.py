@@ -96,9 +96,9 @@ class TurnBatch:
             length=max(lengths),
         )
 
-    def append(self, logits_BV: Tensor, temperature: float) -> None:
-        """Draw the next token of every row."""
-        self.positions_B = self.positions_B + 1
+    def append(self, logits_BV: Tensor, temperature: float, max_context: int) -> None:
+        """Draw the next token of every row; rows whose turn is over write on, in no new place."""
+        self.positions_B = (self.positions_B + 1).clamp_max(max_context - 1)
         uniforms_B = uniforms(self.seeds_B, self.positions_B) if temperature else None
         self.tokens_B, logprobs_B = draw_tokens(
             logits_BV, temperature=temperature, uniforms_B=uniforms_B

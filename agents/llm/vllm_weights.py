@@ -15,6 +15,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from safetensors import SafetensorError
+
 from agents.llm.generator import GenerationError
 from agents.llm.policy import Policy
 from zs_env.http_loop import HTTPLoop, RequestFailed, base_url
@@ -82,7 +84,7 @@ class FolderSync:
             arguments = {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}}
             self._controls.post("collective_rpc", arguments)
             self._controls.post("reset_prefix_cache")
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             raise GenerationError(f"the weights cannot be written to {folder}: {error}") from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)

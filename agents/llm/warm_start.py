@@ -19,6 +19,7 @@ from agents.llm.allocator import keep_freed_memory
 from agents.llm.batch import Batch
 from agents.llm.demonstration import encode_demonstration
 from agents.llm.logprobs import action_logprobs
+from agents.llm.lora import has_adapter
 from agents.llm.metrics import MetricsLog
 from agents.llm.policy import Policy, load_policy
 from agents.llm.run_folder import write_json
@@ -84,6 +85,11 @@ def warm_start(
     cuda = config.device == "auto" and torch.cuda.is_available()
     device = "cuda" if cuda else config.device.replace("auto", "cpu")
     policy = load_policy(config.policy, dtype=config.dtype, device=device)
+    if has_adapter(policy.model):
+        raise ValueError(
+            f"the policy {config.policy} is an adapter, expected whole weights; merge it: "
+            "load_policy(FOLDER).save_merged(OTHER)"
+        )
     rollouts = _demonstrations(config, policy)
     held_out, trained_on = rollouts[: config.held_out], rollouts[config.held_out :]
     before = supervised_loss(policy, held_out, config)

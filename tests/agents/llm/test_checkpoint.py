@@ -2,6 +2,7 @@
 
 import errno
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,14 @@ def test_random_states_come_back_from_the_disk(tmp_path: Path) -> None:
         assert [draw(), draw()] == expected
     finally:
         restore_random_state(before)
+
+
+def test_a_best_one_that_was_deleted_is_not_the_best(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for step in (1, 2):
+        store.save(step, {}, lambda folder: None)
+    store.mark_best(2, 0.9)
+    shutil.rmtree(store.path(2))
+    assert store.best() is None
+    store.save(2, {}, lambda folder: None)
+    assert store.best() == (2, 0.9)

@@ -6,10 +6,18 @@ import torch
 from agents.llm.algorithms import AlgorithmConfig
 from agents.llm.critic import Critic
 from agents.llm.learner import Learner
-from agents.llm.lora import add_adapter, has_adapter, train_adapter, without_adapter
+from agents.llm.lora import (
+    adapter_size,
+    add_adapter,
+    has_adapter,
+    train_adapter,
+    without_adapter,
+)
 from agents.llm.optimizer import OptimizerConfig
 from agents.llm.policy import Policy, load_policy
 from agents.llm.segments import Group
+from agents.llm.train_command import main as train
+from agents.llm.warm_start_command import main as warm_start
 
 IDS = torch.tensor([[1, 5, 9, 3]])
 
@@ -117,5 +125,27 @@ def test_a_saved_adapter_is_read_with_its_base_and_prompt(make_worded_policy, tm
     assert isinstance(again, Policy) and has_adapter(again.model)
     assert again.prompt == "bare"
     torch.testing.assert_close(again.model(IDS).logits, policy.model(IDS).logits)
+    assert adapter_size(again.model) == (2, 4)
     train_adapter(again.model)
     assert any(weight.requires_grad for weight in again.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        ((), "adapter of rank 2 and alpha 4, got lora_rank=0"),
+        (("--lora-rank", "8", "--lora-alpha", "4"), "got lora_rank=8"),
+        (("--lora-rank", "2", "--lora-alpha", "4", "--kl-coef", "0.1"), "not near itself"),
+    ],
+)
+def test_an_adapter_is_trained_as_it_is_or_not_at_all(make_worded_policy, tmp_path, flags, hint):
+    make_worded_policy().save(tmp_path / "base")
+    policy = load_policy(tmp_path / "base")
+    add_adapter(policy.model, rank=2, alpha=4)
+    policy.save(tmp_path / "adapter")
+    folders = ["--policy", str(tmp_path / "adapter"), "--output", str(tmp_path / "run")]
+    with pytest.raises(ValueError, match=hint):
+        train([*folders, *flags])
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    with pytest.raises(ValueError, match="is an adapter, expected whole weights"):
+        warm_start([*folders, "--questions", "world", "--episodes", "2"])

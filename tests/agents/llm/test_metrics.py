@@ -61,7 +61,11 @@ def test_a_tracker_is_told_the_same_and_a_missing_one_is_named(
 ) -> None:
     told: list[tuple[object, ...]] = []
     fake = types.ModuleType("trackio")
-    fake.init = lambda **settings: told.append(("init", settings["config"]))  # type: ignore
+    names: list[str] = []
+    fake.init = lambda **settings: (  # type: ignore
+        told.append(("init", settings["config"])),
+        names.append(settings["name"]),
+    )
     fake.log = lambda numbers, step: told.append((numbers, step))  # type: ignore
     fake.finish = lambda: told.append(("finish",))  # type: ignore
     monkeypatch.setitem(sys.modules, "trackio", fake)
@@ -69,6 +73,12 @@ def test_a_tracker_is_told_the_same_and_a_missing_one_is_named(
     log.write("train", 4, {"loss": 0.5})
     log.close()
     assert told == [("init", {"seed": 3}), ({"train/loss": 0.5}, 4), ("finish",)]
+    # A run that goes on is the same, one in another folder of the same name is not.
+    for folder in (tmp_path, tmp_path / "other" / tmp_path.name):
+        folder.mkdir(parents=True, exist_ok=True)
+        MetricsLog(folder, tensorboard=False, tracker="trackio").close()
+    assert names[0] == names[1] != names[2]
+    assert all(name.startswith(f"{tmp_path.name}-") for name in names)
 
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ImportError, match="pip install wandb"):

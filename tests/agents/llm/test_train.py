@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from agents.llm.tiny.demonstrations import Faults, demonstrate
 from agents.llm.train_command import main
 from agents.llm.update_report import UpdateReport
 from tests.agents.llm.rank_processes import CHILDREN, start_ranks
+from zs_env import building
 from zs_env.episode import EpisodeConfig
 from zs_env.prompt import PromptTemplate
+from zs_env.search import SearchError, SearchPage, SearchRequest
 from zs_env.world import World, WorldEngine, WorldQuestions
 
 STEPS = 4
@@ -277,6 +279,43 @@ def test_weights_that_diverged_are_an_explanation(
     flags = ("--eval-every", "0", "--learning-rate", "1e38", "--warmup-steps", "0")
     assert main(arguments(policy, tmp_path / "run", *flags)) == 1
     assert "lower the learning rate" in " ".join(capfd.readouterr().err.split())
+
+
+class Mortal:
+    """The world's engine until it dies."""
+
+    local, alive = True, True
+
+    def __init__(self, questions: WorldQuestions) -> None:
+        self._engine = WorldEngine(questions.world)
+
+    def search(self, requests: Sequence[SearchRequest]) -> Sequence[SearchPage]:
+        if not Mortal.alive:
+            raise SearchError("nobody answers at the port")
+        return self._engine.search(requests)
+
+
+def test_an_engine_that_dies_stops_the_run_which_goes_on_once_it_lives(
+    policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    torch_settings: None,
+) -> None:
+    monkeypatch.setitem(building.ENGINE_KINDS, "mortal", Mortal)
+    monkeypatch.setattr(Mortal, "alive", False)
+    output = tmp_path / "run"
+    flags = ("--engine", "mortal", "--eval-engine", "world", "--eval-every", "0", "--steps", "6")
+    assert main(arguments(policy, output, *flags)) == 1
+    said = " ".join(capfd.readouterr().err.split())
+    for part in ("step 3: a fault of the engine ended", "nobody answers", "in 3 steps in a row"):
+        assert part in said
+    assert CheckpointStore(output / "checkpoints").steps()[-1] == 2
+    monkeypatch.setattr(Mortal, "alive", True)
+    assert main([*arguments(policy, output, *flags), "--resume"]) == 0
+    rows = read_metrics(output, "train")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[1]["void_episodes"] > 6 and rows[2]["void_episodes"] == 0
 
 
 def test_groups_without_a_spread_are_refilled_by_other_questions(

@@ -10,11 +10,12 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from agents.llm.generator import GenerationError
 from agents.llm.lora import add_adapter, merged_weights
 from agents.llm.policy import load_policy
-from agents.llm.vllm_weights import NCCLSync
+from agents.llm.vllm_weights import FolderSync, NCCLSync
 from tests.agents.llm.vllm_stub import VLLMStub
 
 
@@ -135,3 +136,13 @@ def test_merged_weights_are_what_the_model_with_its_adapter_computes():
         other.load_state_dict(merged, strict=False)
         torch.testing.assert_close(other(ids).logits, wanted, atol=1e-4, rtol=0)
     assert (base - wanted).abs().max() > 1e-2
+
+
+def test_weights_that_a_full_disk_refuses_are_no_crash(tmp_path):
+    class Full:
+        def save_merged(self, folder):
+            raise SafetensorError("No space left on device")
+
+    with pytest.raises(GenerationError, match="cannot be written .*No space left"):
+        FolderSync(["http://127.0.0.1:9"], tmp_path).send(Full(), 1)
+    assert not list(tmp_path.iterdir())
