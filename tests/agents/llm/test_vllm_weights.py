@@ -143,6 +143,6 @@ def test_weights_that_a_full_disk_refuses_are_no_crash(tmp_path):
         def save_merged(self, folder):
             raise SafetensorError("No space left on device")
 
-    with pytest.raises(GenerationError, match="cannot be written .*No space left"):
+    with pytest.raises(GenerationError, match=r"cannot be written .*No space left"):
         FolderSync(["http://127.0.0.1:9"], tmp_path).send(Full(), 1)
     assert not list(tmp_path.iterdir())
