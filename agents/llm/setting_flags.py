@@ -48,12 +48,14 @@ def flags_of_table(
         if isinstance(value, bool):
             flags.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, list):
-            flags += [f"--{flag}", *map(str, value)]
-        elif isinstance(value, dict):
-            flags += [f"--{flag}", json.dumps(value)]
+            flags += [f"--{flag}", *map(_written, value)]
         else:
-            flags += [f"--{flag}", str(value)]
+            flags += [f"--{flag}", _written(value)]
     return flags
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def take_flag(flags: list[str], name: str, value: str) -> str | None:

@@ -19,6 +19,8 @@ def test_each_kind_of_value_becomes_the_flag_that_a_parser_reads():
         *("--engine", '{"kind": "bm25", "k1": 1.5}'),
     ]
     assert flags_of_table({"tensorboard": True}, KNOWN, where="a.toml") == ["--tensorboard"]
+    both = {"engine": [{"kind": "world"}, "bm25"]}
+    assert flags_of_table(both, KNOWN, where="a.toml") == ["--engine", '{"kind": "world"}', "bm25"]
     with pytest.raises(ValueError, match=r"key in a\.toml 'step'.*Did you mean 'steps'"):
         flags_of_table({"step": 3}, KNOWN, where="a.toml")
 
