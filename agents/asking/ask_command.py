@@ -24,6 +24,7 @@ from agents.asking.question_file import asked_question, read_asked_questions
 from agents.asking.reply_file import ReplyFile
 from agents.asking.view import View
 from agents.evaluation.agents_by_name import build_agent, fingerprint
+from agents.evaluation.plain_text import say
 from agents.specs import data_files, spec_from_text
 from zs_env.building import WORLD, build_engine, build_questions
 from zs_env.engine_call import ENGINE_TIMEOUT_S
@@ -152,12 +153,7 @@ def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine)
         "faults": sum(row["fault"] is not None for row in rows),
         "output": str(output),
     }
-    console.print(
-        ", ".join(f"{name} {value}" for name, value in counts.items()),
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, ", ".join(f"{name} {value}" for name, value in counts.items()))
     if config.json:
         print(json.dumps(counts))
     return 0 if not counts["faults"] else 1

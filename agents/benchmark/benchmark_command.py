@@ -32,8 +32,9 @@ from agents.benchmark.scores import Score, score_all
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.html_report import write_report
 from agents.evaluation.only_writer import only_writer
+from agents.evaluation.plain_text import say
 from agents.evaluation.record import RESULTS_FILE as EPISODES_FILE
-from agents.evaluation.report import most_common_fault
+from agents.evaluation.report import faults_told, most_common_fault
 from agents.evaluation.setting_file import keep_setting
 from zs_env.prices import cost_table, prices_from_text
 from zs_env.rows import write_rows
@@ -49,8 +50,9 @@ REPORT_FILE = "report.html"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 1 where a cell has no sound episode."""
     config = tyro.cli(BenchmarkConfig, prog="zerosearch benchmark", args=argv)
-    with only_writer(config.folder()):
-        return _run(config, config.folder())
+    output = config.folder()
+    with only_writer(output):
+        return _run(config, output)
 
 
 def _run(config: BenchmarkConfig, output: Path) -> int:
@@ -76,12 +78,7 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     if progress.total_costs.completion_tokens:
         console.print(cost_table(progress.total_costs, prices))
     _warn_of_faults(console, by_cell)
-    console.print(
-        f"Tables, results, report.html and transcripts: {output}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(console, f"Tables, results, report.html and transcripts: {output}")
     if config.json:
         print(json.dumps(_to_json(config, output, scores, comparisons)))
     return 1 if any(all(one.fault for one in some) for some in by_cell.values()) else 0
@@ -145,13 +142,12 @@ def _warn_of_faults(console: Console, by_cell: Mapping[Cell, Sequence[Result]]) 
     for cell, results in by_cell.items():
         faults = [result.fault for result in results if result.fault is not None]
         if faults:
-            console.print(
-                f"{cell}: a fault of the engine ended {len(faults)} of {len(results)} episodes, "
-                f"most often: {most_common_fault(faults)}. They are left out of the scores; the "
-                "same command plays them again.",
+            told = faults_told(len(faults), len(results), most_common_fault(faults))
+            say(
+                console,
+                f"{cell}: {told}. They are left out of the scores; the same command plays them "
+                "again.",
                 style="yellow",
-                markup=False,
-                highlight=False,
             )
 
 

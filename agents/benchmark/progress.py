@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agents.benchmark.cell import Cell
 from agents.evaluation.episode_result import EpisodeResult
+from agents.evaluation.plain_text import say
 from agents.evaluation.report import Report
 from zs_env.engine_call import Costs
 from zs_env.prices import Prices
@@ -60,7 +61,10 @@ class BenchmarkProgress:
         if done:  # what was found took no time and says nothing of speed: the clock starts anew
             self._progress.reset(self._task, completed=self._done, spent=self.spent())
         if 0 < done < total:
-            self._note(f"{self._cell}: {done} of {total} episodes were played before; going on.")
+            say(
+                self._console,
+                f"{self._cell}: {done} of {total} episodes were played before; going on.",
+            )
 
     def episode(self, result: EpisodeResult) -> None:
         """Count an episode that ended."""
@@ -79,7 +83,8 @@ class BenchmarkProgress:
         self._running = Counter()
         if not self._console.is_terminal:
             exact = report.metrics["exact_match"]
-            self._note(f"{self._done}/{self._total}  {self._cell}: exact match {exact}")
+            told = f"{self._done}/{self._total}  {self._cell}: exact match {exact}"
+            say(self._console, told)
 
     @property
     def total_costs(self) -> Costs:
@@ -98,6 +103,3 @@ class BenchmarkProgress:
         if self._faults:
             parts.append(f"{self._faults} faults")
         return ", ".join(parts)
-
-    def _note(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

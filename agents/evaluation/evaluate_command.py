@@ -19,6 +19,7 @@ from agents.evaluation.agents_by_name import build_agent, fingerprint
 from agents.evaluation.environment_flags import EnvironmentFlags
 from agents.evaluation.episode_bar import EpisodeBar
 from agents.evaluation.evaluate import evaluate
+from agents.evaluation.plain_text import say
 from agents.specs import data_files
 from zs_env.prices import cost_table, prices_from_text
 
@@ -82,16 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if report.costs.get("completion_tokens"):
         console.print(cost_table(report.costs, prices))
     if report.num_faults:
-        console.print(
-            f"A fault of the engine ended {report.num_faults} of {report.num_episodes} episodes, "
-            f"most often: {report.common_fault}. The same command plays them again.",
-            style="yellow",
-            markup=False,
-            highlight=False,
-        )
-    console.print(
-        f"Results and transcripts: {report.folder}", markup=False, highlight=False, soft_wrap=True
-    )
+        told = f"Faults: {report.faults_told}. The same command plays them again."
+        say(console, told, style="yellow")
+    say(console, f"Results and transcripts: {report.folder}")
     if config.json:
         print(json.dumps(report.to_json()))
     return 1 if report.all_void else 0

@@ -62,6 +62,11 @@ class Report:
     costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def faults_told(self) -> str:
+        """How many episodes a fault ended, and which one most."""
+        return faults_told(self.num_faults, self.num_episodes, self.common_fault)
+
+    @property
     def all_void(self) -> bool:
         """Whether a fault ended every episode, so that nothing is known of the agent."""
         return self.num_faults == self.num_episodes > 0
@@ -146,6 +151,14 @@ def most_common_fault(faults: Iterable[str | None]) -> str | None:
     """Return the fault that most episodes ended with; None where none did."""
     times = Counter(fault for fault in faults if fault is not None)
     return times.most_common(1)[0][0] if times else None
+
+
+def faults_told(num_faults: int, num_episodes: int, common_fault: str | None) -> str:
+    """Return the words that say how many of some episodes a fault ended, and which one most."""
+    return (
+        f"a fault of the engine ended {num_faults} of {num_episodes} episodes, most often: "
+        f"{common_fault}"
+    )
 
 
 def _failed_checks(results: Sequence[EpisodeResult]) -> dict[str, float]:

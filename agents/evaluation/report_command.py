@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from agents.evaluation.html_report import write_report
+from agents.evaluation.plain_text import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = tyro.cli(ReportConfig, prog="zerosearch report", args=argv)
     write_report(config.folders, config.output, title=config.title)
     size = config.output.stat().st_size
-    Console(stderr=True).print(
-        f"{config.output}: {size / 2**20:,.1f} MiB", markup=False, highlight=False, soft_wrap=True
-    )
+    say(Console(stderr=True), f"{config.output}: {size / 2**20:,.1f} MiB")
     return 0

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation.report import most_common_fault
+from agents.evaluation.report import faults_told, most_common_fault
 from agents.llm.checkpoint import random_state, restore_random_state
 from agents.llm.collapse import CollapseWatch
 from agents.llm.examination import Row
@@ -169,10 +169,8 @@ def _check_engine(run: Run, groups: Sequence[Group]) -> None:
         state.void_in_a_row = 0
         return
     state.void_in_a_row += 1
-    said = (
-        f"step {state.step + 1}: a fault of the engine ended {len(faults)} of {len(rollouts)} "
-        f"episodes, most often: {most_common_fault(faults)}"
-    )
+    told = faults_told(len(faults), len(rollouts), most_common_fault(faults))
+    said = f"step {state.step + 1}: {told}"
     run.progress.note(said)
     if state.void_in_a_row == _MAX_VOID_IN_A_ROW:
         state.void_in_a_row = 0

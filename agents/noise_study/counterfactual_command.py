@@ -15,6 +15,7 @@ from rich.console import Console
 
 from agents.evaluation.agents_by_name import build_agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
+from agents.evaluation.plain_text import say
 from agents.noise_study.counterfactual import RecordedEvaluation, flip_pages
 from agents.noise_study.counterfactual_report import CounterfactualReport
 
@@ -59,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{len(report.pages)} pages of {len(recorded.transcripts)} episodes; {report.num_same} "
         f"stayed the same when flipped, {report.num_faults} ended in a fault of the engine."
     )
-    console.print(
-        f"CSV files, pages and transcripts: {output}", markup=False, highlight=False, soft_wrap=True
-    )
+    say(console, f"CSV files, pages and transcripts: {output}")
     if config.json:
         print(json.dumps({**recorded.setting, **report.to_json(), "folder": str(output)}))
     return 0

@@ -19,6 +19,7 @@ from agents.evaluation.environment_flags import EnvironmentFlags
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.html_report import write_report
 from agents.evaluation.only_writer import only_writer
+from agents.evaluation.plain_text import say
 from agents.noise_study.sweep import SweepSetting, cell_folder, run_sweep
 from agents.noise_study.sweep_report import SweepReport
 
@@ -82,13 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _draw(report, config, console)
     for cell in cells:
         if cell.report.num_faults:
-            _say(
-                console,
-                f"{cell.agent}, noise {cell.noise:g}: a fault of the engine ended "
-                f"{cell.report.num_faults} of {cell.report.num_episodes} episodes, most often: "
-                f"{cell.report.common_fault}. The same command plays them again.",
-            )
-    _say(console, f"CSV files, results, report.html and transcripts: {config.output}")
+            told = f"{cell.agent}, noise {cell.noise:g}: {cell.report.faults_told}"
+            say(console, f"{told}. The same command plays them again.", style="yellow")
+    say(console, f"CSV files, results, report.html and transcripts: {config.output}")
     if config.json:
         print(json.dumps({**report.to_json(), "folder": str(config.output)}))
     return 1 if any(cell.report.all_void for cell in cells) else 0
@@ -109,8 +106,4 @@ def _draw(report: SweepReport, config: SweepConfig, console: Console) -> None:
     path = config.output / PICTURE_FILE
     episodes = max(cell.report.num_episodes for cell in report.cells)
     draw_sweep(report, path, title=f"{config.env}, the same {episodes} questions for all")
-    _say(console, f"Picture: {path}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(console, f"Picture: {path}")

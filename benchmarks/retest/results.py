@@ -6,11 +6,9 @@ file alone.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agents.evaluation.only_writer import only_writer
 from agents.llm.train_config import TrainConfig
 from benchmarks.retest.arms import ARMS
 from zs_env.names import unknown_name
@@ -121,8 +120,7 @@ class ResultsFile:
         Raises:
             ValueError: if it, or one that somebody else added, has another budget.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone_in(self.path.parent):
+        with only_writer(self.path.parent, wait=True):
             self._rows |= self._read() | {self._key(row): row}
             temporary = self.path.with_name(f".{self.path.name}")
             with temporary.open("w", encoding="utf-8") as file:
@@ -154,17 +152,6 @@ class ResultsFile:
                 "--output"
             )
         return row.arm, row.seed
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process adds rows there."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def by_arm(rows: Iterable[RunResult]) -> dict[str, dict[int, RunResult]]:

@@ -6,11 +6,9 @@ folder, in which `row.json` is written last. The same command goes on where a ki
 
 from __future__ import annotations
 
-import fcntl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +16,7 @@ from time import perf_counter
 
 import torch
 
+from agents.evaluation.only_writer import only_writer
 from agents.llm.checkpoint import CheckpointStore
 from agents.llm.metrics import read_metrics
 from agents.llm.policy import Policy, load_policy
@@ -71,7 +70,8 @@ def run_arm(name: str, base: TrainConfig) -> bool:
     ENGINE_KINDS["mispaired"] = mispaired_engine
     arm = ARMS[name]
     config = replace(base, **arm.change(base), resume=True)
-    with _alone_in(config.output):
+    # A process that works there may have outlived who started it.
+    with only_writer(config.output, wait=True):
         if (config.output / ROW).exists():
             return True
         if config.threads:
@@ -179,15 +179,6 @@ def _commit() -> str:
 
     changed = git("status", "--porcelain", "--untracked-files=no", ":/*.py", ":/*.toml")
     return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process works in the folder: one may outlive who started it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":
