@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if report.costs.get("completion_tokens"):
         console.print(cost_table(report.costs, prices))
     if report.num_faults:
-        told = f"Faults: {report.faults_told}. The same command plays them again."
+        told = f"{config.agent}: {report.faults_told}. The same command plays them again."
         say(console, told, style="yellow")
     say(console, f"Results and transcripts: {report.folder}")
     if config.json:
