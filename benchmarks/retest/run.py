@@ -174,7 +174,10 @@ def _commit() -> str:
     here = Path(__file__).parent
 
     def git(*command: str) -> str:
-        done = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True)
+        try:
+            done = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True)
+        except FileNotFoundError:  # no git here, which is no reason to lose the run
+            return ""
         return done.stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", ":/*.py", ":/*.toml")

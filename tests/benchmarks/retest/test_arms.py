@@ -10,7 +10,8 @@ import pytest
 from agents.llm.train_command import parse_arguments
 from benchmarks.retest.arms import ARMS, arms_for
 
-GPU = Path(__file__).resolve().parents[3] / "benchmarks" / "retest" / "gpu.toml"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "retest"
+GPU = FOLDER / "gpu.toml"
 REAL = (
     *("--policy", "mine", "--questions", "train.jsonl", "--eval-questions", "dev.jsonl"),
     *("--real-engine", "wikipedia.jsonl"),
@@ -61,6 +62,14 @@ def test_the_run_on_a_gpu_is_one_that_the_trainer_accepts():
     }
     inner = json.loads(str(changed["wrong-question"].engine))["engine"]
     assert inner["kind"] == "simulator" and inner["style"] == "tuned"
+
+
+def test_the_run_on_real_questions_is_one_that_the_trainer_accepts():
+    base = parse_arguments(["--config", str(FOLDER / "real_questions.toml"), *REAL])
+    for name in ("default", "real-engine", "noise-none", "prompted"):
+        changed = replace(base, **ARMS[name].change(base))
+        assert (changed.eval_engine or changed.engine) == "paragraphs"
+        assert changed.real_engine == "wikipedia.jsonl"
 
 
 def test_the_real_engine_has_to_be_named_where_questions_do_not_bring_one():

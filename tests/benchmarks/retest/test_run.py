@@ -39,6 +39,12 @@ def test_the_arm_runs(name, tiny_base):
     assert (tiny_base.output / ROW).stat().st_mtime_ns == before
 
 
+def test_without_git_a_row_names_no_commit(tiny_base, monkeypatch):
+    monkeypatch.setenv("PATH", str(tiny_base.output / "nothing"))
+    assert run_arm("prompted", tiny_base)
+    assert json.loads((tiny_base.output / ROW).read_text())["commit"] == ""
+
+
 def test_a_run_that_diverges_is_judged_where_it_stood_and_says_so(tiny_base, monkeypatch):
     def diverge(config):
         (config.output / "metrics.jsonl").touch()
