@@ -18,6 +18,7 @@ from rich.table import Table
 from agents.agent import Agent
 from agents.baselines import RandomWords, SearchOnce
 from agents.evaluation.evaluate import evaluate
+from agents.evaluation.only_writer import only_writer
 from agents.sb3.train_config import TrainSB3Config
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ def main(argv: Sequence[str]) -> int:
         raise ValueError(f'train-sb3 needs {", ".join(missing)}: pip install "zerosearch-gym[sb3]"')
     if config.eval_episodes:
         config.eval_env_kwargs()  # before hours of training, not after
+    with only_writer(config.output):
+        return _run(config)
+
+
+def _run(config: TrainSB3Config) -> int:
     console = Console(stderr=True)
     trained = _train(config, console)
     rows = _examine(config, trained.agent) if config.eval_episodes else []

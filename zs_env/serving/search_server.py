@@ -11,9 +11,10 @@ import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
+from threading import Thread
 from typing import Any
 
 from aiohttp import web
@@ -35,7 +36,7 @@ class ServerSettings:
         token: where given, requests must carry it as their bearer token; /health needs none.
         max_body: largest body, in bytes.
         requests_per_second: of all clients together; None for no limit.
-        timeout_s: until a request is answered.
+        timeout_s: until a request is answered, and until a call of the engine is given up.
         max_batch: searches in one call of the engine.
         calls_at_once: calls of the engine under way.
         shutdown_s: that requests under way get when the server is told to stop.
@@ -176,18 +177,15 @@ class SearchServer:
 
     async def _work(self, application: web.Application) -> AsyncIterator[None]:
         """Call the engine for as long as the application runs."""
-        with ThreadPoolExecutor(self.settings.calls_at_once) as threads:
-            workers = [
-                asyncio.create_task(self._call_engine(threads))
-                for _ in range(self.settings.calls_at_once)
-            ]
-            yield
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+        workers = [
+            asyncio.create_task(self._call_engine()) for _ in range(self.settings.calls_at_once)
+        ]
+        yield
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _call_engine(self, threads: ThreadPoolExecutor) -> None:
-        loop = asyncio.get_running_loop()
+    async def _call_engine(self) -> None:
         while True:
             batch = [await self._waiting.get()]
             while len(batch) < self.settings.max_batch and not self._waiting.empty():
@@ -196,12 +194,33 @@ class SearchServer:
             batch = [pair for pair in batch if not pair[1].done()]
             if not batch:
                 continue
-            requests = [request for request, _ in batch]
-            pages = await loop.run_in_executor(threads, self._pages, requests)
+            pages = await self._pages_in_time([request for request, _ in batch])
             self._metrics.calls.inc()
             for (_, future), page in zip(batch, pages, strict=True):
                 if not future.done():
                     future.set_result(page)
+
+    async def _pages_in_time(self, requests: list[SearchRequest]) -> list[Any]:
+        """Call the engine in a thread of its own, which is left behind where it hangs."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+
+        def give(pages: list[Any]) -> None:
+            if not answer.done():
+                answer.set_result(pages)
+
+        def call() -> None:
+            pages = self._pages(requests)
+            with suppress(RuntimeError):  # the server has stopped, and its loop with it
+                loop.call_soon_threadsafe(give, pages)
+
+        # A daemon, so that a hanging engine does not keep the process from ending.
+        Thread(target=call, name="zs_env engine", daemon=True).start()
+        try:
+            return await asyncio.wait_for(answer, self.settings.timeout_s)
+        except TimeoutError:
+            late = SearchError(f"no page within {self.settings.timeout_s} s")
+            return [late] * len(requests)
 
     def _pages(self, requests: list[SearchRequest]) -> list[Any]:
         try:

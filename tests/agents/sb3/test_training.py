@@ -12,6 +12,7 @@ import torch
 from agents.cli import main
 from agents.evaluation import evaluate
 from agents.evaluation.agents_by_name import build_agent, fingerprint
+from agents.evaluation.only_writer import only_writer
 from agents.sb3.algorithms import ALGORITHMS
 from agents.sb3.offer_agent import OfferAgent
 from agents.sb3.train_config import TrainSB3Config
@@ -96,6 +97,13 @@ def test_the_command_reports_what_the_held_out_questions_gave(tmp_path, capsys):
     assert all(row["episodes"] == 4 for row in result["evaluation"])
     assert all(np.isfinite(row["f1"]["mean"]) for row in result["evaluation"])
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, capsys):
+    with only_writer(tmp_path / "run"):
+        assert main(["train-sb3", "--steps", "256", "--output", str(tmp_path / "run")]) == 2
+    assert "another process writes" in capsys.readouterr().err
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_folder_without_a_checkpoint_says_what_to_do(tmp_path):
