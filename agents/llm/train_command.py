@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import fields
 from importlib.util import find_spec
 from math import isfinite
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 from rich.console import Console
 
+from agents.evaluation.only_writer import only_writer
 from agents.llm.recipe import load_recipe, recipe_paths
 from agents.llm.setting_flags import flags_of_table, read_toml, take_flag
 from agents.llm.train_config import TrainConfig
@@ -62,7 +64,10 @@ def run_training(config: TrainConfig) -> TrainResult | None:
 
     console = Console(stderr=True)
     try:
-        with open_ranks(os.environ, deadline_s=config.rank_deadline_s) as ranks:
+        with (
+            open_ranks(os.environ, deadline_s=config.rank_deadline_s) as ranks,
+            only_writer(config.output) if ranks.first else nullcontext(),
+        ):
             result = train(config, ranks)
     except (
         *(CheckpointError, TrainingDiverged, FloatingPointError, RankLostError),

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.evaluation.only_writer import only_writer
 from agents.llm.train import TrainResult
-from agents.llm.train_command import parse_arguments, summarize
+from agents.llm.train_command import main, parse_arguments, summarize
 from agents.llm.train_config import TrainConfig
 
 
@@ -82,3 +83,9 @@ def test_what_a_run_does_not_know_is_null_not_nan() -> None:
     assert summary["f1_before"] is None
     assert summary["f1_after"] is None
     assert summary["ceiling_end_noise"] is None
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(ValueError, match="another process writes"):
+        main(["--output", str(tmp_path), "--resume"])
+    assert list(tmp_path.iterdir()) == []
