@@ -27,6 +27,7 @@ TINY_POLICY = Path(__file__).parent / "tiny_policy"
 _BESIDE_ADAPTER = "zerosearch.json"
 # Where a configuration names no limit; long enough for every episode we run.
 _DEFAULT_CONTEXT = 8192
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,14 +151,14 @@ def load_policy(
         name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
             Face format, a name on the hub, or a path that ends in .gguf.
         gguf_file: file of the folder or hub repository to read the weights from, dequantised.
-        dtype: "float32", "bfloat16" or "float16".
+        dtype: "float32", "bfloat16", "float16" or "float64".
         device: where the model lives.
 
     Raises:
         ValueError: if the dtype is another, or a local path does not exist.
     """
-    if dtype not in ("float32", "bfloat16", "float16"):
-        raise ValueError(f"dtype is 'float32', 'bfloat16' or 'float16', got {dtype!r}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
     name, path = str(name_or_path), Path(name_or_path)
     source = str(TINY_POLICY) if name == "tiny" else name
     if path.suffix == ".gguf":

@@ -131,6 +131,7 @@ class TrainConfig:
         device: "auto" takes a GPU where there is one.
         dtype: of the policy's weights, also of those that updates are added to: in bfloat16 a small
             learning rate changes nothing. `autocast` computes in it and keeps float32 weights.
+            float64 is for tests: the order of a sum then decides no sampled token.
         lora_rank: of adapters that are trained in place of the weights, for policy and critic; the
             reference is the policy without them; 0 trains every weight.
         lora_alpha: adapters count alpha / rank times.
@@ -234,11 +235,11 @@ class TrainConfig:
     eval_noise: tuple[float, ...] = (0.0, 0.25, 0.5)
 
     device: str = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     lora_rank: int = 0
     lora_alpha: int = 32
     generator: str | None = None
-    rollout_dtype: Literal["float32", "bfloat16"] | None = None
+    rollout_dtype: Literal["float32", "bfloat16", "float64"] | None = None
     one_step_off: bool = False
     deterministic: bool = True
     threads: int = 0

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode
 
 from agents.llm.policy_agent import PolicyAgent
@@ -113,7 +114,7 @@ def test_the_fingerprint_tells_weights_and_sampling_apart(make_policy):
 
 
 def test_a_saved_policy_is_an_agent_by_its_folder(make_policy, tmp_path):
-    policy = make_policy()
+    policy = make_policy(dtype=torch.float32)
     policy.save(tmp_path)
     agent = PolicyAgent.load(str(tmp_path), sampling=GREEDY)
     assert agent.fingerprint == PolicyAgent(policy, sampling=GREEDY).fingerprint

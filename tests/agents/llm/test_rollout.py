@@ -118,7 +118,7 @@ def test_recomputed_logprobs_equal_those_sampled(make_policy):
     for micro_batch in batch.micro_batches(400):
         with torch.no_grad():
             recomputed = action_logprobs(policy.model, micro_batch, temperature=0.7).logprobs_A
-        sampled = batch.sampled_logprobs_A[micro_batch.tokens_A].float()
+        sampled = batch.sampled_logprobs_A[micro_batch.tokens_A]
         torch.testing.assert_close(recomputed, sampled, atol=1e-4, rtol=0)
         compared += len(recomputed)
     assert compared == sum(sum(r.action_mask) for g in groups for r in g.rollouts) > 200

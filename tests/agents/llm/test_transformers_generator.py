@@ -275,7 +275,7 @@ def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
 def test_a_copy_of_the_same_type_writes_the_same_until_the_model_is_trained(make_policy):
     policy = make_policy()
     request = GenerationRequest(session=0, token_ids=[1, 2, 3])
-    plain, copy = TransformersGenerator(policy), TransformersGenerator(policy, dtype=torch.float32)
+    plain, copy = TransformersGenerator(policy), TransformersGenerator(policy, dtype=torch.float64)
     ((before,), (same,)) = (generate(one, [request], SHORT) for one in (plain, copy))
     assert same == before
     with torch.no_grad():
