@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_RESAMPLES = 1000
+_ROWS_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,10 @@ def _resampled_means(
 ) -> npt.NDArray[np.float64]:
     """Return the means of `NUM_RESAMPLES` draws of N rows with replacement: [R, C]."""
     num = len(values_NC)
-    return np.array(
-        [values_NC[rng.integers(num, size=num)].mean(axis=0) for _ in range(NUM_RESAMPLES)]
-    )
+    # Some megabytes of rows at once, however many episodes there are.
+    at_once = max(1, _ROWS_AT_ONCE // num)
+    means = []
+    for begin in range(0, NUM_RESAMPLES, at_once):
+        drawn_RN = rng.integers(num, size=(min(at_once, NUM_RESAMPLES - begin), num))
+        means.append(values_NC[drawn_RN].mean(axis=1))
+    return np.concatenate(means)

@@ -1,17 +1,16 @@
 """Training with a language model as the engine: recorded, replayed, and no key left lying."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from aiohttp import web
 from safetensors.torch import load_file
 from torch import equal
 
+from tests.agents.llm.rank_processes import run_command
 from tests.zs_env.simulator.chat_server import ChatServer, chat
 from zs_env.engines.google import KEY_VARIABLE
 from zs_env.engines.http import TOKEN_VARIABLE
@@ -47,13 +46,13 @@ def librarian():
     return answer
 
 
-def train(output: Path, engine: dict, *flags: str, status: int = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "agents.cli", "train", *FLAGS]
+def train(output: Path, engine: dict, *flags: str, status: int = 0) -> CompletedProcess:
     # As the real engine too: a run's sample transcripts are of that.
     spec = json.dumps(engine)
-    command += ["--engine", spec, "--real-engine", spec, "--output", str(output), *flags]
-    environment = {**os.environ, **KEYS}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    engines = ("--engine", spec, "--real-engine", spec)
+    done = run_command(
+        *("train", *FLAGS, *engines, "--output", str(output), *flags), environment=KEYS
+    )
     assert done.returncode == status, done.stderr
     return done
 
