@@ -10,7 +10,7 @@ train: $(VENV)/installed
 	$(BIN)/zerosearch train --resume $(ARGS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
