@@ -28,5 +28,5 @@ class Agent(Protocol):
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return the text to act with; see `zs_env.observation.Observation` for what is read."""
+        """Return the text to act with; see `zs_env.observations.Observation` for what is read."""
         ...

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from zs_env.engines.passage_file import file_fingerprint
+from zs_env.engines.retrieval.passage_file import file_fingerprint
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
 

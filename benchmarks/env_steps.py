@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 
 import envs_registry
-from benchmarks.peer_venv import peer_python, run_peer
+from benchmarks.peers.peer_venv import peer_python, run_peer
 from benchmarks.peers.workload import (
     ACTIONS,
     ANSWER,

@@ -29,17 +29,17 @@ from typing import Any
 import torch
 from gymnasium.vector import AutoresetMode
 
-from agents.llm.generator import Generation, GenerationRequest, generate
-from agents.llm.policy import Policy, load_policy
-from agents.llm.rollout import collect_rollouts
-from agents.llm.sampling import Sampling
-from agents.llm.segments import Group
-from agents.llm.transformers_generator import TransformersGenerator
+from agents.llm.generators.base import Generation, GenerationRequest, generate
+from agents.llm.generators.hf.generator import TransformersGenerator
+from agents.llm.generators.sampling import Sampling
+from agents.llm.policy.policy import Policy, load_policy
+from agents.llm.rollout.collect import collect_rollouts
+from agents.llm.rollout.types import Group
 from benchmarks.report import Row, print_rows
-from zs_env.building import build_engine, build_questions
-from zs_env.draws import bits_of, uniform
-from zs_env.search import SearchRequest
-from zs_env.vector import ZeroSearchVectorEnv
+from zs_env.config.builder import build_engine, build_questions
+from zs_env.search.types import SearchRequest
+from zs_env.text.hashing import stable_hash, uniform
+from zs_env.vector_env import ZeroSearchVectorEnv
 
 PROMPTS, MEMBERS = 8, 8
 PROMPT_IDS, TURN_IDS, PAGE_IDS = 150, 60, 250
@@ -165,7 +165,7 @@ class _LongTail:
         return self._engine.search(requests)
 
     def _seconds(self, request: SearchRequest) -> float:
-        share = min(max(uniform(bits_of(f"{request.query}\0{request.seed}")), 1e-6), 1 - 1e-6)
+        share = min(max(uniform(stable_hash(f"{request.query}\0{request.seed}")), 1e-6), 1 - 1e-6)
         return _MEDIAN_S * math.exp(self._spread * NormalDist().inv_cdf(share))
 
 

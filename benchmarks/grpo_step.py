@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-from agents.llm.policy import TINY_POLICY
-from benchmarks.peer_venv import run_json, run_peer
+from agents.llm.policy.policy import TINY_POLICY
+from benchmarks.peers.peer_venv import run_json, run_peer
 from benchmarks.report import Row, print_rows
 from benchmarks.trl_parity import trl_python
 
@@ -59,7 +59,7 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
         ours_file, theirs_file = folder / "ours.json", folder / "theirs.json"
         ours_file.write_text(json.dumps(common | _our_settings()))
         theirs_file.write_text(json.dumps(common | {"config": _their_settings(arguments)}))
-        ours = run_json([sys.executable, "-m", "benchmarks.learner_step", str(ours_file)])
+        ours = run_json([sys.executable, "-m", "benchmarks.workers.learner_step", str(ours_file)])
         if ours is None:
             raise SystemExit("our process failed; see above")
         theirs = run_peer(trl_python(), _TRL_SCRIPT, str(theirs_file))

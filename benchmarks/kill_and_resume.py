@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from safetensors.torch import load_file
 from torch import equal
 
-from agents.llm.checkpoint import CheckpointStore
+from agents.llm.trainer.checkpoint import CheckpointStore
 from benchmarks.report import Row, print_rows
 
 # Small, but with every part that a full run has.

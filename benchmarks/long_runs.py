@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from agents.llm.collapse import CollapseWatch
-from agents.llm.metrics import read_metrics
-from benchmarks.train_run import ended_run
-from zs_env.rows import read_rows
+from agents.llm.trainer.collapse import CollapseWatch
+from agents.llm.trainer.metrics import read_metrics
+from benchmarks.workers.train_run import ended_run
+from zs_env.questions.rows import read_rows
 
 _LONG, _LONG_SEEDS, _LONG_STEPS = ("grpo", "reinforce"), (0, 1, 2), 114
 _SHORT, _SHORT_SEEDS = ("ppo", "reinforce_pp", "rloo", "dapo", "gspo", "cispo"), (0, 1)

@@ -16,9 +16,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from agents.llm.metrics import read_metrics
+from agents.llm.trainer.metrics import read_metrics
 from benchmarks.report import Row, print_rows
-from benchmarks.train_run import ended_run
+from benchmarks.workers.train_run import ended_run
 
 _CASES: dict[str, tuple[str, ...]] = {
     "grpo": (),

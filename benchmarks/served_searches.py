@@ -20,7 +20,7 @@ from socket import create_server
 from typing import Any
 
 from benchmarks.env_steps import PEERS
-from benchmarks.peer_venv import peer_python, run_peer
+from benchmarks.peers.peer_venv import peer_python, run_peer
 from benchmarks.report import Row, run_benchmark
 from benchmarks.simulator_client import answered, stub
 

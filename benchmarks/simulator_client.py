@@ -17,13 +17,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.chat_stub import AT_ONCE, LATENCY_S
-from benchmarks.peer_venv import peer_python, run_peer
+from benchmarks.peers.peer_venv import peer_python, run_peer
 from benchmarks.report import Row, run_benchmark
+from benchmarks.workers.chat_stub import AT_ONCE, LATENCY_S
 from zs_env.engines import CachedEngine
-from zs_env.search import SearchPage, SearchRequest
+from zs_env.search.types import SearchPage, SearchRequest
 from zs_env.simulator import LanguageModelEngine
-from zs_env.simulator.server_writer import ServerLimits, ServerWriter
+from zs_env.simulator.generators.server import ServerLimits, ServerTextGenerator
 
 _PEERS = Path(__file__).parent / "peers"
 _BOUND = AT_ONCE / LATENCY_S
@@ -52,7 +52,7 @@ def _measure() -> list[Row]:
 def _engine(url: str) -> LanguageModelEngine:
     # More than the server answers at once, so that it never waits for the next.
     limits = ServerLimits(concurrency=AT_ONCE * 3 // 2)
-    return LanguageModelEngine(ServerWriter(url, limits=limits), "tuned", retries=0)
+    return LanguageModelEngine(ServerTextGenerator(url, limits=limits), "tuned", retries=0)
 
 
 def _pages_per_second(url: str) -> float:
@@ -93,7 +93,7 @@ def answered(address: str) -> float:
 @contextmanager
 def stub() -> Iterator[str]:
     """Run `chat_stub` in a process of its own; gives its address."""
-    command = [sys.executable, "-m", "benchmarks.chat_stub"]
+    command = [sys.executable, "-m", "benchmarks.workers.chat_stub"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from benchmarks.peer_venv import peer_python, run_peer
+from benchmarks.peers.peer_venv import peer_python, run_peer
 from benchmarks.report import Row, print_rows
-from benchmarks.rollout_files import as_json
-from tests.agents.llm.trl_cases import (
+from benchmarks.workers.rollout_files import as_json
+from tests.agents.llm.learner.trl_cases import (
     CASES,
     VOCABULARY,
     Step,
@@ -105,7 +105,7 @@ def _job(name: str, folder: Path) -> dict[str, Any]:
         "dtype": "float64",
         "groups": as_json(make_groups()),
         "config": their_settings(case),
-        "correction": dict(case.correction),
+        "importance_sampling": dict(case.importance_sampling),
         "steps": case.num_steps,
         "gradients": str(folder / name),
     }

@@ -29,13 +29,13 @@ from tokenizers import Tokenizer, models
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
-from agents.llm.batch import Batch
-from agents.llm.logprobs import action_logprobs
-from agents.llm.targets import score
-from benchmarks.peer_venv import run_json, run_peer
+from agents.llm.learner.batch import Batch
+from agents.llm.learner.experience import score
+from agents.llm.learner.logprobs import action_logprobs
+from benchmarks.peers.peer_venv import run_json, run_peer
 from benchmarks.report import Row, print_rows
-from benchmarks.rollout_files import from_json
 from benchmarks.trl_parity import TOLERANCE, TRL_SCRIPT, trl_python
+from benchmarks.workers.rollout_files import from_json
 
 GROUP_SIZE = 4
 # Tokens of each part of a rollout; each is drawn from half to one and a half times of it.
@@ -160,7 +160,9 @@ def _both(
         if gradients:
             job["gradients"] = str(folder / side)
         (folder / f"{side}.json").write_text(json.dumps([job]))
-    ours = run_json([sys.executable, "-m", "benchmarks.learner_update", str(folder / "ours.json")])
+    ours = run_json(
+        [sys.executable, "-m", "benchmarks.workers.learner_update", str(folder / "ours.json")]
+    )
     if ours is None:
         raise SystemExit("the learner's process failed; see above")
     theirs = run_peer(trl_python(), TRL_SCRIPT, str(folder / "theirs.json"))
@@ -172,7 +174,7 @@ def _our_settings(workload: Workload) -> dict[str, Any]:
         len(r["prompt_ids"]) + len(r["completion_ids"]) for group in workload.groups for r in group
     )
     return {
-        "algorithm": {"name": "dr_grpo", "loss_mean": "token"},
+        "algorithm": {"name": "dr_grpo", "loss_aggregation": "token"},
         "optimizer": {
             "lr": 1e-6,
             "max_tokens_per_micro_batch": workload.rows * longest,

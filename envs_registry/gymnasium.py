@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium
 
-from zs_env.names import unknown_name
+from zs_env.config.names import unknown_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Preset:
 
     Attributes:
         about: one line for people.
-        kwargs: arguments of `zs_env.building.make_env`, as JSON values.
+        kwargs: arguments of `zs_env.config.builder.make_env`, as JSON values.
         downloads: whether it fetches its questions from the Hugging Face hub.
         needs: arguments that only the user can give, such as "engine".
     """
@@ -96,7 +96,7 @@ def register_presets() -> None:
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 id=env_id,
-                entry_point="zs_env.building:make_env",
-                vector_entry_point="zs_env.building:make_vector_env",
+                entry_point="zs_env.config.builder:make_env",
+                vector_entry_point="zs_env.config.builder:make_vector_env",
                 kwargs=dict(preset.kwargs),
             )

@@ -5,8 +5,8 @@ every preset, and under a reward that charges for searches. Takes a second.
 """
 
 from zs_env import Document, Question, SearchPage, ZeroSearchEnv
-from zs_env.reward import PRESETS, build_reward
-from zs_env.transcript_file import rescore
+from zs_env.rewards import PRESETS, build_reward
+from zs_env.transcripts.storage import rescore
 
 
 class Constant:

@@ -15,7 +15,7 @@ _TORCH = (
     "agents.llm",
     "agents.sb3",
     "agents.simulator_tuning",
-    "zs_env.simulator.transformers_writer",
+    "zs_env.simulator.generators.local_transformers",
 )
 # Which modules may import what an extra installs: prefixes of module names.
 EXTRAS = {
@@ -23,29 +23,29 @@ EXTRAS = {
     "transformers": _TORCH,
     "safetensors": ("agents.llm",),
     "tensorboard": ("agents.llm",),
-    "matplotlib": ("agents.llm", "agents.simulator_tuning", "agents.noise_study.sweep_picture"),
+    "matplotlib": ("agents.llm", "agents.simulator_tuning", "agents.studies.noise.plot"),
     "stable_baselines3": ("agents.sb3",),
-    "peft": ("agents.llm.lora", "agents.simulator_tuning"),
+    "peft": ("agents.llm.policy.lora", "agents.simulator_tuning"),
     "gguf": ("agents.llm",),
     "wandb": ("agents.llm",),
     "trackio": ("agents.llm",),
     "bm25s": ("zs_env.engines",),
     "datasets": ("zs_env.questions", "agents.simulator_tuning"),
-    "pyarrow": ("zs_env.questions", "zs_env.engines", "zs_env.rows"),
-    "vllm": ("zs_env.simulator.vllm_writer", "agents.llm.vllm_"),
-    "aiohttp": ("zs_env.http_loop", "zs_env.serving", "agents.serve_search"),
-    "msgpack": ("zs_env.serving",),
-    "prometheus_client": ("zs_env.serving",),
+    "pyarrow": ("zs_env.questions", "zs_env.engines", "zs_env.questions.rows"),
+    "vllm": ("zs_env.simulator.generators.local_vllm", "agents.llm.generators.vllm"),
+    "aiohttp": ("zs_env.search.http_client", "zs_env.server", "agents.cli.serve_search"),
+    "msgpack": ("zs_env.server",),
+    "prometheus_client": ("zs_env.server",),
     "serpapi": ("zs_env.engines.google",),
-    "verl": ("agents.llm.verl_loop", "agents.llm.verl_output"),
-    "omegaconf": ("agents.llm.verl_loop",),
+    "verl": ("agents.llm.verl.agent_loop", "agents.llm.verl.output"),
+    "omegaconf": ("agents.llm.verl.agent_loop",),
     "gradio": (),
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.
 ON_REQUEST = (
-    "zs_env.serving.search_server",
-    "zs_env.simulator.transformers_writer",
-    "zs_env.simulator.vllm_writer",
+    "zs_env.server.app",
+    "zs_env.simulator.generators.local_transformers",
+    "zs_env.simulator.generators.local_vllm",
 )
 MODULES = sorted(path for package in ORDER[:3] for path in (ROOT / package).rglob("*.py"))
 
@@ -105,9 +105,9 @@ def test_the_environment_imports_an_extra_only_when_it_is_used(path):
     [
         "import zs_env",
         "import envs_registry",
-        "import agents.cli",
+        "import agents.cli.main",
         "import agents.evaluation",
-        "import agents.benchmark.benchmark_command",
+        "import agents.cli.evaluation.benchmark",
     ],
 )
 def test_nothing_heavy_comes_with_a_plain_import(statement):

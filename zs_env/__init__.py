@@ -3,12 +3,12 @@
 from zs_env.actions import Answer, Malformed, Search, parse_action
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Episode
+from zs_env.metrics import contains_answer, exact_match, f1_score
 from zs_env.noise import NoiseSchedule
-from zs_env.question import Question
-from zs_env.scoring import contains_answer, exact_match, f1_score
-from zs_env.search import Document, SearchEngine, SearchError, SearchPage, SearchRequest
-from zs_env.transcript import Transcript
-from zs_env.vector import ZeroSearchVectorEnv
+from zs_env.questions.question import Question
+from zs_env.search.types import Document, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.transcripts.transcript import Transcript
+from zs_env.vector_env import ZeroSearchVectorEnv
 
 __all__ = [
     "Answer",

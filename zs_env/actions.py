@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 MalformedKind = Literal[
-    "no_action", "unclosed", "unopened", "empty_query", "empty_answer", "forged", "too_long"
+    "no_action", "unclosed", "unopened", "empty_query", "empty_answer", "spoofed_tag", "too_long"
 ]
 MALFORMED_KINDS: tuple[MalformedKind, ...] = get_args(MalformedKind)
 
@@ -61,7 +61,7 @@ def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer 
     if not is_closed:
         end = len(text)
     if "information>" in text and _FORGED_TAG.search(text, 0, end):
-        return Malformed("forged")
+        return Malformed("spoofed_tag")
     if not is_closed:
         return Malformed("unclosed" if "<search>" in text or "<answer>" in text else "no_action")
     opening = text.rfind("<search>" if is_search else "<answer>", 0, end)

@@ -11,22 +11,23 @@ from typing import Any, ClassVar
 
 import gymnasium
 
-from zs_env.dealer import Dealer, QuestionSource
-from zs_env.engine_call import ENGINE_TIMEOUT_S, Costs, EngineCall
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
-from zs_env.observation import (
+from zs_env.observations import (
     action_space,
     checked_action,
-    describe,
+    get_info,
+    get_obs,
     observation_space,
-    observe,
 )
-from zs_env.prompt import PromptTemplate
-from zs_env.render import render_start, render_turn
-from zs_env.reward import RewardFunction, answer_f1
-from zs_env.search import SearchEngine, SearchRequest
-from zs_env.transcript import Transcript
+from zs_env.prompts import PromptTemplate
+from zs_env.questions.question import QuestionDataset
+from zs_env.rendering import render_start, render_turn
+from zs_env.rewards import RewardFunction, answer_f1
+from zs_env.sampler import EpisodeSampler
+from zs_env.search.client import ENGINE_TIMEOUT_S, Costs, EngineClient
+from zs_env.search.types import SearchEngine, SearchRequest
+from zs_env.transcripts.transcript import Transcript
 
 
 class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
@@ -55,7 +56,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     ## Rewards
     0 until the end; then the sum of the reward's terms, by default the answer's token F1 in
-    [0, 1]. An episode that a fault ended has reward 0 and is void: learn nothing from it.
+    [0, 1]. An episode that a failure ended has reward 0 and is void: learn nothing from it.
 
     ## Episode End
     Terminated: the agent answered. Truncated: `max_turns` actions were taken without an answer (a
@@ -64,8 +65,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     ## Information
     Always `question_id`, `noise_probability`, `num_searches`, `action` ("search", "answer" or a
     malformed kind; None at reset) and `documents` with their provenance. At the end also `reason`
-    ("answer", "turn_limit", "fault"), `scores` (`f1`, `exact_match`, `cover_match`), `answers`
-    (gold), `fault` (text or None) and `reward_terms`. What searches cost is in `costs`.
+    ("answer", "turn_limit", "failure"), `scores` (`f1`, `exact_match`, `cover_match`), `answers`
+    (gold), `failure` (text or None) and `reward_terms`. What searches cost is in `costs`.
 
     ## Arguments
     Those of the constructor, below.
@@ -86,7 +87,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             `AdaptiveNoise`, or the values of either as a mapping.
         noise_draw: "search", "document" or "group": what the chance is drawn for.
         reward: maps a finished transcript to named terms.
-        prompt: the environment's words: a template or a name of `zs_env.prompt.PROMPTS`.
+        prompt: the environment's words: a template or a name of `zs_env.prompts.PROMPTS`.
         limits: longest texts, in characters.
         engine_timeout_s: seconds an engine that is not local may take; None for no limit.
         owns_engine: whether `close()` closes the engine too.
@@ -98,7 +99,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     def __init__(
         self,
-        questions: QuestionSource,
+        questions: QuestionDataset,
         engine: SearchEngine,
         *,
         max_turns: int = 6,
@@ -125,8 +126,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self.observation_space = observation_space(self.config)
         self.action_space = action_space(self.config)
-        self._dealer = Dealer(questions, self.config, noise)
-        self._engine = EngineCall(engine, timeout_s=engine_timeout_s, owned=owns_engine)
+        self._sampler = EpisodeSampler(questions, self.config, noise)
+        self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
         self._episode: Episode | None = None
         self._num_printed = 0
 
@@ -138,7 +139,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     @property
     def num_questions(self) -> int:
         """Questions there are: `question_index` is below it."""
-        return self._dealer.num_questions
+        return self._sampler.num_questions
 
     def transcript(self) -> Transcript:
         """Return the episode so far.
@@ -159,14 +160,14 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         """
         super().reset(seed=seed)
         if seed is not None:
-            self._dealer.restart()
-        self._episode = self._dealer.deal(self.np_random, options)
+            self._sampler.reset()
+        self._episode = self._sampler.sample(self.np_random, options)
         if options and options.get("training_step") is not None:
             self._engine.at_step(int(options["training_step"]))
         if self.render_mode == "human":
             self._num_printed = 0
             self.render()
-        return observe(self._episode), describe(self._episode)
+        return get_obs(self._episode), get_info(self._episode)
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """Take the agent's text.
@@ -184,8 +185,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             self._engine.serve((episode,), (outcome,))
         if self.render_mode == "human":
             self.render()
-        reward, terminated, truncated = self._dealer.settle(episode)
-        return observe(episode), reward, terminated, truncated, describe(episode)
+        reward, terminated, truncated = self._sampler.outcome(episode)
+        return get_obs(episode), reward, terminated, truncated, get_info(episode)
 
     def render(self) -> str | None:
         """Return the episode as text ("ansi"), or print what was not printed yet ("human")."""

@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
-from zs_env.admission import admit_page
-from zs_env.draws import bits_of, uniform
-from zs_env.hygiene import clean_text
 from zs_env.noise import NoiseDraw
-from zs_env.prompt import PromptTemplate, render_document
-from zs_env.question import Question
-from zs_env.reward import RewardFunction, answer_f1
-from zs_env.search import Document, SearchPage, SearchRequest
-from zs_env.transcript import NO_SCORES, EndReason, Transcript, Turn
+from zs_env.prompts import PromptTemplate, render_document
+from zs_env.questions.question import Question
+from zs_env.rewards import RewardFunction, answer_f1
+from zs_env.search.postprocess import postprocess_page
+from zs_env.search.types import Document, SearchPage, SearchRequest
+from zs_env.text.hashing import stable_hash, uniform
+from zs_env.text.sanitize import clean_text
+from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class EpisodeConfig:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The episode is over. An answer terminates it; a turn limit or a fault truncates it."""
+    """The episode is over. An answer terminates it; a turn limit or a failure truncates it."""
 
     reason: EndReason
 
@@ -133,7 +133,7 @@ class Episode:
         self.documents: tuple[Document, ...] = ()
         self.document_texts: tuple[str, ...] = ()
         self.finished: Finished | None = None
-        self.fault: str | None = None
+        self.failure: str | None = None
         self.scores = dict(NO_SCORES)
         self.reward_terms: dict[str, float] = {}
         self.num_searches = 0
@@ -187,7 +187,9 @@ class Episode:
             raise RuntimeError("no search is waiting for a page; call act() first")
         text, action, request = self._pending
         limit = self.config.limits.max_document_chars
-        documents, texts, message = admit_page(page, request.useful, self.question.answers, limit)
+        documents, texts, message = postprocess_page(
+            page, request.useful, self.question.answers, limit
+        )
         self._pending = None
         self._record(Turn(text, action, request, documents, message))
         self.document_texts = texts
@@ -199,16 +201,16 @@ class Episode:
             raise RuntimeError("no search is waiting; only a search can fail")
         text, action, request = self._pending
         self._pending = None
-        self.fault = error
+        self.failure = error
         self._record(Turn(text, action, request))
-        return self._finish("fault")
+        return self._finish("failure")
 
     @property
     def pending(self) -> SearchRequest | None:
         """The request that waits for its page; None where none does."""
         return None if self._pending is None else self._pending[2]
 
-    def ask_again(self, request: SearchRequest) -> None:
+    def replace_pending_request(self, request: SearchRequest) -> None:
         """Have the waiting search ask for what a recorded one asked for.
 
         Raises:
@@ -237,7 +239,7 @@ class Episode:
             prompt=self.prompt,
             turns=tuple(self.turns),
             reason=self.finished.reason if self.finished else None,
-            fault=self.fault,
+            failure=self.failure,
             noise_probability=self.noise_probability,
             seed=self.seed,
             max_turns=self.config.max_turns,
@@ -255,7 +257,7 @@ class Episode:
 
     def _finish(self, reason: EndReason) -> Finished:
         self.finished = Finished(reason)
-        if reason != "fault":
+        if reason != "failure":
             transcript = self.transcript()
             self.scores = transcript.scores()
             self.reward_terms = dict(self.config.reward(transcript))
@@ -264,15 +266,15 @@ class Episode:
     def _request(self, query: str) -> SearchRequest:
         times_asked = self._asked.get(query, 0)
         self._asked[query] = times_asked + 1
-        digest = bits_of(f"{self.seed}\0{query}\0{times_asked}")
+        digest = stable_hash(f"{self.seed}\0{query}\0{times_asked}")
         draw, count = self.config.noise_draw, self.config.num_documents
         if draw == "document":
             useful = tuple(
-                uniform(bits_of(f"{digest}\0{rank}")) >= self.noise_probability
+                uniform(stable_hash(f"{digest}\0{rank}")) >= self.noise_probability
                 for rank in range(count)
             )
         else:
-            luck = bits_of(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
+            luck = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
             useful = (uniform(luck) >= self.noise_probability,) * count
         question = self.question
         # The page's luck is that of its quality too; engines draw from a hash of it.

@@ -77,7 +77,7 @@ class NoiseSchedule:
 class AdaptiveNoise:
     """A noise probability that rises while recent rewards are above a target and falls below it.
 
-    Not in the paper. It moves by `rate` after each episode that ended without a fault, once
+    Not in the paper. It moves by `rate` after each episode that ended without a failure, once
     `window` rewards are known; `reset` forgets all.
     """
 
@@ -103,7 +103,7 @@ class AdaptiveNoise:
         return self._probability
 
     def record(self, reward: float) -> None:
-        """Take in the reward of an episode that ended without a fault."""
+        """Take in the reward of an episode that ended without a failure."""
         self._rewards.append(reward)
         if len(self._rewards) == self._rewards.maxlen:
             mean = sum(self._rewards) / len(self._rewards)

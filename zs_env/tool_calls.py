@@ -11,8 +11,8 @@ from typing import Any
 
 import gymnasium
 
-from zs_env.hygiene import neutralize
-from zs_env.names import unknown_name
+from zs_env.config.names import unknown_name
+from zs_env.text.sanitize import sanitize
 
 
 def _tool(name: str, about: str, argument: str, meaning: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def action_text(name: str, arguments: Mapping[str, Any]) -> str:
     value = arguments.get(argument)
     if set(arguments) != {argument} or not isinstance(value, str):
         raise ValueError(f"{name}() takes one string, {argument!r}; got {dict(arguments)!r}")
-    return f"<{name}>{neutralize(value)}</{name}>"
+    return f"<{name}>{sanitize(value)}</{name}>"
 
 
 class ToolCalls:

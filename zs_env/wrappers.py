@@ -12,8 +12,8 @@ import gymnasium
 from gymnasium import spaces
 
 from zs_env.env import ZeroSearchEnv
-from zs_env.space import UnicodeText
-from zs_env.transcript import Transcript
+from zs_env.spaces import UnicodeText
+from zs_env.transcripts.transcript import Transcript
 
 Part = Literal["transcript", "message", "question"]
 

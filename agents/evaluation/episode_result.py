@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zs_env.transcript import Transcript
+from zs_env.transcripts.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +25,9 @@ class EpisodeResult:
         searches: sent to the engine.
         turns: actions taken.
         malformed: actions that were neither search nor answer.
-        reason: "answer", "turn_limit", "fault"; "terminated" or "truncated" in an environment
+        reason: "answer", "turn_limit", "failure"; "terminated" or "truncated" in an environment
             that is not ours.
-        fault: what went wrong with the engine; the episode counts for nothing then.
+        failure: what went wrong with the engine; the episode counts for nothing then.
         documents: that were shown.
         noisy_documents: of them, those that were asked to be noise.
         failed_checks: documents by what was asked for and the check that they fail, such as
@@ -45,7 +45,7 @@ class EpisodeResult:
     turns: int
     malformed: int
     reason: str
-    fault: str | None = None
+    failure: str | None = None
     documents: int = 0
     noisy_documents: int = 0
     failed_checks: Mapping[str, int] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class EpisodeResult:
             turns=len(transcript.turns),
             malformed=transcript.malformed.total(),
             reason=transcript.reason or "unfinished",
-            fault=transcript.fault,
+            failure=transcript.failure,
             documents=len(documents),
             noisy_documents=sum(document.useful is False for document in documents),
             failed_checks=dict(sorted(failed.items())),
@@ -92,7 +92,7 @@ class EpisodeResult:
             turns=turns,
             malformed=0,
             reason=str(info.get("reason", "terminated" if terminated else "truncated")),
-            fault=info.get("fault"),
+            failure=info.get("failure"),
         )
 
     def to_json(self) -> dict[str, Any]:

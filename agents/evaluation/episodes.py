@@ -8,9 +8,9 @@ from itertools import islice
 from typing import Any
 
 from agents.agent import Agent
+from agents.evaluation.env_pool import Seats, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.seats import Seats, episode_seed
-from zs_env.transcript import Transcript
+from zs_env.transcripts.transcript import Transcript
 
 
 def play_episodes(

@@ -9,11 +9,11 @@ from typing import Any
 
 import envs_registry  # noqa: F401 (registers our ids)
 from agents.agent import Agent
+from agents.evaluation.env_pool import Seats, open_seats
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.episodes import play_episodes
 from agents.evaluation.record import EvaluationRecord
-from agents.evaluation.report import Report
-from agents.evaluation.seats import Seats, open_seats
+from agents.evaluation.summary import Report
 from agents.specs import data_files
 
 DEFAULT_CONCURRENCY = 64
@@ -41,7 +41,7 @@ def evaluate(
 
     Every episode's luck follows from `seed` and its question's number alone: neither concurrency
     nor an interruption changes a figure. With `output` the same call plays what is missing there,
-    and again what a fault of the engine ended.
+    and again what a failure of the engine ended.
 
     Args:
         agent: see `agents.agent.Agent`.

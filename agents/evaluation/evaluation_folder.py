@@ -15,9 +15,9 @@ from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.record import RESULTS_FILE, SETTING_FILE, TRANSCRIPTS_FILE
-from agents.evaluation.setting_file import read_setting
-from zs_env.transcript import Transcript
-from zs_env.transcript_file import read_transcripts
+from agents.storage.settings_file import read_setting
+from zs_env.transcripts.storage import read_transcripts
+from zs_env.transcripts.transcript import Transcript
 
 _DATA_FILE_END = r"(\.jsonl|\.json|\.parquet)?(\.gz)?$"
 

@@ -2,7 +2,7 @@
 
 Line i of results and of transcripts is question i. Episodes are written in that order however they
 end, so what is there is always a beginning, and a killed evaluation goes on where it stopped; a
-line that a kill left torn is cut off. What a fault of the engine ended is played again, and takes
+line that a kill left torn is cut off. What a failure of the engine ended is played again, and takes
 its own place when the evaluation is left.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.line_file import keep_lines, replace_lines, whole_lines
-from agents.evaluation.only_writer import only_writer
-from agents.evaluation.setting_file import keep_setting
-from zs_env.transcript import Transcript
-from zs_env.transcript_file import append_transcripts, transcript_line
+from agents.storage.folder_lock import folder_lock
+from agents.storage.jsonl import keep_lines, replace_lines, whole_lines
+from agents.storage.settings_file import keep_setting
+from zs_env.transcripts.storage import append_transcripts, transcript_line
+from zs_env.transcripts.transcript import Transcript
 
 SETTING_FILE = "evaluation.json"
 RESULTS_FILE = "episodes.jsonl"
@@ -51,7 +51,7 @@ class EvaluationRecord:
     @contextmanager
     def open(cls, folder: str | Path, setting: Mapping[str, Any]) -> Iterator[EvaluationRecord]:
         """Hold a folder, made where it is missing, while its evaluation is played."""
-        with only_writer(Path(folder)):
+        with folder_lock(Path(folder)):
             record = cls(Path(folder), setting)
             try:
                 yield record
@@ -59,8 +59,8 @@ class EvaluationRecord:
                 record._put_in_place()
 
     def missing(self, episodes: int) -> list[int]:
-        """Return which of the first episodes are to be played, those that a fault ended first."""
-        faulty = [one.index for one in self.results[:episodes] if one.fault is not None]
+        """Return which of the first episodes are to be played, those that a failure ended first."""
+        faulty = [one.index for one in self.results[:episodes] if one.failure is not None]
         return [*faulty, *range(len(self.results), episodes)]
 
     def add(self, result: EpisodeResult, transcript: Transcript | None) -> None:

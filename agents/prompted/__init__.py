@@ -1,7 +1,7 @@
 """Prompted agents: points of reference that need a language model and no training.
 
 A method says what a model is asked and what becomes of its text; `PromptedAgent` plays it with any
-`zs_env.simulator.Writer`.
+`zs_env.simulator.TextGenerator`.
 """
 
 from agents.prompted.chain_of_thought import ChainOfThought

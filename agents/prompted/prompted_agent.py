@@ -15,8 +15,14 @@ from typing import Any
 
 from agents.prompted.method import Ask, Method, Step
 from agents.prompted.turn_text import answer_turn
-from zs_env.draws import seed_of
-from zs_env.simulator.writer import Prompt, UnwritablePrompt, Writer, Writing, WritingError
+from zs_env.simulator.generators.base import (
+    Completion,
+    GenerationError,
+    Prompt,
+    PromptRejected,
+    TextGenerator,
+)
+from zs_env.text.hashing import derive_seed
 
 
 class PromptedAgent:
@@ -36,7 +42,7 @@ class PromptedAgent:
 
     prompt = "bare"
 
-    def __init__(self, method: Method, writer: Writer, *, seed: int = 0) -> None:
+    def __init__(self, method: Method, writer: TextGenerator, *, seed: int = 0) -> None:
         self.method, self.writer, self.seed = method, writer, seed
 
     @property
@@ -69,23 +75,23 @@ class PromptedAgent:
         return [step for step in steps if isinstance(step, str)]
 
     def _prompt(self, ask: Ask, observation: Mapping[str, Any], number: int) -> Prompt:
-        seed = seed_of(f"{self.seed}\0{observation['transcript']}\0{number}")
+        seed = derive_seed(f"{self.seed}\0{observation['transcript']}\0{number}")
         return Prompt(ask.prompt, None, seed)
 
-    def _write(self, prompts: Sequence[Prompt]) -> Sequence[Writing | WritingError]:
+    def _write(self, prompts: Sequence[Prompt]) -> Sequence[Completion | GenerationError]:
         written = self.writer.write(prompts)
         if len(written) != len(prompts):
             raise ValueError(
                 f"the writer gave {len(written)} texts for {len(prompts)} prompts; a writer gives "
-                "one for each, or a WritingError in its place"
+                "one for each, or a GenerationError in its place"
             )
         return written
 
 
-def _next(ask: Ask, written: Writing | WritingError) -> Step:
-    if isinstance(written, Writing):
+def _next(ask: Ask, written: Completion | GenerationError) -> Step:
+    if isinstance(written, Completion):
         return ask.then(written.text)
-    if isinstance(written, UnwritablePrompt):
+    if isinstance(written, PromptRejected):
         return answer_turn(None, f"The language model wrote nothing: {written}")
     raise ConnectionError(
         f"the language model wrote nothing: {written}; see that it runs, then give the same "

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from agents.prompted.free_text import answer_in, first_move
+from agents.prompted.history import as_notes, past_searches
 from agents.prompted.method import Ask, Step
-from agents.prompted.past import as_notes, past_searches
 from agents.prompted.searching import check_settings
 from agents.prompted.turn_text import answer_turn, search_turn
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.prompted.free_text import answer_in
+from agents.prompted.history import is_first
 from agents.prompted.method import Ask, Step
-from agents.prompted.past import is_first
 from agents.prompted.turn_text import answer_turn, search_turn
 
 PROMPT = (

@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from agents.prompted.free_text import answer_in, first_move, without_thinking
+from agents.prompted.history import PastSearch, past_searches
 from agents.prompted.method import Ask, Step
-from agents.prompted.past import PastSearch, past_searches
 from agents.prompted.searching import check_settings
 from agents.prompted.turn_text import answer_turn, search_turn
 

@@ -6,7 +6,7 @@ part is cut, so that the whole stays within `zs_env.episode.Limits`.
 
 from __future__ import annotations
 
-from zs_env.hygiene import neutralize
+from zs_env.text.sanitize import sanitize
 
 UNKNOWN = "unknown"
 _MAX_THOUGHT, _MAX_QUERY, _MAX_ANSWER = 4000, 400, 400  # characters
@@ -23,9 +23,9 @@ def answer_turn(answer: str | None, thought: str = "") -> str:
 
 
 def _thought(thought: str) -> str:
-    thought = neutralize(thought.strip()[:_MAX_THOUGHT])
+    thought = sanitize(thought.strip()[:_MAX_THOUGHT])
     return f"<think>{thought}</think>\n" if thought else ""
 
 
 def _line(text: str, max_chars: int) -> str:
-    return neutralize(" ".join(text.split())[:max_chars]).strip() or UNKNOWN
+    return sanitize(" ".join(text.split())[:max_chars]).strip() or UNKNOWN

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from agents.baselines.search_once import span_matches
-from zs_env.engines.words import STOPWORDS
+from zs_env.text.words import STOPWORDS
 
 _WORD = re.compile(r"\w[\w'-]*")
 _MARK = re.compile(r"\w[\w'-]*|[^\w\s]")

@@ -12,7 +12,7 @@ from itertools import islice
 from operator import itemgetter
 
 from agents.sb3.notes import Note, Notes
-from zs_env.hygiene import neutralize
+from zs_env.text.sanitize import sanitize
 
 _MAX_QUERY_CHARS = 1024
 # Strain of a name that nothing joins to the question, and of a phrase that is behind it already.
@@ -124,7 +124,7 @@ def make_offers(notes: Notes, limits: OfferLimits) -> Offers:
 
 
 def _question_itself(notes: Notes) -> Query:
-    return Query(neutralize(notes.asked.text)[:_MAX_QUERY_CHARS])
+    return Query(sanitize(notes.asked.text)[:_MAX_QUERY_CHARS])
 
 
 def _queries(notes: Notes) -> Iterator[Query]:

@@ -40,7 +40,7 @@ class DiscreteSearchView(
     ## Episode End
     As in the environment, but running out of turns terminates: the turns left are part of what is
     seen, and a learner that takes `truncated` for an interruption would put its own estimate in the
-    place of the reward 0 that is due. A fault of the engine still truncates.
+    place of the reward 0 that is due. A failure of the engine still truncates.
 
     Args:
         env: any environment of ours.

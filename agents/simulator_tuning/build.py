@@ -18,12 +18,12 @@ from typing import Any
 
 from agents.simulator_tuning.judge import JudgedPage
 from agents.simulator_tuning.snippet import snippet
-from zs_env.draws import bits_of
-from zs_env.rows import read_rows, write_rows
-from zs_env.scoring import contains_answer, normalize_answer
-from zs_env.search import SearchRequest
-from zs_env.simulator.page_text import join_documents, split_documents
-from zs_env.simulator.style import SimulatorStyle
+from zs_env.metrics import contains_answer, normalize_answer
+from zs_env.questions.rows import read_rows, write_rows
+from zs_env.search.types import SearchRequest
+from zs_env.simulator.page_parsing import join_documents, split_documents
+from zs_env.simulator.prompts import SimulatorPrompts
+from zs_env.text.hashing import stable_hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Pair:
 
 def build_pairs(
     pages: Iterable[JudgedPage],
-    style: SimulatorStyle,
+    style: SimulatorPrompts,
     *,
     judge: str = "containment",
     num_documents: int = 5,
@@ -99,15 +99,15 @@ def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair
         if normalize_answer(pair.question) not in left_out:
             by_kind[pair.kind].setdefault(pair.prompt, pair)
     ordered = {
-        kind: sorted(pairs.values(), key=lambda pair: bits_of(pair.prompt))
+        kind: sorted(pairs.values(), key=lambda pair: stable_hash(pair.prompt))
         for kind, pairs in by_kind.items()
     }
     count = min(map(len, ordered.values()))
     balanced = [pair for pairs in ordered.values() for pair in pairs[:count]]
-    return sorted(balanced, key=lambda pair: bits_of(pair.prompt))
+    return sorted(balanced, key=lambda pair: stable_hash(pair.prompt))
 
 
-def with_prompt(pair: Pair, style: SimulatorStyle) -> Pair:
+def with_prompt(pair: Pair, style: SimulatorPrompts) -> Pair:
     """Return a pair of another origin with the prompt that an engine of a style will ask with."""
     count = len(split_documents(pair.completion))
     useful = pair.kind == "useful"
@@ -118,7 +118,7 @@ def with_prompt(pair: Pair, style: SimulatorStyle) -> Pair:
 
 def is_held_out(pair: Pair, share: float) -> bool:
     """Whether a pair's question belongs to those that a share in [0, 1] keeps from training."""
-    return bits_of(normalize_answer(pair.question)) < share * 2**64
+    return stable_hash(normalize_answer(pair.question)) < share * 2**64
 
 
 def write_dataset(
@@ -173,7 +173,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def _pair(
-    page: JudgedPage, style: SimulatorStyle, judge: str, num_documents: int, *, useful: bool
+    page: JudgedPage, style: SimulatorPrompts, judge: str, num_documents: int, *, useful: bool
 ) -> Pair | None:
     verdicts = page.useful[judge]
     chosen = [rank for rank, verdict in enumerate(verdicts) if verdict][:num_documents]

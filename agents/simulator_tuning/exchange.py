@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agents.simulator_tuning.build import Pair
-from zs_env.draws import bits_of
-from zs_env.scoring import contains_answer
-from zs_env.search import SearchRequest
-from zs_env.simulator.page_text import join_documents, split_documents
-from zs_env.simulator.style import SimulatorStyle
+from zs_env.metrics import contains_answer
+from zs_env.search.types import SearchRequest
+from zs_env.simulator.page_parsing import join_documents, split_documents
+from zs_env.simulator.prompts import SimulatorPrompts
+from zs_env.text.hashing import stable_hash
 
 
 def with_exchanged_answers(
-    pairs: Sequence[Pair], style: SimulatorStyle, *, share: float
+    pairs: Sequence[Pair], style: SimulatorPrompts, *, share: float
 ) -> list[Pair]:
     """Give a share of the useful pairs another pair's answer, in prompt and page alike.
 
@@ -41,20 +41,20 @@ def with_exchanged_answers(
             donors.setdefault(_shape(said), []).append(said)
     return [
         (_exchanged(pair, donors, style) or pair)
-        if pair.kind == "useful" and bits_of(f"exchange\0{pair.prompt}") < share * 2**64
+        if pair.kind == "useful" and stable_hash(f"exchange\0{pair.prompt}") < share * 2**64
         else pair
         for pair in pairs
     ]
 
 
 def _exchanged(
-    pair: Pair, donors: dict[tuple[bool, int], list[str]], style: SimulatorStyle
+    pair: Pair, donors: dict[tuple[bool, int], list[str]], style: SimulatorPrompts
 ) -> Pair | None:
     said = _said(pair)
     if not said or contains_answer(f"{pair.query} {pair.question}", pair.answers):
         return None
     offered = donors[_shape(said[0])]
-    new = offered[bits_of(f"donor\0{pair.prompt}") % len(offered)]
+    new = offered[stable_hash(f"donor\0{pair.prompt}") % len(offered)]
     if contains_answer(pair.completion, [new]):
         return None
     longest_first = "|".join(re.escape(one) for one in sorted(said, key=len, reverse=True))

@@ -15,12 +15,18 @@ from itertools import combinations
 from pathlib import Path
 
 from agents.prompted.free_text import without_thinking
-from zs_env.draws import seed_of
-from zs_env.question import is_yes_no
-from zs_env.rows import read_rows
-from zs_env.scoring import contains_answer
-from zs_env.simulator.writer import Prompt, UnwritablePrompt, Writer, Writing, WritingError
-from zs_env.transcript import Transcript
+from zs_env.metrics import contains_answer
+from zs_env.questions.question import is_yes_no
+from zs_env.questions.rows import read_rows
+from zs_env.simulator.generators.base import (
+    Completion,
+    GenerationError,
+    Prompt,
+    PromptRejected,
+    TextGenerator,
+)
+from zs_env.text.hashing import derive_seed
+from zs_env.transcripts.transcript import Transcript
 
 JUDGES = ("containment", "outcome", "model")
 _RIGHT = 0.8  # F1 from which an answer counts as right
@@ -79,9 +85,9 @@ def read_judged(path: Path) -> Iterator[JudgedPage]:
 
 
 def judge_transcripts(
-    transcripts: Iterable[Transcript], writer: Writer | None = None
+    transcripts: Iterable[Transcript], writer: TextGenerator | None = None
 ) -> Iterator[JudgedPage]:
-    """Judge every page of episodes that ended without a fault; yes/no questions are left out.
+    """Judge every page of episodes that ended without a failure; yes/no questions are left out.
 
     Args:
         transcripts: of any agent with a real engine.
@@ -92,7 +98,7 @@ def judge_transcripts(
     """
     for transcript in transcripts:
         question = transcript.question
-        if transcript.fault is not None or is_yes_no(question.answers):
+        if transcript.failure is not None or is_yes_no(question.answers):
             continue
         right = transcript.scores()["f1"] >= _RIGHT
         for turn in transcript.turns:
@@ -137,7 +143,7 @@ def agreement(pages: Sequence[JudgedPage]) -> dict[str, dict[str, float]]:
     return result
 
 
-def _asked(page: JudgedPage, writer: Writer) -> JudgedPage:
+def _asked(page: JudgedPage, writer: TextGenerator) -> JudgedPage:
     written = writer.write([_prompt(page, title, text) for title, text in page.documents])
     return replace(page, useful={**page.useful, "model": tuple(map(_says_yes, written))})
 
@@ -151,14 +157,14 @@ def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
             "answers": " / ".join(page.answers),
         }
     )
-    return Prompt(words, None, seed_of(words))
+    return Prompt(words, None, derive_seed(words))
 
 
-def _says_yes(writing: Writing | WritingError) -> bool:
+def _says_yes(writing: Completion | GenerationError) -> bool:
     """A judge that says something else, or for which a document is too long, has not said yes."""
-    if isinstance(writing, UnwritablePrompt):
+    if isinstance(writing, PromptRejected):
         return False
-    if isinstance(writing, WritingError):
+    if isinstance(writing, GenerationError):
         raise ConnectionError(
             f"the judge said nothing: {writing}; see that it runs, then give the same command "
             "again, which goes on where this one stopped"

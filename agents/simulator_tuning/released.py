@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.simulator_tuning.build import Pair
-from zs_env.names import unknown_name
+from zs_env.config.names import unknown_name
 from zs_env.questions.hub import load_dataset
-from zs_env.rows import Place, read_rows
-from zs_env.simulator.page_text import join_documents, split_documents
+from zs_env.questions.rows import RowLocation, read_rows
+from zs_env.simulator.page_parsing import join_documents, split_documents
 
 RELEASED: dict[str, str] = {
     "google": "Alibaba-NLP/SimulationTuning_google_dataset",
@@ -49,7 +49,9 @@ def load_released(name: str, *, location: str | Path | None = None) -> list[Pair
     return list(_pairs(_rows(RELEASED[name], location), source=RELEASED[name]))
 
 
-def _rows(repository: str, location: str | Path | None) -> Iterable[tuple[Place, dict[str, Any]]]:
+def _rows(
+    repository: str, location: str | Path | None
+) -> Iterable[tuple[RowLocation, dict[str, Any]]]:
     if location is not None and Path(location).suffix != ".json":
         return read_rows(location)
     if location is None:
@@ -57,10 +59,10 @@ def _rows(repository: str, location: str | Path | None) -> Iterable[tuple[Place,
     else:
         rows = load_dataset("json", split="train", data_files=str(location))
     origin = str(location or repository)
-    return ((Place(origin, number, "row"), dict(row)) for number, row in enumerate(rows))
+    return ((RowLocation(origin, number, "row"), dict(row)) for number, row in enumerate(rows))
 
 
-def _pairs(rows: Iterable[tuple[Place, dict[str, Any]]], *, source: str) -> Iterator[Pair]:
+def _pairs(rows: Iterable[tuple[RowLocation, dict[str, Any]]], *, source: str) -> Iterator[Pair]:
     for number, (place, row) in enumerate(rows):
         prompt, completion = _prompt_and_page(place, row)
         query, asked, kind = (form.search(prompt) for form in (_QUERY, _QUESTION, _KIND))
@@ -82,7 +84,7 @@ def _pairs(rows: Iterable[tuple[Place, dict[str, Any]]], *, source: str) -> Iter
         )
 
 
-def _prompt_and_page(place: Place, row: Mapping[str, Any]) -> tuple[str, str]:
+def _prompt_and_page(place: RowLocation, row: Mapping[str, Any]) -> tuple[str, str]:
     for field in ("messages", "conversations"):
         if row.get(field):
             said = {

@@ -17,15 +17,15 @@ from matplotlib.figure import Figure
 from agents.baselines.search_once import most_frequent_span
 from agents.evaluation.statistics import Interval, bootstrap_interval
 from agents.simulator_tuning.build import Pair
-from zs_env.draws import seed_of
-from zs_env.engines.dense_index import Encoder
-from zs_env.scoring import contains_answer, f1_score
-from zs_env.search import SearchError, SearchRequest
+from zs_env.engines.retrieval.dense_index import Encoder
+from zs_env.metrics import contains_answer, f1_score
+from zs_env.search.types import SearchError, SearchRequest
 from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.checks import failed_checks
-from zs_env.simulator.page_text import split_documents
-from zs_env.simulator.style import SimulatorStyle
-from zs_env.simulator.writer import Prompt, UnwritablePrompt, Writer, Writing
+from zs_env.simulator.generators.base import Completion, Prompt, PromptRejected, TextGenerator
+from zs_env.simulator.page_parsing import split_documents
+from zs_env.simulator.prompts import SimulatorPrompts
+from zs_env.text.hashing import derive_seed
 
 METRICS: dict[str, str] = {
     "useful_hit_rate": "useful pages with a gold answer in at least one document",
@@ -58,8 +58,8 @@ class WrittenPage:
 
 
 def write_pages(
-    writer: Writer,
-    style: SimulatorStyle,
+    writer: TextGenerator,
+    style: SimulatorPrompts,
     pairs: Sequence[Pair],
     *,
     num_documents: int = 5,
@@ -82,15 +82,17 @@ def write_pages(
 
     def write(part: Sequence[Pair]) -> list[list[str] | SearchError]:
         written = writer.write([_prompt(pair, style) for pair in part])
-        return [split_documents(one.text) if isinstance(one, Writing) else one for one in written]
+        return [
+            split_documents(one.text) if isinstance(one, Completion) else one for one in written
+        ]
 
     pages = _in_batches(write, pairs, batch_size, on_batch)
     return [_taken_apart(*page, style, num_documents) for page in pages]
 
 
 def checked_pages(
-    writer: Writer,
-    style: SimulatorStyle,
+    writer: TextGenerator,
+    style: SimulatorPrompts,
     pairs: Sequence[Pair],
     *,
     num_documents: int = 5,
@@ -111,7 +113,7 @@ def checked_pages(
                 pair.question,
                 pair.answers,
                 (pair.kind == "useful",) * num_documents,
-                seed_of(f"{pair.kind}\0{pair.query}"),
+                derive_seed(f"{pair.kind}\0{pair.query}"),
             )
             for pair in part
         ]
@@ -126,7 +128,7 @@ def checked_pages(
 
 
 def real_pages(
-    pairs: Sequence[Pair], style: SimulatorStyle, *, num_documents: int = 5
+    pairs: Sequence[Pair], style: SimulatorPrompts, *, num_documents: int = 5
 ) -> list[WrittenPage]:
     """The real engine's own pages, as if a simulator had written them."""
     return [
@@ -210,8 +212,8 @@ def samples_html(
     )
 
 
-def _prompt(pair: Pair, style: SimulatorStyle) -> Prompt:
-    return Prompt(pair.prompt, style.system, seed_of(f"{pair.kind}\0{pair.query}"))
+def _prompt(pair: Pair, style: SimulatorPrompts) -> Prompt:
+    return Prompt(pair.prompt, style.system, derive_seed(f"{pair.kind}\0{pair.query}"))
 
 
 def _in_batches(
@@ -225,7 +227,7 @@ def _in_batches(
         part = pairs[start : start + batch_size]
         written = write(part)
         for failed in written:
-            if isinstance(failed, SearchError) and not isinstance(failed, UnwritablePrompt):
+            if isinstance(failed, SearchError) and not isinstance(failed, PromptRejected):
                 raise ConnectionError(
                     f"a page was not written: {failed}; see that its model runs, then give the "
                     "same command again, which goes on where this one stopped"
@@ -237,7 +239,7 @@ def _in_batches(
 
 
 def _taken_apart(
-    pair: Pair, documents: list[str], style: SimulatorStyle, num_documents: int
+    pair: Pair, documents: list[str], style: SimulatorPrompts, num_documents: int
 ) -> WrittenPage:
     useful = pair.kind == "useful"
     failed = failed_checks(

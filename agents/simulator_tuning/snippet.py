@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zs_env.engines.words import content_words
-from zs_env.scoring import contains_answer
+from zs_env.metrics import contains_answer
+from zs_env.text.words import content_words
 
 
 def snippet(

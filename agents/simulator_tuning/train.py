@@ -26,13 +26,13 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
-from agents.evaluation.setting_file import keep_setting
-from agents.llm.allocator import keep_freed_memory
+from agents.llm.learner.allocator import keep_freed_memory
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.tune_config import TuneSettings
-from zs_env.engines.passage_file import file_fingerprint
-from zs_env.simulator.transformers_writer import encode_prompt
-from zs_env.simulator.writer import Prompt
+from agents.storage.settings_file import keep_setting
+from zs_env.engines.retrieval.passage_file import file_fingerprint
+from zs_env.simulator.generators.base import Prompt
+from zs_env.simulator.generators.local_transformers import encode_prompt
 
 _IGNORED = -100  # what Trainer leaves out of the loss
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.simulator_tuning.judge import JUDGES
-from zs_env.names import unknown_name
-from zs_env.simulator.style import STYLES, SimulatorStyle
+from zs_env.config.names import unknown_name
+from zs_env.simulator.prompts import STYLES, SimulatorPrompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +142,6 @@ class TuneConfig(TuneSettings):
                 f"{self.num_documents}"
             )
 
-    def simulator_style(self) -> SimulatorStyle:
+    def simulator_style(self) -> SimulatorPrompts:
         """The style, with the length of documents asked for."""
         return replace(STYLES[self.style], num_words=self.num_words)

@@ -116,8 +116,8 @@ def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
     if trainer.ref_model is not None:
         reference = AutoModelForCausalLM.from_pretrained(job["reference"], dtype=dtype)
         trainer.ref_model.load_state_dict(reference.state_dict())
-    if job.get("correction"):
-        _sample_elsewhere(trainer, job["correction"])
+    if job.get("importance_sampling"):
+        _sample_elsewhere(trainer, job["importance_sampling"])
     trainer.train()
     return {
         "losses": watch.losses,

@@ -8,11 +8,11 @@ import time
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
 import vllm
-from vllm import SamplingParams
+from vllm import TextSampling
 
-from agents.llm.policy import load_policy
-from agents.llm.sampling import Sampling
-from agents.llm.vllm_generator import VLLMGenerator
+from agents.llm.generators.sampling import Sampling
+from agents.llm.generators.vllm.local import VLLMGenerator
+from agents.llm.policy.policy import load_policy
 from benchmarks.generation import MEMBERS, PROMPTS, TURN_IDS, endless, page, play, prompts
 
 
@@ -20,7 +20,7 @@ def bare(llm, policy) -> float:
     """Seconds of the same two turns by `LLM.generate`, ids in and ids out."""
     shown = page(policy)
     params = [
-        SamplingParams(max_tokens=TURN_IDS, ignore_eos=True, logprobs=0, seed=n, temperature=1.0)
+        TextSampling(max_tokens=TURN_IDS, ignore_eos=True, logprobs=0, seed=n, temperature=1.0)
         for n in range(PROMPTS * MEMBERS)
     ]
     ids = prompts(policy)

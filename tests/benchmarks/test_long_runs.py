@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.long_runs import CASES, LongRun, draw, read_record, summarize
-from benchmarks.train_run import ended_run
+from benchmarks.workers.train_run import ended_run
 
 HEALTHY = {"reward_mean": 0.4, "entropy": 1.0, "malformed_rate": 0.0, "searches_mean": 2.0}
 COLLAPSED = {**HEALTHY, "reward_mean": 0.0, "entropy": 0.01}

@@ -67,7 +67,7 @@ def test_a_search_shows_documents_and_an_answer_ends_the_episode():
     assert info["answers"] == ("Paris",)
     assert info["scores"] == {"f1": 1.0, "exact_match": 1.0, "cover_match": 1.0}
     assert info["reward_terms"] == {"f1": 1.0}
-    assert info["fault"] is None
+    assert info["failure"] is None
 
 
 def test_gold_answers_are_told_only_at_the_end():

@@ -4,9 +4,9 @@ import pytest
 
 from zs_env.actions import Answer, Malformed, Search
 from zs_env.episode import Episode, EpisodeConfig, Finished, Limits
-from zs_env.question import Question
-from zs_env.reward import build_reward
-from zs_env.search import Document, SearchPage, SearchRequest
+from zs_env.questions.question import Question
+from zs_env.rewards import build_reward
+from zs_env.search.types import Document, SearchPage, SearchRequest
 
 QUESTION = Question(id="q", text="Who built it?", answers=("Ann",))
 
@@ -112,9 +112,13 @@ def test_an_answer_as_the_last_action_counts():
 def test_a_fault_ends_the_episode_void_under_every_reward():
     episode = _episode(reward=build_reward("r1_searcher_stage2"))
     episode.act("<search>it</search>")
-    assert episode.fail("engine down") == Finished("fault")
+    assert episode.fail("engine down") == Finished("failure")
     transcript = episode.transcript()
-    assert (transcript.fault, transcript.reward, transcript.reward_terms) == ("engine down", 0, ())
+    assert (transcript.failure, transcript.reward, transcript.reward_terms) == (
+        "engine down",
+        0,
+        (),
+    )
 
 
 def test_short_and_long_pages_are_answers():
@@ -134,7 +138,7 @@ def test_a_page_of_a_wrong_type_is_refused_and_can_be_failed(page):
     episode.act("<search>it</search>")
     with pytest.raises(TypeError, match="got"):
         episode.receive(page)
-    assert episode.fail("wrong type") == Finished("fault")
+    assert episode.fail("wrong type") == Finished("failure")
 
 
 def test_calls_out_of_order_are_errors():

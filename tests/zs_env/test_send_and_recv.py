@@ -9,7 +9,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
 from zs_env import Document, Question, SearchPage, ZeroSearchVectorEnv
-from zs_env.search import BudgetExceeded
+from zs_env.search.types import BudgetExceeded
 
 QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=(f"gold {n}",)) for n in range(9)]
 SEARCHES = {"a": "<search>a</search>", "b": "<search>b</search>"}
@@ -103,7 +103,7 @@ def test_a_page_that_comes_too_late_ends_its_own_episode_void():
     env.reset(seed=0)
     env.send({0: SEARCHES["a"]})
     late = env.recv()
-    assert late[0][3] and "timeout" in env.transcript(0).fault
+    assert late[0][3] and "timeout" in env.transcript(0).failure
     env.send({1: SEARCHES["b"]})
     assert not env.recv()[1][3]
     engine.gates["a"].set()

@@ -9,15 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zs_env.engines.bm25 import BM25Engine
-    from zs_env.engines.cache import CachedEngine
-    from zs_env.engines.dense import DenseEngine
+    from zs_env.engines.budget.engine import MeteredEngine
+    from zs_env.engines.cache.engine import CachedEngine
     from zs_env.engines.google import GoogleEngine
     from zs_env.engines.http import HTTPEngine
     from zs_env.engines.hybrid import HybridEngine
-    from zs_env.engines.metered import MeteredEngine
     from zs_env.engines.mixture import MixtureEngine
     from zs_env.engines.paragraphs import ParagraphEngine
+    from zs_env.engines.retrieval.bm25 import BM25Engine
+    from zs_env.engines.retrieval.dense import DenseEngine
     from zs_env.engines.scripted import ScriptedEngine
 
 __all__ = [
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BM25Engine": "bm25",
-    "CachedEngine": "cache",
-    "DenseEngine": "dense",
+    "BM25Engine": "retrieval.bm25",
+    "CachedEngine": "cache.engine",
+    "DenseEngine": "retrieval.dense",
     "GoogleEngine": "google",
     "HTTPEngine": "http",
     "HybridEngine": "hybrid",
-    "MeteredEngine": "metered",
+    "MeteredEngine": "budget.engine",
     "MixtureEngine": "mixture",
     "ParagraphEngine": "paragraphs",
     "ScriptedEngine": "scripted",

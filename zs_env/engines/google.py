@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from zs_env.search import (
+from zs_env.search.types import (
     Document,
     SearchCost,
     SearchError,

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
-from zs_env.search import (
+from zs_env.search.types import (
     Document,
     SearchCost,
     SearchError,
@@ -21,7 +21,7 @@ from zs_env.search import (
     SearchRequest,
     shared_pages,
 )
-from zs_env.serving.wire import WireError, decode_pages
+from zs_env.server.schemas import WireError, decode_pages
 
 TOKEN_VARIABLE = "ZEROSEARCH_SERVE_TOKEN"
 _BACKOFF_S = 0.2

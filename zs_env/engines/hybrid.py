@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zs_env import optional
-from zs_env.search import Document, SearchCost, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search import engine as optional
+from zs_env.search.types import (
+    Document,
+    SearchCost,
+    SearchEngine,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
 
 _RANK_OFFSET = 60  # the constant of the paper
 

@@ -11,10 +11,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from zs_env import optional
-from zs_env.draws import bits_of, uniform
 from zs_env.noise import NoiseSchedule
-from zs_env.search import SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search import engine as optional
+from zs_env.search.types import SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.text.hashing import stable_hash, uniform
 
 
 class MixtureEngine:
@@ -111,7 +111,7 @@ class MixtureEngine:
 
     def _draw(self, seed: int) -> int:
         # A mixture in a mixture draws from other luck than the one around it.
-        chance = uniform(bits_of(f"mixture{self._level or ''}\0{seed}"))
+        chance = uniform(stable_hash(f"mixture{self._level or ''}\0{seed}"))
         # The last bound may round to just below 1.
         return min(bisect_right(self._bounds, chance), len(self._engines) - 1)
 

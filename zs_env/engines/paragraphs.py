@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from zs_env.engines.words import content_words
-from zs_env.question import Paragraph, Question
-from zs_env.scoring import contains_answer
-from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.metrics import contains_answer
+from zs_env.questions.question import Paragraph, Question
+from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.text.words import content_words
 
 if TYPE_CHECKING:
-    from zs_env.dealer import QuestionSource
+    from zs_env.questions.question import QuestionDataset
 
 # BM25's customary saturation and length normalisation.
 _K1, _B = 1.2, 0.75
@@ -46,7 +46,7 @@ class _Shelf:
 
 
 class ParagraphEngine:
-    """Ranks the asking question's own paragraphs by the query.
+    """DistributedContext the asking question's own paragraphs by the query.
 
     A useful place goes to a gold paragraph that shares a content word with the query, or else to
     the best distractor; a noisy place goes to the best distractor that holds no gold answer (for
@@ -65,7 +65,7 @@ class ParagraphEngine:
     name = "paragraphs"
     local = True
 
-    def __init__(self, questions: QuestionSource, *, min_distractors: int = 5) -> None:
+    def __init__(self, questions: QuestionDataset, *, min_distractors: int = 5) -> None:
         if len(questions) > _MAX_QUESTIONS:
             raise ValueError(
                 f"got {len(questions)} questions, expected at most {_MAX_QUESTIONS}: a generated "

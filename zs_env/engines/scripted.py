@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
-from zs_env.search import Document, SearchCost, SearchPage, SearchRequest
+from zs_env.search.types import Document, SearchCost, SearchPage, SearchRequest
 
 Script = Mapping[str, "PageLike"] | Callable[[SearchRequest], "PageLike"]
 PageLike = SearchPage | Sequence[Document | str | Mapping[str, str]]

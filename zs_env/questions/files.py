@@ -10,9 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from zs_env.question import Question
 from zs_env.questions.paragraphs import read_paragraphs
-from zs_env.rows import Place, read_rows
+from zs_env.questions.question import Question
+from zs_env.questions.rows import RowLocation, read_rows
 
 QUESTION_FIELDS = ("question", "text")
 ANSWER_FIELDS = ("answers", "golden_answers", "answer")
@@ -63,11 +63,11 @@ def load_questions_files(paths: Sequence[str | Path]) -> list[Question]:
 
 
 def questions_from_rows(
-    rows: Iterable[tuple[Place, Mapping[str, Any]]], *, source: str
+    rows: Iterable[tuple[RowLocation, Mapping[str, Any]]], *, source: str
 ) -> list[Question]:
     """Turn rows into questions with unique ids; a row without an id is named by its number."""
     questions: list[Question] = []
-    seen: dict[str, Place] = {}
+    seen: dict[str, RowLocation] = {}
     for place, row in rows:
         question = question_from_row(row, place, source=source)
         if question.id in seen:
@@ -82,7 +82,7 @@ def questions_from_rows(
     return questions
 
 
-def question_from_row(row: Mapping[str, Any], place: Place, *, source: str) -> Question:
+def question_from_row(row: Mapping[str, Any], place: RowLocation, *, source: str) -> Question:
     """Turn one row into a question.
 
     Raises:
@@ -111,7 +111,7 @@ def _first(row: Mapping[str, Any], fields: Iterable[str]) -> tuple[str | None, A
     return None, None
 
 
-def _read_id(value: object, place: Place, source: str) -> str:
+def _read_id(value: object, place: RowLocation, source: str) -> str:
     if value is None:
         return f"{source}:{place.number}"
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
@@ -119,7 +119,7 @@ def _read_id(value: object, place: Place, source: str) -> str:
     return str(value)
 
 
-def _read_text(row: Mapping[str, Any], place: Place) -> str:
+def _read_text(row: Mapping[str, Any], place: RowLocation) -> str:
     field, text = _first(row, QUESTION_FIELDS)
     if field is None:
         raise place.error("question", None, f"a string in one of {list(QUESTION_FIELDS)}")
@@ -128,7 +128,7 @@ def _read_text(row: Mapping[str, Any], place: Place) -> str:
     return text
 
 
-def _read_answers(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
+def _read_answers(row: Mapping[str, Any], place: RowLocation) -> tuple[str, ...]:
     field, value = _first(row, ANSWER_FIELDS)
     if field is None:
         raise place.error("answers", None, f"a list of strings in one of {list(ANSWER_FIELDS)}")
@@ -145,7 +145,7 @@ def _read_answers(row: Mapping[str, Any], place: Place) -> tuple[str, ...]:
     return tuple(answers)
 
 
-def _read_prompt(value: object, place: Place) -> str | None:
+def _read_prompt(value: object, place: RowLocation) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list) or not value:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zs_env.names import unknown_name
-from zs_env.question import Question
+from zs_env.config.names import unknown_name
 from zs_env.questions.files import questions_from_rows
-from zs_env.rows import Place
+from zs_env.questions.question import Question
+from zs_env.questions.rows import RowLocation
 
 FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
 
@@ -132,7 +132,9 @@ def load_dataset(path: str, config: str | None = None, *, split: str, **settings
         ) from error
 
 
-def _renamed(rows: Any, hub_set: HubSet, origin: str) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _renamed(
+    rows: Any, hub_set: HubSet, origin: str
+) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
     missing = [column for column in hub_set.fields.values() if column not in rows.column_names]
     if missing:
         raise ValueError(
@@ -143,4 +145,4 @@ def _renamed(rows: Any, hub_set: HubSet, origin: str) -> Iterator[tuple[Place, d
     for number, row in enumerate(rows):
         rest = {column: value for column, value in row.items() if column not in taken}
         ours = {name: row[column] for name, column in hub_set.fields.items()}
-        yield Place(origin, number, "row"), rest | ours
+        yield RowLocation(origin, number, "row"), rest | ours

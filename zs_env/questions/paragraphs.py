@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zs_env.question import Paragraph
-from zs_env.rows import Place
+from zs_env.questions.question import Paragraph
+from zs_env.questions.rows import RowLocation
 
 _TEXT_FIELDS = ("text", "paragraph_text")
 _GOLD_FIELDS = ("is_gold", "is_supporting")
 
 
-def read_paragraphs(row: Mapping[str, Any], place: Place) -> tuple[Paragraph, ...]:
+def read_paragraphs(row: Mapping[str, Any], place: RowLocation) -> tuple[Paragraph, ...]:
     """Return the paragraphs of a row in their order; () where it has none.
 
     Raises:
@@ -36,7 +36,7 @@ def read_paragraphs(row: Mapping[str, Any], place: Place) -> tuple[Paragraph, ..
     return ()
 
 
-def _listed(item: Any, number: int, place: Place) -> Paragraph:
+def _listed(item: Any, number: int, place: RowLocation) -> Paragraph:
     name = f"paragraphs[{number}]"
     if not isinstance(item, Mapping):
         raise place.error(name, item, "an object {title, text, is_gold}")
@@ -53,7 +53,7 @@ def _listed(item: Any, number: int, place: Place) -> Paragraph:
 
 
 def _from_context(
-    context: Mapping[str, Any], facts: Mapping[str, Any], place: Place
+    context: Mapping[str, Any], facts: Mapping[str, Any], place: RowLocation
 ) -> tuple[Paragraph, ...]:
     titles = context.get("title")
     bodies = context.get("sentences", context.get("content"))

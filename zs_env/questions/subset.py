@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zs_env.dealer import QuestionSource
-from zs_env.question import Question
+from zs_env.questions.question import Question, QuestionDataset
 
 
-def questions_by_id(questions: QuestionSource, ids: Sequence[str]) -> list[Question]:
+def questions_by_id(questions: QuestionDataset, ids: Sequence[str]) -> list[Question]:
     """Return the questions of the given ids, in the order of the ids.
 
     Raises:

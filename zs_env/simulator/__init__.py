@@ -7,33 +7,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zs_env.simulator.engine import LanguageModelEngine
-    from zs_env.simulator.scripted_writer import ScriptedWriter
-    from zs_env.simulator.style import PROMPTED, TUNED, SimulatorStyle
-    from zs_env.simulator.writer import Prompt, Writer, WriterSampling, Writing, WritingError
+    from zs_env.simulator.generators.base import (
+        Completion,
+        GenerationError,
+        Prompt,
+        TextGenerator,
+        TextSampling,
+    )
+    from zs_env.simulator.generators.scripted import ScriptedTextGenerator
+    from zs_env.simulator.prompts import PROMPTED, TUNED, SimulatorPrompts
 
 _MODULES = {
     "LanguageModelEngine": "engine",
-    "PROMPTED": "style",
-    "Prompt": "writer",
-    "ScriptedWriter": "scripted_writer",
-    "SimulatorStyle": "style",
-    "TUNED": "style",
-    "Writer": "writer",
-    "WriterSampling": "writer",
-    "Writing": "writer",
-    "WritingError": "writer",
+    "PROMPTED": "prompts",
+    "Prompt": "generators.base",
+    "ScriptedTextGenerator": "generators.scripted",
+    "SimulatorPrompts": "prompts",
+    "TUNED": "prompts",
+    "TextGenerator": "generators.base",
+    "TextSampling": "generators.base",
+    "Completion": "generators.base",
+    "GenerationError": "generators.base",
 }
 __all__ = [
     "PROMPTED",
     "TUNED",
+    "Completion",
+    "GenerationError",
     "LanguageModelEngine",
     "Prompt",
-    "ScriptedWriter",
-    "SimulatorStyle",
-    "Writer",
-    "WriterSampling",
-    "Writing",
-    "WritingError",
+    "ScriptedTextGenerator",
+    "SimulatorPrompts",
+    "TextGenerator",
+    "TextSampling",
 ]
 
 

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 
-from zs_env.hygiene import neutralize
-from zs_env.question import is_yes_no
-from zs_env.scoring import contains_answer, normalize_answer
-from zs_env.search import SearchRequest
+from zs_env.metrics import contains_answer, normalize_answer
+from zs_env.questions.question import is_yes_no
+from zs_env.search.types import SearchRequest
+from zs_env.text.sanitize import sanitize
 
 CHECKS: dict[str, str] = {
     "count": "the page has fewer documents than were asked for",
@@ -56,7 +56,7 @@ def failed_checks(
             own.append("length")
         if holds_answer and not useful:
             own.append("leak")
-        if neutralize(text) != text:
+        if sanitize(text) != text:
             own.append("control_tags")
         normalized = normalize_answer(text)
         if normalized in seen or _repeats_itself(normalized.split()):

@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zs_env import optional
-from zs_env.draws import bits_of, seed_of
-from zs_env.names import unknown_name
-from zs_env.search import (
+from zs_env.config.names import unknown_name
+from zs_env.search import engine as optional
+from zs_env.search.types import (
     Document,
     SearchCost,
     SearchError,
@@ -26,9 +25,10 @@ from zs_env.search import (
     shared_pages,
 )
 from zs_env.simulator.checks import CHECKS, failed_checks
-from zs_env.simulator.page_text import split_documents
-from zs_env.simulator.style import STYLES, SimulatorStyle
-from zs_env.simulator.writer import Prompt, Writer, Writing, WritingError
+from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
+from zs_env.simulator.page_parsing import split_documents
+from zs_env.simulator.prompts import STYLES, SimulatorPrompts
+from zs_env.text.hashing import derive_seed, stable_hash
 
 DEFAULT_RETRIES = 2
 
@@ -41,7 +41,7 @@ class SimulatorCounts:
         requests: different requests, those that failed included.
         texts: texts asked for, one per request and kind of document.
         retries: texts written again because a check failed.
-        faults: requests that got no page.
+        failures: requests that got no page.
         documents: by kind, "useful" and "noisy".
         failed: documents by kind and failed check.
     """
@@ -49,7 +49,7 @@ class SimulatorCounts:
     requests: int = 0
     texts: int = 0
     retries: int = 0
-    faults: int = 0
+    failures: int = 0
     documents: Counter[str] = field(default_factory=Counter)
     failed: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -79,8 +79,8 @@ class LanguageModelEngine:
 
     def __init__(
         self,
-        writer: Writer,
-        style: SimulatorStyle | str = "prompted",
+        writer: TextGenerator,
+        style: SimulatorPrompts | str = "prompted",
         *,
         retries: int = DEFAULT_RETRIES,
         retry_on: Collection[str] | None = None,
@@ -160,25 +160,25 @@ class LanguageModelEngine:
         if not prompts:
             return
 
-        def take(number: int, writing: Writing | WritingError) -> None:
+        def take(number: int, writing: Completion | GenerationError) -> None:
             asked[number].consider(writing, self.style)
 
-        write_each = getattr(self.writer, "write_each", None)
-        if write_each is not None:
-            write_each(prompts, take)
+        generate_stream = getattr(self.writer, "generate_stream", None)
+        if generate_stream is not None:
+            generate_stream(prompts, take)
             return
         written = self.writer.write(prompts)
         if len(written) != len(prompts):
             raise SearchError(
                 f"the writer gave {len(written)} texts for {len(prompts)} prompts; a writer gives "
-                "one for each, or a WritingError in its place"
+                "one for each, or a GenerationError in its place"
             )
         for number, writing in enumerate(written):
             take(number, writing)
 
     def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
         text = self.style.prompt(draft.request, useful=draft.useful, num_documents=draft.count)
-        seed = seed_of(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
+        seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
         return Prompt(text, self.style.system, seed)
 
     def _call_again(self, draft: _Draft) -> bool:
@@ -209,7 +209,9 @@ class LanguageModelEngine:
         if not self.style.shuffled:
             return draft.documents
         seed = draft.request.seed
-        order = sorted(range(len(draft.documents)), key=lambda place: bits_of(f"{seed}\0{place}"))
+        order = sorted(
+            range(len(draft.documents)), key=lambda place: stable_hash(f"{seed}\0{place}")
+        )
         return [draft.documents[place] for place in order]
 
     def _count(self, drafts: Mapping[SearchRequest, Sequence[_Draft]]) -> None:
@@ -217,7 +219,7 @@ class LanguageModelEngine:
             counts = self.counts
             counts.requests += len(drafts)
             for of_request in drafts.values():
-                counts.faults += any(draft.error is not None for draft in of_request)
+                counts.failures += any(draft.error is not None for draft in of_request)
                 for draft in of_request:
                     kind = "useful" if draft.useful else "noisy"
                     counts.texts += 1
@@ -242,10 +244,10 @@ class _Draft:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def consider(self, writing: Writing | WritingError, style: SimulatorStyle) -> None:
+    def consider(self, writing: Completion | GenerationError, style: SimulatorPrompts) -> None:
         """Take a text in place of the one at hand if it fails less."""
         self.attempts += 1
-        if isinstance(writing, WritingError):
+        if isinstance(writing, GenerationError):
             # A text that fails a check is better than none.
             self.error = None if self.documents else writing
             return

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice, pairwise
 
-from zs_env.scoring import contains_answer
-from zs_env.search import Document, SearchPage, SearchRequest
+from zs_env.metrics import contains_answer
+from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.world.relations import RELATIONS
 from zs_env.world.world import Entity, Fact, World
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
-from zs_env.question import Question
+from zs_env.questions.question import Question
 from zs_env.world.relations import INTERSECTIONS, RELATIONS
 from zs_env.world.world import Entity, Fact, World
 

@@ -1,7 +1,7 @@
 """Demonstrations of the format by a teacher that reads well and searches badly.
 
-Every fault is drawn anew at each decision, and far more likely than the right move. Some episodes
-are by a teacher without faults. Greedy decoding of what was learnt from both shows the faults,
+Every failure is drawn anew at each decision, and far more likely than the right move. Some episodes
+are by a teacher without failures. Greedy decoding of what was learnt from both shows the failures,
 while sampling still finds the right moves now and then: that is what reinforcement learning is left
 to work with.
 """
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.question import Question
-from zs_env.search import SearchRequest
-from zs_env.transcript import Transcript
+from zs_env.questions.question import Question
+from zs_env.search.types import SearchRequest
+from zs_env.transcripts.transcript import Transcript
 from zs_env.world import Comparison, Intersection, WorldEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
-    """Chance in [0, 1] of each fault, where there is occasion for it.
+class Failures:
+    """Chance in [0, 1] of each failure, where there is occasion for it.
 
     Attributes:
         vague_query: searching for a name alone, without saying what of it is wanted.
@@ -37,7 +37,7 @@ class Faults:
 
 
 _SO, _BOTH = " So earlier", " Both have"  # how a comparison and an intersection are concluded
-NO_FAULTS = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
+NO_FAULTS = Failures(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
 
 
 def demonstrate(
@@ -45,7 +45,7 @@ def demonstrate(
     engine: WorldEngine,
     *,
     config: EpisodeConfig,
-    faults: Faults,
+    failures: Failures,
     noise_probability: float,
     rng: random.Random,
 ) -> Transcript:
@@ -55,14 +55,14 @@ def demonstrate(
         question: of the world behind `engine`.
         engine: answers the searches.
         config: the episode's rules.
-        faults: how often the teacher does wrong.
+        failures: how often the teacher does wrong.
         noise_probability: in [0, 1], of each search.
-        rng: draws the faults and the episode's seed.
+        rng: draws the failures and the episode's seed.
     """
     episode = Episode(
         question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
     )
-    teacher = _Teacher(question.text, faults, rng)
+    teacher = _Teacher(question.text, failures, rng)
     while episode.finished is None:
         last = len(episode.turns) + 1 >= config.max_turns
         outcome = episode.act(teacher.act(episode.message, last=last))
@@ -119,8 +119,8 @@ def _done(answer: str) -> str:
 class _Teacher:
     """Says what it read, decides, and writes both down."""
 
-    def __init__(self, question: str, faults: Faults, rng: random.Random) -> None:
-        self.plan, self.faults, self.rng = Plan.of(question), faults, rng
+    def __init__(self, question: str, failures: Failures, rng: random.Random) -> None:
+        self.plan, self.failures, self.rng = Plan.of(question), failures, rng
         self.statements: list[Statement] = []
         self.lookup: Lookup | None = None
 
@@ -138,7 +138,7 @@ class _Teacher:
             said = before.read(found) or [statement.object for statement in page] or ["unknown"]
             return f"<think>{thought}{_done(self._guess(said))}"
         step = " First" if before is None else (" Next" if found else " Again")
-        vague = self.rng.random() < self.faults.vague_query
+        vague = self.rng.random() < self.failures.vague_query
         query = self.lookup.name if vague else self.lookup.query
         return (
             f"<think>{thought}{step} the {self.lookup.relation}.</think><search> {query}</search>"
@@ -146,8 +146,8 @@ class _Teacher:
 
     def _goes_wrong(self, found: list[Statement], knew_something: bool) -> bool:
         if not found:
-            return self.rng.random() < self.faults.hasty_guess
-        return not knew_something and self.rng.random() < self.faults.early_answer
+            return self.rng.random() < self.failures.hasty_guess
+        return not knew_something and self.rng.random() < self.failures.early_answer
 
     def _guess(self, said: list[str]) -> str:
         question = self.plan.question

@@ -24,27 +24,27 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
-from agents.llm.demonstration import encode_demonstration
-from agents.llm.policy import TINY_POLICY, Policy
-from agents.llm.segments import Rollout
-from agents.llm.supervised import train_supervised
+from agents.llm.policy.policy import TINY_POLICY, Policy
+from agents.llm.rollout.types import Rollout
+from agents.llm.sft.demonstrations import encode_demonstration
+from agents.llm.sft.trainer import train_supervised
 from agents.llm.tiny.demonstrations import (
     NO_FAULTS,
-    Faults,
+    Failures,
     begin_to_say,
     conclude,
     concludes,
     demonstrate,
     say,
 )
+from agents.llm.tiny.induction_init import wire_for_reading
 from agents.llm.tiny.tokenizer import END_TOKEN, build_tokenizer
-from agents.llm.tiny.wiring import wire_for_reading
 from zs_env.actions import Malformed
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.prompt import PromptTemplate, render_page
-from zs_env.question import Question
-from zs_env.search import SearchRequest
-from zs_env.transcript import Transcript, Turn
+from zs_env.prompts import PromptTemplate, render_page
+from zs_env.questions.question import Question
+from zs_env.search.types import SearchRequest
+from zs_env.transcripts.transcript import Transcript, Turn
 from zs_env.world import STRUCTURES, Comparison, World, WorldEngine, WorldQuestions
 from zs_env.world.relations import INTERSECTIONS
 from zs_env.world.world import YEARS
@@ -72,7 +72,7 @@ class Recipe:
         num_comparisons: pairs of years of the reading stage.
         num_demonstrations: episodes of the format stage.
         faultless: share of them in which the teacher does everything right.
-        num_endings: episodes of the same stage of which only what has no faults is learnt.
+        num_endings: episodes of the same stage of which only what has no failures is learnt.
         epochs: passes over the demonstrations.
         lr: peak learning rate of AdamW (embeddings and norms) in the reading stage.
         muon_lr: peak learning rate of Muon (all matrices) in the reading stage.
@@ -210,7 +210,7 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
 
 
 def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Longer episodes without a fault, of which what no teacher does wrong is learnt.
+    """Longer episodes without a failure, of which what no teacher does wrong is learnt.
 
     That is what a page says, which query follows, and the conclusion about two things; pages in
     between make all of it harder. Whether to search on or to answer, and the first query, are left
@@ -246,8 +246,8 @@ def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     rng = random.Random(f"demonstrations {recipe.seed}")
     sources = _sources(recipe, STRUCTURES)
     for index in track(range(recipe.num_demonstrations), "demonstrations"):
-        faults = NO_FAULTS if rng.random() < recipe.faultless else Faults()
-        yield encode_demonstration(policy, _play(sources, index, faults, rng))
+        failures = NO_FAULTS if rng.random() < recipe.faultless else Failures()
+        yield encode_demonstration(policy, _play(sources, index, failures, rng))
 
 
 def _sources(recipe: Recipe, structures: Any, seed: int = 0) -> list[_Source]:
@@ -257,13 +257,13 @@ def _sources(recipe: Recipe, structures: Any, seed: int = 0) -> list[_Source]:
     ]
 
 
-def _play(sources: list[_Source], index: int, faults: Faults, rng: random.Random) -> Transcript:
+def _play(sources: list[_Source], index: int, failures: Failures, rng: random.Random) -> Transcript:
     questions, engine = sources[index % len(sources)]
     return demonstrate(
         questions[index],
         engine,
         config=_CONFIG,
-        faults=faults,
+        failures=failures,
         noise_probability=rng.uniform(0.0, 0.5),
         rng=rng,
     )

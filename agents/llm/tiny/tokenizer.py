@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
-from zs_env.prompt import BARE_PROMPT, NOTICES, render_page
-from zs_env.search import Document
+from zs_env.prompts import BARE_PROMPT, NOTICES, render_page
+from zs_env.search.types import Document
 from zs_env.world.names import NAME_PARTS
 from zs_env.world.relations import RELATIONS
 from zs_env.world.world import YEARS

@@ -4,8 +4,8 @@ import pytest
 
 from agents.baselines.follow_the_hops import FollowTheHops
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.scoring import f1_score
-from zs_env.search import SearchRequest
+from zs_env.metrics import f1_score
+from zs_env.search.types import SearchRequest
 from zs_env.world import STRUCTURES, World, WorldEngine, WorldQuestions
 
 

@@ -15,9 +15,10 @@ from agents.agent import Agent
 from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
 from agents.evaluation import EpisodeResult, Report, evaluate
 from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
-from zs_env import Document, Question, SearchError, SearchPage, building
-from zs_env.simulator import LanguageModelEngine, ScriptedWriter
-from zs_env.transcript_file import load_transcripts
+from zs_env import Document, Question, SearchError, SearchPage
+from zs_env.config import builder as building
+from zs_env.simulator import LanguageModelEngine, ScriptedTextGenerator
+from zs_env.transcripts.storage import load_transcripts
 
 QUESTIONS = [
     Question(id=f"q{n}", text=f"Who built tower {n}?", answers=(f"Ann {n}",)) for n in range(12)
@@ -56,11 +57,11 @@ def _evaluate(agent: Agent = ReadsAloud(), **settings) -> Report:  # noqa: B008 
 
 def test_faults_are_counted_and_left_out_of_the_means():
     report = _evaluate(concurrency=1)
-    assert (report.num_episodes, report.num_faults) == (12, 4)
+    assert (report.num_episodes, report.num_failures) == (12, 4)
     assert report.fault_rate.mean == pytest.approx(1 / 3)
     assert report.metrics["f1"].mean == report.metrics["exact_match"].mean == 1.0
     assert report.metrics["turns"].mean == 2.0
-    assert report.reasons == {"answer": 8, "fault": 4}
+    assert report.reasons == {"answer": 8, "failure": 4}
 
 
 def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
@@ -69,7 +70,7 @@ def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
         words = " ".join(f"w{n}" for n in range(20))
         return "".join(f"Doc {n}: Ann 1 built the tower {n} {words}\n" for n in range(5))
 
-    simulator = LanguageModelEngine(ScriptedWriter(page), "tuned", retries=0)
+    simulator = LanguageModelEngine(ScriptedTextGenerator(page), "tuned", retries=0)
     report = _evaluate(
         episodes=200,
         noise=0.25,
@@ -291,29 +292,29 @@ def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, mo
 
     monkeypatch.setattr(Mends, "broken", True)
     first = run(episodes=8)
-    assert first.num_faults == 3 and "fell over" in first.common_fault
+    assert first.num_failures == 3 and "fell over" in first.common_fault
     monkeypatch.setattr(Mends, "broken", False)
     found = []
     report = run(on_start=lambda *counts: found.append(counts))
     assert played == [0, 3, 6, 8, 9, 10, 11] and found == [(12, 5)]
-    assert (report.num_faults, report.common_fault) == (0, None)
+    assert (report.num_failures, report.common_fault) == (0, None)
     assert report.metrics == run(output="whole").metrics
     for name in (RESULTS_FILE, TRANSCRIPTS_FILE):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    assert not run().num_faults and not played
+    assert not run().num_failures and not played
 
 
 def test_what_was_played_again_before_an_interruption_is_kept(tmp_path):
     failed = EpisodeResult(
         index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=1, turns=1,
-        malformed=0, reason="fault", fault="down",
+        malformed=0, reason="failure", failure="down",
     )  # fmt: skip
     with EvaluationRecord.open(tmp_path, {}) as record:
         for index in range(2):
             record.add(replace(failed, index=index), None)
     with pytest.raises(KeyboardInterrupt), EvaluationRecord.open(tmp_path, {}) as record:
         assert record.missing(3) == [0, 1, 2]
-        record.add(replace(failed, index=1, fault=None, reason="answer"), None)
+        record.add(replace(failed, index=1, failure=None, reason="answer"), None)
         raise KeyboardInterrupt
     with EvaluationRecord.open(tmp_path, {}) as record:
         assert record.missing(3) == [0, 2]

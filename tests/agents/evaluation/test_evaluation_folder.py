@@ -6,7 +6,12 @@ from agents.baselines import SearchOnce
 from agents.evaluation import EpisodeResult, evaluate
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
-from tests.agents.evaluation.recorded import answered, malformed, record_evaluation, record_results
+from tests.agents.evaluation.report.recorded import (
+    answered,
+    malformed,
+    record_evaluation,
+    record_results,
+)
 
 
 def test_what_was_played_is_read_back(tmp_path):

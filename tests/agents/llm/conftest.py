@@ -8,9 +8,9 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.llm.checkpoint import random_state, restore_random_state
-from agents.llm.policy import Policy
-from agents.llm.segments import Rollout, Segment, Source
+from agents.llm.policy.policy import Policy
+from agents.llm.rollout.types import Rollout, Segment, Source
+from agents.llm.trainer.checkpoint import random_state, restore_random_state
 from zs_env import Question, Transcript
 
 VOCABULARY = 40
@@ -19,7 +19,7 @@ VOCABULARY = 40
 def _make_rollout(
     *lengths: int,
     reward: float = 0.0,
-    fault: str | None = None,
+    failure: str | None = None,
     seed: int = 0,
     logprobs: Sequence[float] | None = None,
 ) -> Rollout:
@@ -38,8 +38,8 @@ def _make_rollout(
     transcript = Transcript(
         question=Question(id="q", text="?", answers=("a",)),
         prompt="",
-        fault=fault,
-        reason="fault" if fault else "answer",
+        failure=failure,
+        reason="failure" if failure else "answer",
         reward_terms=(("answer", reward),),
     )
     return Rollout(segments=tuple(segments), transcript=transcript)

@@ -15,10 +15,10 @@ from agents.prompted import (
     RetrieveOnce,
     SearchO1,
 )
-from agents.prompted.by_spec import METHODS
+from agents.prompted.config import METHODS
 from zs_env import Malformed, Question
 from zs_env.env import ZeroSearchEnv
-from zs_env.simulator import ScriptedWriter
+from zs_env.simulator import ScriptedTextGenerator
 
 QUESTION = Question(id="q", text="Who built the {tower} in Lund?", answers=("Ann Lee",))
 
@@ -55,7 +55,7 @@ def play(method, says, passages):
     from zs_env.engines import BM25Engine
 
     env = ZeroSearchEnv([QUESTION], BM25Engine(passages), num_documents=2)
-    agent = PromptedAgent(method, ScriptedWriter(says))
+    agent = PromptedAgent(method, ScriptedTextGenerator(says))
     observation, _ = env.reset(seed=0)
     over = False
     while not over:
@@ -208,7 +208,7 @@ HOSTILE = st.lists(
 @given(texts=st.lists(HOSTILE, min_size=1, max_size=5))
 def test_no_text_of_a_model_breaks_an_agent(kind, texts):
     agent = PromptedAgent(
-        METHODS[kind](), ScriptedWriter(lambda prompt: texts[len(prompt.text) % len(texts)])
+        METHODS[kind](), ScriptedTextGenerator(lambda prompt: texts[len(prompt.text) % len(texts)])
     )
     env = ZeroSearchEnv([QUESTION], _Nothing())
     observation, _ = env.reset(seed=0)
@@ -236,7 +236,7 @@ def test_figures_do_not_depend_on_how_many_are_played_at_once(kind):
         return ("Search: who is it", "Answer: no", "Answer: yes", "why")[prompt.seed % 4]
 
     def figures(concurrency):
-        agent = PromptedAgent(METHODS[kind](), ScriptedWriter(says))
+        agent = PromptedAgent(METHODS[kind](), ScriptedTextGenerator(says))
         return evaluate(agent, episodes=12, concurrency=concurrency, agent_name=kind).to_json()
 
     assert figures(1) == figures(12)

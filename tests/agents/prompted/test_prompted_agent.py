@@ -3,15 +3,15 @@
 import pytest
 
 from agents.prompted import DirectAnswer, PromptedAgent, RetrieveOnce
-from zs_env.simulator import ScriptedWriter, WritingError
-from zs_env.simulator.writer import UnwritablePrompt
+from zs_env.simulator import GenerationError, ScriptedTextGenerator
+from zs_env.simulator.generators.base import PromptRejected
 
 FIRST = {"question": "Who?", "message": "m", "transcript": "m", "documents": ("",)}
 
 
 def test_a_prompt_that_cannot_be_written_for_is_answered_and_says_why():
     agent = PromptedAgent(
-        DirectAnswer(), ScriptedWriter(lambda prompt: UnwritablePrompt("too long <answer>"))
+        DirectAnswer(), ScriptedTextGenerator(lambda prompt: PromptRejected("too long <answer>"))
     )
     assert agent.act(FIRST) == (
         "<think>The language model wrote nothing: too long (answer></think>\n"
@@ -20,16 +20,18 @@ def test_a_prompt_that_cannot_be_written_for_is_answered_and_says_why():
 
 
 def test_a_model_that_is_out_of_reach_ends_the_run():
-    agent = PromptedAgent(DirectAnswer(), ScriptedWriter(lambda prompt: WritingError("refused")))
+    agent = PromptedAgent(
+        DirectAnswer(), ScriptedTextGenerator(lambda prompt: GenerationError("refused"))
+    )
     with pytest.raises(ConnectionError, match=r"refused.*same command again"):
         agent.act(FIRST)
 
 
 def test_one_failure_leaves_the_others_of_a_batch_alone():
     def says(prompt):
-        return UnwritablePrompt("no") if "bad" in prompt.text else prompt.text[-15:-8]
+        return PromptRejected("no") if "bad" in prompt.text else prompt.text[-15:-8]
 
-    agent = PromptedAgent(DirectAnswer(), ScriptedWriter(says))
+    agent = PromptedAgent(DirectAnswer(), ScriptedTextGenerator(says))
     texts = agent.act_batch([FIRST | {"question": name} for name in ("good", "bad", "well")])
     assert ["unknown" in text for text in texts] == [False, True, False]
 
@@ -49,14 +51,14 @@ def test_nothing_is_asked_for_where_nothing_needs_writing():
     def fails(prompt):
         raise AssertionError(prompt)
 
-    agent = PromptedAgent(RetrieveOnce(), ScriptedWriter(fails))
+    agent = PromptedAgent(RetrieveOnce(), ScriptedTextGenerator(fails))
     assert agent.act(FIRST) == "<search>Who?</search>"
 
 
 def test_a_fingerprint_follows_from_method_model_and_seed():
     def one(method, fingerprint="a", seed=0):
         return PromptedAgent(
-            method, ScriptedWriter(str, fingerprint=fingerprint), seed=seed
+            method, ScriptedTextGenerator(str, fingerprint=fingerprint), seed=seed
         ).fingerprint
 
     prints = [

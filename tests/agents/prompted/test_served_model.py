@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agents.cli import main
+from agents.cli.main import main
 
 pytest.importorskip("aiohttp")
 
@@ -12,7 +12,7 @@ pytest.importorskip("aiohttp")
 def test_an_evaluation_goes_on_where_a_server_that_broke_down_stopped_it(tmp_path, capsys):
     from aiohttp import web
 
-    from tests.zs_env.simulator.chat_server import ChatServer, chat
+    from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
 
     answers = [0]
 
@@ -33,7 +33,7 @@ def test_an_evaluation_goes_on_where_a_server_that_broke_down_stopped_it(tmp_pat
     output = capsys.readouterr()
     assert "3 of 6 episodes were played before" in output.err
     figures = json.loads(output.out)
-    assert (figures["episodes"], figures["faults"]["count"]) == (6, 0)
+    assert (figures["episodes"], figures["failures"]["count"]) == (6, 0)
     # The one that failed was asked again, and none of the others.
     assert len(server.bodies) == 7
     assert all(body["temperature"] == 0.0 for body in server.bodies)

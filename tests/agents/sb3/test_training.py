@@ -9,14 +9,14 @@ pytest.importorskip("stable_baselines3")
 import numpy as np
 import torch
 
-from agents.cli import main
+from agents.agent_registry import build_agent, fingerprint
+from agents.cli.main import main
 from agents.evaluation import evaluate
-from agents.evaluation.agents_by_name import build_agent, fingerprint
-from agents.evaluation.only_writer import only_writer
 from agents.sb3.algorithms import ALGORITHMS
 from agents.sb3.offer_agent import OfferAgent
 from agents.sb3.train_config import TrainSB3Config
 from agents.sb3.training import train
+from agents.storage.folder_lock import folder_lock
 from tests.agents.sb3.pages import PROMPT, page
 
 
@@ -100,7 +100,7 @@ def test_the_command_reports_what_the_held_out_questions_gave(tmp_path, capsys):
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path, capsys):
-    with only_writer(tmp_path / "run"):
+    with folder_lock(tmp_path / "run"):
         assert main(["train-sb3", "--steps", "256", "--output", str(tmp_path / "run")]) == 2
     assert "another process writes" in capsys.readouterr().err
     assert list((tmp_path / "run").iterdir()) == []

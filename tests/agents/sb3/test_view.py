@@ -8,8 +8,8 @@ from gymnasium.utils.env_checker import check_env
 import envs_registry  # noqa: F401 (registers our ids)
 from agents.sb3.view import DiscreteSearchView
 from zs_env.engines.scripted import ScriptedEngine
-from zs_env.question import Question
-from zs_env.search import SearchError
+from zs_env.questions.question import Question
+from zs_env.search.types import SearchError
 
 QUESTION = Question(id="q", text="Who is the mayor of Tal Vey?", answers=("Bo Ray",), source="test")
 
@@ -62,7 +62,7 @@ def test_a_fault_of_the_engine_truncates():
     view.reset(seed=0)
     _, _, terminated, truncated, info = view.step(0)
     assert (terminated, truncated) == (False, True)
-    assert info["fault"] == "SearchError: down"
+    assert info["failure"] == "SearchError: down"
 
 
 def test_the_view_wraps_only_what_it_can_read():

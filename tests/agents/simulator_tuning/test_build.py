@@ -7,9 +7,9 @@ import pytest
 
 from agents.simulator_tuning.build import build_pairs, is_held_out, read_pairs, write_dataset
 from agents.simulator_tuning.judge import JudgedPage
-from zs_env.scoring import contains_answer
-from zs_env.simulator.page_text import split_documents
-from zs_env.simulator.style import TUNED
+from zs_env.metrics import contains_answer
+from zs_env.simulator.page_parsing import split_documents
+from zs_env.simulator.prompts import TUNED
 
 
 def page(number=0, *, holders=(2,), count=9, query=None, question=None):

@@ -2,10 +2,10 @@
 
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.exchange import with_exchanged_answers
-from zs_env.scoring import contains_answer
-from zs_env.search import SearchRequest
-from zs_env.simulator.page_text import join_documents, split_documents
-from zs_env.simulator.style import TUNED
+from zs_env.metrics import contains_answer
+from zs_env.search.types import SearchRequest
+from zs_env.simulator.page_parsing import join_documents, split_documents
+from zs_env.simulator.prompts import TUNED
 
 
 def pair(query, answers, *documents, kind="useful"):

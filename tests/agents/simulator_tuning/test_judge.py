@@ -4,11 +4,11 @@ import pytest
 
 from agents.simulator_tuning.judge import agreement, judge_transcripts
 from zs_env.actions import Answer, Search
-from zs_env.question import Question
-from zs_env.search import Document, SearchRequest
-from zs_env.simulator import ScriptedWriter
-from zs_env.simulator.writer import UnwritablePrompt, WritingError
-from zs_env.transcript import Transcript, Turn
+from zs_env.questions.question import Question
+from zs_env.search.types import Document, SearchRequest
+from zs_env.simulator import ScriptedTextGenerator
+from zs_env.simulator.generators.base import GenerationError, PromptRejected
+from zs_env.transcripts.transcript import Transcript, Turn
 
 
 def transcript(answer="Ada Lovelace", answers=("Ada Lovelace",), texts=("by Ada Lovelace", "no")):
@@ -48,7 +48,7 @@ def test_a_model_is_asked_of_every_document_with_its_query_and_answers():
         seen.append(prompt.text)
         return "Yes, it does." if "by Ada" in prompt.text else "yesterday"
 
-    (page,) = judge_transcripts([transcript()], ScriptedWriter(script))
+    (page,) = judge_transcripts([transcript()], ScriptedTextGenerator(script))
     assert page.useful["model"] == (True, False)
     assert len(seen) == 2
     for words in ("wrote it", "T0. by Ada Lovelace", "Who wrote it?", "Ada Lovelace"):
@@ -57,27 +57,29 @@ def test_a_model_is_asked_of_every_document_with_its_query_and_answers():
 
 def test_a_document_that_is_too_long_for_the_judge_is_not_useful():
     def script(prompt):
-        return UnwritablePrompt("too long") if "by Ada" in prompt.text else "yes"
+        return PromptRejected("too long") if "by Ada" in prompt.text else "yes"
 
-    (page,) = judge_transcripts([transcript()], ScriptedWriter(script))
+    (page,) = judge_transcripts([transcript()], ScriptedTextGenerator(script))
     assert page.useful["model"] == (False, True)
 
 
 def test_a_judge_that_is_down_ends_the_stage():
-    pages = judge_transcripts([transcript()], ScriptedWriter(lambda prompt: WritingError("down")))
+    pages = judge_transcripts(
+        [transcript()], ScriptedTextGenerator(lambda prompt: GenerationError("down"))
+    )
     with pytest.raises(ConnectionError, match="down; see that it runs"):
         next(iter(pages))
 
 
 def test_what_a_judge_thinks_is_not_what_it_says():
     said = iter(["<think>No? But then</think>\n\nYes.", "<think>yes</think> no"])
-    (page,) = judge_transcripts([transcript()], ScriptedWriter(lambda prompt: next(said)))
+    (page,) = judge_transcripts([transcript()], ScriptedTextGenerator(lambda prompt: next(said)))
     assert page.useful["model"] == (True, False)
 
 
 def test_every_page_keeps_its_own_verdicts_over_many_batches():
     transcripts = [transcript(texts=(f"doc {n}", f"other {n}")) for n in range(150)]
-    writer = ScriptedWriter(lambda prompt: "yes" if "doc" in prompt.text[60:120] else "no")
+    writer = ScriptedTextGenerator(lambda prompt: "yes" if "doc" in prompt.text[60:120] else "no")
     pages = list(judge_transcripts(transcripts, writer))
     assert [page.documents[0][1] for page in pages] == [f"doc {n}" for n in range(150)]
     assert all(page.useful["model"] == (True, False) for page in pages)

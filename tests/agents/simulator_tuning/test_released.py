@@ -7,8 +7,8 @@ import pytest
 
 from agents.simulator_tuning.build import balance, with_prompt
 from agents.simulator_tuning.released import RELEASED, load_released
-from zs_env.search import SearchRequest
-from zs_env.simulator.style import STYLES
+from zs_env.search.types import SearchRequest
+from zs_env.simulator.prompts import STYLES
 
 PAGE = "Doc 1: One  thing.\nDoc 2: Another.\n"
 

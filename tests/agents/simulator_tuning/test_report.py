@@ -16,10 +16,10 @@ from agents.simulator_tuning.report import (
     to_json,
     write_pages,
 )
-from zs_env.engines.dense_index import load_encoder
-from zs_env.simulator import ScriptedWriter
-from zs_env.simulator.style import TUNED
-from zs_env.simulator.writer import UnwritablePrompt, WritingError
+from zs_env.engines.retrieval.dense_index import load_encoder
+from zs_env.simulator import ScriptedTextGenerator
+from zs_env.simulator.generators.base import GenerationError, PromptRejected
+from zs_env.simulator.prompts import TUNED
 
 WORDS = " ".join(f"w{n}" for n in range(28))
 
@@ -40,7 +40,7 @@ def pair(kind, number=0):
 def pages(*texts_and_kinds):
     texts = iter([text for text, _ in texts_and_kinds])
     pairs = [pair(kind, number) for number, (_, kind) in enumerate(texts_and_kinds)]
-    return write_pages(ScriptedWriter(lambda _: next(texts)), TUNED, pairs, batch_size=2)
+    return write_pages(ScriptedTextGenerator(lambda _: next(texts)), TUNED, pairs, batch_size=2)
 
 
 def five(first):
@@ -71,8 +71,8 @@ def test_more_documents_than_asked_for_are_as_wrong_as_fewer(count, exact):
 
 
 def test_a_page_that_could_not_be_written_counts_as_empty():
-    said = iter([UnwritablePrompt("too long"), "Doc 1: a"])
-    page, _ = write_pages(ScriptedWriter(lambda _: next(said)), TUNED, [pair("useful")] * 2)
+    said = iter([PromptRejected("too long"), "Doc 1: a"])
+    page, _ = write_pages(ScriptedTextGenerator(lambda _: next(said)), TUNED, [pair("useful")] * 2)
     found = means([page])
     assert page.documents == ()
     assert (found["useful_hit_rate"], found["exact_count_rate"], found["words"]) == (0, 0, 0)
@@ -99,8 +99,8 @@ def test_seeds_depend_on_query_and_kind_alone():
         return "x"
 
     pairs = [pair("useful"), pair("noisy"), pair("useful", 1)]
-    write_pages(ScriptedWriter(script), TUNED, pairs)
-    write_pages(ScriptedWriter(script), TUNED, pairs[::-1], batch_size=1)
+    write_pages(ScriptedTextGenerator(script), TUNED, pairs)
+    write_pages(ScriptedTextGenerator(script), TUNED, pairs[::-1], batch_size=1)
     assert seeds[:3] == seeds[3:][::-1] and len(set(seeds)) == 3
 
 
@@ -125,7 +125,7 @@ def test_what_means_the_same_is_alike_and_an_empty_page_is_not():
     texts = ["Doc 1: A physician treats the sick.\n", "Doc 1: Bread is baked from flour.\n", ""]
     alike = []
     for text in texts:
-        written = write_pages(ScriptedWriter(lambda _, text=text: text), TUNED, [one])
+        written = write_pages(ScriptedTextGenerator(lambda _, text=text: text), TUNED, [one])
         alike.append(measure(written, encoder=encoder)["similarity"].mean)
     itself = measure(real_pages([one], TUNED), encoder=encoder)["similarity"].mean
     assert itself == pytest.approx(1.0, abs=1e-5)
@@ -135,6 +135,6 @@ def test_what_means_the_same_is_alike_and_an_empty_page_is_not():
 
 @pytest.mark.parametrize("write", [write_pages, checked_pages])
 def test_a_page_that_its_server_did_not_write_is_no_empty_page(write):
-    said = iter(["Doc 1: a", *[WritingError("the server is gone")] * 9])
+    said = iter(["Doc 1: a", *[GenerationError("the server is gone")] * 9])
     with pytest.raises(ConnectionError, match="the server is gone; see that its model runs"):
-        write(ScriptedWriter(lambda _: next(said)), TUNED, [pair("noisy"), pair("useful")])
+        write(ScriptedTextGenerator(lambda _: next(said)), TUNED, [pair("noisy"), pair("useful")])

@@ -11,8 +11,8 @@ from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.train import encode_pair, pad_rows, tune
 from agents.simulator_tuning.tune_config import TuneSettings
-from zs_env.simulator.transformers_writer import TransformersWriter
-from zs_env.simulator.writer import Prompt, WriterSampling
+from zs_env.simulator.generators.base import Prompt, TextSampling
+from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 
 
 def pair(prompt="The author of", completion="residence of the\n"):
@@ -82,7 +82,9 @@ def test_a_tuned_model_writes_what_it_was_taught(model, tmp_path):
     assert (result.pairs, result.too_long, result.steps) == (4, 0, 100)
     assert result.loss < 0.2 < seen[0][2]
     assert seen[-1][:2] == (100, 100)
-    writer = TransformersWriter(result.model, sampling=WriterSampling(temperature=0, max_tokens=30))
+    writer = TransformersTextGenerator(
+        result.model, sampling=TextSampling(temperature=0, max_tokens=30)
+    )
     written = writer.write([Prompt(one.prompt, None, 0) for one in PAIRS])
     assert [one.text.strip() for one in written] == [one.completion.strip() for one in PAIRS]
     assert not any(one.cut for one in written)

@@ -10,7 +10,7 @@ import pytest
 
 from zs_env.engines import CachedEngine, GoogleEngine
 from zs_env.engines.google import KEY_VARIABLE
-from zs_env.search import SearchError, SearchPage, SearchRequest
+from zs_env.search.types import SearchError, SearchPage, SearchRequest
 
 KEY = "planted-key-4711"
 # Shapes as the service documents them.

@@ -11,7 +11,7 @@ from aiohttp import web
 from tests.zs_env.loopback import Loopback
 from zs_env.engines import HTTPEngine
 from zs_env.engines.http import TOKEN_VARIABLE
-from zs_env.search import SearchError, SearchRequest
+from zs_env.search.types import SearchError, SearchRequest
 
 PAGE = {"result": [[{"document": {"contents": "T\ntext"}, "score": 1.0}]]}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from zs_env.building import build_engine
+from zs_env.config.builder import build_engine
 from zs_env.engines import BM25Engine, HybridEngine
-from zs_env.search import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 
 
 class Ranking:

@@ -5,10 +5,10 @@ import pytest
 
 import envs_registry  # noqa: F401
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
-from zs_env.building import build_engine
+from zs_env.config.builder import build_engine
 from zs_env.engines import CachedEngine, MeteredEngine, MixtureEngine, ScriptedEngine
 from zs_env.noise import NoiseSchedule
-from zs_env.search import SearchError, SearchRequest
+from zs_env.search.types import SearchError, SearchRequest
 
 
 def _named(name, calls=None):

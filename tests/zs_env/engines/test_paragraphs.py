@@ -1,17 +1,17 @@
 """Own paragraphs answer: gold only for a query that means it, noise never with the answer."""
 
 import pickle
-from pathlib import Path
 
 import pytest
 
+from tests.paths import SHARED_DATA
 from zs_env.engines import ParagraphEngine
-from zs_env.question import Paragraph, Question
+from zs_env.metrics import contains_answer
 from zs_env.questions import load_questions_file
-from zs_env.scoring import contains_answer
-from zs_env.search import SearchError, SearchRequest
+from zs_env.questions.question import Paragraph, Question
+from zs_env.search.types import SearchError, SearchRequest
 
-REAL = Path(__file__).resolve().parents[3] / "../shared/data/passages"
+REAL = SHARED_DATA / "passages"
 
 
 def _paragraph(title, text, gold=False):

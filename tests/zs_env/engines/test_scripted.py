@@ -3,7 +3,7 @@
 import pytest
 
 from zs_env.engines import ScriptedEngine
-from zs_env.search import Document, SearchError, SearchPage, SearchRequest
+from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
 
 
 def _request(query, count=2):

@@ -1,14 +1,14 @@
 """Questions come out of the fields that common sets use; what is wrong is named."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from zs_env.question import Paragraph, Question
+from tests.paths import SHARED_DATA
 from zs_env.questions import load_questions_file, load_questions_files
+from zs_env.questions.question import Paragraph, Question
 
-REAL = Path(__file__).resolve().parents[3] / "../shared/data"
+REAL = SHARED_DATA
 REAL_FILES = sorted(
     path for folder in ("eval", "train", "passages") for path in (REAL / folder).glob("*.gz")
 )

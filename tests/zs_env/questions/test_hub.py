@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from zs_env.question import Paragraph
 from zs_env.questions import HUB_SETS, load_hub_questions
+from zs_env.questions.question import Paragraph
 
 CARD = """---
 configs:

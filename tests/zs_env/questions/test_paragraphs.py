@@ -2,11 +2,11 @@
 
 import pytest
 
-from zs_env.question import Paragraph
 from zs_env.questions.paragraphs import read_paragraphs
-from zs_env.rows import Place
+from zs_env.questions.question import Paragraph
+from zs_env.questions.rows import RowLocation
 
-PLACE = Place("set", 3, "row")
+PLACE = RowLocation("set", 3, "row")
 EXPECTED = (
     Paragraph(title="A", text="One. Two.", is_gold=True),
     Paragraph(title="B", text="Three.", is_gold=False),

@@ -1,6 +1,6 @@
 import pytest
 
-from zs_env.search import SearchRequest
+from zs_env.search.types import SearchRequest
 from zs_env.simulator.checks import failed_checks
 
 FILLER = "some words that say nothing of note"  # seven words

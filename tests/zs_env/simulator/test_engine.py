@@ -8,12 +8,17 @@ import pytest
 
 import envs_registry  # noqa: F401
 from zs_env.engines import CachedEngine
-from zs_env.search import SearchError, SearchPage, SearchRequest
-from zs_env.simulator import LanguageModelEngine, ScriptedWriter, SimulatorStyle, WritingError
-from zs_env.simulator.writer import Writing
+from zs_env.search.types import SearchError, SearchPage, SearchRequest
+from zs_env.simulator import (
+    GenerationError,
+    LanguageModelEngine,
+    ScriptedTextGenerator,
+    SimulatorPrompts,
+)
+from zs_env.simulator.generators.base import Completion
 
 # The prompt carries all that the script below needs to see.
-STYLE = SimulatorStyle(
+STYLE = SimulatorPrompts(
     name="test",
     useful="{kind}|{num_documents}|{query}|{question}|{answers}",
     noisy="{kind}|{num_documents}|{query}|{question}|{answers}",
@@ -41,7 +46,7 @@ class Recorder:
         kind, count, query, _, answers = prompt.text.split("|")
         said = answers if kind == "useful" else "nobody"
         lines = [f"Doc {n}: {kind} {n} {query} {said}" for n in range(1, int(count) + 1)]
-        return Writing("\n".join(lines), prompt_tokens=10, completion_tokens=20)
+        return Completion("\n".join(lines), prompt_tokens=10, completion_tokens=20)
 
 
 def engine(writer, **settings):
@@ -97,7 +102,7 @@ def test_a_text_that_fails_is_written_again_with_another_seed():
         seeds.append(prompt.seed)
         return "Doc 1: it was Eve again" if len(seeds) < 3 else "Doc 1: it was Ada again"
 
-    writer = Recorder(lambda prompt: Writing(script(prompt), completion_tokens=5))
+    writer = Recorder(lambda prompt: Completion(script(prompt), completion_tokens=5))
     simulator = engine(writer, retries=2)
     (page,) = simulator.search([replace(REQUEST, useful=(True,))])
     assert texts(page) == ["it was Ada again"] and page.documents[0].checks == ()
@@ -108,7 +113,7 @@ def test_a_text_that_fails_is_written_again_with_another_seed():
 
 def test_what_never_passes_is_kept_at_its_best_and_marked():
     answers = iter(["", "Doc 1: Ada Ada Ada was here", "Doc 1: Ada"])
-    simulator = engine(Recorder(lambda prompt: Writing(next(answers))), retries=2)
+    simulator = engine(Recorder(lambda prompt: Completion(next(answers))), retries=2)
     (page,) = simulator.search([replace(REQUEST, useful=(False,))])
     assert texts(page) == ["Ada Ada Ada was here"]
     assert page.documents[0].checks == ("leak",)
@@ -116,7 +121,7 @@ def test_what_never_passes_is_kept_at_its_best_and_marked():
 
 
 def test_without_retries_a_failure_is_only_marked():
-    writer = Recorder(lambda prompt: Writing("Doc 1: Ada Ada Ada was here"))
+    writer = Recorder(lambda prompt: Completion("Doc 1: Ada Ada Ada was here"))
     (page,) = engine(writer, retries=0).search([replace(REQUEST, useful=(False, False))])
     assert page.documents[0].checks == ("count", "leak")
     (page,) = engine(writer, retry_on=["length"]).search([replace(REQUEST, useful=(False,))])
@@ -126,7 +131,7 @@ def test_without_retries_a_failure_is_only_marked():
 def test_only_texts_that_failed_are_written_again():
     writer = Recorder()
     good = writer.page
-    writer.page = lambda prompt: Writing("") if "bad" in prompt.text else good(prompt)
+    writer.page = lambda prompt: Completion("") if "bad" in prompt.text else good(prompt)
     pages = engine(writer, retries=1).search([REQUEST, replace(REQUEST, query="bad")])
     assert [len(batch) for batch in writer.batches] == [4, 2]
     assert len(pages[0].documents) == 5 and pages[1].documents == ()
@@ -135,16 +140,16 @@ def test_only_texts_that_failed_are_written_again():
 def test_a_request_that_nobody_could_write_fails_alone():
     writer = Recorder()
     good = writer.page
-    error = WritingError("no server")
+    error = GenerationError("no server")
     writer.page = lambda prompt: error if "bad" in prompt.text else good(prompt)
     simulator = engine(writer)
     page, failed = simulator.search([REQUEST, replace(REQUEST, query="bad")])
     assert isinstance(page, SearchPage) and failed is error
-    assert simulator.counts.faults == 1
+    assert simulator.counts.failures == 1
 
 
 def test_a_retry_that_fails_leaves_the_text_at_hand():
-    answers = iter([Writing("Doc 1: Ada Ada was here"), WritingError("gone")])
+    answers = iter([Completion("Doc 1: Ada Ada was here"), GenerationError("gone")])
     (page,) = engine(Recorder(lambda prompt: next(answers)), retries=1).search(
         [replace(REQUEST, useful=(False,))]
     )
@@ -176,7 +181,7 @@ def test_all_that_changes_a_page_changes_the_fingerprint():
         engine(writer, retry_on=["leak"]).fingerprint,
         LanguageModelEngine(writer, "tuned").fingerprint,
         LanguageModelEngine(writer, replace(STYLE, date="today")).fingerprint,
-        engine(ScriptedWriter(Recorder.good, fingerprint="other")).fingerprint,
+        engine(ScriptedTextGenerator(Recorder.good, fingerprint="other")).fingerprint,
     }
     assert len(prints) == 6
 
@@ -205,7 +210,7 @@ def _episode(seed):
         # What a model would write: by the prompt and the seed alone.
         return "\n".join(f"Doc {n}: {prompt.seed} said {n} times" for n in range(1, 6))
 
-    simulator = LanguageModelEngine(ScriptedWriter(write), "tuned", retries=0)
+    simulator = LanguageModelEngine(ScriptedTextGenerator(write), "tuned", retries=0)
     env = gymnasium.make("ZeroSearch-v0", engine=simulator)
     env.reset(seed=seed, options={"noise_probability": 0.5})
     pages = [env.step("<search>a</search>")[0]["documents"] for _ in range(3)]
@@ -227,13 +232,13 @@ def test_a_copy_works():
 
 def test_a_shuffled_style_shows_the_documents_in_an_order_that_the_seed_decides():
     text = "Doc 1: one a\nDoc 2: two a\nDoc 3: three a\n"
-    engine = LanguageModelEngine(ScriptedWriter(lambda prompt: text), "tuned", retries=0)
+    engine = LanguageModelEngine(ScriptedTextGenerator(lambda prompt: text), "tuned", retries=0)
     asked = [SearchRequest("q", "Q?", ("a",), (True,) * 3, seed) for seed in range(40)]
     shown = [tuple(one.text for one in page.documents) for page in engine.search(asked)]
     assert all(sorted(page) == ["one a", "three a", "two a"] for page in shown)
     assert len(set(shown)) == 6  # every order comes up
     assert [tuple(one.text for one in page.documents) for page in engine.search(asked)] == shown
-    plain = LanguageModelEngine(ScriptedWriter(lambda prompt: text), "prompted", retries=0)
+    plain = LanguageModelEngine(ScriptedTextGenerator(lambda prompt: text), "prompted", retries=0)
     assert {tuple(one.text for one in page.documents) for page in plain.search(asked)} == {
         ("one a", "two a", "three a")
     }

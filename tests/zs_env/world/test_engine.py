@@ -2,8 +2,8 @@
 
 import pytest
 
-from zs_env.scoring import contains_answer
-from zs_env.search import SearchRequest
+from zs_env.metrics import contains_answer
+from zs_env.search.types import SearchRequest
 from zs_env.world import Chain, World, WorldEngine, WorldQuestions, parse_question
 
 WORLD = World(0)

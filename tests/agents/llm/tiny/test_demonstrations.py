@@ -1,4 +1,4 @@
-"""Laws of the faulty teacher: which faults it has, and that it has no others."""
+"""Laws of the faulty teacher: which failures it has, and that it has no others."""
 
 import random
 import re
@@ -6,11 +6,11 @@ import re
 import pytest
 
 from agents.baselines.world_reader import Plan, Statement
-from agents.llm.tiny.demonstrations import NO_FAULTS, Faults, conclude, demonstrate
+from agents.llm.tiny.demonstrations import NO_FAULTS, Failures, conclude, demonstrate
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
-from zs_env.prompt import PromptTemplate
-from zs_env.scoring import exact_match
+from zs_env.metrics import exact_match
+from zs_env.prompts import PromptTemplate
 from zs_env.world import STRUCTURES, World, WorldEngine, WorldQuestions
 
 WORLD = World(1000)
@@ -18,12 +18,12 @@ ENGINE = WorldEngine(WORLD)
 CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
 
 
-def play(question, faults, noise=0.0, seed=0):
+def play(question, failures, noise=0.0, seed=0):
     return demonstrate(
         question,
         ENGINE,
         config=CONFIG,
-        faults=faults,
+        failures=failures,
         noise_probability=noise,
         rng=random.Random(seed),
     )
@@ -38,20 +38,20 @@ def test_without_faults_and_noise_the_teacher_is_always_right(structure):
 
 def test_it_never_breaks_the_format():
     for seed, question in enumerate(WorldQuestions(WORLD)[:300]):
-        transcript = play(question, Faults(), noise=0.5, seed=seed)
+        transcript = play(question, Failures(), noise=0.5, seed=seed)
         assert transcript.reason == "answer"
         assert not any(isinstance(turn.action, Malformed) for turn in transcript.turns)
 
 
 def test_vague_queries_name_an_entity_and_nothing_else():
-    always_vague = Faults(vague_query=1.0, early_answer=0.0, hasty_guess=0.0)
+    always_vague = Failures(vague_query=1.0, early_answer=0.0, hasty_guess=0.0)
     for question in WorldQuestions(WORLD)[:60]:
         for query in re.findall(r"<search> (.*?)</search>", play(question, always_vague).text):
             assert query.lower() in WORLD.named
 
 
 def test_early_answers_give_what_the_first_page_said():
-    early = Faults(vague_query=0.0, early_answer=1.0, hasty_guess=0.0)
+    early = Failures(vague_query=0.0, early_answer=1.0, hasty_guess=0.0)
     for question in WorldQuestions(WORLD, ["chain2", "chain3"])[:60]:
         transcript = play(question, early)
         assert transcript.num_searches <= question.metadata["hops"] - 1 or transcript.reward
@@ -60,7 +60,7 @@ def test_early_answers_give_what_the_first_page_said():
 
 
 def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
-    hasty = Faults(vague_query=0.0, early_answer=0.0, hasty_guess=1.0)
+    hasty = Failures(vague_query=0.0, early_answer=0.0, hasty_guess=1.0)
     for question in WorldQuestions(WORLD, ["chain1"])[:60]:
         transcript = play(question, hasty, noise=1.0)
         assert transcript.num_searches == 1

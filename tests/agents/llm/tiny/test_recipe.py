@@ -1,8 +1,8 @@
-"""What the recipe teaches of an ending is what no teacher does wrong."""
+"""What the recipe has_signal of an ending is what no teacher does wrong."""
 
 import re
 
-from agents.llm.segments import Source
+from agents.llm.rollout.types import Source
 from agents.llm.tiny.recipe import Recipe, endings
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.llm.tiny.tokenizer import build_tokenizer
-from zs_env.prompt import BARE_PROMPT, INSTRUCT_PROMPT, NOTICES, render_page
-from zs_env.search import Document
+from zs_env.prompts import BARE_PROMPT, INSTRUCT_PROMPT, NOTICES, render_page
+from zs_env.search.types import Document
 from zs_env.world import World, WorldQuestions
 
 TOKENIZER = build_tokenizer()

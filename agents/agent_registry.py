@@ -1,0 +1,138 @@
+"""Which agent a name on the command line stands for."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from hashlib import blake2b
+from importlib import import_module
+from pathlib import Path
+
+from agents.agent import Agent
+from agents.baselines import (
+    AnswerAtOnce,
+    FollowTheHops,
+    QuotePage,
+    RandomWords,
+    SearchNames,
+    SearchOnce,
+)
+from agents.prompted.config import EXAMPLE, METHODS, build_prompted_agent
+from agents.specs import spec_from_text
+from zs_env.config.names import unknown_name
+
+BASELINES: dict[str, Callable[[], Agent]] = {
+    "random": RandomWords,
+    "answer-at-once": AnswerAtOnce,
+    "search-once": SearchOnce,
+    "quote-page": QuotePage,
+    "search-names": SearchNames,
+    "follow-the-hops": FollowTheHops,
+}
+
+
+def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
+    """Build the agent that a name stands for.
+
+    Args:
+        name: a row of `BASELINES`; "module:Class", where the class is called without arguments
+            and the working directory is searched too; a folder of `zerosearch train-sb3`; a
+            language model: "tiny" (the policy that ships with the package), a folder, a .gguf file,
+            or OWNER/NAME on the Hugging Face hub; or a prompted agent as JSON, see
+            `build_prompted_agent`.
+        temperature: at which a language model draws tokens; 0 takes the likeliest. A prompted
+            agent's is its writer's own.
+        seed: of those draws; a prompted agent's own `seed` is added to it.
+
+    Raises:
+        ValueError: if the name stands for none of these.
+    """
+    check_agent_name(name)
+    if name.lstrip().startswith("{"):
+        return build_prompted_agent(spec_from_text(name, role="agent"), seed=seed)
+    if name in BASELINES:
+        return BASELINES[name]()
+    if (Path(name) / "sb3.json").exists():
+        return _offer_agent(name)
+    return _policy_agent(name, temperature, seed) if _is_policy(name) else _imported_agent(name)
+
+
+def check_agent_name(name: str) -> None:
+    """Refuse, without building anything, a name of which no agent can be built.
+
+    Raises:
+        ValueError: if the name is of no known form.
+    """
+    if not name.strip():
+        raise ValueError("an agent needs a name, got an empty one")
+    if name in METHODS:
+        raise ValueError(
+            f"agent {name!r} needs a language model to prompt; write it as JSON, such as "
+            + EXAMPLE.replace('"rag"', f'"{name}"')
+        )
+    known = name.lstrip().startswith("{") or name in BASELINES or _is_policy(name) or ":" in name
+    if not known:
+        raise unknown_name("agent", name, [*BASELINES, "tiny", "module:Class", "FOLDER", *METHODS])
+
+
+def fingerprint(agent: Agent) -> str:
+    """Return what changes when the agent does: its own, or a digest of its class and source."""
+    own = getattr(agent, "fingerprint", None)
+    if own is not None:
+        return str(own)
+    source = inspect.getsourcefile(type(agent))
+    content = Path(source).read_bytes() if source else b""
+    return blake2b(type(agent).__qualname__.encode() + content, digest_size=8).hexdigest()
+
+
+def _is_policy(name: str) -> bool:
+    return name == "tiny" or Path(name).exists() or ("/" in name and ":" not in name)
+
+
+def _policy_agent(name: str, temperature: float, seed: int) -> Agent:
+    try:
+        from agents.llm.generators.sampling import Sampling
+        from agents.llm.rollout.agent import PolicyAgent
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "transformers", "safetensors"):
+            raise
+        raise ValueError(
+            f"agent {name!r} is a language model, and {error.name} is not installed; "
+            'run: pip install "zerosearch-gym[train]"'
+        ) from error
+    return PolicyAgent.load(name, sampling=Sampling(temperature=temperature), seed=seed)
+
+
+def _offer_agent(folder: str) -> Agent:
+    try:
+        from agents.sb3.offer_agent import OfferAgent
+    except ModuleNotFoundError as error:
+        if error.name not in ("stable_baselines3", "torch"):
+            raise
+        raise ValueError(
+            f"agent {folder!r} was trained with stable-baselines3, and {error.name} is not "
+            'installed; run: pip install "zerosearch-gym[sb3]"'
+        ) from error
+    return OfferAgent.load(folder)
+
+
+def _imported_agent(name: str) -> Agent:
+    module_name, _, class_name = name.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as `python -m` does: an agent lies in the working directory
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise ValueError(
+            f"agent {name!r}: there is no module {module_name!r} here or among the installed ones"
+        ) from error
+    build = getattr(module, class_name, None)
+    if build is None:
+        raise unknown_name(f"agent in module {module_name}", class_name, vars(module))
+    agent = build()
+    if not callable(getattr(agent, "act", None)):
+        raise ValueError(f"agent {name!r} has no method act(observation) -> str; add one")
+    return agent

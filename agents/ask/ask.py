@@ -1,0 +1,104 @@
+"""Plays asked questions: one with a view, or many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from gymnasium.vector import AutoresetMode
+
+from agents.agent import Agent
+from agents.ask.reply import Reply
+from agents.ask.view import View
+from agents.evaluation.env_pool import VectorSeats, episode_seed
+from agents.evaluation.episodes import play_episodes
+from zs_env.env import ZeroSearchEnv
+from zs_env.questions.question import Question
+from zs_env.search.types import SearchEngine
+from zs_env.vector_env import ZeroSearchVectorEnv
+
+
+def ask(
+    agent: Agent,
+    question: Question,
+    engine: SearchEngine,
+    *,
+    view: View,
+    seed: int = 0,
+    noise: float = 0.0,
+    rules: Mapping[str, Any],
+) -> Reply:
+    """Play one question and show it as it goes.
+
+    Args:
+        agent: see `agents.agent.Agent`; where it has `stream`, its words are shown as they come.
+        question: its answers need not be known.
+        engine: answers the searches; it is not closed.
+        view: shows.
+        seed: every draw follows from it.
+        noise: chance in [0, 1] that a search returns noise.
+        rules: further settings of `ZeroSearchEnv`.
+    """
+    act = _streaming(agent, view.piece)
+    with closing(ZeroSearchEnv([question], engine, noise=noise, **rules)) as env:
+        view.question(question.text)
+        own_seed = episode_seed(seed, 0)
+        observation, info = env.reset(seed=own_seed, options={"question_index": 0})
+        if hasattr(agent, "reset"):
+            agent.reset(own_seed)  # type: ignore[attr-defined]
+        over = False
+        while not over:
+            observation, _, terminated, truncated, info = env.step(act(observation))
+            over = terminated or truncated
+            if not over:
+                view.page(info["documents"], observation["message"])
+        reply = Reply.of(env.transcript())
+    view.reply(reply)
+    return reply
+
+
+def ask_all(
+    agent: Agent,
+    questions: Sequence[Question],
+    engine: SearchEngine,
+    *,
+    numbers: Iterable[int],
+    concurrency: int,
+    seed: int = 0,
+    noise: float = 0.0,
+    rules: Mapping[str, Any],
+) -> Iterator[tuple[int, Reply]]:
+    """Play many questions at once; yield each with its number as it ends.
+
+    Args:
+        agent: see `agents.agent.Agent`.
+        questions: of the batch.
+        engine: answers the searches; it is not closed.
+        numbers: of the questions to play, from 0.
+        concurrency: questions played at once; changes no reply.
+        seed: every draw follows from it and a question's number.
+        noise: chance in [0, 1] that a search returns noise.
+        rules: further settings of `ZeroSearchEnv`.
+    """
+    vector = ZeroSearchVectorEnv(
+        concurrency, questions, engine, autoreset_mode=AutoresetMode.DISABLED, **rules
+    )
+    with closing(VectorSeats(vector, seed=seed, noise=noise)) as seats:
+        for result, transcript in play_episodes(agent, seats, numbers, seed=seed):
+            assert transcript is not None, "our own seats keep transcripts"
+            yield result.index, Reply.of(transcript)
+
+
+def _streaming(agent: Agent, show: Callable[[str], None]) -> Callable[[Mapping[str, Any]], str]:
+    """What acts and shows: piece by piece where the agent can, else turn by turn."""
+    stream = getattr(agent, "stream", None)
+    if stream is not None:
+        return lambda observation: stream(observation, show)
+
+    def act(observation: Mapping[str, Any]) -> str:
+        text = agent.act(observation)
+        show(text)
+        return text
+
+    return act

@@ -1,0 +1,70 @@
+"""The questions of a file, asked as they stand: JSON lines, a table, or one question a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zs_env.questions.question import Question
+from zs_env.questions.rows import RowLocation, read_rows
+
+_FIELDS = ("question", "text")
+_ROWS_BEGIN = (b"{", b"[", b"\x1f\x8b", b"PAR1")  # JSON, gzip, Parquet
+MAX_CHARS = 8192  # of a question, which leaves room for the prompt around it
+
+
+def read_asked_questions(path: Path) -> list[Question]:
+    """Read the questions of a file, in its order; blank lines are passed over.
+
+    Args:
+        path: UTF-8 text with a question on each line, as a name ending in .txt says; or JSONL or
+            Parquet, plain or gzipped, with a field `question` (or `text`) and perhaps `id`. Answers
+            that it may bring are not used.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds no question or a line is none, naming file, line and fix.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; give one with a question on each line")
+    with path.open("rb") as file:
+        head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_text = path.suffix == ".txt" or not head.startswith(_ROWS_BEGIN)
+    rows = _text_rows(path) if is_text else read_rows(path)
+    questions = [_question(place, row) for place, row in rows]
+    if not questions:
+        raise ValueError(f"{path} holds no question; write one on each line")
+    return questions
+
+
+def asked_question(text: str) -> Question:
+    """Return the question of a user.
+
+    Raises:
+        ValueError: if it is blank or too long.
+    """
+    return _question(RowLocation("the command line", 1, "argument"), {"question": text})
+
+
+def _text_rows(path: Path) -> Iterator[tuple[RowLocation, Mapping[str, Any]]]:
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        place = RowLocation(str(path), number)
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{place}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+        if text.strip():
+            yield place, {"question": text}
+
+
+def _question(place: RowLocation, row: Mapping[str, Any]) -> Question:
+    field = next((name for name in _FIELDS if row.get(name) is not None), _FIELDS[0])
+    text, own_id = row.get(field), row.get("id")
+    if not isinstance(text, str) or not text.strip():
+        raise place.error(field, text, "a question that is not blank")
+    if len(text.strip()) > MAX_CHARS:
+        raise place.error(field, text, f"at most {MAX_CHARS} characters; shorten the question")
+    return Question(
+        id=str(place.number) if own_id is None else str(own_id), text=text.strip(), answers=()
+    )

@@ -1,0 +1,97 @@
+"""An episode on a terminal while it is played: thoughts, searches, pages, the answer, its sources.
+
+Colours say who speaks and what for; nothing that a model or a page says reaches the terminal as a
+control sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from agents.ask.reply import Reply, Source
+from zs_env.rendering import printable
+from zs_env.search.types import Document
+
+_MAX_SHOWN = 240  # characters of a document
+_STYLES = {"think": "dim italic", "search": "bold yellow", "answer": "bold green"}
+
+
+class View:
+    """Shows one episode.
+
+    Args:
+        console: where.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._turn = ""
+
+    def question(self, text: str) -> None:
+        """Show what is asked."""
+        self._print(text, "bold", end="\n\n")
+
+    def piece(self, text: str) -> None:
+        """Show a piece of the agent's text as it comes; tags in it change the colour."""
+        start = len(self._turn)
+        self._turn += text
+        while start < len(self._turn):
+            close = self._turn.find(">", start)
+            end = len(self._turn) if close < 0 else close + 1
+            self._print(self._turn[start:end], self._style(self._turn[:end]))
+            start = end
+
+    def page(self, documents: Sequence[Document], message: str) -> None:
+        """Show what the environment says to a turn that does not end the episode."""
+        self._end_turn()
+        for document in documents:
+            self._print(f"  {document.rank + 1}  {_short(document.title, document.text)}", "cyan")
+            self._print("\n")
+        if not documents:
+            self._print(f"  {_short('', message.strip())}\n", "cyan")
+        self._print("\n")
+
+    def reply(self, reply: Reply) -> None:
+        """Show how the episode ended, and what its answer rests on."""
+        self._end_turn()
+        if reply.failure is not None:
+            self._print(f"\nThe search engine failed: {reply.failure}\n", "bold red")
+        elif reply.answer is None:
+            self._print(f"\nNo answer within {reply.turns} turns.\n", "bold red")
+        else:
+            self._print(f"\nAnswer: {reply.answer}\n", "bold green")
+        if reply.sources:
+            cited = any(source.holds_answer for source in reply.sources)
+            self._print("\nSources that hold the answer:\n" if cited else "\nShown:\n", "bold")
+            for source in reply.sources:
+                self._print(f"  {_citation(source)}\n")
+
+    def _end_turn(self) -> None:
+        if self._turn and not self._turn.endswith("\n"):
+            self._print("\n")
+        self._turn = ""
+
+    def _style(self, turn: str) -> str:
+        """The style of what stands at the end of a turn's text."""
+        for name, style in _STYLES.items():
+            opened, closed = turn.rfind(f"<{name}>"), turn.rfind(f"</{name}>")
+            if opened > closed or (closed >= 0 and turn.endswith(f"</{name}>")):
+                return style
+        return ""
+
+    def _print(self, text: str, style: str = "", end: str = "") -> None:
+        self._console.print(Text(printable(text), style=style), end=end, soft_wrap=True)
+
+
+def _short(title: str, text: str) -> str:
+    line = " ".join(f"{title}: {text}".split()) if title else " ".join(text.split())
+    return line if len(line) <= _MAX_SHOWN else f"{line[: _MAX_SHOWN - 3]}..."
+
+
+def _citation(source: Source) -> str:
+    place = f"search {source.search}, document {source.rank}"
+    engine = f", {source.engine}" if source.engine else ""
+    return f"[{place}{engine}] {_short(source.title, source.text)}"

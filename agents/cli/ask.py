@@ -1,0 +1,177 @@
+"""`zerosearch ask`: puts a question to an agent, or a file of them.
+
+A single question is shown as it is played. With `--json` that goes to standard error, and one JSON
+object to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import track
+
+from agents.agent import Agent
+from agents.agent_registry import build_agent, fingerprint
+from agents.ask.ask import ask, ask_all
+from agents.ask.question_file import asked_question, read_asked_questions
+from agents.ask.reply_file import ReplyFile
+from agents.ask.view import View
+from agents.specs import data_files, spec_from_text
+from agents.storage.plain_text import say
+from zs_env.config.builder import WORLD, build_engine, build_questions
+from zs_env.episode import Limits
+from zs_env.questions.rows import HALF_CHARACTERS
+from zs_env.search.client import ENGINE_TIMEOUT_S
+from zs_env.search.types import SearchEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskConfig:
+    """Answer a question, or each question of a file, by searching; nobody need know the answers.
+
+    The words around the question are those of training, so a policy does what it learnt.
+
+    Attributes:
+        question: what to ask.
+        policy: who answers: tiny, a folder, a Hugging Face name, or JSON, as `zerosearch evaluate`
+            takes it for --agent.
+        engine: who answers the searches: a JSON spec, a kind, or a passage file; the embedded
+            world's own by default, which knows nothing else.
+        file: of questions in place of one: a question a line, or JSONL or Parquet with a field
+            "question"; the same command continues what it left unfinished, and asks again what a
+            failure of the engine left open.
+        output: JSONL of the replies to --file; its name with .replies.jsonl by default.
+        prompt: the environment's words: a template's name or text; the policy's own by default.
+        max_turns: actions allowed for a question, the answer included.
+        num_documents: documents a page.
+        max_document_chars: longer documents are cut.
+        engine_timeout_s: seconds a call of the engine may take. A simulator on a CPU may need more.
+        noise: chance in [0, 1] that a search returns noise, where the engine can.
+        seed: of every draw.
+        concurrency: questions of --file asked at once; changes no reply.
+        json: print one JSON object to standard output: the reply, or the counts of --file.
+    """
+
+    question: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="QUESTION")] = None
+    policy: str = "tiny"
+    engine: str = '{"kind": "world"}'
+    file: Path | None = None
+    output: Path | None = None
+    prompt: str | None = None
+    max_turns: int = 6
+    num_documents: int = 5
+    max_document_chars: int = Limits().max_document_chars
+    engine_timeout_s: float = ENGINE_TIMEOUT_S
+    noise: float = 0.0
+    seed: int = 0
+    concurrency: int = 16
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.question is None) == (self.file is None):
+            raise ValueError('ask either "a question" or those of --file FILE')
+        if self.output is not None and self.file is None:
+            raise ValueError("--output is for the replies to --file; use --json for one question")
+        if not 0.0 <= self.noise <= 1.0:
+            raise ValueError(f"--noise is in [0, 1], got {self.noise}")
+        for name, least in (("concurrency", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} is at least {least}, got {getattr(self, name)}")
+
+    def rules(self, agent: Agent) -> dict[str, Any]:
+        """Return the environment's settings for this agent."""
+        return {
+            "prompt": self.prompt or getattr(agent, "prompt", None) or "instruct",
+            "max_turns": self.max_turns,
+            "num_documents": self.num_documents,
+            "limits": Limits(max_document_chars=self.max_document_chars),
+            "engine_timeout_s": self.engine_timeout_s,
+        }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 1 where the engine failed."""
+    config = tyro.cli(AskConfig, prog="zerosearch ask", args=argv)
+    # What is asked is about no data set: the world stands in for one, so that its engines work.
+    engine: Any = build_engine(spec_from_text(config.engine, role="engine"), build_questions(WORLD))
+    with closing(engine) if hasattr(engine, "close") else nullcontext():
+        agent = build_agent(config.policy)
+        if config.file is not None:
+            return _ask_file(config, config.file, agent, engine)
+        assert config.question is not None, "checked by the configuration"
+        reply = ask(
+            agent,
+            asked_question(config.question),
+            engine,
+            view=View(Console(stderr=config.json, highlight=False)),
+            seed=config.seed,
+            noise=config.noise,
+            rules=config.rules(agent),
+        )
+    if config.json:
+        text = json.dumps(reply.to_json(), ensure_ascii=False)
+        print(text.encode("utf-8", HALF_CHARACTERS).decode("utf-8"))
+    return 0 if reply.failure is None else 1
+
+
+def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine) -> int:
+    questions = read_asked_questions(path)
+    output = config.output or path.with_name(f"{path.name}.replies.jsonl")
+    if output.exists() and output.samefile(path):
+        raise ValueError(f"--output and --file are the same file, {path}; name another --output")
+    replies = ReplyFile(output, questions, _setting(config, agent))
+    missing = replies.missing()
+    console = Console(stderr=True)
+    if len(missing) < len(questions):
+        console.print(f"{len(questions) - len(missing)} of {len(questions)} were answered before.")
+    played = ask_all(
+        agent,
+        questions,
+        engine,
+        numbers=missing,
+        concurrency=min(config.concurrency, max(len(missing), 1)),
+        seed=config.seed,
+        noise=config.noise,
+        rules=config.rules(agent),
+    )
+    for number, reply in track(
+        played, "questions", len(missing), console=console, disable=not console.is_terminal
+    ):
+        replies.add(number, reply)
+    rows = replies.finish()
+    counts: dict[str, Any] = {
+        "questions": len(rows),
+        "answered": sum(row["answer"] is not None for row in rows),
+        "failures": sum(row["failure"] is not None for row in rows),
+        "output": str(output),
+    }
+    say(console, ", ".join(f"{name} {value}" for name, value in counts.items()))
+    if config.json:
+        print(json.dumps(counts))
+    return 0 if not counts["failures"] else 1
+
+
+def _setting(config: AskConfig, agent: Agent) -> str:
+    """Return a digest of all that decides a reply, apart from the question.
+
+    The timeout is left out: what it cut off may be asked again with more patience.
+    """
+    rules, engine = config.rules(agent), spec_from_text(config.engine, role="engine")
+    del rules["engine_timeout_s"]
+    decides = (
+        fingerprint(agent),
+        engine,
+        data_files(engine),
+        repr(sorted(rules.items())),
+        config.noise,
+        config.seed,
+    )
+    return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -1,0 +1,98 @@
+"""`zerosearch serve-search`: any engine over HTTP, for other frameworks' search environments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+from rich.console import Console
+
+from agents.specs import spec_from_text
+from zs_env.config.builder import WORLD, build_engine, build_questions
+from zs_env.engines import CachedEngine
+from zs_env.engines.http import TOKEN_VARIABLE
+from zs_env.noise import NoiseSchedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """Answer POST /retrieve as Search-R1's retriever does, with noise on demand.
+
+    The environment variable ZEROSEARCH_SERVE_TOKEN, where it is set, is the bearer token that
+    clients must send.
+
+    Attributes:
+        engine: a JSON spec, a kind, or a passage file; the world's own by default.
+        questions: that clients may name by "question_id": a JSON spec, a kind, or a data file; the
+            embedded world's engine needs none.
+        noise: chance in [0, 1] that a search is answered with noise; settable at PUT /noise.
+        noise_end: the chance that it rises to, exponentially, over `noise_searches`.
+        noise_searches: searches over which it rises.
+        host: address to bind; loopback unless told otherwise.
+        port: 0 takes a free one.
+        cache: file that keeps every page; in memory only by default.
+        requests_per_second: of all clients together; no limit by default.
+        timeout: seconds until a request is answered.
+    """
+
+    engine: str = '{"kind": "world"}'
+    questions: str | None = None
+    noise: float = 0.0
+    noise_end: float | None = None
+    noise_searches: int = 10_000
+    host: str = "127.0.0.1"
+    port: int = 8000
+    cache: str | None = None
+    requests_per_second: float | None = None
+    timeout: float = 60.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until told to stop; returns the exit status."""
+    config = tyro.cli(ServeConfig, prog="zerosearch serve-search", args=argv)
+    try:
+        from aiohttp import web
+
+        from zs_env.server.app import SearchServer, ServerSettings
+    except ImportError as error:
+        raise ValueError(
+            'serving needs aiohttp, msgpack and prometheus-client; pip install "zerosearch-gym'
+            f'[serve]" ({error})'
+        ) from error
+    asked = None
+    source = build_questions(WORLD)
+    if config.questions is not None:
+        source = build_questions(spec_from_text(config.questions, role="questions"))
+        asked = {source[n].id: source[n] for n in range(len(source))}
+    engine = CachedEngine(
+        build_engine(spec_from_text(config.engine, role="engine"), source), config.cache
+    )
+    noise = NoiseSchedule(
+        config.noise,
+        config.noise if config.noise_end is None else config.noise_end,
+        total_steps=config.noise_searches,
+    )
+    settings = ServerSettings(
+        token=os.environ.get(TOKEN_VARIABLE) or None,
+        requests_per_second=config.requests_per_second,
+        timeout_s=config.timeout,
+    )
+    server = SearchServer(engine, noise=noise, questions=asked, settings=settings)
+    console = Console(stderr=True)
+    console.print(
+        f"serving {engine.name} at http://{config.host}:{config.port}/retrieve, noise "
+        f"{config.noise:g}" + (f" → {noise.end:g}" if config.noise_end is not None else "")
+    )
+    try:
+        web.run_app(
+            server.application(),
+            host=config.host,
+            port=config.port,
+            shutdown_timeout=settings.shutdown_s,
+            print=None,
+        )
+    finally:
+        engine.close()
+    return 0

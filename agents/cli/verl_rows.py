@@ -1,0 +1,72 @@
+"""`zerosearch verl-rows`: questions as the rows that verl trains on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from agents.evaluation.env_pool import episode_seed
+from agents.specs import spec_from_text
+from envs_registry.verl import SharedEnvironment, verl_row
+
+# A set that is larger makes its questions from their number, without end.
+_MOST = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerlRowsConfig:
+    """Write the questions of an environment as a data set for verl, one JSON object a line.
+
+    Attributes:
+        output: file to write; verl tells its format by the ending .jsonl.
+        env: environment id.
+        questions: a JSON spec, a kind, or a data file; the environment's own by default.
+        data_source: name of the environment in the agent loop's configuration.
+        count: how many, from the first one on; all by default.
+        noise: chance of noise of these rows' episodes, for held-out rows; by default the loop's
+            environment decides.
+        seed: gives each row a seed, so that its episodes are the same at every step, those of
+            `zerosearch evaluate` with this seed; none by default.
+    """
+
+    output: Path
+    env: str = "ZeroSearch-v0"
+    questions: str | None = None
+    data_source: str = "train"
+    count: int | None = None
+    noise: float | None = None
+    seed: int | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the rows; returns the exit status."""
+    config = tyro.cli(VerlRowsConfig, prog="zerosearch verl-rows", args=argv)
+    if config.output.suffix not in (".jsonl", ".json"):
+        raise ValueError(f"--output is {config.output}; verl needs a name that ends in .jsonl")
+    # Nothing is searched for, so no engine has to be there yet.
+    spec: dict[str, object] = {"id": config.env, "engine": {"kind": "none"}}
+    if config.questions is not None:
+        spec["questions"] = spec_from_text(config.questions, role="questions")
+    env = SharedEnvironment(spec).make()
+    if config.count is None and env.num_questions > _MOST:
+        raise ValueError(
+            f"{config.env} has {env.num_questions:,} questions; say with --count how many to write"
+        )
+    count = env.num_questions if config.count is None else min(config.count, env.num_questions)
+    with config.output.open("w", encoding="utf-8") as file:
+        for index in range(count):
+            row = verl_row(
+                env,
+                index,
+                data_source=config.data_source,
+                noise_probability=config.noise,
+                seed=None if config.seed is None else episode_seed(config.seed, index),
+            )
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    Console(stderr=True).print(f"{config.output}: {count:,} rows", highlight=False)
+    return 0

@@ -1,0 +1,84 @@
+"use strict";
+// Which episodes are listed, and in which order.
+
+const ORDERS = {
+  question: null,
+  "F1, low first": (a, b) => a.f1 - b.f1,
+  "F1, high first": (a, b) => b.f1 - a.f1,
+  "most searches": (a, b) => b.searches - a.searches,
+  "most noise seen": (a, b) => noiseSeen(b) - noiseSeen(a),
+};
+
+function noiseSeen(row) {
+  return row.documents ? row.noisy_documents / row.documents : 0;
+}
+
+// Calls `show(rows, searched)` with the rows that pass, now and whenever a filter changes; where a
+// text is searched for, again as more is found, with the share of transcripts searched.
+function startFilters(show) {
+  options("filter-agent", AGENTS);
+  options("filter-set", GROUPS);
+  options("filter-noise", NOISES.map(noiseText));
+  options("filter-reason", distinct(ROWS.map((row) => row.reason)).sort());
+  byId("filter-order").append(...Object.keys(ORDERS).map((name) => element("option", {}, name)));
+  let current = 0;
+
+  async function change() {
+    const mine = ++current;
+    const rows = ROWS.filter(passes()).sort(ORDERS[byId("filter-order").value] ?? undefined);
+    const sought = soughtText();
+    if (!sought) return show(rows, null);
+    const found = new Set(rows.filter((row) => holdsInRow(row, sought)));
+    show(rows.filter((row) => found.has(row)), 0);
+    const others = rows.filter((row) => !found.has(row));
+    for await (const { found: more, share } of searchTranscripts(others, sought)) {
+      if (mine !== current) return;
+      more.forEach((row) => found.add(row));
+      show(rows.filter((row) => found.has(row)), share);
+    }
+    if (mine === current) show(rows.filter((row) => found.has(row)), 1);
+  }
+
+  let typing;
+  const soon = () => {
+    clearTimeout(typing);
+    typing = setTimeout(change, 150);
+  };
+  const form = byId("filters");
+  form.addEventListener("input", soon);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", soon);
+  change();
+}
+
+function options(id, values) {
+  const select = byId(id);
+  select.append(element("option", { value: "" }, "all"));
+  select.append(...values.map((value) => element("option", { value }, shortened(value, 40))));
+  select.closest("label").hidden = values.length < 2;
+}
+
+function soughtText() {
+  return byId("filter-text").value.trim().toLowerCase();
+}
+
+function passes() {
+  const [agent, group, noise, reason] = ["agent", "set", "noise", "reason"].map(
+    (name) => byId(`filter-${name}`).value,
+  );
+  const [least, most] = ["least", "most"].map((name) => byId(`filter-${name}`).valueAsNumber);
+  const malformed = byId("filter-malformed").checked;
+  const anyF1 = !(least > 0 || most < 1);
+  return (row) => {
+    const evaluation = EVALUATIONS[row.evaluation];
+    return (
+      (!agent || evaluation.agent === agent) &&
+      (!group || evaluation.group === group) &&
+      (!noise || noiseText(evaluation.noise) === noise) &&
+      (!reason || row.reason === reason) &&
+      (!malformed || row.malformed > 0) &&
+      // What a failure ended has no F1.
+      (anyF1 || (row.failure === null && !(row.f1 < least) && !(row.f1 > most)))
+    );
+  };
+}

@@ -1,0 +1,70 @@
+"""A generator that writes what it is told to: for tests, demonstrations and replays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from agents.llm.generators.base import Generation, GenerationRequest, never
+from agents.llm.generators.sampling import Sampling
+from agents.llm.policy.policy import Policy
+from agents.llm.policy.stopping import StopReason, StopRule
+
+
+class ScriptedGenerator:
+    """Writes the turns that a function gives, and stops them where a model's would stop.
+
+    Args:
+        policy: whose tokenizer is used; its model is never run.
+        write: maps the text so far (prompt, turns and messages) to the next turn's text. A turn
+            that comes to no closing tag ends at `max_new_tokens`, or with EOS.
+    """
+
+    def __init__(self, policy: Policy, write: Callable[[str], str]) -> None:
+        self._policy = policy
+        self.max_context = policy.max_context
+        self._write = write
+        self._stop = StopRule(policy.codec)
+        self._weight_version = 0
+        self._ended: dict[int, Generation] = {}
+
+    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+        """Write one turn per request; every logprob is 0."""
+        for request in requests:
+            turn = self._turn(request.token_ids, sampling.max_new_tokens)
+            self._ended[request.session] = turn
+
+    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Return all turns that were begun."""
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def release(self, sessions: Iterable[int]) -> None:
+        """Forget turns that nobody has taken; nothing else is kept."""
+        for name in sessions:
+            self._ended.pop(name, None)
+
+    def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Count the weights; none are used."""
+        self._weight_version += 1
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _turn(self, token_ids: Sequence[int], max_new_tokens: int) -> Generation:
+        room = self.max_context - len(token_ids)
+        limit = min(max_new_tokens, room)
+        wanted = self._policy.encode_environment(self._write(self._policy.decode(token_ids)))
+        wanted += tuple(sorted(self._policy.stop_token_ids))[:1]
+        written: list[int] = []
+        reason: StopReason | None = None
+        while len(written) < min(limit, len(wanted)) and reason is None:
+            written.append(wanted[len(written)])
+            reason = self._stop.reason(written)
+        return Generation(
+            token_ids=tuple(written),
+            logprobs=(0.0,) * len(written),
+            stop_reason=reason or ("context" if limit >= room else "length"),
+            weight_version=self._weight_version,
+        )

@@ -1,0 +1,156 @@
+"""The generator on vLLM's engine in this process; needs vllm, and a device that has room for both.
+
+vLLM pins torch and transformers closely: it is installed first, and training beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from agents.llm.generators.base import (
+    Generation,
+    GenerationError,
+    GenerationRequest,
+    check_beginning,
+    check_quiet,
+    never,
+)
+from agents.llm.generators.sampling import Sampling
+from agents.llm.generators.vllm.turns import VLLMTurns
+from agents.llm.policy.lora import merged_weights
+from agents.llm.policy.policy import Policy
+
+
+class VLLMGenerator:
+    """Generates with `vllm.LLM`.
+
+    The engine runs without a process of its own, so that weights reach it as they are; this sets
+    VLLM_ENABLE_V1_MULTIPROCESSING=0.
+
+    Args:
+        policy: whose turns are written.
+        max_context: longest sequence in tokens; the model's own limit where that is smaller.
+        settings: further arguments of `vllm.LLM`, such as `gpu_memory_utilization`.
+
+    Attributes:
+        llm: vLLM's engine.
+
+    Raises:
+        ImportError: if vllm is missing.
+    """
+
+    def __init__(self, policy: Policy, *, max_context: int | None = None, **settings: Any) -> None:
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        try:
+            from vllm import LLM  # type: ignore[import-not-found]
+        except ImportError as error:
+            raise ImportError(
+                'generating in process needs vllm; pip install "zerosearch-gym[vllm]"'
+            ) from error
+        self.policy = policy
+        self.max_context = min(max_context or policy.max_context, policy.max_context)
+        self.weight_version = 0
+        with tempfile.TemporaryDirectory() as folder:
+            policy.save_merged(folder)
+            self.llm: Any = LLM(
+                model=folder,
+                generation_config="vllm",
+                logprobs_mode="processed_logprobs",
+                max_model_len=self.max_context,
+                **{"dtype": str(policy.model.dtype).removeprefix("torch."), **settings},
+            )
+        self._turns = VLLMTurns(policy, max_context=self.max_context)
+        self._requests: dict[str, tuple[GenerationRequest, Sampling]] = {}
+        self._full: dict[int, Generation] = {}
+        self._number = 0
+
+    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+        """Begin one turn per request, beside those that are being written already.
+
+        Raises:
+            ValueError: if a request holds no ids, or a turn of its session is being written.
+        """
+        from vllm import SamplingParams  # type: ignore[import-not-found]
+
+        writing = {request.session for request, _ in self._requests.values()}
+        check_beginning(requests, writing | self._full.keys())
+        for request in requests:
+            if self._turns.room(request, sampling) < 1:
+                self._full[request.session] = self._turns.full(request, self.weight_version)
+                continue
+            self._number += 1
+            name = str(self._number)
+            self._requests[name] = (request, sampling)
+            self.llm.llm_engine.add_request(
+                name,
+                {"prompt_token_ids": list(request.token_ids)},
+                SamplingParams(**self._turns.fields(request, sampling)),
+            )
+
+    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Write on until a turn ends or `pause()`, and return by session those that have ended.
+
+        Raises:
+            GenerationError: if the engine ends a turn where nothing ends it.
+        """
+        ended, self._full = self._full, {}
+        while self._requests and not ended:
+            for output in self.llm.llm_engine.step():
+                if output.finished and output.request_id in self._requests:
+                    request, sampling = self._requests.pop(output.request_id)
+                    ended[request.session] = self._read(request, sampling, output)
+            if pause():
+                break
+        return ended
+
+    def release(self, sessions: Iterable[int]) -> None:
+        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
+        names = set(sessions)
+        for name in names:
+            self._turns.forget(name)
+            self._full.pop(name, None)
+        given_up = [key for key, (request, _) in self._requests.items() if request.session in names]
+        if given_up:
+            self.llm.llm_engine.abort_request(given_up)
+        for key in given_up:
+            del self._requests[key]
+
+    def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Sample from new weights from now on; None where the policy's own model was updated.
+
+        Raises:
+            RuntimeError: while turns are being written.
+        """
+        check_quiet(len(self._requests))
+        if weights is not None:
+            self.policy.model.load_state_dict(weights)
+        self.llm.collective_rpc(
+            "reload_weights", kwargs={"weights_iterator": merged_weights(self.policy.model)}
+        )
+        if not self.llm.reset_prefix_cache():
+            raise GenerationError(
+                "vLLM kept a prefix cache of the old weights; report the version of vllm"
+            )
+        self.weight_version += 1
+
+    def close(self) -> None:
+        """Give up every turn and forget every session; the engine keeps its memory."""
+        self.release([request.session for request, _ in self._requests.values()])
+        self._full.clear()
+        self._turns.forget_all()
+
+    def _read(self, request: GenerationRequest, sampling: Sampling, output: Any) -> Generation:
+        (completion,) = output.outputs
+        token_ids = list(completion.token_ids)
+        logprobs = [
+            by_id[token_id].logprob
+            for by_id, token_id in zip(completion.logprobs or (), token_ids, strict=True)
+        ]
+        return self._turns.generation(
+            request, sampling, token_ids, logprobs, weight_version=self.weight_version
+        )

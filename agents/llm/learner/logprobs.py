@@ -1,0 +1,224 @@
+"""Log-probabilities of action tokens, without the logits of anything else.
+
+Only the positions that predict an action token reach the output head, a chunk at a time; the
+backward pass computes each chunk's logits anew, so [A, V] never exists, let alone [B, T, V].
+
+Shapes: A action tokens, D hidden size, V vocabulary, C tokens of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from agents.llm.learner.batch import MicroBatch
+
+# Logits of one chunk: 16 MB in float32, which stay in the caches of most machines. A GPU has 512 MB
+# of them: it reads all weights of the head for each, which only many tokens make up for.
+_CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
+
+
+class TokenLogprobs(NamedTuple):
+    """[A] log-probability of each action token and entropy of what it was drawn from, nats."""
+
+    logprobs_A: Tensor
+    entropies_A: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Squash:
+    """How raw logits become those sampled from: scaled, soft-capped (Gemma), scaled again."""
+
+    scale: float
+    cap: float | None
+    temperature: float
+
+    def forward(self, raw: Tensor) -> Tensor:
+        logits = raw.mul_(self.scale) if self.scale != 1.0 else raw
+        if self.cap is not None:
+            logits = logits.div_(self.cap).tanh_().mul_(self.cap)
+        return logits.div_(self.temperature) if self.temperature != 1.0 else logits
+
+    def backward(self, logits: Tensor, grad: Tensor) -> Tensor:
+        if self.cap is not None:
+            grad = grad.mul_(1 - (logits * (self.temperature / self.cap)) ** 2)
+        factor = self.scale / self.temperature
+        return grad.mul_(factor) if factor != 1.0 else grad
+
+
+class _HeadLogprobs(torch.autograd.Function):
+    """Output head, log-softmax, choice of the target and entropy in one, chunk by chunk."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_AD: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_A: Tensor,
+        squash: _Squash,
+    ) -> tuple[Tensor, Tensor]:
+        softmax_dtype = torch.promote_types(hidden_AD.dtype, torch.float32)
+        logprobs_A = hidden_AD.new_empty(len(targets_A), dtype=softmax_dtype)
+        entropies_A = torch.empty_like(logprobs_A)
+        normalizers_A = torch.empty_like(logprobs_A)
+        for chunk in _chunks(targets_A, weight_VD):
+            logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, squash)
+            normalizers_A[chunk] = logits_CV.logsumexp(-1)
+            chosen_C = logits_CV.gather(-1, targets_A[chunk, None])[:, 0]
+            logprobs_A[chunk] = chosen_C - normalizers_A[chunk]
+            log_p_CV = logits_CV.sub_(normalizers_A[chunk, None])
+            entropies_A[chunk] = -(log_p_CV.exp() * log_p_CV.clamp_min_(-1e30)).sum(-1)
+        ctx.save_for_backward(hidden_AD, weight_VD, bias_V, targets_A, normalizers_A, entropies_A)
+        ctx.squash = squash
+        ctx.set_materialize_grads(False)
+        return logprobs_A, entropies_A
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden_AD, weight_VD, bias_V, targets_A, normalizers_A, entropies_A = ctx.saved_tensors
+        if all(grad is None for grad in grads):
+            return None, None, None, None, None
+        grad_logprobs_A, grad_entropies_A = (
+            torch.zeros_like(entropies_A) if grad is None else grad for grad in grads
+        )
+        with_entropy = grads[1] is not None
+        grad_hidden_AD = torch.empty_like(hidden_AD) if ctx.needs_input_grad[0] else None
+        # Sums over chunks are kept in float32 at least: in bfloat16 late chunks would round away.
+        grad_weight_VD = (
+            torch.zeros_like(weight_VD, dtype=entropies_A.dtype)
+            if ctx.needs_input_grad[1]
+            else None
+        )
+        grad_bias_V = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
+        for chunk in _chunks(targets_A, weight_VD):
+            logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, ctx.squash)
+            pull_C1 = grad_logprobs_A[chunk, None]
+            log_p_CV = logits_CV - normalizers_A[chunk, None]
+            grad_CV = log_p_CV.exp()
+            if with_entropy:
+                # dH/dz = -p (log p + H)
+                surprise_CV = log_p_CV.clamp_min_(-1e30).add_(entropies_A[chunk, None])
+                grad_CV.mul_(surprise_CV.mul_(-grad_entropies_A[chunk, None]).sub_(pull_C1))
+            else:
+                grad_CV.mul_(-pull_C1)
+            grad_CV.scatter_add_(-1, targets_A[chunk, None], pull_C1)
+            grad_CV = ctx.squash.backward(logits_CV, grad_CV).to(hidden_AD.dtype)
+            if grad_hidden_AD is not None:
+                torch.mm(grad_CV, weight_VD, out=grad_hidden_AD[chunk])
+            if grad_weight_VD is not None:
+                if grad_weight_VD.dtype == grad_CV.dtype:
+                    grad_weight_VD.addmm_(grad_CV.T, hidden_AD[chunk])
+                else:
+                    grad_weight_VD.add_(grad_CV.T @ hidden_AD[chunk])
+            if grad_bias_V is not None:
+                grad_bias_V.add_(grad_CV.sum(0))
+        if grad_weight_VD is not None:
+            grad_weight_VD = grad_weight_VD.to(weight_VD.dtype)
+        return grad_hidden_AD, grad_weight_VD, grad_bias_V, None, None
+
+
+def _chunks(targets_A: Tensor, weight_VD: Tensor) -> Iterator[slice]:
+    elements = _CHUNK_ELEMENTS.get(targets_A.device.type, _CHUNK_ELEMENTS["cpu"])
+    size = max(1, elements // len(weight_VD))
+    for begin in range(0, len(targets_A), size):
+        yield slice(begin, begin + size)
+
+
+def _logits(hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, squash: _Squash) -> Tensor:
+    raw_CV = torch.nn.functional.linear(hidden_CD, weight_VD, bias_V)
+    return squash.forward(raw_CV.to(torch.promote_types(raw_CV.dtype, torch.float32)))
+
+
+def head_logprobs(
+    hidden_AD: Tensor,
+    head: nn.Module,
+    targets_A: Tensor,
+    *,
+    temperature: float = 1.0,
+    scale: float = 1.0,
+    cap: float | None = None,
+) -> TokenLogprobs:
+    """Log-probabilities of targets, and entropies, under softmax(squash(head(hidden))).
+
+    Differentiable once, in hidden states, weight and bias, by both results.
+
+    Args:
+        hidden_AD: [A, D] hidden states that predict the targets.
+        head: a linear layer, as `model.get_output_embeddings()` gives it.
+        targets_A: [A] ids.
+        temperature: what sampling divided the logits by, > 0.
+        scale: what the model itself multiplies its logits by.
+        cap: where given, logits become cap * tanh(logits / cap) before the temperature.
+    """
+    weight_VD, bias_V = head.weight, getattr(head, "bias", None)
+    assert isinstance(weight_VD, Tensor)
+    device_type = hidden_AD.device.type
+    if torch.is_autocast_enabled(device_type):
+        # Cast here, where autograd sees it: inside, the backward pass runs without autocast.
+        dtype = torch.get_autocast_dtype(device_type)
+        hidden_AD, weight_VD = hidden_AD.to(dtype), weight_VD.to(dtype)
+        bias_V = None if bias_V is None else bias_V.to(dtype)
+    squash = _Squash(scale, cap, temperature)
+    with torch.autocast(device_type, enabled=False):
+        return TokenLogprobs(*_HeadLogprobs.apply(hidden_AD, weight_VD, bias_V, targets_A, squash))
+
+
+def predicting_states(body: nn.Module, micro_batch: MicroBatch) -> Tensor:
+    """[A, D] hidden states at the positions that predict an action token.
+
+    No attention mask is passed: with padding on the right, causal attention is mask enough, and a
+    packed line has its own.
+    """
+    packing: dict[str, Any] = {}
+    if micro_batch.packing is not None:
+        positions_BT = micro_batch.packing.positions_N[None]
+        packing = {"packing": micro_batch.packing, "position_ids": positions_BT}
+    hidden_BTD = body(
+        input_ids=micro_batch.token_ids_BT, use_cache=False, **packing
+    ).last_hidden_state
+    return hidden_BTD.flatten(0, 1).index_select(0, micro_batch.predictors_A)
+
+
+def action_logprobs(
+    model: Any, micro_batch: MicroBatch, *, temperature: float = 1.0
+) -> TokenLogprobs:
+    """[A] log-probabilities and entropies of a micro-batch's action tokens, in its order.
+
+    Args:
+        model: a Hugging Face causal language model.
+        micro_batch: on the model's device.
+        temperature: that the tokens were sampled with, > 0.
+    """
+    config = model.config
+    scale = 1.0 / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
+    return head_logprobs(
+        predicting_states(model.base_model, micro_batch),
+        model.get_output_embeddings(),
+        micro_batch.target_ids_A,
+        temperature=temperature,
+        scale=scale,
+        cap=getattr(config, "final_logit_softcapping", None),
+    )
+
+
+class LogprobModel(nn.Module):
+    """A language model as the learner asks it: its call is `action_logprobs`.
+
+    Args:
+        model: a Hugging Face causal language model.
+        temperature: that tokens were sampled with, > 0.
+    """
+
+    def __init__(self, model: Any, *, temperature: float = 1.0) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+
+    def forward(self, micro_batch: MicroBatch) -> TokenLogprobs:
+        """[A] log-probabilities and entropies of a micro-batch's action tokens."""
+        return action_logprobs(self.model, micro_batch, temperature=self.temperature)

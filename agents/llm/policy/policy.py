@@ -1,0 +1,206 @@
+"""A language model as a policy: the model and its tokenizer, loaded and saved together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from agents.llm.policy.lora import has_adapter, merged_weights
+from agents.llm.policy.text_codec import TextCodec, as_ids
+
+TINY_POLICY = Path(__file__).parents[1] / "tiny_policy"
+# A folder with an adapter has no config.json: with one it would be read as a whole model.
+_BESIDE_ADAPTER = "zerosearch.json"
+# Where a configuration names no limit; long enough for every episode we run.
+_DEFAULT_CONTEXT = 8192
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+@dataclass(frozen=True, eq=False)
+class Policy:
+    """A causal language model and its tokenizer.
+
+    Attributes:
+        model: any Hugging Face causal language model.
+        tokenizer: its tokenizer; a chat template is used where there is one.
+        name: what it was loaded from.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str = ""
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt that it was trained with, as its config.json says; None where it does not."""
+        return getattr(self.model.config, "zerosearch_prompt", None)
+
+    @cached_property
+    def codec(self) -> TextCodec:
+        """Its tokenizer, with the stop tokens that the model's configuration names."""
+        generation = getattr(self.model, "generation_config", None)
+        stops = as_ids(getattr(generation, "eos_token_id", None))
+        stops += as_ids(self.model.config.get_text_config().eos_token_id)
+        return TextCodec(self.tokenizer, name=self.name, model_stop_ids=stops)
+
+    def encode_prompt(self, message: str) -> tuple[int, ...]:
+        """Encode the environment's first message as a user turn, ready for the policy to write."""
+        return self.codec.encode_prompt(message)
+
+    def encode_environment(self, text: str) -> tuple[int, ...]:
+        """Encode text that the policy did not write; no control token comes out of it."""
+        return self.codec.encode_environment(text)
+
+    def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode several environment texts, each alone."""
+        return self.codec.encode_environments(texts)
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of ids as it was written, control tokens included."""
+        return self.codec.decode(token_ids)
+
+    def decode_action(self, token_ids: Sequence[int]) -> str:
+        """Return a turn's text without the stop token that ended it."""
+        return self.codec.decode_action(token_ids)
+
+    @property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Ids that end a turn; a model may have several."""
+        return self.codec.stop_token_ids
+
+    @property
+    def pad_token_id(self) -> int:
+        """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
+        return self.codec.pad_token_id
+
+    @property
+    def control_token_ids(self) -> frozenset[int]:
+        """Ids that only the chat template and the policy itself may write."""
+        return self.codec.control_token_ids
+
+    @cached_property
+    def max_context(self) -> int:
+        """Longest sequence that the model reads, in tokens."""
+        config = self.model.config.get_text_config()
+        limit = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
+        window = getattr(config, "sliding_window", None)
+        slides = getattr(config, "use_sliding_window", True)
+        # Inside its window a sliding attention is an ordinary one, which is all we implement.
+        return min(limit, window) if window and slides else limit
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Rows of the output layer; it may exceed the tokenizer's vocabulary."""
+        return self.model.config.get_text_config().vocab_size
+
+    def save(self, folder: str | Path) -> None:
+        """Write the policy as a Hugging Face folder that `load_policy` reads.
+
+        Of a policy with an adapter only that is written, and where the rest was loaded from.
+        """
+        self.model.save_pretrained(folder)
+        if has_adapter(self.model):
+            text = json.dumps({"prompt": self.prompt})
+            (Path(folder) / _BESIDE_ADAPTER).write_text(text, encoding="utf-8")
+        self.tokenizer.save_pretrained(folder)
+
+    def save_merged(self, folder: str | Path) -> None:
+        """Write the policy as a folder of a model without adapters, which vLLM reads.
+
+        An adapter is added into the weights; the policy itself stays as it is. On a CPU a tied
+        head is written as a weight of its own, see `merged_weights`.
+        """
+        weights: dict[str, torch.Tensor] = {}
+        written: set[int] = set()
+        for name, weight in merged_weights(self.model):
+            weight = weight.detach().cpu().contiguous()
+            # The file holds no memory twice under two names.
+            weights[name] = weight.clone() if weight.data_ptr() in written else weight
+            written.add(weight.data_ptr())
+        save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+        config = deepcopy(self.model.config)
+        config.tie_word_embeddings &= self.model.device.type != "cpu"
+        config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+def load_policy(
+    name_or_path: str | Path,
+    *,
+    gguf_file: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+) -> Policy:
+    """Load a causal language model with its tokenizer.
+
+    Args:
+        name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
+            Face format, a name on the hub, or a path that ends in .gguf.
+        gguf_file: file of the folder or hub repository to read the weights from, dequantised.
+        dtype: "float32", "bfloat16", "float16" or "float64".
+        device: where the model lives.
+
+    Raises:
+        ValueError: if the dtype is another, or a local path does not exist.
+    """
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
+    name, path = str(name_or_path), Path(name_or_path)
+    source = str(TINY_POLICY) if name == "tiny" else name
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ValueError(f"there is no GGUF file {name!r}; check the path")
+        source, gguf_file = str(path.parent), path.name
+    elif path.is_absolute() and not path.is_dir():
+        raise ValueError(f"there is no folder {name!r}; name a folder, a hub model or a .gguf file")
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=gguf_file, dtype=getattr(torch, dtype)
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
+    if gguf_file is not None:
+        model = _without_quantization(model)
+    if has_adapter(model):
+        # It came with the base model's configuration; what it was trained with lies beside it.
+        model.config.zerosearch_prompt = _prompt_beside(Path(source))
+    _align(model)
+    return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
+
+
+def _prompt_beside(folder: Path) -> str | None:
+    file = folder / _BESIDE_ADAPTER
+    return json.loads(file.read_text(encoding="utf-8"))["prompt"] if file.is_file() else None
+
+
+def _align(model: Any) -> None:
+    """Copy the weights out of the file's memory map, where they lie at any address.
+
+    Kernels add up in another order where the address is not a multiple of the vector width, so a
+    model that has been read back would give other last bits than the one that was written.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+
+
+def _without_quantization(model: Any) -> PreTrainedModel:
+    """Rebuild a dequantised model, which still counts as quantised and could not be saved."""
+    config = model.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    rebuilt = type(model)._from_config(config, dtype=model.dtype)
+    rebuilt.load_state_dict(model.state_dict())
+    rebuilt.generation_config = model.generation_config
+    return rebuilt

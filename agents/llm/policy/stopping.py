@@ -1,0 +1,64 @@
+"""When a turn is over: after the token that completes a closing action tag, or at a stop token.
+
+Tokenizers merge `>` with what follows it, so the tag is looked for in the decoded text; few tokens
+can complete one, and only after those is anything decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from agents.llm.policy.text_codec import TextCodec
+
+StopReason = Literal["tag", "eos", "length", "context"]
+
+CLOSING_TAGS = ("</search>", "</answer>")
+_TAG_END = re.compile(r"([A-Za-z/<]*)>")
+
+
+def may_complete_tag(token_text: str) -> bool:
+    """Whether a token with this text can complete a closing action tag."""
+    for match in _TAG_END.finditer(token_text):
+        piece = match[1]
+        for tag in CLOSING_TAGS:
+            body = tag[:-1]
+            if body.endswith(piece) or piece.endswith(body):
+                return True
+    return False
+
+
+class StopRule:
+    """Says where a turn ends that a policy writes.
+
+    Attributes:
+        watched: ids after which `reason` must be asked; after all others a turn goes on.
+    """
+
+    def __init__(self, codec: TextCodec) -> None:
+        self._codec = codec
+        self._stop_token_ids = codec.stop_token_ids
+        self.watched = codec.stop_token_ids | _tag_token_ids(codec)
+
+    def reason(self, turn_ids: Sequence[int]) -> StopReason | None:
+        """Say why a turn ends after its last id; None where it goes on."""
+        if turn_ids[-1] in self._stop_token_ids:
+            return "eos"
+        text = self._codec.decode(turn_ids)
+        return "tag" if any(tag in text for tag in CLOSING_TAGS) else None
+
+    def cut(self, token_ids: Sequence[int]) -> tuple[tuple[int, ...], StopReason | None]:
+        """Return the ids up to where the turn ends, and why it ends there; None if nowhere."""
+        for end, token_id in enumerate(token_ids, start=1):
+            if token_id in self.watched and (reason := self.reason(token_ids[:end])):
+                return tuple(token_ids[:end]), reason
+        return tuple(token_ids), None
+
+
+def _tag_token_ids(codec: TextCodec) -> frozenset[int]:
+    vocabulary = codec.tokenizer.get_vocab()
+    candidates = [token_id for token, token_id in vocabulary.items() if ">" in token]
+    return frozenset(
+        token_id for token_id in candidates if may_complete_tag(codec.decode([token_id]))
+    )

@@ -1,0 +1,128 @@
+"""A tokenizer, and the only ways text becomes ids.
+
+Text that the model did not write never becomes a control token, whatever it says: the prompt's
+frame comes from the chat template, everything else is encoded with control tokens split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+_PLACE = "MESSAGEGOESHERE"
+
+
+@dataclass(frozen=True, eq=False)
+class TextCodec:
+    """Encodes prompts and messages, and decodes turns.
+
+    Attributes:
+        tokenizer: a chat template is used where there is one.
+        name: of the model, for error messages.
+        model_stop_ids: ids that end a turn as the model's configuration has them; the tokenizer's
+            own are added.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    name: str = ""
+    model_stop_ids: tuple[int, ...] = ()
+
+    def encode_prompt(self, message: str) -> tuple[int, ...]:
+        """Encode the environment's first message as a user turn, ready for the policy to write."""
+        before, after = self._prompt_frame
+        return before + self.encode_environment(message) + after
+
+    def encode_environment(self, text: str) -> tuple[int, ...]:
+        """Encode text that the policy did not write; no control token comes out of it."""
+        return self.encode_environments([text])[0]
+
+    def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode several environment texts, each alone."""
+        if not texts:
+            return []
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        rows = [tuple(ids) for ids in encoded["input_ids"]]
+        for row, text in zip(rows, texts, strict=True):
+            spoofed_tag = self.control_token_ids.intersection(row)
+            assert not spoofed_tag, (
+                f"environment text became control tokens {sorted(spoofed_tag)}: {text!r}"
+            )
+        return rows
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of ids as it was written, control tokens included."""
+        return str(
+            self.tokenizer.decode(
+                list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def decode_action(self, token_ids: Sequence[int]) -> str:
+        """Return a turn's text without the stop token that ended it."""
+        ends = bool(token_ids) and token_ids[-1] in self.stop_token_ids
+        return self.decode(token_ids[:-1] if ends else token_ids)
+
+    @cached_property
+    def stop_token_ids(self) -> frozenset[int]:
+        """Ids that end a turn; a model may have several."""
+        return frozenset(as_ids(self.tokenizer.eos_token_id) + self.model_stop_ids)
+
+    @cached_property
+    def pad_token_id(self) -> int:
+        """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
+        pad = as_ids(self.tokenizer.pad_token_id)
+        return pad[0] if pad else min(self.stop_token_ids, default=0)
+
+    @cached_property
+    def control_token_ids(self) -> frozenset[int]:
+        """Ids that only the chat template and the policy itself may write.
+
+        The unknown token is none of them unless it serves a second purpose.
+        """
+        tokenizer = self.tokenizer
+        added = tokenizer.added_tokens_decoder.items()
+        special = {token_id for token_id, token in added if token.special}
+        purposes = {*as_ids(tokenizer.bos_token_id), self.pad_token_id, *self.stop_token_ids}
+        unknown = set(as_ids(tokenizer.unk_token_id))
+        return frozenset(
+            (special | set(tokenizer.all_special_ids) | purposes) - (unknown - purposes)
+        )
+
+    @cached_property
+    def _prompt_frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids before and after the first message."""
+        tokenizer = self.tokenizer
+        if not tokenizer.chat_template:
+            added = as_ids(tokenizer("")["input_ids"])
+            return tuple(i for i in added[:1] if i in as_ids(tokenizer.bos_token_id)), ()
+        rendered = str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
+            )
+        )
+        pieces = rendered.split(_PLACE)
+        if len(pieces) != 2:
+            raise ValueError(
+                f"the chat template of {self.name!r} shows the user's message {len(pieces) - 1} "
+                "times, expected once; set tokenizer.chat_template to one that shows it once"
+            )
+        before, after = (
+            as_ids(tokenizer(piece, add_special_tokens=False)["input_ids"]) for piece in pieces
+        )
+        return before, after
+
+
+def as_ids(value: Any) -> tuple[int, ...]:
+    """Read ids as configurations and tokenizers give them: none, one or several."""
+    return () if value is None else (value,) if isinstance(value, int) else tuple(value)

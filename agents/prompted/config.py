@@ -1,0 +1,74 @@
+"""Prompted agents from JSON values, as command lines and benchmarks name them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
+
+from agents.prompted.chain_of_thought import ChainOfThought
+from agents.prompted.direct_answer import DirectAnswer
+from agents.prompted.method import Method
+from agents.prompted.prompted_agent import PromptedAgent
+from agents.prompted.ragent import RAgent
+from agents.prompted.retrieve_once import RetrieveOnce
+from agents.prompted.search_o1 import SearchO1
+from zs_env.config.builder import build_writer
+from zs_env.config.names import keywords, make_named, unknown_name
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "direct": DirectAnswer,
+    "cot": ChainOfThought,
+    "rag": RetrieveOnce,
+    "ragent": RAgent,
+    "search-o1": SearchO1,
+}
+EXAMPLE = '{"kind": "rag", "writer": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
+# As long as an agent holds a writer, another agent of the same spec gets it too.
+_writers: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+
+def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedAgent:
+    """Build a prompted agent.
+
+    Args:
+        spec: `kind`, a row of `METHODS`; `writer`, a spec of `zs_env.config.builder.WRITER_KINDS`, whose
+            temperature is 0 unless its `sampling` says otherwise; `seed` of that sampling, 0 by
+            default; and the method's own settings. Agents with equal writer specs share one writer,
+            so that a model is loaded once.
+        seed: added to that of the spec: a benchmark's repeats differ in it.
+
+    Raises:
+        ValueError: if a kind or a field is wrong; the message says what would do.
+    """
+    kind, own_seed, writer = spec.get("kind"), spec.get("seed", 0), spec.get("writer")
+    if kind not in METHODS:
+        raise unknown_name("agent kind", kind, METHODS)
+    settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "writer")}
+    for name in settings:
+        known = keywords(METHODS[kind])
+        if name not in known:
+            raise unknown_name(f"field of agent kind {kind!r}", name, ["seed", "writer", *known])
+    if not isinstance(own_seed, int) or isinstance(own_seed, bool):
+        raise ValueError(f"the seed of an agent is a whole number, got {own_seed!r}")
+    if not isinstance(writer, Mapping):
+        raise ValueError(
+            f"agent kind {kind!r} needs 'writer', the spec of a language model, got {writer!r}; "
+            f"write it as in {EXAMPLE}"
+        )
+    method = make_named("setting", METHODS[kind], settings)
+    return PromptedAgent(method, _shared_writer(writer), seed=own_seed + seed)
+
+
+def _shared_writer(spec: Mapping[str, Any]) -> Any:
+    # An agent's answers are compared, so they are the likeliest ones unless draws are asked for.
+    sampling = spec.get("sampling") or {}
+    if not isinstance(sampling, Mapping):
+        raise ValueError(f"the sampling of a writer is an object such as {{}}, got {sampling!r}")
+    spec = {**spec, "sampling": {"temperature": 0.0, **sampling}}
+    key = json.dumps(spec, sort_keys=True)
+    writer = _writers.get(key)
+    if writer is None:
+        writer = _writers[key] = build_writer(spec)
+    return writer

@@ -1,0 +1,55 @@
+"""A writer whose texts outlive the process, so that a report that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from agents.storage.jsonl import keep_lines, whole_lines
+from zs_env.search import engine as optional
+from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
+
+
+class CachedTextGenerator:
+    """Passes on to a writer what was not written yet; errors are asked for again.
+
+    Args:
+        writer: the model.
+        path: a line for each text, in a folder that is there. One that a kill cut off is dropped,
+            and so are those of a writer with another fingerprint.
+    """
+
+    def __init__(self, writer: TextGenerator, path: Path) -> None:
+        self.writer = writer
+        self.fingerprint = writer.fingerprint
+        self.local = optional.is_local(writer)
+        self._path = path
+        self._there: dict[tuple[str, str | None, int], Completion] = {}
+        lines = whole_lines(path)
+        keep_lines(path, lines)
+        for row in map(json.loads, lines):
+            if row["fingerprint"] == self.fingerprint:
+                key = (row["prompt"], row["system"], row["seed"])
+                self._there[key] = Completion(**row["writing"])
+
+    def write(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
+        """Return one text per prompt, those of the file without asking the model."""
+        missing = [prompt for prompt in prompts if _key(prompt) not in self._there]
+        written = dict(zip(map(_key, missing), self.writer.write(missing), strict=True))
+        fresh = {key: one for key, one in written.items() if isinstance(one, Completion)}
+        with open(self._path, "a", encoding="utf-8") as file:
+            for (text, system, seed), writing in fresh.items():
+                row = {"fingerprint": self.fingerprint, "prompt": text, "system": system}
+                file.write(json.dumps(row | {"seed": seed, "writing": asdict(writing)}) + "\n")
+        self._there |= fresh
+        return [self._there.get(_key(prompt)) or written[_key(prompt)] for prompt in prompts]
+
+    def close(self) -> None:
+        """Close the writer."""
+        optional.close(self.writer)
+
+
+def _key(prompt: Prompt) -> tuple[str, str | None, int]:
+    return prompt.text, prompt.system, prompt.seed

@@ -1,0 +1,50 @@
+"""The curves of a sweep as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+
+from agents.studies.noise.report import SweepReport
+
+_MARKERS = "os^Dv*Xp"
+
+
+def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
+    """Draw each agent's F1 over the noise asked for, with its interval and its area.
+
+    Args:
+        report: of the sweep.
+        path: PNG file to write.
+        title: shown above.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, robustness in enumerate(report.robustness):
+        cells = [cell for cell in report.cells if cell.agent == robustness.agent]
+        noises = [cell.noise for cell in cells]
+        f1s = [cell.report.metrics["f1"] for cell in cells]
+        marker = _MARKERS[number % len(_MARKERS)]
+        (line,) = axes.plot(noises, _numbers([f1.mean for f1 in f1s]), marker=marker, markersize=5)
+        line.set_label(f"{robustness.agent}, area {robustness.area}")
+        low, high = _numbers([f1.low for f1 in f1s]), _numbers([f1.high for f1 in f1s])
+        axes.fill_between(noises, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_xlabel("chance that a search returns noise")
+    axes.set_ylabel("token F1, 95 % intervals")
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    axes.set_title(title, fontsize=10)
+    temporary = path.with_name(f".{path.name}")
+    figure.savefig(temporary, dpi=110, format="png")
+    temporary.replace(path)
+
+
+def _numbers(values: Sequence[float | None]) -> list[float]:
+    """None, where there was nothing to average, becomes a gap."""
+    return [float("nan") if value is None else value for value in values]

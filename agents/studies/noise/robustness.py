@@ -1,0 +1,137 @@
+"""One figure for how an agent bears noise: the area under its curve of F1 over noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from typing import Any
+
+from agents.evaluation.paired import PairedDifference, paired_difference
+from agents.evaluation.statistics import Interval, bootstrap_interval, bootstrap_ratio
+from agents.studies.noise.sweep import Cell
+
+Curve = dict[float, float]  # F1 by noise level, rising
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Robustness:
+    """How an agent bears noise.
+
+    Attributes:
+        agent: its name.
+        area: under the curve of F1 over noise, divided by the width of the levels: the mean F1 if
+            every level between the least and the greatest is as likely. In [0, 1].
+        retained: the area as a share of F1 at noise 0; all None without that level.
+        questions: that it rests on: those that no failure ended at any level.
+    """
+
+    agent: str
+    area: Interval
+    retained: Interval
+    questions: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "agent": self.agent,
+            "area": self.area.to_json(),
+            "retained": self.retained.to_json(),
+            "questions": self.questions,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AreaDifference:
+    """Two agents compared on the questions that both played at every level without a failure.
+
+    Attributes:
+        first: name of the agent whose area counts positive.
+        second: name of the other.
+        paired: the difference of their areas; p-values are of one comparison, uncorrected.
+        questions: that it rests on.
+    """
+
+    first: str
+    second: str
+    paired: PairedDifference
+    questions: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            "first": self.first,
+            "second": self.second,
+            "difference": self.paired.difference.to_json(),
+            "p_value": self.paired.p_value,
+            "questions": self.questions,
+        }
+
+
+def area_under_curve(noises: Sequence[float], values: Sequence[float]) -> float:
+    """Area by the trapezoid rule, divided by the width, so that a flat line keeps its height.
+
+    Args:
+        noises: rising, at least two.
+        values: one for each.
+    """
+    points = list(zip(noises, values, strict=True))
+    area = sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairwise(points))
+    return area / (noises[-1] - noises[0])
+
+
+def robustness_of(cells: Sequence[Cell]) -> list[Robustness]:
+    """Judge each agent of a sweep.
+
+    The area of a mean curve is the mean of the questions' areas, so questions are resampled with
+    all their noise levels together.
+    """
+    return [_robustness(agent, _curves(cells, agent)) for agent in _agents(cells)]
+
+
+def area_differences(cells: Sequence[Cell]) -> list[AreaDifference]:
+    """Compare each two agents of a sweep, in the order in which they came."""
+    curves = {agent: _curves(cells, agent) for agent in _agents(cells)}
+    differences = []
+    for first, second in combinations(curves, 2):
+        shared = sorted(curves[first].keys() & curves[second].keys())
+        areas = [[_area(curves[agent][i]) for i in shared] for agent in (first, second)]
+        differences.append(
+            AreaDifference(
+                first=first,
+                second=second,
+                paired=paired_difference(*areas),
+                questions=len(shared),
+            )
+        )
+    return differences
+
+
+def _agents(cells: Sequence[Cell]) -> list[str]:
+    return list(dict.fromkeys(cell.agent for cell in cells))
+
+
+def _curves(cells: Sequence[Cell], agent: str) -> dict[int, Curve]:
+    """Each question's curve, by its number; questions with a failure at some level are left out."""
+    own = sorted((cell for cell in cells if cell.agent == agent), key=lambda cell: cell.noise)
+    curves = {}
+    for results in zip(*(cell.results for cell in own), strict=True):
+        if all(result.failure is None for result in results):
+            levels = zip(own, results, strict=True)
+            curves[results[0].index] = {cell.noise: result.f1 for cell, result in levels}
+    return curves
+
+
+def _area(curve: Curve) -> float:
+    return area_under_curve(list(curve), list(curve.values()))
+
+
+def _robustness(agent: str, curves: dict[int, Curve]) -> Robustness:
+    areas = [_area(curve) for curve in curves.values()]
+    undisturbed = [curve[0.0] for curve in curves.values() if 0.0 in curve]
+    return Robustness(
+        agent=agent,
+        area=bootstrap_interval(areas),
+        retained=bootstrap_ratio(areas, undisturbed) if undisturbed else Interval(None, None, None),
+        questions=len(curves),
+    )

@@ -1,0 +1,77 @@
+"""SFT only: the policy imitates a teacher without failures, and never plays itself.
+
+It sees as many episodes as RL plays, of the same questions, and takes as many optimizer steps.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from agents.llm.policy.policy import Policy
+from agents.llm.rollout.question_order import question_indices
+from agents.llm.rollout.types import Rollout
+from agents.llm.sft.demonstrations import encode_demonstration
+from agents.llm.sft.trainer import train_supervised
+from agents.llm.tiny.demonstrations import NO_FAULTS, demonstrate
+from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.environments import training_questions
+from zs_env.episode import EpisodeConfig, Limits
+from zs_env.prompts import PromptTemplate
+from zs_env.world import WorldEngine, WorldQuestions
+
+
+def imitate(config: TrainConfig, policy: Policy) -> None:
+    """Train a policy in place on the run's questions, played by a teacher under the run's noise.
+
+    Raises:
+        ValueError: if the questions are not about a fictional world.
+        FloatingPointError: if a loss or gradient was not finite.
+    """
+    shown = list(_demonstrations(config, policy))
+    tokens = sum(len(rollout.token_ids) for rollout in shown)
+    train_supervised(
+        policy.model,
+        shown,
+        lr=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        schedule=config.lr_schedule,
+        tokens_per_batch=-(-tokens // (config.steps * config.minibatches)),
+        max_tokens_per_micro_batch=config.tokens_per_micro_batch,
+        max_grad_norm=config.max_grad_norm,
+        autocast=config.autocast,
+        seed=config.seed,
+    )
+
+
+def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
+    questions = training_questions(config)
+    if not isinstance(questions, WorldQuestions):
+        raise ValueError(
+            "the teacher plays questions about a fictional world, got "
+            f"{type(questions).__name__}; leave the arm 'imitation' out"
+        )
+    rules = EpisodeConfig(
+        max_turns=config.max_turns,
+        num_documents=config.num_documents,
+        prompt=PromptTemplate.of(config.prompt or policy.prompt or "instruct"),
+        limits=Limits(max_document_chars=config.max_document_chars),
+    )
+    engine, noise = WorldEngine(questions.world), config.noise()
+    rng = random.Random(f"imitation {config.seed}")
+    count = config.questions_per_step
+    for step in range(config.steps):
+        asked = question_indices(
+            step * count, count, num_questions=len(questions), seed=config.seed
+        )
+        for index in asked:
+            for _ in range(config.group_size):
+                shown = demonstrate(
+                    questions[index],
+                    engine,
+                    config=rules,
+                    failures=NO_FAULTS,
+                    noise_probability=noise.probability(step),
+                    rng=rng,
+                )
+                yield encode_demonstration(policy, shown)

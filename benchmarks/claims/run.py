@@ -1,0 +1,188 @@
+"""One arm of the re-test with one seed: `python -m benchmarks.claims.run ARM FLAGS`.
+
+The flags are those of `zerosearch train`: the settings that all arms share, a seed and an output
+folder, in which `row.json` is written last. The same command goes on where a killed one stopped.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from time import perf_counter
+
+import torch
+
+from agents.cli.training.train import parse_arguments
+from agents.llm.policy.policy import Policy, load_policy
+from agents.llm.trainer.checkpoint import CheckpointStore
+from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.loop import TrainingDiverged, train
+from agents.llm.trainer.metrics import read_metrics
+from agents.llm.trainer.run_folder import write_json
+from agents.storage.folder_lock import folder_lock
+from benchmarks.claims.arms import ARMS, Learning
+from benchmarks.claims.imitation import imitate
+from benchmarks.claims.judging import judge
+from benchmarks.claims.mispaired import mispaired_engine
+from benchmarks.claims.results import RunResult, budget_of
+from benchmarks.claims.unmasked import pages_learnt
+from zs_env.config.builder import ENGINE_KINDS
+from zs_env.config.names import unknown_name
+from zs_env.transcripts.transcript import Transcript
+
+ROW = "row.json"
+STOPPED = 75  # exit status: stopped in good order, to be gone on with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """How an arm's learning ended.
+
+    Attributes:
+        policy: at its end.
+        seconds: of learning.
+        note: what went wrong; "" where nothing did.
+    """
+
+    policy: Policy
+    seconds: float
+    note: str = ""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one arm; returns the exit status."""
+    if not argv or argv[0] not in ARMS:
+        raise unknown_name("arm", argv[0] if argv else "", ARMS)
+    return 0 if run_arm(argv[0], parse_arguments(argv[1:])) else STOPPED
+
+
+def run_arm(name: str, base: TrainConfig) -> bool:
+    """Learn, judge, and write the row, unless it is there; False where SIGTERM came first.
+
+    Args:
+        name: of the arm.
+        base: the settings that all arms share, with seed and output of this run.
+    """
+    ENGINE_KINDS["mispaired"] = mispaired_engine
+    arm = ARMS[name]
+    config = replace(base, **arm.change(base), resume=True)
+    # A process that works there may have outlived who started it.
+    with folder_lock(config.output, wait=True):
+        if (config.output / ROW).exists():
+            return True
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        learnt = _LEARNING[arm.learning](config)
+        if learnt is None:
+            return False
+        played = judge(config, learnt.policy)
+        row = _row(name, base, learnt, played)
+        write_json(config.output / ROW, row.to_json())
+    return True
+
+
+def _reinforce(config: TrainConfig) -> Learnt | None:
+    """Train; a run that diverges ends with its newest checkpoint, which is a result as well."""
+    note = ""
+    try:
+        # Only `judge` asks all held-out questions.
+        result = train(replace(config, final_episodes=config.eval_episodes))
+        if result.stopped:
+            return None
+    except (TrainingDiverged, FloatingPointError) as error:
+        note = f"{type(error).__name__}: {error}"
+    newest = CheckpointStore(config.output / "checkpoints").latest()
+    steps = read_metrics(config.output, "train")
+    return Learnt(
+        policy=_load(config, newest or config.policy),
+        seconds=float(steps[-1]["train_seconds"]) if steps else 0.0,
+        note=note,
+    )
+
+
+def _reinforce_unmasked(config: TrainConfig) -> Learnt | None:
+    with pages_learnt():
+        return _reinforce(config)
+
+
+def _imitate(config: TrainConfig) -> Learnt:
+    policy, started = _load(config, config.policy), perf_counter()
+    imitate(config, policy)
+    return Learnt(policy=policy, seconds=perf_counter() - started)
+
+
+def _learn_nothing(config: TrainConfig) -> Learnt:
+    return Learnt(policy=_load(config, config.policy), seconds=0.0)
+
+
+_LEARNING: Mapping[Learning, Callable[[TrainConfig], Learnt | None]] = {
+    "reinforcement": _reinforce,
+    "reinforcement, unmasked": _reinforce_unmasked,
+    "imitation": _imitate,
+    "none": _learn_nothing,
+}
+
+
+def _load(config: TrainConfig, source: str | Path) -> Policy:
+    auto = "cuda" if torch.cuda.is_available() else "cpu"
+    device = auto if config.device == "auto" else config.device
+    return load_policy(source, dtype=config.dtype, device=device)
+
+
+def _row(
+    name: str,
+    base: TrainConfig,
+    learnt: Learnt,
+    played: Mapping[str, Sequence[Transcript]],
+) -> RunResult:
+    trained = ARMS[name].learning.startswith("reinforcement")
+    steps, evaluations = (
+        read_metrics(base.output, kind) if trained else [] for kind in ("train", "evaluation")
+    )
+    held_out: dict[str, list[tuple[int, float]]] = {setting: [] for setting in played}
+    for row in evaluations:
+        held_out[row["setting"]].append((row["step"], round(row["f1"], 3)))
+    return RunResult(
+        arm=name,
+        seed=base.seed,
+        commit=_commit(),
+        budget=budget_of(base),
+        percents={
+            setting: tuple(round(100 * episode.scores()["f1"]) for episode in episodes)
+            for setting, episodes in played.items()
+        },
+        searches={
+            setting: round(fmean(episode.num_searches for episode in episodes), 3)
+            for setting, episodes in played.items()
+        },
+        failures=sum(int(row["failed_episodes"]) for row in steps)
+        + sum(e.failure is not None for episodes in played.values() for e in episodes),
+        rewards=tuple(round(row["reward_mean"], 3) for row in steps),
+        held_out=held_out,
+        seconds=round(learnt.seconds),
+        note=learnt.note,
+    )
+
+
+def _commit() -> str:
+    """The commit of the code, with a + where files differ from it; "" outside git."""
+    here = Path(__file__).parent
+
+    def git(*command: str) -> str:
+        try:
+            done = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True)
+        except FileNotFoundError:  # no git here, which is no reason to lose the run
+            return ""
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", ":/*.py", ":/*.toml")
+    return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

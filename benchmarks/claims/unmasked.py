@@ -1,0 +1,96 @@
+"""Learning what pages say, which the trainer refuses: only to measure what its mask is worth.
+
+The mask follows from who wrote a token, so the study changes the writer: tokens of the environment
+become tokens of the policy, with the log-probabilities that it gives them when the update begins.
+They get the advantage of their episode, as in the original without its mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from agents.llm.learner.batch import Batch, MicroBatch
+from agents.llm.learner.experience import Scorer, score
+from agents.llm.learner.learner import Learner
+from agents.llm.learner.metrics import UpdateReport
+from agents.llm.rollout.types import Group, Rollout, Segment, Source
+
+
+@contextmanager
+def pages_learnt() -> Iterator[None]:
+    """Let every learner of this process learn pages too, as long as this lasts."""
+    masked = Learner.update
+
+    def update(self: Learner, groups: Sequence[Group]) -> UpdateReport:
+        def policy(micro_batch: MicroBatch) -> Tensor:
+            with torch.no_grad():
+                return self._logprobs(self._policy, micro_batch).logprobs_A
+
+        most = self.optimizer_config.max_tokens_per_micro_batch
+        return masked(self, unmask(groups, policy, max_tokens=most))
+
+    Learner.update = update  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Learner.update = masked  # type: ignore[method-assign]
+
+
+def unmask(groups: Sequence[Group], policy: Scorer, *, max_tokens: int) -> list[Group]:
+    """Give the policy every token but the prompt's.
+
+    Args:
+        groups: as rolled out; void rollouts, and those that the policy wrote nothing in, stay.
+        policy: log-probabilities that the policy, as it stands, gives to a micro-batch.
+        max_tokens: positions of one forward pass.
+    """
+    relabelled = [replace(group, rollouts=tuple(map(_relabel, group.rollouts))) for group in groups]
+    batch = Batch.from_groups(relabelled)
+    scores_A = iter(score(batch, policy, max_tokens).tolist())
+    return [
+        replace(
+            group,
+            rollouts=tuple(
+                _scored(old, new, scores_A) if _learnt(old) else old
+                for old, new in zip(group.rollouts, changed.rollouts, strict=True)
+            ),
+        )
+        for group, changed in zip(groups, relabelled, strict=True)
+    ]
+
+
+def _learnt(rollout: Rollout) -> bool:
+    return rollout.written and not rollout.void
+
+
+def _relabel(rollout: Rollout) -> Rollout:
+    """The environment's tokens as the policy's, of unknown log-probability."""
+    if not _learnt(rollout):
+        return rollout
+    return replace(
+        rollout,
+        segments=tuple(
+            replace(segment, source=Source.POLICY, logprobs=(0.0,) * len(segment.token_ids))
+            if segment.source is Source.ENVIRONMENT
+            else segment
+            for segment in rollout.segments
+        ),
+    )
+
+
+def _scored(old: Rollout, new: Rollout, scores_A: Iterator[float]) -> Rollout:
+    """The relabelled rollout; what the policy sampled keeps what it was sampled with."""
+
+    def scored(before: Segment, after: Segment) -> Segment:
+        if after.source is not Source.POLICY:
+            return after
+        scores = tuple(next(scores_A) for _ in after.token_ids)
+        return after if before.source is Source.POLICY else replace(after, logprobs=scores)
+
+    pairs = zip(old.segments, new.segments, strict=True)
+    return replace(new, segments=tuple(scored(before, after) for before, after in pairs))

@@ -1,0 +1,58 @@
+"""Questions from a file, every line of it."""
+
+import gzip
+import json
+
+import pytest
+
+from agents.ask.question_file import asked_question, read_asked_questions
+
+
+def read(path):
+    return [(one.id, one.text, one.answers) for one in read_asked_questions(path)]
+
+
+def test_lines_of_text_are_questions(tmp_path):
+    path = tmp_path / "questions.txt"
+    path.write_bytes("\ufeff Who?\r\n\nWho?\nWo wohnt Öde\n".encode())
+    assert read(path) == [("1", "Who?", ()), ("3", "Who?", ()), ("4", "Wo wohnt Öde", ())]
+
+
+def test_a_text_file_may_begin_with_a_bracket(tmp_path):
+    path = tmp_path / "questions.txt"
+    path.write_text("[sic] Who?\n{Where}?\n")
+    assert read(path) == [("1", "[sic] Who?", ()), ("2", "{Where}?", ())]
+
+
+def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
+    rows = [{"id": "a", "question": "Who?", "answers": ["Ann"]}, {"text": "Where?"}]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    for name, packed in (("a.jsonl", content), ("a.jsonl.gz", gzip.compress(content))):
+        (tmp_path / name).write_bytes(packed)
+        assert read(tmp_path / name) == [("a", "Who?", ()), ("2", "Where?", ())]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "holds no question"),
+        (b" \n\n", "holds no question"),
+        (b"Who?\n\xff\n", "line 2: not UTF-8"),
+        (b'{"question": "Who?"}\n{"question": 3}\n', "line 2, field 'question': got 3"),
+        (b'{"question": "Who?"}\n{"query": "x"}\n', "line 2, field 'question': got None"),
+        (b'{"question": "Who?"}\n{"question"\n', "line 2: not JSON"),
+        (b'["Who?"]\n', "expected an object"),
+        (b"x" * 9000, "shorten the question"),
+    ],
+)
+def test_a_wrong_line_is_named_with_its_remedy(content, match, tmp_path):
+    path = tmp_path / "questions"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=match):
+        read_asked_questions(path)
+
+
+def test_a_question_of_the_command_line_is_not_blank():
+    assert asked_question(" Who? ").text == "Who?"
+    with pytest.raises(ValueError, match="not blank"):
+        asked_question("  ")

@@ -1,0 +1,55 @@
+"""What an answer rests on."""
+
+import json
+
+from agents.ask.reply import Reply
+from zs_env import Document, Episode, Question, SearchPage
+
+LUND = Document("The tower was built by Ann Lee.", "Lund")
+MALMO = Document("Malmo is a port.", "Malmo")
+
+
+def reply(*acts, pages=()):
+    pages = iter(pages)
+    episode = Episode(Question(id="7", text="Who built it?", answers=()))
+    for text in acts:
+        episode.act(text)
+        if episode.pending:
+            episode.receive(SearchPage(tuple(next(pages)), engine="shelf"))
+    return Reply.of(episode.transcript())
+
+
+def test_documents_that_hold_the_answer_are_cited_once_at_their_first_place():
+    found = reply(
+        "<search>a</search>",
+        "<search>b</search>",
+        "<answer>ann lee</answer>",
+        pages=[[MALMO, LUND], [LUND]],
+    )
+    assert (found.id, found.answer, found.reason, found.turns) == ("7", "ann lee", "answer", 3)
+    assert found.queries == ("a", "b")
+    (source,) = found.sources
+    assert (source.search, source.rank, source.query, source.engine) == (1, 2, "a", "shelf")
+    assert (source.title, source.holds_answer) == ("Lund", True)
+    assert json.loads(json.dumps(found.to_json()))["sources"][0]["title"] == "Lund"
+
+
+def test_where_none_holds_the_answer_all_that_were_shown_are_named():
+    for answer in ("Bo", "yes"):
+        found = reply(
+            "<search>a</search>",
+            f"<answer>{answer}</answer>",
+            pages=[[MALMO, Document("yes it is")]],
+        )
+        assert [(one.rank, one.holds_answer) for one in found.sources] == [(1, False), (2, False)]
+
+
+def test_documents_that_come_again_keep_their_first_place():
+    pages = [[MALMO, LUND], [Document("Trees.", "Wood"), MALMO]]
+    found = reply("<search>a</search>", "<search>b</search>", "<answer>x</answer>", pages=pages)
+    places = [(one.title, one.search, one.rank) for one in found.sources]
+    assert places == [("Malmo", 1, 1), ("Lund", 1, 2), ("Wood", 2, 1)]
+
+
+def test_an_answer_without_a_search_has_no_source():
+    assert reply("<answer>Ann</answer>").sources == ()

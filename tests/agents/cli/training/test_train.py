@@ -1,0 +1,91 @@
+"""Flags, files of flags, and what a run prints."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from agents.cli.training.train import main, parse_arguments, summarize
+from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.loop import TrainResult
+from agents.storage.folder_lock import folder_lock
+
+
+def test_no_flags_are_the_main_job() -> None:
+    assert parse_arguments([]) == TrainConfig()
+
+
+def test_flags_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'policy = "somewhere"\nsteps = 7\ntensorboard = false\neval_noise = [0.0, 0.4]\n'
+        'questions = {kind = "world", seed = 3}\n'
+    )
+    for flags in (["--config", str(file)], [f"--config={file}"]):
+        config = parse_arguments([*flags, "--steps", "9"])
+        assert (config.policy, config.steps, config.tensorboard) == ("somewhere", 9, False)
+        assert config.eval_noise == (0.0, 0.4)
+        assert config.questions == '{"kind": "world", "seed": 3}'
+
+
+def test_an_unknown_key_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("learning_rat = 1e-3\n")
+    with pytest.raises(ValueError, match="learning_rate"):
+        parse_arguments(["--config", str(file)])
+    file.write_text("steps = = 3\n")
+    with pytest.raises(ValueError, match=r"run\.toml is no valid TOML"):
+        parse_arguments(["--config", str(file)])
+    with pytest.raises(ValueError, match="--config needs the name"):
+        parse_arguments(["--config"])
+
+
+def test_a_value_of_another_type_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('steps = "many"\n')
+    with pytest.raises(SystemExit) as stopped:
+        parse_arguments(["--config", str(file)])
+    assert stopped.value.code == 2
+    assert "--steps" in capsys.readouterr().err
+
+
+def test_the_summary_takes_each_number_from_its_setting() -> None:
+    def rows(*scores: float) -> list[dict]:
+        names = ("noise 0", "noise 0.3", "noise 0.5", "real engine")
+        return [{"setting": name, "f1": f1} for name, f1 in zip(names, scores, strict=True)]
+
+    result = TrainResult(
+        steps=9,
+        train_seconds=1.5,
+        checkpoint="here",
+        before=rows(0.1, 0.2, 0.3, 0.4),
+        after=rows(0.5, 0.6, 0.7, 0.8),
+        ceiling={"noise 0": 1.0, "noise 0.5": 0.9},
+    )
+    assert summarize(TrainConfig(noise_end=0.5), result) == {
+        "f1_before": 0.1,
+        "f1_after": 0.5,
+        "f1_end_noise": 0.7,
+        "ceiling_end_noise": 0.9,
+        "f1_real_engine": 0.8,
+        "train_seconds": 1.5,
+        "steps": 9,
+        "checkpoint": "here",
+    }
+
+
+def test_what_a_run_does_not_know_is_null_not_nan() -> None:
+    void = [{"setting": "noise 0", "f1": math.nan}]
+    stopped = TrainResult(steps=0, train_seconds=0.0, checkpoint="here", before=void, stopped=True)
+    summary = summarize(TrainConfig(), stopped)
+    assert summary["f1_before"] is None
+    assert summary["f1_after"] is None
+    assert summary["ceiling_end_noise"] is None
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with folder_lock(tmp_path), pytest.raises(ValueError, match="another process writes"):
+        main(["--output", str(tmp_path), "--resume"])
+    assert list(tmp_path.iterdir()) == []

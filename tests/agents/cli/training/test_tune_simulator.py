@@ -1,0 +1,87 @@
+"""All stages in a row, on a real engine over a few passages and a model of few weights."""
+
+import json
+
+import pytest
+from datasets import load_from_disk
+
+from agents.cli.training.tune_simulator import main
+from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
+
+TOWNS = ("Arda", "Belm", "Cort", "Dune", "Elba", "Fenn", "Gord", "Hult", "Irst", "Jura")
+
+
+@pytest.fixture(scope="module")
+def flags(make_worded_llama, tmp_path_factory):
+    """Flags of a small run whose stages have not been called yet."""
+    folder = tmp_path_factory.mktemp("tuning")
+    for part in make_worded_llama(max_position_embeddings=1024):
+        part.save_pretrained(folder / "model")
+    rows = {
+        "questions.jsonl": [
+            {"id": town, "question": f"Who founded {town}?", "answers": [f"Person {town.lower()}"]}
+            for town in TOWNS
+        ],
+        "passages.jsonl": [
+            {
+                "title": town,
+                "text": f"{town} has {n} mills" + f" of Person {town.lower()}" * (n < 3),
+            }
+            for town in TOWNS
+            for n in range(8)
+        ],
+    }
+    for name, lines in rows.items():
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [
+        *("--questions", str(folder / "questions.jsonl")),
+        *("--engine", str(folder / "passages.jsonl"), "--output", str(folder / "out")),
+        *("--episodes", "10", "--page-documents", "8", "--num-documents", "2", "--held-out", "0.4"),
+        *("--num-words", "8", "--model", str(folder / "model"), "--batch-size", "2"),
+        *("--micro-batch-size", "1", "--no-bf16", "--report-queries", "2", "--json"),
+    ], folder / "out"
+
+
+def test_run_goes_from_questions_to_a_reported_simulator(flags, capsys):
+    arguments, output = flags
+    assert main(["run", *arguments]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed["pages"] == {"useful": 2, "noisy": 2}
+    assert {"before", "after", "real_engine"} <= set(printed)
+    assert printed["real_engine"]["useful_hit_rate"]["mean"] == 1.0
+    assert printed["real_engine"]["noisy_leak_rate"]["mean"] == 0.0
+    data = load_from_disk(str(output / "data" / "dataset"))
+    assert {row["question"] for row in data["train"]}.isdisjoint(
+        row["question"] for row in data["held_out"]
+    )
+    assert (output / "tuned" / "model" / "model.safetensors").exists()
+    assert (output / "report" / "report.png").stat().st_size > 1000
+    assert "held-out" not in (output / "report" / "samples.html").read_text()
+
+
+def test_the_model_may_be_behind_a_server(flags, capsys):
+    arguments, output = flags
+    if not (output / "data").exists():
+        main(["run", *arguments])
+    capsys.readouterr()
+
+    async def answer(body):
+        return chat("Doc 1: mills of Person arda\nDoc 2: mills and nothing more")
+
+    with ChatServer(answer) as server:
+        writer = json.dumps({"kind": "server", "servers": server.url})
+        assert main(["report", *arguments, "--after", writer]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert printed["after"]["exact_count_rate"]["mean"] == 1.0
+    assert {body["max_tokens"] for body in server.bodies} == {2 * 8 * 4}
+    # Four pages as they come; then two useful ones that pass, and two noisy ones that leak in each
+    # of three tries.
+    assert len(server.bodies) == 4 + 2 + 2 * 3
+
+
+def test_a_writer_that_is_no_json_names_its_flag(flags):
+    arguments, output = flags
+    if not (output / "data").exists():
+        main(["run", *arguments])
+    with pytest.raises(ValueError, match="--after is no valid JSON"):
+        main(["report", *arguments, "--after", "{kind"])

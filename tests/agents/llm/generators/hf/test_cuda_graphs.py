@@ -1,0 +1,183 @@
+"""A recorded pass reads what a pass of its own reads, and disturbs no row that waits."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from agents.llm.generators.base import Generation, GenerationRequest, generate
+from agents.llm.generators.hf import cuda_graphs as decoding
+from agents.llm.generators.hf import generator as transformers_generator
+from agents.llm.generators.hf.cuda_graphs import CudaGraphDecoder, CUDAGraphs, make_decoding
+from agents.llm.generators.hf.generator import TransformersGenerator
+from agents.llm.generators.hf.kv_cache import ATTENTION, RowCache
+from agents.llm.generators.sampling import Sampling
+from agents.llm.policy.attention import reading_with
+from agents.llm.policy.policy import Policy
+from tests.agents.llm.generators.hf.ragged_episodes import play, some_prompts
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU alone")
+
+
+class _Recorder:
+    """As a GPU records: a function's tensors stay where they are, and are filled anew."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        self.made += 1
+        result = compute().clone()
+        return lambda: result.copy_(compute()), result
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> _Recorder:
+    """Generators that are made in this test record their steps."""
+    recorder = _Recorder()
+    monkeypatch.setattr(
+        transformers_generator,
+        "make_decoding",
+        lambda cache, run: CudaGraphDecoder(cache, run, recorder),
+    )
+    # Short enough that an episode outgrows a recording, and the cache.
+    monkeypatch.setattr(decoding, "_LENGTH_STEP", 16)
+    return recorder
+
+
+def _play(generator: TransformersGenerator, ids: list[list[int]]) -> list[Generation]:
+    _, written = play(generator, ids)
+    return [turn for turns in written for _, turn in turns]
+
+
+def _same(ours: list[Generation], theirs: list[Generation], within: float) -> None:
+    assert [turn.token_ids for turn in ours] == [turn.token_ids for turn in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=within)
+
+
+def test_recorded_steps_write_what_plain_ones_write(make_policy: Any, recorder: _Recorder) -> None:
+    policy = make_policy()
+    recorded = TransformersGenerator(policy)
+    with pytest.MonkeyPatch.context() as plainly:
+        plainly.setattr(transformers_generator, "make_decoding", make_decoding)
+        plain = TransformersGenerator(policy)
+    theirs = _play(plain, some_prompts(policy))
+    assert recorder.made == 0
+    ours = _play(recorded, some_prompts(policy))
+    assert recorder.made > 3
+    assert len(ours) > 10
+    _same(ours, theirs, 1e-5)
+
+
+def test_what_is_rounded_up_writes_where_no_row_reads(
+    make_policy: Any, recorder: _Recorder
+) -> None:
+    model = make_policy().model
+    cache = RowCache(model)
+
+    def run(ids: Tensor, positions: Tensor) -> Tensor:
+        reading = dict(past_key_values=cache, use_cache=True, row_cache=cache)
+        return model(input_ids=ids, position_ids=positions, **reading).logits
+
+    steps = CudaGraphDecoder(cache, run, recorder)
+    cache.reserve(*steps.room(5, 20))
+    cache.stored.normal_()
+    with reading_with(ATTENTION, model), torch.inference_mode():
+        steps.logits(torch.arange(6), torch.arange(6) + 3, 9)  # each row's place is now known
+        before = cache.stored.clone()
+        steps.logits(torch.arange(5), torch.arange(5) + 4, 9)
+    assert recorder.made == 1
+    changed = (cache.stored != before).any(dim=(0, 2, 4))  # by row and place
+    unused = cache.stored.shape[3] - 1
+    assert changed.nonzero().tolist() == [[0, 4], [1, 5], [2, 6], [3, 7], [4, 8], [5, unused]]
+
+
+def test_a_recording_serves_again_with_new_weights(make_policy: Any, recorder: _Recorder) -> None:
+    policy = make_policy()
+    generator = TransformersGenerator(policy)
+    request = GenerationRequest(session=0, token_ids=some_prompts(policy)[0], seed=0)
+    sampling = Sampling(max_new_tokens=8)
+    (before,) = generate(generator, [request], sampling)
+    made = recorder.made
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.add_(torch.randn_like(weight), alpha=0.3)
+    generator.load_weights()
+    (after,) = generate(generator, [request], sampling)
+    (fresh,) = generate(TransformersGenerator(policy), [request], sampling)
+    assert after.logprobs == pytest.approx(fresh.logprobs, abs=1e-6)
+    assert after.logprobs != pytest.approx(before.logprobs, abs=1e-2)
+    assert recorder.made == 2 * made, "the first generator's recordings, and the fresh one's"
+
+
+def test_what_cannot_be_recorded_is_read_plainly(
+    make_policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(compute: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    policy = make_policy()
+    theirs = _play(TransformersGenerator(policy), some_prompts(policy))
+    monkeypatch.setattr(
+        transformers_generator,
+        "make_decoding",
+        lambda cache, run: CudaGraphDecoder(cache, run, refuse),
+    )
+    with pytest.warns(UserWarning, match="without CUDA graphs.*capturing") as told:
+        ours = _play(TransformersGenerator(policy), some_prompts(policy))
+    assert len(told) == 1
+    _same(ours, theirs, 1e-5)
+
+
+def test_rows_and_lengths_are_rounded_up() -> None:
+    decoding = CudaGraphDecoder(cache=None, run=None, record=None)  # type: ignore[arg-type]
+    rows = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24, 25, 32, 48, 49]
+    rounded = [1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 16, 16, 24, 24, 32, 32, 48, 64]
+    assert [decoding.room(count, 1)[0] for count in rows] == rounded
+    # One place more than a recording of that length reads.
+    assert [decoding.room(1, length)[1] for length in (1, 256, 257)] == [257, 257, 513]
+
+
+def test_a_cpu_reads_plainly(make_policy: Any) -> None:
+    cache = RowCache(make_policy().model)
+    assert make_decoding(cache, lambda ids, positions: ids).room(5, 77) == (5, 77)
+
+
+@needs_gpu
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_gpu_plays_recordings_back(make_policy: Any, deterministic: bool) -> None:
+    tokenizer = make_policy().tokenizer
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.1,
+    )
+    model: Any = Qwen2ForCausalLM(config).eval()
+    policy = Policy(model.to("cuda"), tokenizer)
+    with pytest.MonkeyPatch.context() as plainly:
+        plainly.setattr(transformers_generator, "make_decoding", decoding.PlainDecoding)
+        plain = TransformersGenerator(policy)
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "decoding goes on without")
+            ours = _play(TransformersGenerator(policy), some_prompts(policy))
+        _same(ours, _play(plain, some_prompts(policy)), 1e-4)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    graphs = CUDAGraphs()
+    given = torch.ones(3, device="cuda")
+    replay, doubled = graphs(lambda: given * 2)
+    given.fill_(5)
+    replay()
+    assert doubled.tolist() == [10.0] * 3

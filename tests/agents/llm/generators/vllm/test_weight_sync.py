@@ -1,0 +1,148 @@
+"""The NCCL way against a stub of vLLM's documented transfer API; the folder way is tested with it.
+
+No GPU has run the NCCL way. What is checked is the order of calls, their bodies and the deadline.
+"""
+
+import sys
+import threading
+from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from agents.llm.generators.base import GenerationError
+from agents.llm.generators.vllm.weight_sync import FolderSync, NCCLSync
+from agents.llm.policy.lora import add_adapter, merged_weights
+from agents.llm.policy.policy import load_policy
+from tests.agents.llm.generators.vllm.vllm_stub import VLLMStub
+
+
+@dataclass
+class _InitInfo:
+    master_address: str
+    master_port: int
+    world_size: int
+
+
+class _Source:
+    def __init__(self, module):
+        self.module = module
+
+
+class _Engine:
+    """As vLLM's trainer engine: it drives the whole round trip through the client it was given."""
+
+    gate = None
+
+    def __init__(self, info, client, source):
+        self.info, self.client, self.source = info, client, source
+
+    @classmethod
+    def trainer_init(cls, info, *, client, source):
+        client.init_weight_transfer_engine({"world_size": info.world_size, "rank_offset": 1})
+        return cls(info, client, source)
+
+    def send_weights(self):
+        self.client.start_weight_update()
+        if self.gate is not None:
+            self.gate.wait(timeout=30)
+        names = [name for name, _ in self.source.module.named_parameters()]
+        self.client.update_weights({"names": names})
+        self.client.finish_weight_update()
+
+
+@pytest.fixture
+def vllm(monkeypatch):
+    """The two modules of vLLM that the NCCL way imports."""
+    base, nccl = ModuleType("base"), ModuleType("nccl_engine")
+    base.ModuleSource = _Source
+    nccl.NCCLTrainerInitInfo = _InitInfo
+    nccl.NCCLTrainerWeightTransferEngine = _Engine
+    for name in ("vllm", "vllm.distributed", "vllm.distributed.weight_transfer"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "vllm.distributed.weight_transfer.base", base)
+    monkeypatch.setitem(sys.modules, "vllm.distributed.weight_transfer.nccl_engine", nccl)
+
+
+@pytest.fixture
+def stub():
+    server = VLLMStub()
+    yield server
+    server.stop()
+
+
+def _sync(stub, **settings):
+    meeting = {"master_address": "127.0.0.1", "master_port": 29555, "workers": 2}
+    return NCCLSync([stub.url], **{**meeting, **settings})
+
+
+def test_servers_are_paused_get_the_weights_and_forget_their_caches(vllm, stub):
+    policy = load_policy("tiny")
+    sync = _sync(stub)
+    for version in (0, 1):
+        sync.send(policy, version)
+    a_round = [
+        "/pause?mode=wait",
+        "/start_weight_update",
+        "/update_weights",
+        "/finish_weight_update",
+        "/reset_prefix_cache",
+        "/resume",
+    ]
+    assert [route for route, _ in stub.posts] == ["/init_weight_transfer_engine", *a_round * 2]
+    bodies = dict(stub.posts)
+    assert bodies["/init_weight_transfer_engine"]["init_info"]["world_size"] == 3
+    names = [name for name, _ in policy.model.named_parameters()]
+    assert bodies["/update_weights"]["update_info"]["names"] == names
+
+
+def test_a_transfer_that_hangs_ends_with_its_deadline_and_the_servers_go_on(
+    vllm, stub, monkeypatch
+):
+    gate = threading.Event()
+    monkeypatch.setattr(_Engine, "gate", gate)
+    with pytest.raises(GenerationError, match=r"the weights to be received up to 0\.5 s"):
+        _sync(stub, deadline_s=0.5).send(load_policy("tiny"), 0)
+    assert stub.posts[-1][0] == "/resume"
+    gate.set()
+
+
+def test_a_server_that_refuses_is_named(vllm, stub):
+    stub.fail = lambda route, body: 500 if route == "/update_weights" else None
+    with pytest.raises(GenerationError, match=r"waited for http://127.*/update_weights"):
+        _sync(stub).send(load_policy("tiny"), 0)
+    assert stub.posts[-1][0] == "/resume"
+
+
+def test_merged_weights_are_what_the_model_with_its_adapter_computes():
+    policy = load_policy("tiny")
+    plain = {name for name, _ in policy.model.named_parameters(remove_duplicate=False)}
+    assert "lm_head.weight" in plain  # of its own, although it is tied
+    add_adapter(policy.model, rank=4, alpha=8)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if ".lora_B." in name:
+                weight.normal_(std=0.02)
+    merged = dict(merged_weights(policy.model))
+    assert merged.keys() == plain
+    ids = torch.tensor([[1, 7, 30, 200]])
+    with torch.no_grad():
+        wanted = policy.model(ids).logits
+        other = load_policy("tiny").model
+        base = other(ids).logits
+        other.load_state_dict(merged, strict=False)
+        torch.testing.assert_close(other(ids).logits, wanted, atol=1e-4, rtol=0)
+    assert (base - wanted).abs().max() > 1e-2
+
+
+def test_weights_that_a_full_disk_refuses_are_no_crash(tmp_path):
+    class Full:
+        def save_merged(self, folder):
+            raise SafetensorError("No space left on device")
+
+    with pytest.raises(GenerationError, match=r"cannot be written .*No space left"):
+        FolderSync(["http://127.0.0.1:9"], tmp_path).send(Full(), 1)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,448 @@
+import copy
+import io
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
+from agents.llm.learner.learner import Learner
+from agents.llm.learner.optimizer import OptimizerConfig
+from agents.llm.rollout.types import Group, Rollout, Segment, Source
+
+NAMES = sorted(ALGORITHMS)
+_UNCLIPPED = 1e30
+
+
+class _Rows(nn.Module):
+    """A body whose hidden states, and so the logits, are a parameter of its own."""
+
+    def __init__(self, logits_BTV):
+        super().__init__()
+        self.logits_BTV = nn.Parameter(logits_BTV)
+
+    def forward(self, input_ids, use_cache):
+        B, T = input_ids.shape
+        shown = self.logits_BTV.expand(max(B, len(self.logits_BTV)), -1, -1)
+        return SimpleNamespace(last_hidden_state=shown[:B, :T])
+
+
+class _LogitPolicy(nn.Module):
+    """A policy that is a table of logits: what is asked of a logit row can be seen in its .grad."""
+
+    def __init__(self, logits_BTV):
+        super().__init__()
+        self.base_model = _Rows(logits_BTV)
+        vocabulary = logits_BTV.shape[-1]
+        self.head = nn.Linear(vocabulary, vocabulary, bias=False, dtype=torch.float64)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.eye(vocabulary))
+        self.head.requires_grad_(False)
+        self.config = SimpleNamespace(
+            get_text_config=lambda: SimpleNamespace(hidden_size=vocabulary)
+        )
+
+    def get_output_embeddings(self):
+        return self.head
+
+    @property
+    def gradient(self):
+        return self.base_model.logits_BTV.grad
+
+
+def _learner(
+    model,
+    name="grpo",
+    *,
+    reference=None,
+    max_tokens=4096,
+    share_prompts=False,
+    lr=1e-3,
+    **algorithm,
+):
+    return Learner(
+        model,
+        algorithm=AlgorithmConfig(name=name, **algorithm),
+        optimizer=OptimizerConfig(
+            lr=lr,
+            critic_lr=lr,
+            max_grad_norm=_UNCLIPPED,
+            max_tokens_per_micro_batch=max_tokens,
+            share_prompts=share_prompts,
+        ),
+        reference_model=reference,
+        total_updates=10,
+    )
+
+
+def _groups(make_rollout, num_groups=2):
+    """Groups of four ragged rollouts, each group with rewards 1, 0, 0.25, 0."""
+    return [
+        Group(
+            rollouts=tuple(
+                make_rollout(
+                    3 + g, 2 + i, 5 * (i % 2) + 1, 1 + g, 2, 3, reward=reward, seed=10 * g + i
+                )
+                for i, reward in enumerate((1.0, 0.0, 0.25, 0.0))
+            )
+        )
+        for g in range(num_groups)
+    ]
+
+
+def _gradients(model):
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def _weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def _assert_same_gradient(ours, theirs):
+    assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
+    assert theirs.abs().max() > 0
+
+
+# --- which logits are trained --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("rubbish", [0.0, 1e30, math.inf, -math.inf, math.nan])
+def test_rows_that_predict_prompt_or_environment_have_no_derivative(make_rollout, name, rubbish):
+    rollouts = _groups(make_rollout, 1)[0].rollouts
+    width = max(len(rollout.token_ids) for rollout in rollouts)
+    torch.manual_seed(0)
+    logits = torch.randn(4, width, 40, dtype=torch.float64)
+    longest_first = sorted(rollouts, key=lambda rollout: -len(rollout.token_ids))
+    trained = torch.zeros(4, width, dtype=torch.bool)
+    for row, rollout in enumerate(longest_first):
+        for position, acted in enumerate(rollout.action_mask):
+            trained[row, position - 1] |= acted
+
+    def update(logits_BTV):
+        policy = _LogitPolicy(logits_BTV.clone())
+        reference = _LogitPolicy(logits_BTV.clone() * 0.5)
+        learner = _learner(policy, name, reference=reference, kl_coef=0.1, entropy_coef=0.1)
+        report = learner.update([Group(rollouts=rollouts)])
+        assert not report.skipped, report.reason
+        return policy.gradient, report.metrics
+
+    clean, metrics = update(logits)
+    gradient, same_metrics = update(logits.masked_fill(~trained[..., None], rubbish))
+    assert torch.equal(gradient, clean)
+    assert same_metrics == metrics
+    assert (gradient[~trained] == 0).all()
+    assert (gradient[trained].abs().sum(-1) > 0).all()
+
+
+def test_the_row_at_the_last_observation_position_is_trained(make_rollout):
+    policy = _LogitPolicy(torch.zeros(1, 8, 40, dtype=torch.float64))
+    rollout = make_rollout(2, 1, 3, 1, reward=1.0, logprobs=(-math.log(40),) * 2)
+    _learner(policy, "reinforce").update([Group(rollouts=(rollout,))])
+    moved = policy.gradient[0].abs().sum(-1) > 0
+    assert moved.nonzero()[:, 0].tolist() == [1, 5]
+
+
+# --- the gradient is the one in the books --------------------------------------------------------
+
+_P = torch.tensor([4, 2, 1, 1], dtype=torch.float64) / 8
+
+
+def _proportional_rollouts(make_rollout, rewards=(0.0, 0.0, 0.0, 0.0)):
+    """Eight one-token answers in exact proportion to `_P`, so that means are expectations."""
+    rollouts = []
+    for token in (0, 0, 0, 0, 1, 1, 2, 3):
+        plain = make_rollout(1, 1, reward=rewards[token])
+        answer = Segment(
+            source=Source.POLICY, token_ids=(token,), logprobs=(float(_P[token].log()),)
+        )
+        prompt = Segment(source=Source.PROMPT, token_ids=(0,))
+        rollouts.append(Rollout(segments=(prompt, answer), transcript=plain.transcript))
+    return [Group(rollouts=tuple(rollouts))]
+
+
+def test_reinforce_has_the_policy_gradient(make_rollout):
+    rewards = torch.tensor([0.0, 0.5, 1.0, 0.25], dtype=torch.float64)
+    policy = _LogitPolicy(_P.log()[None, None])
+    groups = _proportional_rollouts(make_rollout, rewards.tolist())
+    report = _learner(policy, "reinforce").update(groups)
+    expected = -_P * (rewards - (_P * rewards).sum())
+    torch.testing.assert_close(policy.gradient[0, 0], expected)
+    assert report.metrics["ratio_mean"] == pytest.approx(1.0)
+    assert report.metrics["logprob_gap_max"] == pytest.approx(0.0, abs=1e-7)
+    assert report.metrics["entropy"] == pytest.approx(float(-(_P * _P.log()).sum()))
+
+
+def test_temperature_divides_the_logits(make_rollout):
+    rewards = torch.tensor([0.0, 0.5, 1.0, 0.25], dtype=torch.float64)
+    policy = _LogitPolicy(2 * _P.log()[None, None])
+    learner = Learner(
+        policy,
+        algorithm=AlgorithmConfig(name="reinforce"),
+        optimizer=OptimizerConfig(max_grad_norm=_UNCLIPPED),
+        total_updates=1,
+        temperature=2.0,
+    )
+    learner.update(_proportional_rollouts(make_rollout, rewards.tolist()))
+    expected = -_P * (rewards - (_P * rewards).sum()) / 2
+    torch.testing.assert_close(policy.gradient[0, 0], expected)
+
+
+def test_the_entropy_bonus_has_the_gradient_of_the_entropy(make_rollout):
+    policy = _LogitPolicy(_P.log()[None, None])
+    groups = _proportional_rollouts(make_rollout)
+    _learner(policy, "reinforce", entropy_coef=0.3).update(groups)
+    entropy = -(_P * _P.log()).sum()
+    torch.testing.assert_close(policy.gradient[0, 0], 0.3 * _P * (_P.log() + entropy))
+
+
+@pytest.mark.parametrize(("place", "estimator"), [("loss", "k1"), ("loss", "k2"), ("reward", "k1")])
+def test_the_kl_term_pulls_towards_the_reference(make_rollout, place, estimator):
+    reference_p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    policy = _LogitPolicy(_P.log()[None, None])
+    learner = _learner(
+        policy,
+        "reinforce",
+        reference=_LogitPolicy(reference_p.log()[None, None]),
+        kl_coef=0.5,
+        kl_in=place,
+        kl_estimator=estimator,
+    )
+    report = learner.update(_proportional_rollouts(make_rollout))
+    log_ratio = (_P / reference_p).log()
+    kl = (_P * log_ratio).sum()
+    torch.testing.assert_close(policy.gradient[0, 0], 0.5 * _P * (log_ratio - kl))
+    if estimator == "k1":
+        assert report.metrics["kl"] == pytest.approx(float(kl))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("place", ["loss", "reward"])
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
+def test_updates_without_reward_lower_the_kl(make_rollout, name, place, estimator):
+    reference_p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    policy = _LogitPolicy(_P.log()[None, None])
+    learner = _learner(
+        policy,
+        name,
+        reference=_LogitPolicy(reference_p.log()[None, None]),
+        lr=0.02,
+        kl_coef=0.5,
+        kl_in=place,
+        kl_estimator=estimator,
+    )
+
+    def kl():
+        log_p = policy.base_model.logits_BTV.detach()[0, 0].log_softmax(-1)
+        return float((log_p.exp() * (log_p - reference_p.log())).sum())
+
+    before = kl()
+    learner.update(_proportional_rollouts(make_rollout))
+    assert kl() < before - 1e-3
+
+
+# --- what counts -------------------------------------------------------------------------------
+
+
+def test_ids_that_equal_padding_and_end_of_sequence_are_trained_like_any(make_llama, make_rollout):
+    # The model's pad and EOS are both 2: a rollout made of nothing else, beside a longer one.
+    def only_twos(rollout):
+        segments = tuple(
+            Segment(
+                source=segment.source,
+                token_ids=(2,) * len(segment.token_ids),
+                logprobs=segment.logprobs,
+            )
+            for segment in rollout.segments
+        )
+        return Rollout(segments=segments, transcript=rollout.transcript)
+
+    twos = only_twos(make_rollout(3, 2, 2, 2, reward=1.0))
+    groups = [Group(rollouts=(twos, make_rollout(9, 4, 9, 4, reward=0.0, seed=1)))]
+    together, apart = make_llama(), make_llama()
+    report = _learner(together).update(groups)
+    _learner(apart, max_tokens=1).update(groups)
+    assert report.metrics["tokens"] == 12
+    _assert_same_gradient(_gradients(together), _gradients(apart))
+
+
+def test_groups_without_variance_count_in_the_mean_though_they_are_not_computed(
+    make_llama, make_rollout
+):
+    (useful, _) = _groups(make_rollout)
+    equal = Group(rollouts=tuple(make_rollout(3, 4, seed=i, reward=1.0) for i in range(3)))
+    alone, both = make_llama(), make_llama()
+    lonely = _learner(alone).update([useful]).metrics
+    metrics = _learner(both).update([useful, equal]).metrics
+    share = lonely["tokens"] / (lonely["tokens"] + 12)
+    _assert_same_gradient(_gradients(both), share * _gradients(alone))
+    assert metrics["zero_variance_groups"] == 1
+    assert metrics["tokens_computed"] == lonely["tokens"]
+    assert metrics["entropy"] == pytest.approx(lonely["entropy"])
+    assert metrics["ratio_mean"] == pytest.approx(lonely["ratio_mean"])
+
+
+# --- sampler and learner agree -------------------------------------------------------------------
+
+
+def _sample(model, rollout, seed):
+    """Redraw a rollout's policy tokens from the model, token by token."""
+    generator = torch.Generator().manual_seed(seed)
+    ids: list[int] = []
+    segments = []
+    for segment in rollout.segments:
+        if segment.source is not Source.POLICY:
+            ids.extend(segment.token_ids)
+            segments.append(segment)
+            continue
+        drawn, logprobs = [], []
+        for _ in segment.token_ids:
+            with torch.no_grad():
+                log_p = model(torch.tensor([ids])).logits[0, -1].float().log_softmax(-1)
+            token = int(torch.multinomial(log_p.exp(), 1, generator=generator))
+            ids.append(token)
+            drawn.append(token)
+            logprobs.append(float(log_p[token]))
+        segments.append(
+            Segment(source=Source.POLICY, token_ids=tuple(drawn), logprobs=tuple(logprobs))
+        )
+    return Rollout(segments=tuple(segments), transcript=rollout.transcript)
+
+
+def test_recomputed_logprobs_equal_the_sampled_ones_in_float32(make_llama, make_rollout):
+    model = make_llama().float()
+    groups = [
+        Group(rollouts=tuple(_sample(model, r, seed) for seed, r in enumerate(group.rollouts)))
+        for group in _groups(make_rollout)
+    ]
+    plain, again = copy.deepcopy(model), copy.deepcopy(model)
+    metrics = _learner(plain, "reinforce", entropy_coef=0.01).update(groups).metrics
+    assert metrics["logprob_gap_max"] < 1e-4
+    assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["clip_fraction"] == 0.0
+    _learner(again, "reinforce", entropy_coef=0.01, recompute_old_logprobs=True).update(groups)
+    torch.testing.assert_close(_weights(again), _weights(plain), rtol=0, atol=1e-4)
+
+
+def test_recomputed_old_logprobs_make_every_first_ratio_one(make_llama, make_rollout):
+    model = make_llama()
+    learner = _learner(model, "reinforce", entropy_coef=0.1, recompute_old_logprobs=True)
+    metrics = learner.update(_groups(make_rollout)).metrics
+    assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-6)
+    assert metrics["logprob_gap_max"] > 0.01  # the fixture's logprobs were never the model's
+
+
+# --- steps ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learning_makes_the_rewarded_answer_likelier(make_rollout, name):
+    policy = _LogitPolicy(_P.log()[None, None])
+    learner = _learner(policy, name, lr=0.05, num_epochs=2, num_minibatches=2)
+    groups = _proportional_rollouts(make_rollout, (0.0, 0.0, 1.0, 0.0))
+    for _ in range(3):
+        assert not learner.update(groups).skipped
+    assert policy.base_model.logits_BTV.softmax(-1)[0, 0, 2] > _P[2]
+
+
+def test_the_critic_learns_what_is_to_come(make_llama, make_rollout):
+    learner = _learner(make_llama(), "ppo", lr=5e-3, num_epochs=4)
+    groups = _groups(make_rollout)
+    reports = [learner.update(groups) for _ in range(12)]
+    assert reports[0].metrics["explained_variance"] == pytest.approx(0.0)
+    assert reports[-1].metrics["explained_variance"] > 0.3
+    assert reports[-1].metrics["value_loss"] < reports[0].metrics["value_loss"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_learner_is_bit_identical(make_llama, make_rollout, name):
+    groups = _groups(make_rollout)
+    options = {"num_minibatches": 2, "num_epochs": 2}
+    model = make_llama().float()
+    learner = _learner(model, name, **options)
+    learner.update(groups)
+    saved = io.BytesIO()
+    torch.save({"model": model.state_dict(), "learner": learner.state_dict()}, saved)
+    learner.update(groups)
+
+    saved.seek(0)
+    state = torch.load(saved)
+    resumed = make_llama(5).float()
+    resumed.load_state_dict(state["model"])
+    other = _learner(resumed, name, **options)
+    other.load_state_dict(state["learner"])
+    other.update(groups)
+    assert torch.equal(_weights(resumed), _weights(model))
+    if learner.critic is not None and other.critic is not None:
+        assert torch.equal(_weights(other.critic), _weights(learner.critic))
+
+
+def test_a_state_of_another_algorithm_is_refused(make_llama):
+    state = _learner(make_llama(), "ppo").state_dict()
+    with pytest.raises(ValueError, match="has a critic"):
+        _learner(make_llama(), "grpo").load_state_dict(state)
+
+
+def test_a_loss_that_is_not_finite_skips_the_step_and_hands_the_batch_back(
+    make_llama, make_rollout
+):
+    model = make_llama()
+    with torch.no_grad():
+        model.lm_head.weight[7] = math.nan
+    before = _weights(model)
+    report = _learner(model).update(_groups(make_rollout))
+    assert report.skipped and report.failed
+    assert "loss is nan" in report.reason
+    assert report.batch is not None and len(report.batch) == 8
+    torch.testing.assert_close(_weights(model), before, equal_nan=True, rtol=0, atol=0)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_gradient_that_is_not_finite_skips_the_step(make_llama, make_rollout):
+    model = make_llama()
+    model.model.layers[0].mlp.up_proj.weight.register_hook(lambda grad: grad * math.inf)
+    before = _weights(model)
+    report = _learner(model).update(_groups(make_rollout))
+    assert report.failed and "grad_norm is" in report.reason
+    assert torch.equal(_weights(model), before)
+
+
+def test_updates_without_a_signal_are_skipped_but_not_failed(make_llama, make_rollout):
+    model = make_llama()
+    before = _weights(model)
+    learner = _learner(model)
+    equal = learner.update([Group(rollouts=(make_rollout(2, 3), make_rollout(2, 4)))])
+    void = make_rollout(2, 3, failure="timeout")
+    nothing = learner.update([Group(rollouts=(void, void))])
+    unwritten = learner.update([Group(rollouts=(void, make_rollout(30)))])
+    assert (equal.reason, nothing.reason) == ("every advantage is zero", "every rollout is void")
+    assert unwritten.reason == "the policy wrote nothing: prompts fill its context"
+    for report in (equal, nothing, unwritten):
+        assert report.skipped and not report.failed
+    assert torch.equal(_weights(model), before)
+    assert learner.updates == 3
+
+
+def test_the_gradient_is_clipped_to_its_norm(make_llama, make_rollout):
+    model = make_llama()
+    learner = Learner(
+        model,
+        algorithm=AlgorithmConfig(),
+        optimizer=OptimizerConfig(max_grad_norm=1e-3),
+        total_updates=1,
+    )
+    metrics = learner.update(_groups(make_rollout)).metrics
+    assert metrics["grad_norm"] > 1e-3  # as it was before
+    assert float(_gradients(model).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_grpo_refuses_groups_of_one(make_llama, make_rollout):
+    with pytest.raises(ValueError, match="raise group_size"):
+        _learner(make_llama()).update([Group(rollouts=(make_rollout(2, 2),))] * 3)
+
+
+def test_a_kl_without_a_reference_is_refused(make_llama):
+    with pytest.raises(ValueError, match="reference_model"):
+        _learner(make_llama(), kl_coef=0.1)

@@ -1,0 +1,143 @@
+"""Stages run one after the other, each from the last one's policy, and none twice."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agents.cli.main import main
+from agents.llm.recipes import runner as recipe_run
+from agents.llm.recipes.recipe import load_recipe
+from agents.llm.trainer.loop import TrainResult
+
+RECIPE = """
+paper = "ours"
+about = "three stages"
+[settings]
+threads = 1
+max_turns = 2
+num_documents = 2
+[[stages]]
+kind = "warm-start"
+questions = ["world"]
+policy = "{policy}"
+episodes = 12
+held_out = 4
+steps = 2
+max_new_tokens = 400
+[[stages]]
+kind = "train"
+reward = "r1_searcher_stage1"
+steps = 1
+questions_per_step = 2
+group_size = 2
+max_new_tokens = 12
+final_episodes = 2
+eval_noise = [0]
+tensorboard = false
+[[stages]]
+kind = "train"
+steps = 2
+questions_per_step = 2
+group_size = 2
+max_new_tokens = 12
+final_episodes = 2
+eval_noise = [0]
+tensorboard = false
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, make_worded_policy):
+    folder = tmp_path_factory.mktemp("recipe")
+    make_worded_policy().save(folder / "policy")
+    (folder / "mine.toml").write_text(RECIPE.format(policy=folder / "policy"), "utf-8")
+    return str(folder / "mine.toml")
+
+
+@pytest.fixture(autouse=True)
+def as_torch_was():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, tmp_path_factory):
+    """A finished run's folder."""
+    output = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", "--recipe", recipe, "--output", str(output)]) == 0
+    return output
+
+
+def read(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+def test_each_stage_goes_on_from_the_last_one_s_policy(finished):
+    assert sorted(path.name for path in finished.iterdir()) == ["stage-1", "stage-2", "stage-3"]
+    second, third = (read(finished / f"stage-{n}" / "config.json") for n in (2, 3))
+    assert second["policy"] == str(finished / "stage-1")
+    assert third["policy"] == str(finished / "stage-2" / "checkpoints" / "step-000001")
+    assert second["reward"] == "r1_searcher_stage1" and third["reward"] is None
+
+
+def test_a_finished_stage_is_not_repeated_and_json_is_one_object(recipe, finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("stage-[12]/**/*")}
+    weights = finished / "stage-3" / "checkpoints" / "step-000002" / "model.safetensors"
+    kept = weights.read_bytes()
+    (finished / "stage-3" / "result.json").unlink()
+    flags = ["train", "--recipe", recipe, "--output", str(finished), "--resume", "--json"]
+    assert main(flags) == 0
+    assert {path: path.stat().st_mtime_ns for path in finished.glob("stage-[12]/**/*")} == before
+    assert weights.read_bytes() == kept
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["steps"] == 2
+
+
+def test_a_run_is_not_written_over(recipe, finished, capsys):
+    assert main(["train", "--recipe", recipe, "--output", str(finished)]) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--episodes", "11"], "episodes=11"), (["--group-size", "3"], "group_size=3")],
+)
+def test_a_finished_stage_with_other_settings_is_refused(recipe, finished, flags, said, capsys):
+    assert main(["train", "--recipe", recipe, "--output", str(finished), "--resume", *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_stage_is_finished_where_it_has_all_its_steps_and_is_to_be_resumed(recipe, finished):
+    flags = ["--output", str(finished), "--resume"]
+    config = recipe_run.stage_configs(load_recipe(recipe), flags)[1]
+    config = replace(config, policy=str(finished / "stage-1"))
+    checkpoint = finished / "stage-2" / "checkpoints" / "step-000001"
+    assert recipe_run.finished_training(config) == str(checkpoint)
+    assert recipe_run.finished_training(replace(config, resume=False)) is None
+
+
+@pytest.mark.parametrize(("ending", "status"), [("stopped", 0), ("failed", 1)])
+def test_nothing_follows_a_stage_that_was_stopped_or_failed(
+    recipe, ending, status, tmp_path, monkeypatch
+):
+    tried = []
+
+    def train(config):
+        tried.append(config.output.name)
+        if ending == "failed":
+            return None
+        return TrainResult(steps=1, train_seconds=0.0, checkpoint="c", stopped=True)
+
+    monkeypatch.setattr(recipe_run.train_command, "run_training", train)
+    assert main(["train", "--recipe", recipe, "--output", str(tmp_path / "run")]) == status
+    assert tried == ["stage-2"]
+
+
+def test_a_warm_start_is_not_made_by_several_processes(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "--recipe", recipe, "--output", str(tmp_path / "run")]) == 2
+    assert "zerosearch warm-start" in capsys.readouterr().err

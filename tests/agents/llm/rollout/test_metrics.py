@@ -1,0 +1,42 @@
+"""Counts and means of a step's rollouts, by hand."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from agents.llm.rollout.metrics import rollout_metrics
+from agents.llm.rollout.types import Group, Rollout
+from zs_env import Document, Malformed, Search
+from zs_env.transcripts.transcript import Turn
+
+
+def test_means_leave_void_episodes_out_and_count_them(
+    make_rollout: Callable[..., Rollout],
+) -> None:
+    searched = make_rollout(2, 3, 4, 5, reward=1.0)
+    page = (Document(text="noise", useful=False), Document(text="fact", useful=True))
+    turns = (
+        Turn("", Search("q"), documents=page),
+        Turn("", Search("q"), documents=page[:1]),
+        Turn("", Malformed("unclosed")),
+    )
+    searched = replace(searched, transcript=replace(searched.transcript, turns=turns))
+    idle = make_rollout(2, 1, reward=0.5)
+    void = make_rollout(9, 9, failure="engine down")
+    metrics = rollout_metrics([Group(rollouts=(searched, idle)), Group(rollouts=(void,))])
+    assert metrics["reward_mean"] == 0.75
+    assert metrics["reward_std"] == 0.25
+    assert metrics["turns_mean"] == 1.5
+    assert metrics["useful_pages"] == 0.5
+    assert metrics["tokens_mean"] == (14 + 3) / 2
+    assert metrics["action_tokens_mean"] == (8 + 1) / 2
+    assert metrics["answered"] == 1.0
+    assert (metrics["episodes"], metrics["failed_episodes"]) == (3.0, 1.0)
+    assert metrics["malformed_unclosed"] == 1.0
+    assert metrics["malformed_forged"] == 0.0
+
+
+def test_a_step_of_faults_has_no_means(make_rollout: Callable[..., Rollout]) -> None:
+    metrics = rollout_metrics([Group(rollouts=(make_rollout(2, 2, failure="down"),))])
+    assert math.isnan(metrics["reward_mean"])
+    assert metrics["failed_episodes"] == 1.0

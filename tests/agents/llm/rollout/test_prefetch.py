@@ -1,0 +1,396 @@
+"""Episodes played one step ahead: by which weights, beside what, and what becomes of failures."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
+from agents.llm.distributed.stop_signal import Stopped, StopSignal
+from agents.llm.generators.base import (
+    GenerationError,
+    GenerationRequest,
+    Generator,
+    generate,
+    never,
+)
+from agents.llm.generators.hf.generator import TransformersGenerator
+from agents.llm.generators.sampling import Sampling
+from agents.llm.learner.learner import Learner
+from agents.llm.policy.policy import load_policy
+from agents.llm.rollout.collect import collect_rollouts
+from agents.llm.rollout.prefetch import RolloutPrefetcher, check_one_step_off
+from agents.llm.rollout.question_order import question_indices, step_seeds
+from agents.llm.rollout.types import Group, Segment, Source
+from agents.llm.trainer import rollouts as step_rollouts
+from agents.llm.trainer.checkpoint import CheckpointStore, load_state, random_state
+from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.environments import num_questions, training_environment
+from agents.llm.trainer.loop import train
+from agents.llm.trainer.metrics import read_metrics
+
+# Long enough for any machine; only a test that fails waits so long.
+PATIENCE_S = 120.0
+
+# --- the thread ----------------------------------------------------------------------------------
+
+
+class EndlessGenerator:
+    """Writes turns that never end; `begun` is set once it does."""
+
+    max_context = 64
+
+    def __init__(self) -> None:
+        self.begun = Event()
+
+    def begin(self, requests: object, sampling: object) -> None:
+        pass
+
+    def advance(self, pause: Callable[[], bool] = never) -> dict:
+        self.begun.set()
+        while not pause():
+            pass
+        return {}
+
+    def release(self, sessions: object) -> None:
+        pass
+
+    def load_weights(self, weights: object = None) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def play_for_ever(generator: Generator) -> list[Group]:
+    generate(generator, [GenerationRequest(session=0, token_ids=[1])], Sampling())
+    return []
+
+
+def test_episodes_are_there_once_the_block_is_over(make_rollout) -> None:
+    groups, ahead = [Group(rollouts=(make_rollout(2, 3),))], _ahead()
+    assert ahead.share(1) is None
+    with ahead.playing(1, lambda _: groups):
+        pass
+    share = ahead.share(1)
+    assert share is not None and share() == share() == groups
+    assert ahead.share(2) is None
+    ahead.forget()
+    assert ahead.share(1) is None and ahead.to_json(1) is None
+
+
+def test_what_goes_wrong_is_raised_where_the_episodes_are_asked_for() -> None:
+    def fail(_: Generator) -> list[Group]:
+        raise GenerationError("no server")
+
+    ahead, reached = _ahead(), []
+    with ahead.playing(1, fail):
+        reached.append("rest of the update")
+    assert reached and ahead.to_json(1) is None
+    share = ahead.share(1)
+    assert share is not None
+    with pytest.raises(GenerationError, match="no server"):
+        share()
+
+
+def test_an_error_in_the_update_ends_what_is_played() -> None:
+    generator = EndlessGenerator()
+    ahead = _ahead(generator)
+    with pytest.raises(ZeroDivisionError), ahead.playing(1, play_for_ever):
+        assert generator.begun.wait(PATIENCE_S)
+        raise ZeroDivisionError
+    assert ahead.share(1) is None
+    with ahead.playing(2, lambda _: []):  # it can be used again
+        pass
+    assert ahead.to_json(2) == {"step": 2, "groups": "[]"}
+
+
+def test_sigterm_ends_what_is_played_and_no_update() -> None:
+    generator, reached = EndlessGenerator(), []
+    with StopSignal() as stop:
+        ahead = _ahead(generator, stop)
+        with ahead.playing(1, play_for_ever):
+            assert generator.begun.wait(PATIENCE_S)
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("rest of the update")
+        share = ahead.share(1)
+    assert reached and share is not None
+    with pytest.raises(Stopped):
+        share()
+
+
+def test_another_process_gets_what_a_checkpoint_kept(make_rollout) -> None:
+    groups, ahead = [Group(rollouts=(make_rollout(2, 3), make_rollout(2, 1)))], _ahead()
+    with ahead.playing(5, lambda _: groups):
+        pass
+    assert ahead.to_json(4) is None
+    for ranks, wanted in ((SINGLE_PROCESS, groups), (DistributedContext(rank=1, size=2), [])):
+        share = RolloutPrefetcher(ranks, _NOBODY, StopSignal(), ahead.to_json(5)).share(5)
+        assert share is not None and share() == wanted
+
+
+_NOBODY = EndlessGenerator()
+
+
+def _ahead(generator: Generator = _NOBODY, stop: StopSignal | None = None) -> RolloutPrefetcher:
+    return RolloutPrefetcher(SINGLE_PROCESS, generator, stop or StopSignal())
+
+
+# --- settings ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "rollout_dtype='float32'.*vllm-server"),
+        ({"generator": '{"kind": "transformers", "max_context": 99}'}, "rollout_dtype"),
+        (
+            {
+                "rollout_dtype": "float32",
+                "engine": '{"kind": "simulator", "writer": {"kind": "policy"}}',
+            },
+            "another writer",
+        ),
+    ],
+)
+def test_weights_in_the_middle_of_an_update_are_read_by_nobody(
+    settings: dict[str, Any], message: str
+) -> None:
+    config = TrainConfig(importance_sampling="token_mask", **settings)
+    check_one_step_off(config, SINGLE_PROCESS)
+    config = replace(config, one_step_off=True)
+    with pytest.raises(ValueError, match=message):
+        check_one_step_off(config, SINGLE_PROCESS)
+    # There the policy that plays is not the one that is trained.
+    check_one_step_off(config, DistributedContext(rank=1, size=2))
+
+
+def test_a_refused_run_leaves_its_folder_free(tmp_path: Path) -> None:
+    config = TrainConfig(
+        output=tmp_path / "run", one_step_off=True, importance_sampling="token_mask"
+    )
+    with pytest.raises(ValueError, match="rollout_dtype"):
+        train(config)
+    assert not config.output.exists()
+
+
+def test_generators_with_weights_of_their_own_are_taken() -> None:
+    for settings in ({"generator": "vllm"}, {"rollout_dtype": "bfloat16"}):
+        config = TrainConfig(one_step_off=True, importance_sampling="token_mask", **settings)
+        check_one_step_off(config, SINGLE_PROCESS)
+
+
+def test_older_weights_without_a_correction_are_refused() -> None:
+    with pytest.raises(ValueError, match="importance_sampling='token_truncate'"):
+        TrainConfig(one_step_off=True, rollout_dtype="float32")
+
+
+# --- whole runs ----------------------------------------------------------------------------------
+
+QUESTIONS, MEMBERS, STEPS = 2, 3, 3
+SAMPLING = Sampling(max_new_tokens=32)
+
+
+@pytest.fixture
+def config(tmp_path: Path, torch_settings: None) -> TrainConfig:
+    return TrainConfig(
+        output=tmp_path / "run",
+        steps=STEPS,
+        # The tiny policy answers some of them.
+        questions='{"kind": "world", "structures": ["chain1"]}',
+        real_engine="world",
+        questions_per_step=QUESTIONS,
+        group_size=MEMBERS,
+        max_turns=2,
+        num_documents=2,
+        max_new_tokens=SAMPLING.max_new_tokens,
+        # The bonus has a gradient whatever the rewards are.
+        entropy_coef=0.01,
+        learning_rate=3e-3,
+        warmup_steps=0,
+        lr_schedule="constant",
+        noise_shape="constant",
+        importance_sampling="token_truncate",
+        rollout_dtype="float32",
+        one_step_off=True,
+        eval_every=0,
+        final_episodes=2,
+        eval_noise=(0.0,),
+        checkpoint_every=1,
+        threads=1,
+        tensorboard=False,
+    )
+
+
+Update = tuple[list[Group], dict[str, Tensor]]
+
+
+@pytest.fixture
+def updates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Update]]:
+    """What each update has learnt from, and the weights that it began with."""
+    seen: list[Update] = []
+    plain = Learner.update
+
+    def update(self: Learner, groups: list[Group]) -> Any:
+        weights = {name: weight.clone() for name, weight in self.policy.state_dict().items()}
+        seen.append((groups, weights))
+        return plain(self, groups)
+
+    monkeypatch.setattr(Learner, "update", update)
+    yield seen
+
+
+def versions(groups: list[Group]) -> set[int]:
+    return {
+        segment.weight_version
+        for group in groups
+        for rollout in group.rollouts
+        for segment in rollout.segments
+        if segment.source is Source.POLICY
+    }
+
+
+def without_versions(groups: list[Group]) -> list[Group]:
+    def plain(segment: Segment) -> Segment:
+        return replace(segment, weight_version=0)
+
+    return [
+        Group(
+            rollouts=tuple(
+                replace(rollout, segments=tuple(map(plain, rollout.segments)))
+                for rollout in group.rollouts
+            )
+        )
+        for group in groups
+    ]
+
+
+def played_by_hand(config: TrainConfig, weights: dict[str, Tensor], step: int) -> list[Group]:
+    policy = load_policy("tiny")
+    policy.model.load_state_dict(weights)
+    config = replace(config, prompt=policy.prompt)
+    environment = training_environment(config, QUESTIONS * MEMBERS, policy)
+    before = random_state()["torch"]
+    groups = collect_rollouts(
+        environment,
+        policy,
+        TransformersGenerator(policy),
+        question_indices=question_indices(
+            step * QUESTIONS, QUESTIONS, num_questions=num_questions(environment), seed=config.seed
+        ),
+        seeds=step_seeds(config.seed, step, QUESTIONS + 1)[:QUESTIONS],
+        group_size=MEMBERS,
+        sampling=SAMPLING,
+        noise_probability=config.noise().probability(step),
+        training_step=step,
+        share_luck=True,
+    )
+    assert torch.equal(random_state()["torch"], before)
+    environment.close()
+    return groups
+
+
+def test_episodes_come_from_the_weights_before_the_last_update(
+    config: TrainConfig, updates: list[Update]
+) -> None:
+    train(config)
+    assert [versions(groups) for groups, _ in updates] == [{0}, {0}, {1}]
+    for step, (groups, newest) in enumerate(updates):
+        older = updates[max(step - 1, 0)][1]
+        assert without_versions(groups) == played_by_hand(config, older, step)
+        if step:
+            assert without_versions(groups) != played_by_hand(config, newest, step)
+    rows = read_metrics(config.output, "train")
+    # The first step's sampler is the learner to the last bits; later ones lag behind.
+    assert rows[0]["sampler_k3"] < 1e-9 < min(row["sampler_k3"] for row in rows[1:])
+
+
+def test_where_no_update_moves_a_weight_it_is_the_ordinary_run(
+    config: TrainConfig, updates: list[Update]
+) -> None:
+    config = replace(config, learning_rate=1e-30)  # far below the last bit of any weight
+    rows = []
+    for one_step_off in (False, True):
+        folder = config.output.with_name(f"run {one_step_off}")
+        train(replace(config, output=folder, one_step_off=one_step_off))
+        rows.append(
+            [
+                {name: value for name, value in row.items() if not name.endswith("seconds")}
+                for kind in ("train", "evaluation")
+                for row in read_metrics(folder, kind)
+            ]
+        )
+    assert len(rows[0]) > STEPS and rows[0] == rows[1]
+    played = [without_versions(groups) for groups, _ in updates]
+    assert len(played) == 2 * STEPS and played[:STEPS] == played[STEPS:]
+    rewards = {rollout.reward for groups in played for g in groups for rollout in g.rollouts}
+    assert len(rewards) > 1
+
+
+def test_an_update_and_the_next_episodes_go_on_at_the_same_time(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, playing = Event(), Event()
+    update, collect = Learner.update, collect_rollouts
+
+    def update_beside(self: Learner, groups: list[Group]) -> Any:
+        training.set()
+        assert playing.wait(PATIENCE_S), "nothing is played while the first update is made"
+        return update(self, groups)
+
+    def collect_beside(*arguments: Any, **settings: Any) -> list[Group]:
+        if settings["training_step"] == 1:
+            assert training.wait(PATIENCE_S), "it is played before the first update"
+            playing.set()
+        return collect(*arguments, **settings)
+
+    monkeypatch.setattr(Learner, "update", update_beside)
+    monkeypatch.setattr(step_rollouts, "collect_rollouts", collect_beside)
+    assert train(replace(config, steps=2)).steps == 2
+
+
+def test_a_fault_of_the_generator_ends_the_run_which_goes_on_later(
+    config: TrainConfig, updates: list[Update], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect = collect_rollouts
+
+    def fail_once(*arguments: Any, **settings: Any) -> list[Group]:
+        if settings["training_step"] == 2:
+            raise GenerationError("no server")
+        return collect(*arguments, **settings)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(step_rollouts, "collect_rollouts", fail_once)
+        with pytest.raises(GenerationError, match="no server"):
+            train(config)
+    # It came up during the second update, which is whole.
+    latest = CheckpointStore(config.output / "checkpoints").latest()
+    assert latest is not None
+    assert load_state(latest)["run"]["step"] == 2 and load_state(latest)["ahead"] is None
+    train(replace(config, resume=True))
+    assert [row["step"] for row in read_metrics(config.output, "train")] == [1, 2, 3]
+    # What failed is played anew, by the newest weights there are.
+    groups, newest = updates[2]
+    assert without_versions(groups) == played_by_hand(config, newest, 2)
+
+
+def test_a_policy_that_is_put_back_plays_what_it_learns_from(
+    config: TrainConfig, updates: list[Update], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def collapse(self: object, step: int, row: object) -> str | None:
+        return "as told" if step == 2 else None
+
+    monkeypatch.setattr("agents.llm.trainer.loop.CollapseWatch.see", collapse)
+    train(replace(config, guard="roll_back"))
+    beginning = updates[0][1]
+    groups, weights = updates[2]
+    assert all(torch.equal(weights[name], beginning[name]) for name in weights)
+    assert versions(groups) == {2}
+    assert without_versions(groups) == played_by_hand(config, beginning, 2)

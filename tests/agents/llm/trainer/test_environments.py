@@ -1,0 +1,53 @@
+"""The environments of a run have the engine that its flags, or else its environment id, name."""
+
+import json
+
+import gymnasium
+import pytest
+
+from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.environments import held_out_environment, training_environment
+
+WORLD = '{"kind": "world", "seed": 3}'
+ROW = {
+    "question": "Who built Tal Vey?",
+    "answers": ["Ann Lee"],
+    "paragraphs": [{"title": "Tal Vey", "text": "Ann Lee built it.", "is_gold": True}],
+}
+
+
+def found(config: TrainConfig, make=training_environment) -> list[str]:
+    environment = make(config, 1, None)
+    environment.reset(seed=0, options={"noise_probability": 0.0})
+    (question,) = environment.reset(seed=0)[0]["question"]
+    observation, *_ = environment.step([f"<search>{question}</search>"])
+    environment.close()
+    return [text for (text,) in observation["documents"] if text]
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(ROW) + "\n", "utf-8")
+    return str(path)
+
+
+def test_other_questions_keep_the_environments_engine(rows):
+    assert not found(TrainConfig(env="ZeroSearch/NoSearch-v0", questions=WORLD))
+    with_paragraphs = TrainConfig(
+        env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions=rows
+    )
+    for make in (training_environment, held_out_environment):
+        assert "Ann Lee built it." in found(with_paragraphs, make)[0]
+
+
+def test_a_world_answers_for_its_own_questions_only(rows):
+    assert found(TrainConfig(questions=WORLD))
+    with pytest.raises((ValueError, gymnasium.error.Error), match="bring no documents"):
+        found(TrainConfig(questions=rows))
+
+
+def test_a_flag_that_is_no_json_is_called_by_its_name(rows):
+    config = TrainConfig(env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions="{")
+    with pytest.raises(ValueError, match="--eval-questions is no valid JSON"):
+        held_out_environment(config, 1, None)

@@ -1,0 +1,40 @@
+"""The TOML files among the examples are runs that the trainer accepts."""
+
+import json
+
+import pytest
+
+from agents.cli.training.train import parse_arguments
+from tests.paths import ROOT
+from zs_env.config.builder import build_engine
+
+CONFIGS = sorted((ROOT / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_the_example_is_a_run(path, tmp_path):
+    config = parse_arguments(["--config", str(path), "--policy", "mine"])
+    assert config.policy == "mine"
+    assert config.noise().probability(config.steps - 1) == config.noise_end
+    if path.name.startswith("real_questions"):
+        assert config.engine == "paragraphs"
+        assert config.steps >= 60
+        assert config.final_episodes >= 200
+    else:
+        assert config.steps >= 20
+        assert config.engine is not None
+        cache = build_engine(json.loads(config.engine) | {"path": str(tmp_path / "pages")}, [])
+        assert cache.fingerprint.count("tuned")
+        cache.close()
+
+
+def test_the_run_on_a_gpu_is_a_long_one_in_bfloat16():
+    (path,) = [path for path in CONFIGS if path.name == "real_questions_gpu.toml"]
+    config = parse_arguments(["--config", str(path), "--policy", "mine"])
+    assert config.steps >= 300
+    assert config.autocast and config.rollout_dtype == "bfloat16"
+
+
+def test_there_are_examples_for_a_cpu_a_gpu_and_a_simulator():
+    names = ["real_questions.toml", "real_questions_gpu.toml", "simulated_search.toml"]
+    assert [path.name for path in CONFIGS] == names

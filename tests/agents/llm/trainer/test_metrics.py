@@ -1,0 +1,85 @@
+"""No step stands in the metrics twice, and every line is JSON."""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from agents.llm.trainer.metrics import MetricsLog, read_metrics
+
+
+def test_rows_come_back_by_kind(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write("train", 1, {"loss": 0.5})
+    log.write("evaluation", 1, {"setting": "noise 0.00", "f1": 0.25})
+    log.write("train", 2, {"loss": 0.25})
+    log.close()
+    assert [row["loss"] for row in read_metrics(tmp_path, "train")] == [0.5, 0.25]
+    assert read_metrics(tmp_path, "evaluation")[0]["setting"] == "noise 0.00"
+
+
+def test_resuming_cuts_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write("train", 1, {"loss": 1.0})
+    position = log.position()
+    log.write("train", 2, {"loss": 2.0})
+    log.close()
+    with log.path.open("a") as file:
+        file.write('{"kind": "train", "step": 3, "lo')  # the process died here
+    log = MetricsLog(tmp_path, position=position, step=1, tensorboard=False)
+    log.write("train", 2, {"loss": 2.5})
+    log.close()
+    rows = read_metrics(tmp_path, "train")
+    assert [(row["step"], row["loss"]) for row in rows] == [(1, 1.0), (2, 2.5)]
+
+
+def test_a_file_shorter_than_the_checkpoint_counts_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="0 bytes but the checkpoint counts 9"):
+        MetricsLog(tmp_path, position=9, tensorboard=False)
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write("train", 1, {"loss": float("nan"), "grad_norm": float("inf")})
+    log.close()
+    row = json.loads(log.path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert (row["loss"], row["grad_norm"]) == (None, None)
+
+
+def test_tensorboard_gets_the_numbers_too(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    log.write("train", 1, {"loss": 0.5, "setting": "words are left out"})
+    log.close()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"train/loss" in events.read_bytes()
+
+
+def test_a_tracker_is_told_the_same_and_a_missing_one_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[object, ...]] = []
+    fake = types.ModuleType("trackio")
+    names: list[str] = []
+    fake.init = lambda **settings: (  # type: ignore
+        told.append(("init", settings["config"])),
+        names.append(settings["name"]),
+    )
+    fake.log = lambda numbers, step: told.append((numbers, step))  # type: ignore
+    fake.finish = lambda: told.append(("finish",))  # type: ignore
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    log = MetricsLog(tmp_path, tensorboard=False, tracker="trackio", config={"seed": 3})
+    log.write("train", 4, {"loss": 0.5})
+    log.close()
+    assert told == [("init", {"seed": 3}), ({"train/loss": 0.5}, 4), ("finish",)]
+    # A run that goes on is the same, one in another folder of the same name is not.
+    for folder in (tmp_path, tmp_path / "other" / tmp_path.name):
+        folder.mkdir(parents=True, exist_ok=True)
+        MetricsLog(folder, tensorboard=False, tracker="trackio").close()
+    assert names[0] == names[1] != names[2]
+    assert all(name.startswith(f"{tmp_path.name}-") for name in names)
+
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match="pip install wandb"):
+        MetricsLog(tmp_path, tensorboard=False, tracker="wandb")

@@ -1,0 +1,69 @@
+"""The policy writes the pages that it reads, with the weights that it has at that moment."""
+
+import json
+
+import pytest
+import torch
+
+from agents.cli.training.train import main
+from agents.llm.trainer.metrics import read_metrics
+from agents.llm.trainer.self_search import with_policy_as_writer, writes_itself
+from zs_env.config.builder import build_engine
+from zs_env.search.types import SearchRequest
+
+WRITER = {"kind": "policy", "sampling": {"max_tokens": 12, "temperature": 0.0}}
+SPEC = {"kind": "simulator", "writer": WRITER, "retries": 0}
+REQUEST = SearchRequest("author", "Who is the author?", ("Ada",), (True, True), 3)
+
+
+def texts(engine):
+    return [document.text for document in engine.search([REQUEST])[0].documents]
+
+
+def test_pages_follow_the_weights(make_worded_policy):
+    policy = make_worded_policy()
+    engine = build_engine(with_policy_as_writer(SPEC, policy), [])
+    assert engine.writer.model is policy.model
+    before = texts(engine)
+    assert texts(engine) == before
+    with torch.no_grad():
+        for weight in policy.model.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.manual_seed(1)))
+    assert texts(engine) != before
+
+
+def test_the_policy_is_found_wherever_it_stands(make_worded_policy):
+    policy = make_worded_policy()
+    mixture = {"kind": "mixture", "engines": [{"kind": "world"}, SPEC], "weights": [1, 1]}
+    assert writes_itself(mixture) and not writes_itself({"kind": "world"})
+    made = with_policy_as_writer(mixture, policy)
+    assert made["engines"][1]["writer"].model is policy.model
+    assert mixture["engines"][1] == SPEC  # the spec itself stays what the run records
+    assert with_policy_as_writer(None, policy) is None
+
+
+def test_old_weights_are_not_kept_and_typos_are_said(make_worded_policy):
+    policy = make_worded_policy()
+    with pytest.raises(ValueError, match="leave the cache out"):
+        with_policy_as_writer({"kind": "cache", "engine": SPEC}, policy)
+    wrong = {**SPEC, "writer": {"kind": "policy", "samplng": {}}}
+    with pytest.raises(ValueError, match="Did you mean 'sampling'"):
+        with_policy_as_writer(wrong, policy)
+
+
+def test_a_run_searches_itself(make_worded_policy, tmp_path):
+    make_worded_policy().save(tmp_path / "policy")
+    flags = ["--policy", str(tmp_path / "policy"), "--output", str(tmp_path / "run")]
+    flags += ["--engine", json.dumps(SPEC), "--eval-engine", "world", "--prompt", "bare"]
+    flags += ["--steps", "1", "--questions-per-step", "2", "--group-size", "2"]
+    flags += ["--max-turns", "2", "--num-documents", "2", "--max-new-tokens", "12"]
+    flags += ["--final-episodes", "2", "--eval-noise", "0", "--no-tensorboard"]
+    threads = torch.get_num_threads()
+    try:
+        main([*flags, "--threads", "1"])
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
+    (row,) = read_metrics(tmp_path / "run", "train")
+    assert row["step"] == 1
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["engine"] == json.dumps(SPEC)

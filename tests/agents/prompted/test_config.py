@@ -1,0 +1,83 @@
+"""Prompted agents as the command line names them."""
+
+import json
+
+import pytest
+
+from agents.agent_registry import build_agent, fingerprint
+from agents.prompted.config import METHODS
+from zs_env.config.builder import WRITER_KINDS
+from zs_env.simulator import ScriptedTextGenerator
+
+
+@pytest.fixture(autouse=True)
+def built(monkeypatch):
+    """Writers that were built, of a kind that needs no library."""
+    built = []
+
+    def make(*, model, sampling=None):
+        built.append((model, sampling))
+        return ScriptedTextGenerator(
+            lambda prompt: f"{model} says", fingerprint=f"{model}{sampling}"
+        )
+
+    monkeypatch.setitem(WRITER_KINDS, "echo", make)
+    return built
+
+
+def spec(kind="rag", **fields):
+    return json.dumps({"kind": kind, "writer": {"kind": "echo", "model": "m"}} | fields)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_every_kind_is_built_by_name_and_its_fingerprint_follows_from_the_spec(kind):
+    agent = build_agent(spec(kind))
+    assert fingerprint(agent) == fingerprint(build_agent(spec(kind)))
+    other = fingerprint(build_agent(spec(kind, seed=1)))
+    assert fingerprint(agent) != other == fingerprint(build_agent(spec(kind), seed=1))
+
+
+def test_kinds_have_fingerprints_of_their_own():
+    assert len({fingerprint(build_agent(spec(kind))) for kind in METHODS}) == len(METHODS)
+
+
+def test_agents_of_one_writer_spec_share_the_model_for_as_long_as_one_lives(built):
+    first, second = build_agent(spec("rag")), build_agent(spec("cot"))
+    other = build_agent(spec("cot", writer={"kind": "echo", "model": "n"}))
+    assert first.writer is second.writer is not other.writer  # type: ignore[attr-defined]
+    assert [model for model, _ in built] == ["m", "n"]
+    del first, second
+    build_agent(spec("rag"))
+    assert [model for model, _ in built] == ["m", "n", "m"]
+
+
+def test_the_likeliest_answer_is_taken_unless_draws_are_asked_for(built):
+    writer = {"kind": "echo", "model": "m", "sampling": {"max_tokens": 9}}
+    build_agent(spec(writer=writer))
+    build_agent(spec(writer=writer | {"sampling": {"temperature": 0.7}}))
+    assert [sampling for _, sampling in built] == [
+        {"temperature": 0.0, "max_tokens": 9},
+        {"temperature": 0.7},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (spec("regent"), "Did you mean 'ragent'"),
+        (spec("rag", max_searches=2), "unknown field of agent kind 'rag'"),
+        (spec("ragent", max_serches=2), "Did you mean 'max_searches'"),
+        (spec("ragent", max_searches=0), "at least 1"),
+        (spec("rag", seed="x"), "whole number"),
+        (spec("rag", writer=None), "needs 'writer'"),
+        (spec("rag", writer="http://127.0.0.1"), "needs 'writer'"),
+        (spec("rag", writer={"kind": "ecco", "model": "m"}), "Did you mean 'echo'"),
+        (spec("rag", writer={"kind": "echo", "model": "m", "sampling": [1]}), "sampling"),
+        ('{"kind": "rag"', "no valid JSON"),
+        ('{"writer": {}}', '"kind"'),
+        ("rag", "needs a language model"),
+    ],
+)
+def test_a_mistake_is_answered_by_its_remedy(text, hint):
+    with pytest.raises(ValueError, match=hint):
+        build_agent(text)

@@ -1,0 +1,40 @@
+"""Sets by name, from the hub or from a file."""
+
+import pytest
+
+from agents.studies.benchmark.question_set import PAPER_SETS, question_sets
+from zs_env.questions import HUB_SETS
+
+
+def test_the_seven_sets_are_those_of_the_hub_table():
+    sets = question_sets(list(PAPER_SETS))
+    assert [one.spec for one in sets] == [{"kind": "hub", "name": name} for name in PAPER_SETS]
+    assert set(PAPER_SETS) <= set(HUB_SETS)
+
+
+def test_a_set_may_be_a_file_or_a_spec_and_have_a_name_of_its_own():
+    mine, nq, wiki = question_sets(
+        ["mine=q.jsonl", 'nq={"kind": "file", "path": "a=b"}', "2wikimultihopqa=w.parquet"]
+    )
+    assert (mine.name, mine.label, mine.spec) == (
+        "mine",
+        "mine",
+        {"kind": "file", "path": "q.jsonl"},
+    )
+    assert (nq.label, nq.spec) == ("NQ", {"kind": "file", "path": "a=b"})
+    assert wiki.label == "2Wiki"
+
+
+@pytest.mark.parametrize(
+    ("texts", "hint"),
+    [
+        (["hotpot"], "Did you mean 'hotpotqa'"),
+        (["nq", "nq=q.jsonl"], "name each once"),
+        (["../x=q.jsonl"], "letters, digits"),
+        (["nq={"], "--sets is no valid JSON"),
+        ([], "NAME=FILE"),
+    ],
+)
+def test_a_wrong_set_is_answered_by_its_remedy(texts, hint):
+    with pytest.raises(ValueError, match=hint):
+        question_sets(texts)

@@ -1,0 +1,181 @@
+"""Sweeps: paired, resumable, and never mixed with another."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from agents.baselines import AnswerAtOnce, FollowTheHops, QuotePage, SearchOnce
+from agents.evaluation import evaluate
+from agents.evaluation.record import TRANSCRIPTS_FILE
+from agents.studies.noise.sweep import Cell, SweepSetting, cell_folder, run_sweep
+from zs_env.transcripts.storage import load_transcripts
+
+WORLD = SweepSetting(env_kwargs={}, episodes=25, seed=4)
+
+
+class NeverPlays:
+    """Breaks off as soon as it is asked to act."""
+
+    def __init__(self, fingerprint):
+        self.fingerprint = fingerprint
+
+    def act(self, observation):
+        raise AssertionError("everything was played before")
+
+
+class Named(SearchOnce):
+    fingerprint = "one"
+
+
+def _figures(cells: list[Cell]):
+    return [(cell.agent, cell.noise, cell.results) for cell in cells]
+
+
+def test_a_cell_is_an_evaluation_of_its_own(tmp_path):
+    cells = run_sweep({"hops": FollowTheHops}, [0.5, 0.0], WORLD, tmp_path)
+    assert [(cell.agent, cell.noise) for cell in cells] == [("hops", 0.0), ("hops", 0.5)]
+    for cell in cells:
+        alone = evaluate(FollowTheHops(), episodes=25, seed=4, noise=cell.noise)
+        assert cell.report.metrics == alone.metrics
+        assert len(cell.results) == 25
+
+
+def test_what_is_noisy_at_one_level_is_noisy_at_every_higher_one(tmp_path):
+    run_sweep({"a": SearchOnce, "b": QuotePage}, [0.0, 0.3, 0.6, 1.0], WORLD, tmp_path)
+    useful = {
+        (agent, noise): [
+            transcript.turns[0].documents[0].useful
+            for transcript in load_transcripts(
+                cell_folder(tmp_path, agent, noise) / TRANSCRIPTS_FILE
+            )
+        ]
+        for agent in "ab"
+        for noise in (0.0, 0.3, 0.6, 1.0)
+    }
+    assert all(useful["a", 0.0]) and not any(useful["a", 1.0])
+    for low, high in ((0.0, 0.3), (0.3, 0.6), (0.6, 1.0)):
+        pairs = list(zip(useful["a", low], useful["a", high], strict=True))
+        assert all(before or not after for before, after in pairs)
+        assert any(before and not after for before, after in pairs)
+    # Both agents asked the same questions in the same words, and met the same luck.
+    assert all(useful["a", noise] == useful["b", noise] for noise in (0.3, 0.6))
+
+
+def test_the_noise_that_came_counts_documents_and_not_episodes(tmp_path):
+    cells = run_sweep({"hops": FollowTheHops, "none": AnswerAtOnce}, [0.0, 0.4], WORLD, tmp_path)
+    noisy = sum(result.noisy_documents for result in cells[1].results)
+    shown = sum(result.documents for result in cells[1].results)
+    assert cells[1].noise_that_came().mean == pytest.approx(noisy / shown)
+    assert cells[0].noise_that_came().mean == 0.0
+    assert cells[3].noise_that_came().mean is None
+
+
+def test_agents_levels_and_episodes_can_be_added_and_only_they_are_played(tmp_path):
+    few = SweepSetting(env_kwargs={}, episodes=10, seed=4)
+    first = run_sweep({"a": Named}, [0.0, 1.0], few, tmp_path)
+    again = run_sweep({"a": lambda: NeverPlays("one")}, [0.0, 1.0], few, tmp_path)
+    assert _figures(again) == _figures(first)
+    wider = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], WORLD, tmp_path)
+    fresh = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], WORLD, tmp_path / "fresh")
+    assert _figures(wider) == _figures(fresh)
+    # What is there in excess is not counted.
+    assert _figures(run_sweep({"a": Named}, [0.0, 1.0], few, tmp_path)) == _figures(first)
+
+
+@pytest.mark.parametrize(
+    ("change", "agent"),
+    [({"seed": 5}, "a"), ({"env_kwargs": {"max_turns": 3}}, "a"), ({"seed": 5}, "another")],
+)
+def test_another_sweep_in_the_folder_is_refused(tmp_path, change, agent):
+    setting = {"env_kwargs": {}, "episodes": 2, "seed": 4}
+    run_sweep({"a": Named}, [0.0, 1.0], SweepSetting(**setting), tmp_path)
+    with pytest.raises(ValueError, match=r"holds another sweep .* choose another --output"):
+        run_sweep({agent: Named}, [0.0, 1.0], SweepSetting(**setting | change), tmp_path)
+
+
+def test_an_agent_that_has_changed_is_refused(tmp_path):
+    run_sweep({"a": Named}, [0.0, 1.0], WORLD, tmp_path)
+    with pytest.raises(ValueError, match="fingerprint was 'one', now 'two'"):
+        run_sweep({"a": lambda: NeverPlays("two")}, [0.0, 1.0], WORLD, tmp_path)
+
+
+def test_an_agent_reads_the_prompt_that_it_was_trained_with_unless_one_is_asked_for(tmp_path):
+    class Trained(SearchOnce):
+        prompt = "bare"
+
+    def prompts(env_kwargs, folder):
+        setting = SweepSetting(env_kwargs=env_kwargs, episodes=1)
+        run_sweep({"a": Trained}, [0.0, 1.0], setting, folder)
+        return {
+            transcript.prompt
+            for noise in (0.0, 1.0)
+            for transcript in load_transcripts(cell_folder(folder, "a", noise) / TRANSCRIPTS_FILE)
+        }
+
+    (own,) = prompts({}, tmp_path / "own")
+    (asked,) = prompts({"prompt": "Say: {question}"}, tmp_path / "asked")
+    assert own.startswith("Question: ") and asked.startswith("Say: ")
+
+
+@pytest.mark.parametrize("noises", [[], [0.5], [0.5, 0.5], [0.0, 1.1], [0.0, float("nan")]])
+def test_levels_that_make_no_curve_are_refused(tmp_path, noises):
+    with pytest.raises(ValueError, match="noise level"):
+        run_sweep({"a": Named}, noises, WORLD, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_names_that_look_alike_as_folders_are_kept_apart(tmp_path):
+    names = ["runs/a", "runs-a", "runs a", "../a", "a"]
+    folders = {cell_folder(tmp_path, name, 0.5) for name in names}
+    assert len(folders) == len(names)
+    assert {folder.parents[1] for folder in folders} == {tmp_path / "cells"}
+    assert cell_folder(tmp_path, "a", 0.1) != cell_folder(tmp_path, "a", 0.1 + 1e-12)
+
+
+def test_a_killed_sweep_goes_on_and_neither_repeats_nor_loses_an_episode(tmp_path):
+    program = """
+import os, signal, sys
+from agents.baselines import RandomWords
+from agents.studies.noise.sweep import SweepSetting, run_sweep
+
+class Dies(RandomWords):
+    fingerprint = "dies"
+    left = int(sys.argv[2])
+    def act(self, observation):
+        Dies.left -= 1
+        if Dies.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().act(observation)
+
+setting = SweepSetting(env_kwargs={}, episodes=12, concurrency=5)
+run_sweep({"a": Dies, "b": Dies}, [0.0, 0.5, 1.0], setting, sys.argv[1])
+print(100_000 - Dies.left)
+"""
+
+    def run(folder, actions):
+        command = [sys.executable, "-c", program, folder, str(actions)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    killed = [run(tmp_path / "killed", actions).returncode for actions in (3, 60, 60)]
+    assert killed == [-signal.SIGKILL] * 3
+    rest, whole = run(tmp_path / "killed", 100_000), run(tmp_path / "whole", 100_000)
+    assert 0 < int(rest.stdout) < int(whole.stdout)
+    cells = sorted(
+        path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.jsonl")
+    )
+    assert len(cells) == 3 * 6  # results, transcripts, costs
+    for path in cells:
+        if path.name != "costs.jsonl":
+            assert (tmp_path / "killed" / path).read_bytes() == (
+                tmp_path / "whole" / path
+            ).read_bytes()
+
+
+def test_the_setting_is_kept_as_json(tmp_path, quoted_world):
+    run_sweep({"a": QuotePage}, [0.0, 1.0], SweepSetting(env_kwargs=quoted_world), tmp_path)
+    kept = json.loads((tmp_path / "sweep.json").read_text())
+    assert list(kept.pop("files")) == [quoted_world["questions"]["path"]]
+    assert kept == {"env": "ZeroSearch-v0", "env_kwargs": quoted_world, "seed": 0}

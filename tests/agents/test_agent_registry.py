@@ -1,0 +1,48 @@
+"""Names of agents."""
+
+import pytest
+
+from agents.agent_registry import BASELINES, build_agent, check_agent_name, fingerprint
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_can_be_built_by_name(name):
+    assert callable(build_agent(name).act)
+    assert fingerprint(build_agent(name)) == fingerprint(build_agent(name))
+
+
+def test_baselines_have_fingerprints_of_their_own():
+    assert len({fingerprint(build_agent(name)) for name in BASELINES}) == len(BASELINES)
+
+
+def test_a_class_in_the_working_directory_is_an_agent(tmp_path, monkeypatch):
+    (tmp_path / "my_own_agent.py").write_text(
+        "class Mine:\n"
+        "    fingerprint = 7\n"
+        "    def act(self, observation):\n"
+        "        return '<answer>mine</answer>'\n"
+        "class NoAgent:\n"
+        "    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    agent = build_agent("my_own_agent:Mine")
+    assert agent.act({}) == "<answer>mine</answer>"
+    assert fingerprint(agent) == "7"
+    with pytest.raises(ValueError, match="no method act"):
+        build_agent("my_own_agent:NoAgent")
+    with pytest.raises(ValueError, match="Did you mean 'Mine'"):
+        build_agent("my_own_agent:Mime")
+
+
+def test_unknown_names_say_what_there_is():
+    with pytest.raises(ValueError, match="Did you mean 'search-once'"):
+        build_agent("search_once")
+    with pytest.raises(ValueError, match="no module 'nowhere_at_all'"):
+        build_agent("nowhere_at_all:Agent")
+
+
+def test_a_name_can_be_checked_without_building_its_agent():
+    for name in (*BASELINES, "tiny", "nowhere_at_all:Agent", "owner/name"):
+        check_agent_name(name)
+    with pytest.raises(ValueError, match="Did you mean 'search-once'"):
+        check_agent_name("search_once")

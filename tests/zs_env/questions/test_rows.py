@@ -1,0 +1,88 @@
+"""Rows are read whatever the packing, and every error says where."""
+
+import gzip
+import json
+
+import pytest
+
+from zs_env.questions.rows import read_rows
+
+ROWS = [{"question": "Who?", "answers": ["Ada"]}, {"question": "Wo wär's?", "answers": ["Köln"]}]
+
+
+def _jsonl(rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def _write(tmp_path, content, name="questions.jsonl"):
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def _rows(path):
+    return [row for _, row in read_rows(path)]
+
+
+def test_the_packing_is_told_by_the_bytes_not_by_the_name(tmp_path):
+    assert _rows(_write(tmp_path, _jsonl(ROWS), "a.gz")) == ROWS
+    assert _rows(_write(tmp_path, gzip.compress(_jsonl(ROWS)), "a.jsonl")) == ROWS
+
+
+def test_parquet_plain_and_gzipped_gives_the_same_rows_as_json_lines(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "questions.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(ROWS), path)
+    assert _rows(path) == ROWS
+    assert _rows(_write(tmp_path, gzip.compress(path.read_bytes()), "packed.parquet")) == ROWS
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_content(tmp_path):
+    path = _write(tmp_path, b"\xef\xbb\xbf" + _jsonl(ROWS[:1]) + b"\n  \n" + _jsonl(ROWS[1:]))
+    assert [(place.number, row) for place, row in read_rows(path)] == [(1, ROWS[0]), (4, ROWS[1])]
+
+
+def test_a_last_line_without_its_end_counts(tmp_path):
+    assert _rows(_write(tmp_path, _jsonl(ROWS).rstrip(b"\n"))) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "holds no rows"),
+        (gzip.compress(b"", mtime=0), "empty gzip"),
+        (_jsonl(ROWS) + b'{"question": \n', "line 3: not JSON"),
+        (b"[\n", "line 1: not JSON.*not one array around"),
+        (b'["a"]\n', "line 1: got a JSON list, expected an object"),
+        (b"null\n", "line 1: got a JSON NoneType"),
+        (_jsonl(ROWS) + b'{"question": "\xff"}\n', "line 3: byte 14 is not UTF-8"),
+        ("{}".encode("utf-16"), "line 1: the file is UTF-16"),
+        (_jsonl(ROWS) + b'{"score": NaN}\n', "line 3, field 'score': got nan"),
+        (b'{"deep": {"er": [1, -Infinity]}}\n', "line 1, field 'deep'.*expected finite"),
+        (b"[" * 200_000, "line 1: not JSON"),
+        (b'{"n": ' + b"9" * 5000 + b"}", "line 1: not JSON"),
+        (b"PAR1 and nothing else", "not readable as Parquet"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(tmp_path, content, match):
+    path = _write(tmp_path, content)
+    with pytest.raises(ValueError, match=match) as caught:
+        _rows(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [5, 12, 0.5, -4])
+def test_a_gzip_file_that_was_cut_off_is_an_error_not_a_short_file(tmp_path, kept):
+    packed = gzip.compress(_jsonl(ROWS * 500))
+    cut = packed[: int(len(packed) * kept) if isinstance(kept, float) else kept]
+    with pytest.raises(ValueError, match="damaged or cut off"):
+        _rows(_write(tmp_path, cut))
+
+
+def test_a_missing_file_says_what_was_looked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        _rows(tmp_path / "nowhere.jsonl")
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        _rows(tmp_path)

@@ -1,0 +1,54 @@
+import threading
+
+from zs_env.search.deadline import TIMED_OUT, PendingCalls
+
+
+def test_calls_end_in_any_order_and_each_keeps_its_ticket():
+    gate = threading.Event()
+
+    def search(requests):
+        if requests == ["slow"]:
+            assert gate.wait(timeout=30)
+        return f"page of {requests[0]}"
+
+    calls = PendingCalls(search, timeout_s=30)
+    slow, fast = calls.begin(["slow"]), calls.begin(["fast"])
+    assert calls.wait() == {fast: "page of fast"}
+    assert calls.wait(0.0) == {} and len(calls) == 1
+    gate.set()
+    assert calls.wait() == {slow: "page of slow"}
+    assert calls.wait() == {}  # nothing is open, so nothing is waited for
+    calls.close()
+
+
+def test_threads_are_used_again():
+    threads = set()
+
+    def search(requests):
+        threads.add(threading.get_ident())
+
+    calls = PendingCalls(search, timeout_s=30)
+    for _ in range(5):
+        calls.begin(["query"])
+        assert list(calls.wait().values()) == [None]
+    assert len(threads) == 1
+    calls.close()
+
+
+def test_a_late_answer_is_reported_as_late_and_never_again():
+    gate, answered = threading.Event(), threading.Event()
+
+    def search(requests):
+        if requests == ["hangs"]:
+            assert gate.wait(timeout=30)
+            answered.set()
+        return "page"
+
+    calls = PendingCalls(search, timeout_s=0.2)
+    ticket = calls.begin(["hangs"])
+    assert calls.wait() == {ticket: TIMED_OUT}
+    gate.set()
+    assert answered.wait(timeout=30)
+    other = calls.begin(["query"])
+    assert calls.wait() == {other: "page"}
+    calls.close()

@@ -1,0 +1,266 @@
+"""Other frameworks search in our engines, with our noise, and hear of every failure."""
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import msgpack
+import pytest
+
+from tests.zs_env.loopback import Loopback
+from zs_env.engines import CachedEngine, HTTPEngine
+from zs_env.engines.http import TOKEN_VARIABLE
+from zs_env.noise import NoiseSchedule
+from zs_env.questions.question import Question
+from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
+from zs_env.server.app import SearchServer, ServerSettings
+
+
+class Engine:
+    """Says in each document what it was asked."""
+
+    name = fingerprint = "engine"
+
+    def __init__(self):
+        self.batches = []
+        self.failure = None
+
+    def search(self, requests):
+        self.batches.append(list(requests))
+        if self.failure is not None:
+            raise self.failure
+        return [
+            SearchPage(
+                tuple(
+                    Document(f"{request.query} {'useful' if flag else 'noisy'} {request.answers}")
+                    for flag in request.useful
+                )
+            )
+            for request in requests
+        ]
+
+
+@pytest.fixture
+def engine():
+    return Engine()
+
+
+def serve(engine, **settings):
+    limits = {name: settings.pop(name) for name in list(settings) if name not in SERVER}
+    server = SearchServer(engine, settings=ServerSettings(**limits), **settings)
+    return Loopback(server.application())
+
+
+SERVER = ("noise", "questions")
+
+
+def send(server, path, body=None, *, method=None, headers=None):
+    data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(server.address + path, data, headers or {}, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.read()
+
+
+def retrieve(server, **body):
+    return json.loads(send(server, "/retrieve", body))["result"]
+
+
+def test_a_search_is_answered_in_both_forms(engine):
+    with serve(engine) as server:
+        (page,) = retrieve(server, query="who", topk=2)
+        packed = send(server, "/retrieve", msgpack.packb({"query": "who", "topk": 2}))
+    contents = [row["document"]["contents"] for row in page]
+    assert contents == ["\nwho useful None"] * 2
+    flat = msgpack.unpackb(packed)["result"]
+    assert [row["document"]["contents"] for row in flat] == contents
+
+
+def test_our_client_and_our_server_fit(engine):
+    requests = [
+        SearchRequest(f"q{n % 7}", "Q?", ("x",), (False,) * (1 + n % 2), n) for n in range(30)
+    ]
+    with serve(engine) as server:
+        client = HTTPEngine(f"{server.address}/retrieve")
+        pages = client.search(requests)
+    for request, page in zip(requests, pages, strict=True):
+        assert [d.text for d in page.documents] == [f"{request.query} useful None"] * len(
+            request.useful
+        )
+    assert sum(map(len, engine.batches)) == 14, "every query is sent once for each size"
+
+
+def test_equal_queries_are_one_call_of_a_cached_engine(engine):
+    with serve(CachedEngine(engine), noise=0.5) as server:
+        first = [retrieve(server, query=query) for query in ("one", "two")]
+        for _ in range(4):
+            assert [retrieve(server, query=query) for query in ("one", "two")] == first
+    assert sum(map(len, engine.batches)) == 2
+
+
+def test_noise_is_of_the_query_and_its_share_is_as_asked(engine):
+    with serve(engine, noise=0.25) as server:
+        results = retrieve(server, queries=[f"q{n}" for n in range(400)], topk=1)
+        noisy = ["noisy" in page[0]["document"]["contents"] for page in results]
+        assert 65 <= sum(noisy) <= 135  # 100 ± 4 standard deviations
+        send(server, "/noise", {"probability": 1.0}, method="PUT")
+        (page,) = retrieve(server, query="q0", topk=1)
+        assert "noisy" in page[0]["document"]["contents"]
+        assert json.loads(send(server, "/noise")) == {"probability": 1.0, "searches": 401}
+
+
+def test_a_schedule_counts_searches(engine):
+    noise = NoiseSchedule(0.0, 1.0, total_steps=10)
+    with serve(engine, noise=noise) as server:
+        assert json.loads(send(server, "/noise"))["probability"] == 0.0
+        retrieve(server, queries=["a"] * 10)
+        assert json.loads(send(server, "/noise"))["probability"] == 1.0
+
+
+@pytest.mark.parametrize("body", [{"probability": 2}, {"probability": "x"}, {}, 3, b"{"])
+def test_noise_out_of_range_is_refused_and_changes_nothing(engine, body):
+    with serve(engine, noise=0.5) as server:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            send(server, "/noise", body, method="PUT")
+        assert error.value.code == 400
+        error.value.close()
+        assert json.loads(send(server, "/noise"))["probability"] == 0.5
+
+
+def test_a_question_id_brings_the_question(engine):
+    questions = {"7": Question(id="7", text="Who?", answers=("Ada",))}
+    with serve(engine, questions=questions) as server:
+        with_id, without = retrieve(server, queries=["a", "a"], question_ids=["7", None], topk=1)
+        assert with_id[0]["document"]["contents"] == "\na useful ('Ada',)"
+        assert without[0]["document"]["contents"] == "\na useful None"
+        with pytest.raises(urllib.error.HTTPError) as error:
+            retrieve(server, query="a", question_id="8")
+        assert error.value.code == 400 and b"no question has the id '8'" in error.value.read()
+
+
+def test_searches_that_wait_together_are_one_call(engine):
+    entered, leave = threading.Event(), threading.Event()
+    search = engine.search
+
+    def slow(requests):
+        entered.set()
+        leave.wait(5)
+        return search(requests)
+
+    engine.search = slow
+    with serve(engine, calls_at_once=1) as server, ThreadPoolExecutor(9) as threads:
+        first = threads.submit(retrieve, server, query="first")
+        entered.wait(5)
+        others = [threads.submit(retrieve, server, query=f"q{n}") for n in range(8)]
+        while b"zerosearch_waiting 8.0" not in send(server, "/metrics"):
+            pass
+        leave.set()
+        answers = [future.result()[0][0]["document"]["contents"] for future in others]
+        first.result()
+    assert answers == [f"\nq{n} useful None" for n in range(8)]
+    assert [len(batch) for batch in engine.batches] == [1, 8]
+
+
+@pytest.mark.parametrize(
+    "failure", [SearchError("no server"), ValueError("broken"), RuntimeError("x")]
+)
+def test_a_failure_is_an_error_and_never_a_page(engine, failure):
+    with serve(engine) as server:
+        engine.failure = failure
+        with pytest.raises(urllib.error.HTTPError) as error:
+            retrieve(server, query="a")
+        assert error.value.code == 502 and str(failure).encode() in error.value.read()
+        engine.failure = None
+        assert retrieve(server, query="a")
+
+
+def test_an_engine_that_hangs_is_not_waited_for(engine):
+    leave, search = threading.Event(), engine.search
+    engine.search = lambda requests: leave.wait()
+    try:
+        with serve(engine, timeout_s=0.1, calls_at_once=1) as server:
+            for query in "ab":
+                with pytest.raises(urllib.error.HTTPError) as error:
+                    retrieve(server, query=query)
+                assert error.value.code == 504
+                error.value.close()
+        with serve(engine, timeout_s=2.0, calls_at_once=1) as server:
+            with pytest.raises(urllib.error.HTTPError) as error:
+                retrieve(server, query="c")
+            error.value.close()
+            engine.search = search  # the call that hangs is still there, and in nobody's way
+            assert retrieve(server, query="d")
+        # Neither server waited for its calls when it stopped: they hang to this moment.
+        assert not leave.is_set()
+    finally:
+        leave.set()
+
+
+def test_a_token_is_asked_for_everywhere_but_at_the_door(engine, monkeypatch):
+    with serve(engine, token="secret") as server:
+        assert json.loads(send(server, "/health"))["status"] == "ok"
+        for path in ("/noise", "/metrics"):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                send(server, path, headers={"Authorization": "Bearer wrong"})
+            assert error.value.code == 401
+            error.value.close()
+        client = HTTPEngine(f"{server.address}/retrieve")
+        request = SearchRequest("a", None, None, (True,), 1)
+        monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+        with pytest.raises(SearchError, match="status 401"):
+            client.search([request])
+        monkeypatch.setenv(TOKEN_VARIABLE, "secret")
+        assert client.search([request])[0].documents
+
+
+def test_too_much_is_refused(engine):
+    with serve(engine, max_body=100, requests_per_second=2.0) as server:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            retrieve(server, query="x" * 200)
+        assert error.value.code == 413
+        error.value.close()
+        codes = []
+        for _ in range(4):
+            try:
+                retrieve(server, query="a")
+                codes.append(200)
+            except urllib.error.HTTPError as error:
+                codes.append(error.code)
+                error.close()
+        assert codes[-1] == 429
+
+
+def test_a_batch_of_nobody_and_a_large_one_are_answered(engine):
+    with serve(engine) as server:
+        for queries in ([], [f"a rather long query number {n}" * 9 for n in range(2560)]):
+            found = retrieve(server, queries=queries, topk=3, return_scores=True)
+            assert len(found) == len(queries)
+
+
+def test_metrics_count(engine):
+    with serve(engine, noise=1.0) as server:
+        retrieve(server, queries=["a", "b"])
+        with pytest.raises(urllib.error.HTTPError) as error:
+            send(server, "/retrieve", b"{")
+        error.value.close()
+        shown = send(server, "/metrics").decode()
+    assert 'zerosearch_answers_total{status="200"} 1.0' in shown
+    assert 'zerosearch_answers_total{status="400"} 1.0' in shown
+    assert "zerosearch_searches_total 2.0" in shown
+    assert "zerosearch_noisy_searches_total 2.0" in shown
+    assert "zerosearch_noise_probability 1.0" in shown
+
+
+def test_the_client_asks_again_and_then_says_why(engine, monkeypatch):
+    monkeypatch.setattr("zs_env.engines.http._BACKOFF_S", 0.001)
+    request = SearchRequest("a", None, None, (True,), 1)
+    with pytest.raises(SearchError, match=r"gave no page: .*refused"):
+        HTTPEngine("http://127.0.0.1:9/retrieve").search([request])
+    with serve(engine) as server:
+        engine.failure = SearchError("down")
+        with pytest.raises(SearchError, match="status 502: the engine failed: down"):
+            HTTPEngine(f"{server.address}/retrieve").search([request])
+        assert len(engine.batches) == 3
+    with pytest.raises(ValueError, match="expected http://HOST:PORT/retrieve"):
+        HTTPEngine("localhost:8000")

@@ -1,0 +1,332 @@
+"""Whatever servers do, every prompt gets one answer, its own, or a reason, before its deadline."""
+
+import asyncio
+import json
+import pickle
+import threading
+import time
+
+import pytest
+from aiohttp import web
+
+from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
+from zs_env.search.http_client import API_KEY_VARIABLE
+from zs_env.simulator.generators.base import (
+    Completion,
+    GenerationError,
+    Prompt,
+    PromptRejected,
+    TextSampling,
+)
+from zs_env.simulator.generators.server import ServerLimits, ServerTextGenerator
+
+QUICK = ServerLimits(
+    read_timeout_s=0.5, deadline_s=5.0, failures_to_open=3, cooldown_s=0.05, max_tries=20
+)
+
+
+def prompts(count):
+    return [Prompt(f"prompt {number}", None, number) for number in range(count)]
+
+
+async def echo(body):
+    await asyncio.sleep(0.002)
+    return chat(f"echo {body['messages'][-1]['content']}", prompt_tokens=3, completion_tokens=2)
+
+
+def assert_echoed(written, asked):
+    assert [one.text for one in written] == [f"echo {prompt.text}" for prompt in asked]
+
+
+def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
+    monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
+    with ChatServer(echo) as server:
+        writer = ServerTextGenerator(
+            server.url,
+            sampling=TextSampling(temperature=0.5, top_p=0.9, frequency_penalty=0.4, max_tokens=7),
+            extra={"stop": ["x"]},
+        )
+        (written,) = writer.write([Prompt("p", "", 2**62 + 5)])
+        writer.close()
+    assert (written.text, written.prompt_tokens, written.completion_tokens) == ("echo p", 3, 2)
+    assert written.calls == 1
+    assert server.bodies == [
+        {
+            "model": "m",
+            "messages": [{"role": "system", "content": ""}, {"role": "user", "content": "p"}],
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "max_tokens": 7,
+            "seed": 5,
+            "stop": ["x"],
+            "frequency_penalty": 0.4,
+        }
+    ]
+    assert "Authorization" not in server.headers[0]
+
+
+def test_every_prompt_gets_its_own_answer_from_several_servers():
+    asked = prompts(300)
+    with ChatServer(echo) as one, ChatServer(echo) as other:
+        writer = ServerTextGenerator([one.url, other.url], limits=ServerLimits(concurrency=8))
+        assert_echoed(writer.write(asked), asked)
+        shares = [row["answered"] for row in writer.report()]
+        writer.close()
+    assert sum(shares) == 300 and min(shares) > 100
+
+
+def test_texts_are_taken_as_they_come_each_once():
+    released = asyncio.Event()
+
+    async def answer(body):
+        if body["messages"][-1]["content"] == "prompt 0":
+            await released.wait()
+        return await echo(body)
+
+    asked, taken = prompts(20), {}
+    with ChatServer(answer) as server:
+
+        def take(number, writing):
+            assert number not in taken
+            taken[number] = writing
+            if len(taken) == 19:  # all but the first, which waits until then
+                server.call_soon(released.set)
+
+        writer = ServerTextGenerator(server.url)
+        writer.generate_stream(asked, take)
+        writer.generate_stream([], take)
+        writer.close()
+    assert list(taken)[-1] == 0
+    assert_echoed([taken[number] for number in range(20)], asked)
+
+
+def test_no_more_is_under_way_than_a_server_is_to_take():
+    under_way, most = 0, 0
+
+    async def answer(body):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.005)
+        under_way -= 1
+        return chat("x")
+
+    with ChatServer(answer) as server:
+        writer = ServerTextGenerator(server.url, limits=ServerLimits(concurrency=5))
+        writer.write(prompts(40))
+        writer.close()
+    assert most == 5
+
+
+def test_a_server_that_is_killed_and_comes_back_loses_nothing():
+    asked = prompts(1000)
+    first = ChatServer(echo)
+    writer = ServerTextGenerator(first.url, limits=QUICK)
+    written = []
+    thread = threading.Thread(target=lambda: written.extend(writer.write(asked)))
+    thread.start()
+    while len(first.bodies) < 300:
+        time.sleep(0.001)
+    first.stop()
+    time.sleep(0.2)
+    with ChatServer(echo, port=first.port):
+        thread.join(timeout=20)
+        assert not thread.is_alive()
+    assert_echoed(written, asked)
+    (row,) = writer.report()
+    assert row["answered"] == 1000 and sum(row["failures"].values()) > 0
+    assert row["breaker_opened"] >= 1
+    writer.close()
+
+
+def _hang():
+    async def answer(body):
+        await asyncio.sleep(60)
+        return chat("late")
+
+    return answer
+
+
+def _sometimes_500():
+    calls = iter(range(10**6))
+
+    async def answer(body):
+        if next(calls) % 10 < 3:
+            return web.Response(status=500, text="overloaded")
+        return await echo(body)
+
+    return answer
+
+
+def _garbage():
+    kinds = [
+        web.Response(text="<html>"),
+        web.Response(body=b"\xff\xfe\x00"),
+        web.json_response([]),
+        web.json_response({"choices": []}),
+        web.json_response({"choices": [{"message": {"content": None}}]}),
+        web.json_response({"choices": [{"message": {"content": " "}}]}),
+        web.json_response({"choices": "x", "usage": 3}),
+    ]
+    bodies = iter(range(10**6))
+
+    async def answer(body):
+        kind = kinds[next(bodies) % len(kinds)]
+        return web.Response(body=kind.body, content_type="application/json")
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [(_hang, "timeout"), (_sometimes_500, "status 500"), (_garbage, "garbage")]
+)
+def test_one_bad_server_of_three_costs_no_request(bad, reason):
+    asked = prompts(200)
+    with ChatServer(bad()) as worst, ChatServer(echo) as one, ChatServer(echo) as other:
+        writer = ServerTextGenerator(
+            [worst.url, one.url, other.url],
+            "m",
+            limits=ServerLimits(
+                concurrency=8, read_timeout_s=2.0, deadline_s=60.0, failures_to_open=3
+            ),
+        )
+        assert_echoed(writer.write(asked), asked)
+        rows = writer.report()
+        writer.close()
+    assert rows[0]["failures"][reason] > 0
+    assert not rows[1]["failures"] and not rows[2]["failures"]
+    assert sum(row["answered"] for row in rows) == 200
+
+
+def test_nobody_waits_beyond_the_deadline():
+    with ChatServer(_hang()) as server:
+        writer = ServerTextGenerator(
+            server.url,
+            "m",
+            limits=ServerLimits(read_timeout_s=0.1, deadline_s=0.4, concurrency=2, max_tries=100),
+        )
+        written = writer.write(prompts(50))  # 50 hangs of 0.1 s, were they waited for
+        writer.close()
+    assert all(isinstance(one, GenerationError) for one in written)
+
+
+def test_no_server_at_all_is_said():
+    with ChatServer(echo) as server:
+        url = server.url
+    writer = ServerTextGenerator(url, limits=ServerLimits(deadline_s=0.3, failures_to_open=2))
+    (error,) = writer.write(prompts(1))
+    assert isinstance(error, GenerationError)
+    assert "connection" in str(error) or "no server had room" in str(error)
+    assert "error" in writer.check()[0]
+    writer.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+def test_a_request_that_is_refused_is_not_sent_again(status):
+    async def answer(body):
+        return web.Response(status=status, text="no such model")
+
+    with ChatServer(answer) as server:
+        writer = ServerTextGenerator(server.url, "m")
+        (error,) = writer.write(prompts(1))
+        writer.close()
+    assert isinstance(error, GenerationError) and not isinstance(error, PromptRejected)
+    assert f"status {status}: no such model" in str(error)
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        web.Response(status=400, text="This model's maximum context length is 2048 tokens."),
+        web.Response(status=400, text='{"code": "content_filter"}'),
+        web.Response(status=413, text="no"),
+        web.Response(
+            text='{"choices": [{"message": {"content": null}}]}', content_type="application/json"
+        ),
+        web.Response(
+            text='{"choices": [{"message": {"content": " "}}]}', content_type="application/json"
+        ),
+    ],
+    ids=["context", "filter", "size", "null", "blank"],
+)
+def test_a_prompt_that_a_server_cannot_write_for_is_told_from_a_server_that_fails(refusal):
+    async def answer(body):
+        return web.Response(
+            status=refusal.status, body=refusal.body, content_type=refusal.content_type
+        )
+
+    with ChatServer(answer) as server:
+        writer = ServerTextGenerator(server.url, "m", limits=ServerLimits(max_tries=2))
+        (error,) = writer.write(prompts(1))
+        writer.close()
+    assert isinstance(error, PromptRejected)
+
+
+def test_a_server_of_several_models_asks_for_a_choice():
+    with ChatServer(echo, models=("a", "b")) as server:
+        writer = ServerTextGenerator(server.url)
+        (error,) = writer.write(prompts(1))
+        assert "['a', 'b']" in str(error) and "model=" in str(error)
+        assert writer.check() == [{"url": server.url, "models": ["a", "b"]}]
+        writer.close()
+
+
+def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
+    key = "sk-planted-4711"
+    monkeypatch.setenv(API_KEY_VARIABLE, key)
+
+    async def answer(body):
+        return web.Response(status=401, text=f"wrong key {key}")
+
+    with ChatServer(answer) as server:
+        writer = ServerTextGenerator(server.url, "m")
+        (error,) = writer.write(prompts(1))
+        report = json.dumps(writer.report())
+        writer.close()
+    assert server.headers[0]["Authorization"] == f"Bearer {key}"
+    for kept in (str(error), report, repr(vars(writer)), writer.fingerprint):
+        assert key not in kept
+    assert key.encode() not in pickle.dumps(writer)
+
+
+def test_a_copy_and_a_closed_writer_open_connections_of_their_own():
+    with ChatServer(echo) as server:
+        writer = ServerTextGenerator(server.url)
+        writer.write(prompts(1))
+        copy = pickle.loads(pickle.dumps(writer))
+        assert isinstance(copy.write(prompts(1))[0], Completion)
+        writer.close()
+        assert writer.report()[0]["answered"] == 1
+        assert isinstance(writer.write(prompts(1))[0], Completion)
+        writer.close()
+        copy.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://h:1", "http://h:1/v1"),
+        ("http://h:1/", "http://h:1/v1"),
+        ("https://h/api/v2/", "https://h/api/v2"),
+    ],
+)
+def test_a_url_without_a_path_gets_the_usual_one(url, base):
+    assert ServerTextGenerator(url).urls == [base]
+
+
+@pytest.mark.parametrize("url", ["h:1", "ftp://h", "http://user:pw@h", "http://h?key=1", ""])
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(ValueError, match=r"expected a URL such as http://127\.0\.0\.1:8000/v1"):
+        ServerTextGenerator(url)
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="give the base URL"):
+        ServerTextGenerator([])
+    with pytest.raises(ValueError, match="deadline_s must be positive"):
+        ServerLimits(deadline_s=0)
+    with pytest.raises(ValueError, match="top_p lies in"):
+        TextSampling(top_p=0)
+    with pytest.raises(ValueError, match="frequency_penalty"):
+        TextSampling(frequency_penalty=3.0)

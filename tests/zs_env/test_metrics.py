@@ -1,0 +1,125 @@
+"""Scores by hand, and against a second scorer written another way."""
+
+import gzip
+import json
+import string
+from itertools import groupby, islice, pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.paths import SHARED_DATA
+from zs_env.metrics import (
+    contains_answer,
+    exact_match,
+    f1_score,
+    normalize_answer,
+    substring_match,
+)
+
+_DATA = SHARED_DATA / "eval"
+
+
+def test_normalisation_drops_case_punctuation_articles_and_spaces():
+    assert normalize_answer("  The  Cat's, an   A-team! ") == "cats ateam"
+    assert normalize_answer("Theatre another area") == "theatre another area"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "f1"),
+    [
+        ("Paris", ("Paris",), 1.0),
+        ("in Paris", ("Paris",), 2 / 3),  # precision 1/2, recall 1
+        ("Paris France", ("the capital Paris",), 0.5),  # 2 * 1 / (2 + 2)
+        ("a b b c", ("b b d",), 4 / 6),  # "a" is an article: 2 * 2 / (3 + 3)
+        ("London", ("Paris",), 0.0),
+        ("London", ("Paris", "London"), 1.0),
+        ("", ("",), 0.0),
+        ("the", ("a",), 0.0),
+        ("x", (), 0.0),
+    ],
+)
+def test_f1_by_hand(prediction, answers, f1):
+    assert f1_score(prediction, answers) == pytest.approx(f1, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "f1"),
+    [
+        ("北京市", ("北京",), 0.8),  # 2 * 2 / (3 + 2)
+        ("東京、大阪。", ("東京 大阪",), 1.0),  # neither punctuation nor spaces count
+        ("上海", ("北京", "上海市"), 0.8),
+        ("上海", ("北京",), 0.0),
+        ("。", ("、",), 0.0),
+    ],
+)
+def test_f1_of_characters_by_hand(prediction, answers, f1):
+    assert f1_score(prediction, answers, tokens="characters") == pytest.approx(f1, abs=1e-12)
+    assert f1_score("北京市", ("北京",)) == 0.0  # one word each, and not the same
+
+
+def test_exact_match_is_equality_after_normalisation():
+    assert exact_match("The Beatles!", ("beatles",))
+    assert not exact_match("Beatles band", ("beatles",))
+    assert exact_match("", ("the",))
+
+
+def test_an_answer_is_contained_as_whole_words_only():
+    assert contains_answer("It was in November, Ann said.", ("ann",))
+    assert not contains_answer("It was in November", ("no",))
+    assert not contains_answer("anything", ("", "the"))
+    assert contains_answer("the U.S.A. won", ("usa",))
+
+
+def test_substring_match_finds_no_in_november():
+    assert substring_match("November", ("no",))
+
+
+def _second_tokens(text: str) -> list[str]:
+    """Tokens after SQuAD normalisation, by a scan over runs of word characters."""
+    kept = [c for c in text.lower() if c not in set(string.punctuation)]
+    runs = ["".join(run) for _, run in groupby(kept, key=lambda c: c.isalnum() or c == "_")]
+    return "".join(" " if run in ("a", "an", "the") else run for run in runs).split()
+
+
+def _second_f1(prediction: str, answers: list[str]) -> float:
+    best = 0.0
+    for gold in answers:
+        left, right = _second_tokens(prediction), _second_tokens(gold)
+        common = sum(min(left.count(token), right.count(token)) for token in set(left))
+        if common:
+            precision, recall = common / len(left), common / len(right)
+            best = max(best, 2 * precision * recall / (precision + recall))
+    return best
+
+
+def _assert_equal_scores(prediction: str, answers: list[str]) -> None:
+    assert f1_score(prediction, answers) == pytest.approx(_second_f1(prediction, answers))
+    golds = [_second_tokens(gold) for gold in answers]
+    assert exact_match(prediction, answers) == (_second_tokens(prediction) in golds)
+    spaced = f" {' '.join(_second_tokens(prediction))} "
+    contained = any(gold and f" {' '.join(gold)} " in spaced for gold in golds)
+    assert contains_answer(prediction, answers) == contained
+
+
+_WORDS = st.sampled_from(["the", "A", "an", "cat", "Cat's", "dog", "-", "é", "a\u0301", "İ", "_"])
+_TEXTS = st.one_of(st.text(max_size=30), st.lists(_WORDS, max_size=8).map(" ".join))
+
+
+@settings(max_examples=500)
+@given(_TEXTS, st.lists(_TEXTS, max_size=3))
+def test_scores_equal_a_second_scorer_on_random_unicode(prediction, answers):
+    _assert_equal_scores(prediction, answers)
+
+
+def test_scores_equal_a_second_scorer_on_real_answers():
+    if not _DATA.is_dir():
+        pytest.skip(f"real questions are not at {_DATA}")
+    for path in sorted(_DATA.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in islice(lines, 300)]
+        for row, following in pairwise(rows):
+            _assert_equal_scores(row["answers"][-1], row["answers"])
+            _assert_equal_scores(row["question"], row["answers"])
+            _assert_equal_scores(f"The {row['answers'][0]} thing", following["answers"])

@@ -1,0 +1,147 @@
+"""BM25 over a passage file or a list of passages: a real search engine, and a deterministic one.
+
+It answers the query alone: question, gold answers, useful flags and seed of a request are not
+looked at (but for their number), so a policy can be judged on it. Equal scores go to the passage
+that stands first in the corpus.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+from zs_env.engines.retrieval.bm25_index import (
+    INDEX_VERSION,
+    Postings,
+    build_postings,
+    open_index,
+)
+from zs_env.engines.retrieval.passage_file import Passage, index_folder
+from zs_env.engines.retrieval.ranked_passages import ranked_pages
+from zs_env.search.types import SearchPage, SearchRequest
+from zs_env.text.words import content_words
+
+K1, B = 1.2, 0.75
+_BLOCK = 256
+
+
+class BM25Engine:
+    """DistributedContext passages by BM25 (Lucene's variant) of the query's content words.
+
+    A passage without any of them is not found, so a page may be short or empty.
+
+    Args:
+        passages: JSONL or Parquet file, plain or gzipped, rows with `text` (or `contents`) and
+            maybe `id` and `title`.
+        index: folder of the index; built where it is missing or stale, memory-mapped otherwise.
+            `<passages>.bm25` where None.
+        k1: how slowly repeated words saturate.
+        b: how much long passages are held back, in [0, 1].
+        progress: whether to show the building; where None, only on a terminal.
+
+    Raises:
+        FileNotFoundError: if the passage file is missing.
+        ImportError: if bm25s is missing and the index has to be built.
+        ValueError: if a row is malformed, naming file, line, field and fix.
+    """
+
+    name = "bm25"
+    local = True
+    by_query = True
+
+    def __init__(
+        self,
+        passages: str | Path,
+        index: str | Path | None = None,
+        *,
+        k1: float = K1,
+        b: float = B,
+        progress: bool | None = None,
+    ) -> None:
+        corpus = Path(passages)
+        folder = index_folder(corpus, self.name) if index is None else Path(index)
+        self._opened_with: tuple[Path, Path, float, float] | None = (corpus, folder, k1, b)
+        self._postings, self._passages, self.fingerprint = open_index(
+            corpus,
+            folder,
+            k1=k1,
+            b=b,
+            progress=sys.stderr.isatty() if progress is None else progress,
+        )
+
+    @classmethod
+    def from_passages(
+        cls, passages: Iterable[Mapping[str, str]], *, k1: float = K1, b: float = B
+    ) -> BM25Engine:
+        """Index passages in memory.
+
+        Args:
+            passages: mappings with `text` and maybe `id` and `title`.
+            k1: how slowly repeated words saturate.
+            b: how much long passages are held back, in [0, 1].
+        """
+        engine = cls.__new__(cls)
+        rows = [
+            Passage(str(row.get("id", number)), row.get("title", ""), row["text"])
+            for number, row in enumerate(passages)
+        ]
+        engine._opened_with = None
+        engine._passages = rows
+        engine._postings = build_postings(rows, k1=k1, b=b)
+        digest = blake2b(digest_size=16)
+        for row in rows:
+            digest.update(repr(row).encode("utf-8", "replace"))
+        engine.fingerprint = f"bm25-{INDEX_VERSION}:{k1}:{b}:{len(rows)}:{digest.hexdigest()}"
+        return engine
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        # A copy in another process maps the same files instead of carrying them along.
+        if self._opened_with is None:
+            return super().__reduce_ex__(protocol)
+        return _reopen, self._opened_with
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
+        """Return one page per request, of at most as many documents as it wants."""
+        return ranked_pages(requests, self._rank, self.name)
+
+    def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
+        numbers, scores = top_passages(self._postings, len(self._passages), query, count)
+        return (
+            (self._passages[number], score) for number, score in zip(numbers, scores, strict=True)
+        )
+
+
+def _reopen(corpus: Path, folder: Path, k1: float, b: float) -> BM25Engine:
+    return BM25Engine(corpus, folder, k1=k1, b=b)
+
+
+def top_passages(
+    postings: Postings, num_passages: int, query: str, count: int
+) -> tuple[list[int], list[float]]:
+    """Return numbers and scores of the best passages, at most `count`, all above 0.
+
+    Order and rounding depend on the query's words only as a bag, and ties go to the lower number.
+    """
+    vocabulary, starts = postings.vocabulary, postings.starts
+    # Sorted, because a float32 sum depends on its order. A repeated word counts as often.
+    words = sorted(vocabulary[word] for word in content_words(query) if word in vocabulary)
+    if not words:
+        return [], []
+    scores: npt.NDArray[np.float32] = np.zeros(num_passages, np.float32)
+    ends = starts[[word + 1 for word in words]]
+    for start, end in zip(starts[words].tolist(), ends.tolist(), strict=True):
+        np.add.at(scores, postings.passages[start:end], postings.scores[start:end])
+    # The best `count` blocks hold `count` passages that reach the least of their maxima, so no
+    # passage below it is among the best: most of the corpus is never sorted.
+    maxima = np.sort(np.maximum.reduceat(scores, np.arange(0, num_passages, _BLOCK)))
+    bar = maxima[-count] if count <= len(maxima) else 0.0
+    numbers = np.flatnonzero(scores >= bar if bar > 0 else scores)
+    # `numbers` ascend and the sort is stable: of equal scores the first passage wins.
+    numbers = numbers[np.argsort(-scores[numbers], kind="stable")][:count]
+    return numbers.tolist(), scores[numbers].tolist()

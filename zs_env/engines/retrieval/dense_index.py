@@ -1,0 +1,200 @@
+"""A dense index on disk: passages, and a faiss index of their embeddings, both memory-mapped.
+
+Embedding a corpus takes hours where there is no accelerator, so it can be stopped: the vectors that
+are done lie in a folder beside the index, and the next build goes on after them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zs_env.engines.retrieval.passage_file import (
+    Passage,
+    StoredPassages,
+    check_folder,
+    copy_passages,
+    file_fingerprint,
+    put_in_place,
+    shown,
+    stored_fingerprint,
+)
+from zs_env.text.hashing import stable_hash
+
+_VERSION = 1
+_MAX_TRAINING_VECTORS = 262_144
+_NEEDED = 'dense retrieval needs {name}: pip install "zerosearch-gym[dense]"'
+
+
+class Encoder:
+    """Turns texts into vectors of length 1.
+
+    Attributes:
+        name: of the model, part of every fingerprint.
+        size: of a vector.
+    """
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._model, self.name = model, name
+        self.size = self.embed(["size"]).shape[1]
+
+    def embed(self, texts: Sequence[str], batch_size: int = 1) -> npt.NDArray[np.float32]:
+        """Return [texts, size] float32 vectors."""
+        vectors = self._model.encode(
+            # Tokenizers refuse lone surrogates.
+            [text.encode("utf-8", "replace").decode("utf-8") for text in texts],
+            batch_size=batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def load_encoder(model: str | Path, device: str = "cpu") -> Encoder:
+    """Load a sentence-transformers model.
+
+    Raises:
+        ImportError: if the library is missing.
+    """
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ImportError(_NEEDED.format(name="sentence-transformers")) from error
+    return Encoder(SentenceTransformer(str(model), device=device), str(model))
+
+
+def open_index(
+    corpus: Path,
+    folder: Path,
+    encoder: Encoder,
+    *,
+    passage_prefix: str = "",
+    factory: str = "Flat",
+    batch_size: int = 64,
+    progress: bool = False,
+) -> tuple[Any, StoredPassages, str]:
+    """Open the index of a corpus file; build it first where there is none, or a stale one.
+
+    Of several processes that want to build it, one does and the others wait.
+
+    Returns:
+        The faiss index and the passages, memory-mapped, and the index's fingerprint.
+
+    Raises:
+        FileNotFoundError: if the corpus file is missing.
+        ImportError: if faiss is missing.
+        ValueError: if a line of the corpus is not a passage, `factory` is none of faiss's, or the
+            folder holds other files.
+        OSError: if the folder cannot be written.
+    """
+    faiss = _import_faiss()
+    fingerprint = (
+        f"dense-{_VERSION}:{encoder.name}:{passage_prefix!r}:{factory}:{file_fingerprint(corpus)}"
+    )
+    if stored_fingerprint(folder) != fingerprint:
+        check_folder(folder)
+        # The name tells one build from another, so that only its own vectors are gone on with.
+        partial = folder.with_name(f".{folder.name}.{stable_hash(fingerprint):016x}")
+        partial.mkdir(parents=True, exist_ok=True)
+        with _locked(partial / "lock"):
+            if stored_fingerprint(folder) != fingerprint:
+                empty = _make_index(faiss, encoder.size, factory)
+                vectors = _embed(corpus, partial, encoder, passage_prefix, batch_size, progress)
+                _fill(empty, vectors, progress)
+                faiss.write_index(empty, str(partial / "index.faiss"))
+                for name in ("vectors.f32", "done.json"):
+                    (partial / name).unlink()
+                put_in_place(partial, folder, fingerprint)
+                (folder / "lock").unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+    flags = faiss.IO_FLAG_MMAP_IFC if factory == "Flat" else faiss.IO_FLAG_MMAP
+    index = faiss.read_index(str(folder / "index.faiss"), flags)
+    return index, StoredPassages(folder), fingerprint
+
+
+def _import_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(_NEEDED.format(name="faiss-cpu")) from error
+    return faiss
+
+
+def _make_index(faiss: Any, size: int, factory: str) -> Any:
+    try:
+        return faiss.index_factory(size, factory, faiss.METRIC_INNER_PRODUCT)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(
+            f"faiss knows no index {factory!r} ({reason}); 'Flat', 'IVF4096,Flat' and 'HNSW32' "
+            "are some that it knows"
+        ) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The file stays where it is after a failure, so that all who wait do so for the same one.
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _embed(
+    corpus: Path, folder: Path, encoder: Encoder, prefix: str, batch_size: int, progress: bool
+) -> npt.NDArray[np.float32]:
+    """Embed every passage that is not embedded yet; returns [passages, size], memory-mapped."""
+    if not (folder / "offsets.npy").exists():
+        for _ in copy_passages(corpus, folder, progress=progress):
+            pass
+    passages = StoredPassages(folder)
+    done = _num_done(folder)
+    starts = range(done, len(passages), batch_size)
+    with (folder / "vectors.f32").open("ab") as file:
+        # What a killed process wrote after its last word on it is not counted on.
+        file.truncate(done * encoder.size * 4)
+        for start in shown(starts, f"embedding passages from {done:,}", progress):
+            batch = [passages[n] for n in range(start, min(start + batch_size, len(passages)))]
+            texts = [prefix + _words(passage) for passage in batch]
+            file.write(encoder.embed(texts, batch_size).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            _write_done(folder, start + len(batch))
+    return np.memmap(
+        folder / "vectors.f32", np.float32, mode="r", shape=(len(passages), encoder.size)
+    )
+
+
+def _words(passage: Passage) -> str:
+    return f"{passage.title}\n{passage.text}" if passage.title else passage.text
+
+
+def _num_done(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / "done.json").read_text("utf-8"))["passages"])
+    except FileNotFoundError:
+        return 0
+
+
+def _write_done(folder: Path, count: int) -> None:
+    beside = folder / "done.json.new"
+    beside.write_text(json.dumps({"passages": count}), "utf-8")
+    os.replace(beside, folder / "done.json")
+
+
+def _fill(index: Any, vectors: npt.NDArray[np.float32], progress: bool) -> None:
+    if not index.is_trained:
+        step = max(len(vectors) // _MAX_TRAINING_VECTORS, 1)
+        index.train(np.ascontiguousarray(vectors[::step]))
+    starts = range(0, len(vectors), 65_536)
+    for start in shown(starts, "adding to the index", progress):
+        index.add(np.ascontiguousarray(vectors[start : start + 65_536]))

@@ -1,0 +1,170 @@
+"""Passages of a corpus file, and folders that hold an index of them.
+
+An index folder holds a copy of the passages, so that one of them can be read without unpacking the
+corpus file, and the fingerprint of the corpus file, so that it never answers for another.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zs_env.questions.rows import read_rows
+
+_SAMPLE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One passage of a corpus."""
+
+    id: str
+    title: str
+    text: str
+
+
+class StoredPassages(Sequence[Passage]):
+    """The passages of an index folder, read one at a time from a memory-mapped file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._offsets = mapped(folder / "offsets.npy")
+        with (folder / "passages.jsonl").open("rb") as stream:
+            self._lines = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, index: Any) -> Any:
+        start, end = self._offsets[index : index + 2].tolist()
+        return Passage(*json.loads(self._lines[start:end]))
+
+
+def read_passages(path: Path) -> Iterator[Passage]:
+    """Yield the passages of a JSONL or Parquet file, plain or gzipped.
+
+    A row has `text` (or `contents`, whose first line is then the title in quotes) and may have
+    `id` and `title`.
+
+    Raises:
+        ValueError: naming file, line, field and fix.
+    """
+    for place, row in read_rows(path):
+        title, text = row.get("title") or "", row.get("text")
+        if text is None and isinstance(row.get("contents"), str):
+            title, _, text = row["contents"].partition("\n")
+            title = title.strip('"')
+        if not isinstance(text, str):
+            raise place.error("text", text, "a string in 'text' or 'contents': the passage's words")
+        if not isinstance(title, str):
+            raise place.error("title", title, "a string, or no title at all")
+        number = row.get("id")
+        yield Passage(str(place.number if number is None else number), title, text)
+
+
+def copy_passages(corpus: Path, folder: Path, *, progress: bool = False) -> Iterator[Passage]:
+    """Yield the passages of a corpus file and write each into an index folder on the way."""
+    offsets = [0]
+    with (folder / "passages.jsonl").open("wb") as lines:
+        for passage in shown(read_passages(corpus), "reading passages", progress):
+            line = json.dumps([passage.id, passage.title, passage.text]).encode() + b"\n"
+            lines.write(line)
+            offsets.append(offsets[-1] + len(line))
+            yield passage
+    np.save(folder / "offsets.npy", np.asarray(offsets, np.int64))
+
+
+def file_fingerprint(path: Path) -> str:
+    """Size of a file and hash of its first and last MiB.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"passage file {path} does not exist; give a JSONL or Parquet file")
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(_SAMPLE_BYTES)
+        stream.seek(max(size - _SAMPLE_BYTES, 0))
+        tail = stream.read()
+    return f"{size}:{blake2b(head + tail, digest_size=16).hexdigest()}"
+
+
+def index_folder(corpus: Path, kind: str) -> Path:
+    """Where an index of a corpus file lies if nobody says otherwise: beside it."""
+    return corpus.with_name(f"{corpus.name}.{kind}")
+
+
+def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
+    """Sign a finished index and rename it, so that nobody ever meets half of one.
+
+    Args:
+        partial: where it was written, beside `folder`.
+        folder: where it belongs; a stale index there makes room.
+        fingerprint: of the corpus and of all that decides the ranking.
+
+    Raises:
+        ValueError: if the folder holds other files.
+        OSError: if it cannot be written.
+    """
+    (partial / "index.json").write_text(json.dumps({"fingerprint": fingerprint}), "utf-8")
+    for attempt in range(3):
+        if stored_fingerprint(folder) == fingerprint:
+            return  # another process was faster
+        check_folder(folder)
+        try:
+            if folder.exists():
+                # Who has the stale index mapped keeps its files until he lets go of them.
+                stale = partial.with_name(f"{partial.name}.stale")
+                os.replace(folder, stale)
+                shutil.rmtree(stale)
+            os.replace(partial, folder)
+        except OSError:
+            # Another process may have moved the folder in between: look again.
+            if attempt == 2:
+                raise
+        else:
+            return
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse to put an index where other files are.
+
+    Raises:
+        ValueError: if the folder holds files that are no index.
+    """
+    if folder.exists() and not (folder / "index.json").is_file() and any(folder.iterdir()):
+        raise ValueError(f"{folder} holds files that are no index; give another folder")
+
+
+def stored_fingerprint(folder: Path) -> str | None:
+    """Return what an index was signed with; None where there is none."""
+    try:
+        return json.loads((folder / "index.json").read_text("utf-8"))["fingerprint"]
+    except FileNotFoundError:
+        return None
+
+
+def mapped(path: Path) -> npt.NDArray[Any]:
+    """Return an array on the disk, memory-mapped."""
+    # A plain view, because slices of numpy's memmap class cost many times as much.
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def shown(things: Iterable[Any], what: str, progress: bool, total: int | None = None) -> Any:
+    """Pass things on, with a progress bar on standard error where it is wanted."""
+    if not progress:
+        return things
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(things, description=what, console=Console(stderr=True), total=total)

@@ -1,0 +1,202 @@
+"""Rows of a JSONL or Parquet file, plain or gzipped, each with its place for error messages.
+
+The format is told by the file's first bytes, never by its name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_PARQUET_MAGIC = b"PAR1"
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
+# How half a character, which UTF-8 has no form for, is written in JSON: by its escape.
+HALF_CHARACTERS = "backslashreplace"
+
+
+@dataclass(frozen=True, slots=True)
+class RowLocation:
+    """Where a row stands.
+
+    Attributes:
+        origin: file path or name of the set.
+        number: line number from 1 in text files, row number from 0 in tables.
+        unit: "line" or "row".
+    """
+
+    origin: str
+    number: int
+    unit: str = "line"
+
+    def __str__(self) -> str:
+        return f"{self.origin}, {self.unit} {self.number}"
+
+    def error(self, field: str, got: object, expected: str) -> ValueError:
+        """Return the error of a field that is not as expected; `expected` also says the fix."""
+        shown = repr(got)
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        return ValueError(
+            f"{self}, field {field!r}: got {shown} ({type(got).__name__}), expected {expected}"
+        )
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
+    """Yield every row with its place; blank lines are passed over.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is empty, cut off, not UTF-8, or a line is not a JSON object, or a
+            number is not finite; the message names file, line (row in Parquet) and fix.
+        ImportError: if the file is Parquet and pyarrow is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not a file; give the path of a JSONL or Parquet file")
+    with path.open("rb") as raw:
+        head = raw.read(4)
+        raw.seek(0)
+        if not head:
+            raise ValueError(f"{path} is empty; expected one JSON object per line or Parquet")
+        if head.startswith(_GZIP_MAGIC):
+            yield from _read_gzip(path, raw)
+        else:
+            yield from _read_stream(path, raw, head)
+
+
+def write_rows(path: Path, things: Iterable[Any]) -> None:
+    """Write dataclass instances as a JSONL file, one a line; what the path held is replaced.
+
+    Raises:
+        OSError: if it cannot be written; the path holds what it held then.
+    """
+    beside = path.with_name(f"{path.name}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
+            file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _read_gzip(path: Path, raw: BinaryIO) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
+    with gzip.open(raw, "rb") as stream:
+        try:
+            head = stream.read(4)
+        except _BROKEN_GZIP as error:
+            raise _truncated(str(path), error) from error
+        if not head:
+            raise ValueError(f"{path} is an empty gzip file; expected one JSON object per line")
+        stream.seek(0)
+        yield from _read_stream(path, stream, head)
+
+
+def _read_stream(
+    path: Path, stream: Any, head: bytes
+) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
+    rows = _parquet_rows(path, stream) if head == _PARQUET_MAGIC else _json_rows(path, stream)
+    empty = True
+    for place, row in rows:
+        empty = False
+        _check_finite(place, row)
+        yield place, row
+    if empty:
+        raise ValueError(f"{path} holds no rows; expected at least one")
+
+
+def _json_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
+    number = 0
+    lines = iter(stream)
+    while True:
+        number += 1
+        place = RowLocation(str(path), number)
+        try:
+            line = next(lines, None)
+        except _BROKEN_GZIP as error:
+            raise _truncated(str(place), error) from error
+        if line is None:
+            return
+        if number == 1:
+            line = _without_bom(place, line)
+        if line.strip():
+            yield place, _parse_line(place, line)
+
+
+def _without_bom(place: RowLocation, line: bytes) -> bytes:
+    if line.startswith(_UTF16_BOMS):
+        raise ValueError(f"{place}: the file is UTF-16; save it as UTF-8")
+    return line.removeprefix(_UTF8_BOM)
+
+
+def _parse_line(place: RowLocation, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{place}: byte {error.start} is not UTF-8 ({error.reason}); save the file as UTF-8"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{place}: not JSON ({error}); write one JSON object per line"
+            + (", not one array around all of them" if line.lstrip()[:1] == b"[" else "")
+        ) from error
+    if not isinstance(row, dict):
+        raise ValueError(
+            f"{place}: got a JSON {type(row).__name__}, expected an object "
+            '{"question": ..., "answers": [...]}; write one object per line'
+        )
+    return row
+
+
+def _parquet_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ImportError(
+            f'{path} is Parquet, which needs pyarrow: pip install "zerosearch-gym[data]"'
+        ) from error
+    try:
+        # Parquet is read from its end; a gzipped one has to be unpacked whole.
+        table = pyarrow.parquet.ParquetFile(
+            io.BytesIO(stream.read()) if isinstance(stream, gzip.GzipFile) else stream
+        )
+        number = 0
+        for batch in table.iter_batches(batch_size=1024):
+            for row in batch.to_pylist():
+                yield RowLocation(str(path), number, "row"), row
+                number += 1
+    except (pyarrow.ArrowException, OSError, *_BROKEN_GZIP) as error:
+        raise ValueError(
+            f"{path}: not readable as Parquet ({error}); the file is damaged or cut off: "
+            "write or download it again"
+        ) from error
+
+
+def _check_finite(place: RowLocation, row: Mapping[str, Any]) -> None:
+    for field, value in row.items():
+        if _has_nan(value):
+            raise place.error(field, value, "finite numbers; leave the field out or write null")
+
+
+def _has_nan(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(map(_has_nan, value.values()))
+    return isinstance(value, list) and any(map(_has_nan, value))
+
+
+def _truncated(where: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{where}: the gzip stream is damaged or cut off ({error}); write or download it again"
+    )

@@ -1,0 +1,82 @@
+"""An episode as text for a terminal, coloured by who wrote it.
+
+The prompt is dim, the agent's words are bold, useful documents are green and noisy ones red; gold
+answers appear once the episode is over.
+"""
+
+from __future__ import annotations
+
+import re
+
+from zs_env.prompts import render_document
+from zs_env.search.types import Document
+from zs_env.transcripts.transcript import Transcript, Turn
+
+_RESET = "\x1b[0m"
+_STYLES = {
+    "prompt": "\x1b[2m",
+    "agent": "\x1b[1m",
+    "notice": "\x1b[33m",
+    "useful": "\x1b[32m",
+    "noisy": "\x1b[31m",
+    "unknown": "\x1b[36m",
+    "failure": "\x1b[41m",
+    "result": "\x1b[35m",
+}
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def render_transcript(transcript: Transcript, *, color: bool = True) -> str:
+    """Return a whole episode as text, one line for each document."""
+    parts = [
+        render_start(transcript),
+        *(render_turn(turn, transcript) for turn in transcript.turns),
+    ]
+    text = "".join(parts)
+    return text if color else _ANSI.sub("", text)
+
+
+def render_start(transcript: Transcript) -> str:
+    """Return the prompt and the noise the episode is played under."""
+    noise = f"[{transcript.question.id}  noise {transcript.noise_probability:.2f}]"
+    return _styled("result", noise) + _styled("prompt", transcript.prompt)
+
+
+def render_turn(turn: Turn, transcript: Transcript) -> str:
+    """Return one turn, and the episode's result after its last."""
+    parts = [_styled("agent", turn.text)]
+    if turn.documents:
+        parts += [_document(rank, document) for rank, document in enumerate(turn.documents, 1)]
+    elif turn.message:
+        parts.append(_styled("notice", turn.message))
+    if transcript.reason is not None and turn is transcript.turns[-1]:
+        parts.append(_result(transcript))
+    return "".join(parts)
+
+
+def _document(rank: int, document: Document) -> str:
+    kind = {True: "useful", False: "noisy", None: "unknown"}[document.useful]
+    marks = [kind, *(["holds answer"] if document.contains_answer else [])]
+    return _styled(kind, f"  Doc {rank} ({', '.join(marks)}): {render_document(document)}")
+
+
+def _result(transcript: Transcript) -> str:
+    if transcript.failure is not None:
+        return _styled("failure", f"void, the engine failed: {transcript.failure}")
+    terms = ", ".join(f"{name} {value:.3g}" for name, value in transcript.reward_terms)
+    gold = " | ".join(transcript.question.answers)
+    return _styled(
+        "result",
+        f"{transcript.reason}: reward {transcript.reward:.3g} ({terms})  "
+        f"answer {transcript.prediction!r}, gold {gold!r}",
+    )
+
+
+def printable(text: str) -> str:
+    """Return a text without control characters, which steer terminals, and half characters."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _styled(style: str, text: str) -> str:
+    return f"{_STYLES[style]}{printable(text.strip())}{_RESET}\n"

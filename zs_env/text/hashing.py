@@ -1,0 +1,21 @@
+"""Numbers that look random and follow from a text, the same ones on every machine."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def stable_hash(text: str) -> int:
+    """Return 64 bits, as an integer that is not negative."""
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def derive_seed(text: str) -> int:
+    """Return a seed of 63 bits."""
+    return stable_hash(text) >> 1
+
+
+def uniform(bits: int) -> float:
+    """Map 64 bits to [0, 1)."""
+    return (bits >> 11) * 2.0**-53
