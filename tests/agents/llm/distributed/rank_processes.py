@@ -51,7 +51,7 @@ def write_to(output: Path, errors: Path) -> None:
 def _be_command(
     argv: tuple[str, ...], environment: Mapping[str, str], output: Path, errors: Path
 ) -> None:
-    from agents.cli import main
+    from agents.cli.main import main
 
     os.environ.update(environment)
     write_to(output, errors)
@@ -97,7 +97,7 @@ def be_torchrun(folder: Path, size: int, argv: Sequence[str]) -> None:
 
 
 def _be_launched(folder: Path, argv: Sequence[str]) -> None:
-    from agents.llm.train_command import main
+    from agents.cli.training.train import main
 
     write_to(folder / "said", folder / "said")
     (folder / f"rank-{os.environ['RANK']}").write_text(str(os.getpid()))
