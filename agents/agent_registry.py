@@ -54,7 +54,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
     if name in BASELINES:
         return BASELINES[name]()
     if (Path(name) / "sb3.json").exists():
-        return _offer_agent(name)
+        return _choice_agent(name)
     return _policy_agent(name, temperature, seed) if _is_policy(name) else _imported_agent(name)
 
 
@@ -104,9 +104,9 @@ def _policy_agent(name: str, temperature: float, seed: int) -> Agent:
     return PolicyAgent.load(name, sampling=Sampling(temperature=temperature), seed=seed)
 
 
-def _offer_agent(folder: str) -> Agent:
+def _choice_agent(folder: str) -> Agent:
     try:
-        from agents.sb3.offer_agent import OfferAgent
+        from agents.sb3.agent import ChoiceAgent
     except ModuleNotFoundError as error:
         if error.name not in ("stable_baselines3", "torch"):
             raise
@@ -114,7 +114,7 @@ def _offer_agent(folder: str) -> Agent:
             f"agent {folder!r} was trained with stable-baselines3, and {error.name} is not "
             'installed; run: pip install "zerosearch-gym[sb3]"'
         ) from error
-    return OfferAgent.load(folder)
+    return ChoiceAgent.load(folder)
 
 
 def _imported_agent(name: str) -> Agent:

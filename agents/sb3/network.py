@@ -1,74 +1,97 @@
-"""The network: it looks at each offer alone, then at each offer beside all the others.
+"""The network over the choices of a turn, and policies of stable-baselines3 that use it.
 
-Every offer goes through the same weights, so that what was learnt of the third query holds for the
-fourth (Zaheer et al., "Deep Sets", arXiv:1703.06114). A plain network over the whole vector would
-learn every place anew.
+All choices share their weights, and each is scored beside the others (Zaheer et al., "Deep Sets",
+arXiv:1703.06114). Empty choices are masked here, so sb3-contrib is not needed.
 
-Shapes: B batch, N offers, F features of an offer, E features of the episode, H hidden.
+Shapes: B batch, N choices, F features of a choice, E features of the episode, H hidden.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
 
-from agents.sb3.encoder import NUM_EPISODE_FEATURES, NUM_OFFER_FEATURES
+from agents.sb3.choices import NUM_CHOICE_FEATURES as _F
+from agents.sb3.choices import NUM_EPISODE_FEATURES as _E
+
+_H = 64
+_MASKED_LOGIT = -1e9  # finite, because torch computes an entropy of it
+_MASKED_VALUE = -1.0  # below every return (at least 0), and harmless in DQN's loss
 
 
-class OfferNetwork(nn.Module):
-    """Scores offers and sums up the state.
+class ChoiceNetwork(nn.Module):
+    """Scores the choices and summarizes the state.
 
     Args:
-        num_offers: N.
-        hidden: H.
-        empty_score: of a place where nothing is offered; far below the others.
-
-    Attributes:
-        latent_dim_pi: length of the scores, as stable-baselines3 asks for it.
-        latent_dim_vf: length of the summary.
+        num_choices: N.
+        masked_score: score of an empty choice.
     """
 
-    def __init__(self, num_offers: int, *, hidden: int, empty_score: float) -> None:
+    def __init__(self, num_choices: int, masked_score: float) -> None:
         super().__init__()
-        self.latent_dim_pi, self.latent_dim_vf = num_offers, hidden
-        self._empty_score = empty_score
-        # One layer over both inputs, in two parts: the episode's is the same for all its offers.
-        self._look_at_offer = nn.Linear(NUM_OFFER_FEATURES, hidden)
-        self._look_at_episode = nn.Linear(NUM_EPISODE_FEATURES, hidden, bias=False)
-        self._look_closer = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self._score = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-        self._sum_up = nn.Sequential(nn.Linear(hidden + NUM_EPISODE_FEATURES, hidden), nn.ReLU())
+        self.latent_dim_pi, self.latent_dim_vf = num_choices, _H  # read by stable-baselines3
+        self._masked_score = masked_score
+        self._embed = nn.Sequential(nn.Linear(_E + _F, _H), nn.ReLU(), nn.Linear(_H, _H), nn.ReLU())
+        self._score = nn.Sequential(nn.Linear(2 * _H, _H), nn.ReLU(), nn.Linear(_H, 1))
+        self._summarize = nn.Sequential(nn.Linear(_H + _E, _H), nn.ReLU())
 
     def forward(self, features_BX: Tensor) -> tuple[Tensor, Tensor]:
         """Return [B, N] scores and a [B, H] summary of [B, E + N * F] features."""
-        seen_BNH, most_BH, offered_BN = self._see(features_BX)
-        return self._scores(seen_BNH, most_BH, offered_BN), self._summary(features_BX, most_BH)
+        episode_BE, choices_BNF = features_BX[:, :_E], features_BX[:, _E:].unflatten(1, (-1, _F))
+        episode_BNE = episode_BE[:, None].expand(-1, choices_BNF.shape[1], -1)
+        embedded_BNH = self._embed(torch.cat([episode_BNE, choices_BNF], dim=2))
+        # The first two features are the flags of a choice's kind. Embeddings are at least 0.
+        empty_BN = choices_BNF[:, :, :2].sum(dim=2) == 0
+        maximum_BH = embedded_BNH.masked_fill(empty_BN[:, :, None], 0).amax(dim=1)
+        maximum_BNH = maximum_BH[:, None].expand_as(embedded_BNH)
+        scores_BN = self._score(torch.cat([embedded_BNH, maximum_BNH], dim=2)).squeeze(2)
+        summary_BH = self._summarize(torch.cat([maximum_BH, episode_BE], dim=1))
+        return scores_BN.masked_fill(empty_BN, self._masked_score), summary_BH
 
     def forward_actor(self, features_BX: Tensor) -> Tensor:
         """Return the scores alone."""
-        return self._scores(*self._see(features_BX))
+        return self(features_BX)[0]
 
     def forward_critic(self, features_BX: Tensor) -> Tensor:
         """Return the summary alone."""
-        return self._summary(features_BX, self._see(features_BX)[1])
+        return self(features_BX)[1]
 
-    def _see(self, features_BX: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        episode_BE, offers = features_BX.split(
-            [NUM_EPISODE_FEATURES, self.latent_dim_pi * NUM_OFFER_FEATURES], dim=1
-        )
-        offers_BNF = offers.unflatten(1, (self.latent_dim_pi, NUM_OFFER_FEATURES))
-        # The first two features of an offer name its kind; an empty place has none.
-        offered_BN = offers_BNF[:, :, :2].sum(dim=2) > 0
-        first_BNH = self._look_at_offer(offers_BNF) + self._look_at_episode(episode_BE)[:, None]
-        seen_BNH = self._look_closer(first_BNH)
-        # What went through a ReLU is at least 0, so that an empty place adds nothing to a maximum.
-        most_BH = (seen_BNH * offered_BN[:, :, None]).amax(dim=1)
-        return seen_BNH, most_BH, offered_BN
 
-    def _scores(self, seen_BNH: Tensor, most_BH: Tensor, offered_BN: Tensor) -> Tensor:
-        beside_BNH = most_BH[:, None].expand_as(seen_BNH)
-        scores_BN = self._score(torch.cat([seen_BNH, beside_BNH], dim=2)).squeeze(2)
-        return scores_BN.masked_fill(~offered_BN, self._empty_score)
+class ChoiceActorCriticPolicy(ActorCriticPolicy):
+    """For PPO and A2C: the scores are the logits."""
 
-    def _summary(self, features_BX: Tensor, most_BH: Tensor) -> Tensor:
-        return self._sum_up(torch.cat([most_BH, features_BX[:, :NUM_EPISODE_FEATURES]], dim=1))
+    def _build(self, lr_schedule: Schedule) -> None:
+        super()._build(lr_schedule)
+        # The base class adds a layer after the scores, with other weights for each choice.
+        self.action_net = nn.Identity()
+        arguments: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
+        self.optimizer = self.optimizer_class(self.parameters(), **arguments)
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = ChoiceNetwork(_num_choices(self), _MASKED_LOGIT)
+
+
+class ChoiceDQNPolicy(DQNPolicy):
+    """For DQN: the scores are the values."""
+
+    def make_q_net(self) -> QNetwork:
+        """Return a Q network."""
+        network = super().make_q_net()
+        network.q_net = nn.Sequential(_ScoreNetwork(_num_choices(self), _MASKED_VALUE))
+        return network.to(self.device)
+
+
+class _ScoreNetwork(ChoiceNetwork):
+    def forward(self, features_BX: Tensor) -> Tensor:
+        return super().forward(features_BX)[0]
+
+
+def _num_choices(policy: BasePolicy) -> int:
+    assert isinstance(policy.action_space, spaces.Discrete)
+    return int(policy.action_space.n)

@@ -1,25 +1,23 @@
-"""Every setting of `zerosearch train-sb3`. Imports no torch, so that --help answers at once."""
+"""Settings of `zerosearch train-sb3`. Imports no torch, so that `--help` is fast."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.sb3.offers import OfferLimits
+from agents.sb3.choices import Limits
 from agents.specs import spec_from_text
 from envs_registry import find_preset
 
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
+SETTINGS_FILE, MODEL_FILE = "sb3.json", "model.zip"
 
-# Flags that may differ when a run is resumed.
-_FREE_ON_RESUME = frozenset(
-    (
-        *("output", "resume", "json", "checkpoint_every"),
-        *("eval_questions", "eval_noise", "eval_episodes"),
-    )
+_FREE_ON_RESUME = (
+    *("output", "resume", "json", "checkpoint_every"),
+    *("eval_questions", "eval_noise", "eval_episodes"),
 )
+_COUNTS = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +25,29 @@ class TrainSB3Config:
     """Train a small network to choose searches and answers, with stable-baselines3.
 
     Attributes:
-        algorithm: of stable-baselines3.
+        algorithm: algorithm of stable-baselines3.
         env: environment id.
-        questions: what to train on: a JSON spec, a kind such as "world", or a .jsonl/.parquet
+        questions: training questions: a JSON spec, a kind such as "world", or a .jsonl/.parquet
             file; the environment's own by default.
-        engine: who answers searches: a JSON spec or a kind; the environment's own by default.
-        eval_questions: held-out questions, as `questions`; the held-out split of the training
-            questions by default, which a world has.
-        noise: chance in [0, 1] that a search returns noise, in training.
-        steps: actions taken in training, over all environments.
-        num_envs: environments played in turn.
-        max_turns: actions an episode may take.
-        num_queries: queries offered, the question as it stands included.
-        num_answers: answers offered.
-        learning_rate: at the start, falling to 0; the algorithm's own by default.
-        seed: of everything that is drawn.
-        output: folder of the run.
-        resume: go on from the newest checkpoint in `output`, or start where there is none.
-        checkpoint_every: steps from one checkpoint to the next.
-        eval_episodes: held-out questions played at the end, by the agent and by random and
-            search-once beside it; 0 plays none.
+        engine: search engine: a JSON spec or a kind; the environment's own by default.
+        eval_questions: held-out questions, as `questions`; by default the held-out split of the
+            training questions, which only worlds have.
+        noise: noise probability in [0, 1] in training.
+        steps: actions in training, over all environments.
+        num_envs: environments that are stepped in turn.
+        max_turns: actions in an episode.
+        num_queries: queries to choose from, the question included.
+        num_answers: answers to choose from.
+        learning_rate: initial learning rate, decayed to 0; the algorithm's own by default.
+        seed: random seed.
+        output: run folder.
+        resume: continue from the newest checkpoint in `output`; start if there is none.
+        checkpoint_every: steps between checkpoints.
+        eval_episodes: held-out questions played after training by the agent, search-once and
+            random; 0 plays none.
         eval_noise: noise probabilities of the evaluation.
-        threads: CPU threads of torch; the network is so small that more than one only wait.
-        json: print one JSON object as the last line of standard output.
+        threads: CPU threads of torch; the network is too small to use more than one.
+        json: print a JSON object as the last line of standard output.
     """
 
     algorithm: AlgorithmName = "ppo"
@@ -74,81 +72,48 @@ class TrainSB3Config:
     json: bool = False
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "num_envs": 1, "checkpoint_every": 1, "threads": 1}
-        for name, bound in {**least, "seed": 0, "eval_episodes": 0}.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        for name in (*_COUNTS, "seed", "eval_episodes"):
+            minimum = 1 if name in _COUNTS else 0
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         for noise in (self.noise, *self.eval_noise):
             if not 0 <= noise <= 1:
-                raise ValueError(f"noise and eval_noise lie in [0, 1], got {noise}")
+                raise ValueError(f"noise and eval_noise must be in [0, 1], got {noise}")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        self.limits()
 
-    def limits(self) -> OfferLimits:
-        """How much is offered."""
-        return OfferLimits(
-            max_turns=self.max_turns,
-            num_queries=self.num_queries,
-            num_answers=self.num_answers,
-        )
+    @property
+    def limits(self) -> Limits:
+        """Numbers of choices."""
+        return Limits(self.max_turns, self.num_queries, self.num_answers)
+
+    def fixed_settings(self) -> dict[str, Any]:
+        """Settings that a resumed run must keep, as JSON values."""
+        return {name: v for name, v in asdict(self).items() if name not in _FREE_ON_RESUME}
 
     def env_kwargs(self) -> dict[str, Any]:
         """Arguments of the training environment."""
-        given: dict[str, Any] = {"max_turns": self.max_turns}
+        kwargs: dict[str, Any] = {"max_turns": self.max_turns}
         if self.questions is not None:
-            given["questions"] = spec_from_text(self.questions, role="questions")
+            kwargs["questions"] = spec_from_text(self.questions, role="questions")
         if self.engine is not None:
-            given["engine"] = spec_from_text(self.engine, role="engine")
-        return given
+            kwargs["engine"] = spec_from_text(self.engine, role="engine")
+        return kwargs
 
     def eval_env_kwargs(self) -> dict[str, Any]:
         """Arguments of the environment with the held-out questions.
 
         Raises:
-            ValueError: if nobody says which questions are held out.
+            ValueError: if the training questions have no held-out split and none are given.
         """
-        given = self.env_kwargs()
+        kwargs = self.env_kwargs()
         if self.eval_questions is not None:
-            held_out = spec_from_text(self.eval_questions, role="questions", flag="eval-questions")
-        else:
-            asked = given.get("questions") or find_preset(self.env).kwargs["questions"]
-            if asked["kind"] != "world":
-                raise ValueError(
-                    f"questions of kind {asked['kind']!r} have no held-out split that we know of; "
-                    "name the questions to judge the agent on with --eval-questions, or play none "
-                    "with --eval-episodes 0"
-                )
-            held_out = {**asked, "split": "heldout"}
-        return {**given, "questions": held_out}
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "output": str(self.output), "eval_noise": list(self.eval_noise)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrainSB3Config:
-        """Inverse of `to_json`."""
-        noise = tuple(values["eval_noise"])
-        return cls(**{**values, "output": Path(values["output"]), "eval_noise": noise})
-
-    def check_resumes(self, recorded: TrainSB3Config) -> None:
-        """Refuse to continue a run under settings that would make it another run.
-
-        Raises:
-            ValueError: naming every setting that differs, with both values.
-        """
-        differing = [
-            f"{field.name}={getattr(self, field.name)!r} (the run has "
-            f"{getattr(recorded, field.name)!r})"
-            for field in fields(self)
-            if field.name not in _FREE_ON_RESUME
-            and getattr(self, field.name) != getattr(recorded, field.name)
-        ]
-        if differing:
+            spec = spec_from_text(self.eval_questions, role="questions", flag="eval-questions")
+            return {**kwargs, "questions": spec}
+        questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
+        if questions["kind"] != "world":
             raise ValueError(
-                f"--resume continues the run in {self.output} as it was begun, but got "
-                f"{', '.join(differing)}; leave those flags as they were, or choose another "
-                "--output"
+                f"questions of kind {questions['kind']!r} have no held-out split; pass "
+                "--eval-questions, or --eval-episodes 0 to skip the evaluation"
             )
+        return {**kwargs, "questions": {**questions, "split": "heldout"}}

@@ -1,57 +1,57 @@
-"""The network treats all places alike, and none where nothing is offered."""
+"""The network treats all choices alike and masks empty ones."""
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from agents.sb3.encoder import NUM_EPISODE_FEATURES, NUM_OFFER_FEATURES  # noqa: E402
-from agents.sb3.network import OfferNetwork  # noqa: E402
+from agents.sb3.choices import NUM_CHOICE_FEATURES, NUM_EPISODE_FEATURES  # noqa: E402
+from agents.sb3.network import ChoiceNetwork  # noqa: E402
 
-NUM_OFFERS = 5
+NUM_CHOICES = 5
 
 
 def _network():
     torch.manual_seed(0)
-    return OfferNetwork(NUM_OFFERS, hidden=8, empty_score=-7.0)
+    return ChoiceNetwork(NUM_CHOICES, masked_score=-7.0)
 
 
 def _features(*, empty=()):
-    """One observation with all offers different."""
+    """One observation with all choices different."""
     generator = torch.Generator().manual_seed(1)
     episode = torch.rand(1, NUM_EPISODE_FEATURES, generator=generator)
-    offers = torch.rand(1, NUM_OFFERS, NUM_OFFER_FEATURES, generator=generator)
-    offers[:, list(empty)] = 0.0
-    return episode, offers
+    choices = torch.rand(1, NUM_CHOICES, NUM_CHOICE_FEATURES, generator=generator)
+    choices[:, list(empty)] = 0.0
+    return episode, choices
 
 
-def _join(episode, offers):
-    return torch.cat([episode, offers.flatten(1)], dim=1)
+def _join(episode, choices):
+    return torch.cat([episode, choices.flatten(1)], dim=1)
 
 
-def test_offers_in_another_order_get_the_same_scores_in_that_order():
-    network, (episode, offers), order = _network(), _features(), [3, 0, 4, 1, 2]
-    scores, summary = network(_join(episode, offers))
-    other_scores, other_summary = network(_join(episode, offers[:, order]))
+def test_choices_in_another_order_get_the_same_scores_in_that_order():
+    network, (episode, choices), order = _network(), _features(), [3, 0, 4, 1, 2]
+    scores, summary = network(_join(episode, choices))
+    other_scores, other_summary = network(_join(episode, choices[:, order]))
     torch.testing.assert_close(other_scores, scores[:, order])
     torch.testing.assert_close(other_summary, summary)
-    assert scores.unique().numel() == NUM_OFFERS
+    assert scores.unique().numel() == NUM_CHOICES
 
 
-def test_an_empty_place_has_the_empty_score_and_moves_no_other():
-    network, (episode, offers) = _network(), _features(empty=[4])
-    scores, _ = network(_join(episode, offers))
+def test_an_empty_choice_has_the_masked_score_and_changes_no_other():
+    network, (episode, choices) = _network(), _features(empty=[4])
+    scores, _ = network(_join(episode, choices))
     assert scores[0, 4] == -7.0 and (scores[0, :4] > -7.0).all()
-    # The bias of the network reads an empty place too; the maximum leaves it out.
-    lively = offers.clone()
+    # The embedding of an empty choice is left out of the maximum.
+    lively = choices.clone()
     lively[:, 4, 2:] = 1.0
     torch.testing.assert_close(network(_join(episode, lively))[0], scores)
 
 
-def test_a_score_depends_on_the_other_offers():
-    network, (episode, offers) = _network(), _features()
-    changed = offers.clone()
+def test_a_score_depends_on_the_other_choices():
+    network, (episode, choices) = _network(), _features()
+    changed = choices.clone()
     changed[:, 1] = 3.0
-    difference = network(_join(episode, changed))[0] - network(_join(episode, offers))[0]
+    difference = network(_join(episode, changed))[0] - network(_join(episode, choices))[0]
     assert difference[0, 0] != 0
 
 

@@ -8,11 +8,6 @@ import pytest
 from agents.sb3.train_config import TrainSB3Config
 
 
-def test_settings_survive_json():
-    config = TrainSB3Config(algorithm="dqn", output=Path("x/y"), eval_noise=(0.1, 0.2))
-    assert TrainSB3Config.from_json(config.to_json()) == config
-
-
 def test_the_held_out_world_is_the_default_and_other_sets_must_be_named():
     assert TrainSB3Config().eval_env_kwargs()["questions"]["split"] == "heldout"
     questions = TrainSB3Config(questions='{"kind": "world", "seed": 7}').eval_env_kwargs()
@@ -24,11 +19,11 @@ def test_the_held_out_world_is_the_default_and_other_sets_must_be_named():
     assert named["questions"] == {"kind": "file", "path": "theirs.jsonl"}
 
 
-def test_a_resumed_run_keeps_what_shapes_it():
-    recorded = TrainSB3Config(noise=0.5)
-    replace(recorded, resume=True, eval_episodes=3, output=Path("moved")).check_resumes(recorded)
-    with pytest.raises(ValueError, match=r"noise=0.25 \(the run has 0.5\)"):
-        replace(recorded, noise=0.25).check_resumes(recorded)
+def test_flags_that_do_not_shape_the_training_may_change_on_resume():
+    config = TrainSB3Config(noise=0.5)
+    moved = replace(config, resume=True, eval_episodes=3, output=Path("moved"))
+    assert moved.fixed_settings() == config.fixed_settings()
+    assert replace(config, noise=0.25).fixed_settings() != config.fixed_settings()
 
 
 @pytest.mark.parametrize(

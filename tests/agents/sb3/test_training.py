@@ -1,6 +1,7 @@
 """Training, saving, going on, and playing what was trained."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,12 +13,15 @@ import torch
 from agents.agent_registry import build_agent, fingerprint
 from agents.cli.main import main
 from agents.evaluation import evaluate
-from agents.sb3.algorithms import ALGORITHMS
-from agents.sb3.offer_agent import OfferAgent
+from agents.sb3.agent import ChoiceAgent
 from agents.sb3.train_config import TrainSB3Config
-from agents.sb3.training import train
+from agents.sb3.training import ALGORITHMS, train
 from agents.storage.folder_lock import folder_lock
 from tests.agents.sb3.pages import PROMPT, page
+
+
+def _agent(config):
+    return ChoiceAgent(train(config), config.limits)
 
 
 def _config(tmp_path, **settings):
@@ -27,10 +31,10 @@ def _config(tmp_path, **settings):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_folder_plays_as_the_agent_that_was_trained_there(algorithm, tmp_path):
-    trained = train(_config(tmp_path, algorithm=algorithm))
+    trained = _agent(_config(tmp_path, algorithm=algorithm))
     loaded = build_agent(str(tmp_path / "run"))
-    assert isinstance(loaded, OfferAgent)
-    assert fingerprint(loaded) == trained.agent.fingerprint
+    assert isinstance(loaded, ChoiceAgent)
+    assert fingerprint(loaded) == trained.fingerprint
     for tensor in loaded._model.policy.state_dict().values():
         assert torch.isfinite(tensor).all()
     report = evaluate(loaded, episodes=4, noise=0.5, concurrency=2)
@@ -40,7 +44,7 @@ def test_a_folder_plays_as_the_agent_that_was_trained_there(algorithm, tmp_path)
 
 def test_the_same_seed_trains_the_same_weights(tmp_path):
     one, other, third = (
-        train(_config(tmp_path / name, seed=seed)).agent.fingerprint
+        _agent(_config(tmp_path / name, seed=seed)).fingerprint
         for name, seed in (("one", 3), ("other", 3), ("third", 4))
     )
     assert one == other != third
@@ -49,12 +53,16 @@ def test_the_same_seed_trains_the_same_weights(tmp_path):
 def test_a_run_goes_on_where_it_stopped(tmp_path):
     config = _config(tmp_path, steps=512)
     whole = train(config)
-    assert whole.steps == 512
+    assert whole.num_timesteps == 512
     with pytest.raises(FileExistsError, match="--resume"):
         train(config)
-    again = train(_config(tmp_path, steps=512, resume=True))
-    assert again.steps == 512
-    assert again.agent.fingerprint == whole.agent.fingerprint
+    again = train(replace(config, resume=True))
+    assert again.num_timesteps == 512
+    assert (
+        ChoiceAgent(again, config.limits).fingerprint == build_agent(str(config.output)).fingerprint
+    )
+    with pytest.raises(ValueError, match=r"noise was 0.5, now 0.25"):
+        train(replace(config, resume=True, noise=0.25))
 
 
 def test_an_interrupted_run_resumes_from_its_checkpoint(tmp_path):
@@ -68,20 +76,19 @@ def test_an_interrupted_run_resumes_from_its_checkpoint(tmp_path):
         if steps >= 768:
             raise Interrupted
 
+    config = _config(tmp_path, steps=1024, num_envs=2)
     with pytest.raises(Interrupted):
-        train(_config(tmp_path, steps=1024, num_envs=2), on_progress=interrupt)
+        train(config, on_step=interrupt)
     resumed = []
-    result = train(
-        _config(tmp_path, steps=1024, num_envs=2, resume=True),
-        on_progress=lambda steps, reward: resumed.append(steps),
-    )
-    assert seen == [256, 512, 768]
-    assert resumed == [768, 1024]
-    assert result.steps == 1024
+    model = train(replace(config, resume=True), on_step=lambda steps, reward: resumed.append(steps))
+    assert (seen[0], seen[-1]) == (2, 768)
+    # The checkpoint of step 768 was the last.
+    assert (resumed[0], resumed[-1]) == (770, 1024)
+    assert model.num_timesteps == 1024
 
 
 def test_several_episodes_are_played_as_each_alone(tmp_path):
-    agent = train(_config(tmp_path)).agent
+    agent = _agent(_config(tmp_path))
     question = "Who is the mayor of Tal Vey?"
     transcripts = [PROMPT, PROMPT + page(question, "The mayor of Tal Vey is Bo Ray.")]
     seen = [{"question": question, "transcript": text} for text in transcripts]
@@ -109,8 +116,8 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, capsys):
 def test_a_folder_without_a_checkpoint_says_what_to_do(tmp_path):
     config = _config(tmp_path)
     config.output.mkdir()
-    (config.output / "sb3.json").write_text(json.dumps(config.to_json()))
+    (config.output / "sb3.json").write_text(json.dumps(config.fixed_settings()))
     with pytest.raises(ValueError, match="--resume"):
         build_agent(str(config.output))
     with pytest.raises(ValueError, match=r"holds no sb3\.json"):
-        OfferAgent.load(tmp_path)
+        ChoiceAgent.load(tmp_path)

@@ -36,8 +36,7 @@ def test_a_search_brings_a_name_and_answering_it_is_rewarded():
     view.reset(seed=0)
     _, reward, terminated, truncated, _ = view.step(0)
     assert (reward, terminated, truncated) == (0.0, False, False)
-    names = [candidate.note.name for candidate in view.offers.candidates]
-    number = view.limits.num_queries + names.index("Bo Ray")
+    number = view.actions.index("<answer>Bo Ray</answer>")
     _, reward, terminated, truncated, _ = view.step(np.int64(number))
     assert (reward, terminated, truncated) == (1.0, True, False)
 
@@ -68,3 +67,8 @@ def test_a_fault_of_the_engine_truncates():
 def test_the_view_wraps_only_what_it_can_read():
     with pytest.raises(TypeError, match="wraps a ZeroSearchEnv"):
         DiscreteSearchView(gymnasium.make("CartPole-v1"))
+
+
+def test_a_step_before_a_reset_is_refused():
+    with pytest.raises(gymnasium.error.ResetNeeded, match="reset"):
+        _view(ScriptedEngine({}, default=["Nothing."])).step(0)

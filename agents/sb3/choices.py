@@ -1,0 +1,146 @@
+"""The choices of one turn: queries and answers taken from the text read, and their features.
+
+Choices are numbered. Queries come first, beginning with the question itself, then answers. Features
+are overlaps, counts and words hashed into buckets (Weinberger et al., "Feature Hashing",
+arXiv:0902.2206). Imports no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.sb3.evidence import Evidence, Name, read_evidence
+from zs_env.text.sanitize import sanitize
+
+_MAX_QUERY_CHARS = 1024
+_VERBS = ("are", "is", "was", "were", "do", "does", "did", "has", "have", "had", "can", "could")
+_NUM_BUCKETS = 64
+NUM_CHOICE_FEATURES = 26 + _NUM_BUCKETS
+NUM_EPISODE_FEATURES = 4 + _NUM_BUCKETS
+
+Vector = NDArray[np.float32]
+
+
+class Limits(NamedTuple):
+    """Numbers of choices; an agent must be played with the limits that it was trained with.
+
+    Attributes:
+        max_turns: actions in an episode; the last one has to be an answer.
+        num_queries: most queries, the question included.
+        num_answers: most answers.
+    """
+
+    max_turns: int = 6
+    num_queries: int = 10
+    num_answers: int = 8
+
+    @property
+    def num_features(self) -> int:
+        """Length of an encoded observation."""
+        return NUM_EPISODE_FEATURES + (self.num_queries + self.num_answers) * NUM_CHOICE_FEATURES
+
+
+class _Choice(NamedTuple):
+    """A query or answer, the name in it, and the number of the question's phrase in it."""
+
+    text: str
+    name: Name
+    phrase: int | None = None
+
+    @property
+    def distance(self) -> int:
+        """Parts of the question between the phrase and what the name covers; 9 at most."""
+        phrase = 99 if self.phrase is None else self.phrase
+        return min([9, *(abs(part - phrase) - 1 for part in self.name.covered)])
+
+
+def find_choices(observation: Mapping[str, Any], limits: Limits) -> tuple[list[str], Vector]:
+    """Return the actions of a turn and their features, from the question and the transcript alone.
+
+    Returns:
+        Texts of the actions by number; where there is none, the question is searched for.
+        [num_features] numbers in [0, 1]: those of the episode, then those of each choice, which
+        begin with two flags, for a query and an answer. Features of an empty choice are 0.
+    """
+    question = observation["question"]
+    evidence = read_evidence(question, observation["transcript"])
+    searches = evidence.queries.total()
+    turns_left = limits.max_turns - searches
+    queries = _queries(question, evidence)
+    answers = _answers(question, evidence)[: limits.num_answers]
+    actions = [f"<search>{queries[0].text}</search>"] * (limits.num_queries + limits.num_answers)
+    rows = np.zeros((len(actions), NUM_CHOICE_FEATURES), dtype=np.float32)
+    for number, query in enumerate(queries[: limits.num_queries] if turns_left > 1 else ()):
+        actions[number] = f"<search>{query.text}</search>"
+        rows[number] = [1, 0, *_features(query, evidence)]
+    for number, answer in enumerate(answers, start=limits.num_queries):
+        actions[number] = f"<answer>{answer.text}</answer>"
+        rows[number] = [0, 1, *_features(answer, evidence)]
+    progress = [turns_left / limits.max_turns, turns_left <= 1, turns_left == 2, searches == 0]
+    episode = np.array([*progress, *_hashed(question.lower())], dtype=np.float32)
+    return actions, np.concatenate([episode, rows.reshape(-1)])
+
+
+def _queries(question: str, evidence: Evidence) -> list[_Choice]:
+    """Return the question, then names with phrases that they do not cover, the nearest first."""
+    queries = [
+        _Choice(f"{part.text} {name.text}", name, phrase)
+        for name in evidence.names.values()
+        if not name.text[0].isdigit()
+        for phrase, part in enumerate(evidence.parts)
+        if not part.is_name and phrase not in name.covered
+    ]
+    queries.sort(key=lambda q: (q.distance, -len(q.name.covered), -q.name.documents))
+    return [_Choice(sanitize(question)[:_MAX_QUERY_CHARS], Name("")), *queries]
+
+
+def _answers(question: str, evidence: Evidence) -> list[_Choice]:
+    """Return yes and no if the question begins with a verb, then names, the best covered first."""
+    fixed = [Name("yes"), Name("no")] if question.split(" ")[0].lower() in _VERBS else []
+    names = list(evidence.names.values())
+    names.sort(key=lambda name: (-len(name.covered), -name.overlap, -name.documents))
+    return [_Choice(name.text, name) for name in fixed + names]
+
+
+def _features(choice: _Choice, evidence: Evidence) -> list[float]:
+    text, name, phrase = choice
+    asked = {number for number, part in enumerate(evidence.parts) if part.is_name}
+    first_phrase = next((n for n, part in enumerate(evidence.parts) if not part.is_name), -1)
+    return [
+        *_at_least(evidence.queries[text], 3),
+        name.in_question,
+        text[:1].isdigit(),
+        text == "yes",
+        text == "no",
+        min(text.count(" "), 4) / 4,
+        len(name.covered) / max(len(evidence.parts), 1),
+        bool(name.covered) and name.covered >= asked,
+        len(name.covered & asked) > 1,
+        first_phrase in name.covered,
+        first_phrase == phrase,
+        *_at_least(choice.distance, 3),
+        name.overlap,
+        *_at_least(name.documents, 3),
+        *_at_least(name.facts - name.facts_after, 2),
+        *_at_least(name.facts_after, 1),
+        0 <= name.page == evidence.queries.total() - 1,
+        *_hashed(name.context),
+    ]
+
+
+def _at_least(count: int, most: int) -> list[float]:
+    """Return `most` flags, the first `count` of them 1."""
+    return [float(count > number) for number in range(most)]
+
+
+@lru_cache(maxsize=16384)
+def _hashed(text: str) -> Vector:
+    buckets = np.zeros(_NUM_BUCKETS, dtype=np.float32)
+    buckets[[crc32(word.encode()) % _NUM_BUCKETS for word in text.split()]] = 1
+    return buckets
