@@ -63,8 +63,11 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     search as the last one is not sent), or the engine failed.
 
     ## Information
-    Always `question_id`, `noise_probability`, `num_searches`, `action` ("search", "answer" or a
-    malformed kind; None at reset) and `documents` with their provenance. At the end also `reason`
+    Always `episode_id`, `question_id`, `noise_probability`, `num_searches`, `action` ("search",
+    "answer" or a malformed kind; None at reset) and `documents` with their provenance. `episode_id`
+    is a 63-bit integer drawn with `np_random`: the same after every step of an episode, different
+    for episodes of different reset seeds, and equal again if the same seed is reset again; members
+    of a group that share `group_seed` have ids of their own. At the end also `reason`
     ("answer", "turn_limit", "failure"), `scores` (`f1`, `exact_match`, `cover_match`), `answers`
     (gold), `failure` (text or None) and `reward_terms`. What searches cost is in `costs`.
 

@@ -91,6 +91,7 @@ class Episode:
         config: the rules.
         noise_probability: chance in [0, 1] that what is drawn is noisy.
         seed: every draw of the episode follows from it; members of a group share it.
+        episode_id: identifies the episode in `info`; None takes the seed.
         flipped_turn: number of a turn, from 0 over all turns, whose search asks for noise where
             useful documents were drawn, and for useful ones where noise was; None for none. No
             other draw changes.
@@ -106,12 +107,14 @@ class Episode:
         config: EpisodeConfig | None = None,
         noise_probability: float = 0.0,
         seed: int = 0,
+        episode_id: int | None = None,
         flipped_turn: int | None = None,
     ) -> None:
         self.question = question
         self.config = config or EpisodeConfig()
         self.noise_probability = noise_probability
         self.seed = seed
+        self.episode_id = seed if episode_id is None else episode_id
         self.flipped_turn = flipped_turn
         self.prompt = clean_text(
             self.config.prompt.render_prompt(

@@ -85,11 +85,10 @@ def get_obs(episode: Episode) -> dict[str, Any]:
 def get_info(episode: Episode) -> dict[str, Any]:
     """Return the info of an episode as it stands.
 
-    Always there: `question_id`, `noise_probability`, `num_searches` (sent to the engine), `action`
-    ("search", "answer", a malformed kind; None at reset) and `documents` (the last page with its
-    provenance). At the end also `reason`, `scores`, `answers`, `failure` and `reward_terms`.
+    `ZeroSearchEnv` documents the keys.
     """
     info: dict[str, Any] = {
+        "episode_id": episode.episode_id,
         "question_id": episode.question.id,
         "noise_probability": episode.noise_probability,
         "num_searches": episode.num_searches,

@@ -95,7 +95,7 @@ class EpisodeSampler:
             if name not in OPTIONS:
                 raise unknown_name("reset option", name, OPTIONS)
         index = int(rng.integers(self.num_questions))
-        seed = int(rng.integers(_MAX_SEED))
+        seed = episode_id = int(rng.integers(_MAX_SEED))
         if options.get("question_index") is not None:
             index = int(options["question_index"])
             if not 0 <= index < self.num_questions:
@@ -115,6 +115,7 @@ class EpisodeSampler:
             config=self.config,
             noise_probability=probability,
             seed=seed,
+            episode_id=episode_id,
             flipped_turn=None if flipped is None else int(flipped),
         )
 

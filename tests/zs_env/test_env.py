@@ -44,6 +44,7 @@ def test_a_search_shows_documents_and_an_answer_ends_the_episode():
     assert observation["message"] == observation["transcript"]
     assert observation["documents"] == ("", "")
     assert info == {
+        "episode_id": env.transcript().seed,
         "question_id": "capital",
         "noise_probability": 0.0,
         "num_searches": 0,
@@ -252,6 +253,18 @@ def test_an_action_that_is_no_string_is_refused_and_costs_nothing():
     assert env.transcript().turns == ()
 
 
+def test_an_episode_keeps_its_id_and_others_have_ids_of_their_own():
+    env = make(max_turns=3)
+    ids = []
+    for seed in (1, 2, None, None):
+        _, info = env.reset(seed=seed, options={"group_seed": 7})
+        *_, after = env.step("hm")
+        assert after["episode_id"] == info["episode_id"]
+        ids.append(info["episode_id"])
+    assert len(set(ids)) == 4
+    assert env.reset(seed=1)[1]["episode_id"] == ids[0]
+
+
 def test_costs_are_in_the_ledger_and_not_in_info():
     env = make(num_documents=3)
     trace = play(env, 0)
@@ -305,6 +318,7 @@ def test_five_equal_episodes_make_two_engine_calls_with_the_cache():
     env = ZeroSearchEnv(QUESTIONS, CachedEngine(engine), noise=0.5)
     options = {"question_index": 0, "group_seed": 1}
     traces = [play(env, seed, options) for seed in range(5)]
+    assert len({step[-1].pop("episode_id") for trace in traces for step in trace}) == 5
     assert [len(batch) for batch in engine.batches] == [1, 1]
     assert all(trace == traces[0] for trace in traces)
     assert (env.costs.searches, env.costs.cached) == (10, 8)
