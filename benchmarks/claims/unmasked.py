@@ -65,7 +65,7 @@ def unmask(groups: Sequence[Group], policy: Scorer, *, max_tokens: int) -> list[
 
 
 def _learnt(rollout: Rollout) -> bool:
-    return rollout.written and not rollout.void
+    return rollout.has_actions and not rollout.failed
 
 
 def _relabel(rollout: Rollout) -> Rollout:

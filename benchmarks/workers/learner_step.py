@@ -52,7 +52,7 @@ def main() -> None:
             group_size=job["group_size"],
             sampling=Sampling(max_new_tokens=job["max_new_tokens"]),
             noise_probability=NOISE,
-            share_luck=True,
+            share_group_seed=True,
         )
         learner.update(groups)
         generator.load_weights()

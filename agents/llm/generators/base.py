@@ -71,7 +71,7 @@ class Generator(Protocol):
 
     max_context: int
 
-    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+    def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Begin one turn per request, beside those that are being written already.
 
         Raises:
@@ -79,11 +79,11 @@ class Generator(Protocol):
         """
         ...
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
         """Write on until a turn ends, and return by session those that have ended.
 
         Args:
-            pause: asked now and then; once it is true the call returns, with or without a turn.
+            should_yield: asked now and then; once it is true the call returns, with or without a turn.
 
         Returns:
             Nothing where no turn is being written.
@@ -107,7 +107,7 @@ class Generator(Protocol):
         ...
 
 
-def check_beginning(requests: Sequence[GenerationRequest], writing: Collection[int]) -> None:
+def check_requests(requests: Sequence[GenerationRequest], writing: Collection[int]) -> None:
     """Refuse turns that cannot be begun.
 
     Args:
@@ -125,7 +125,7 @@ def check_beginning(requests: Sequence[GenerationRequest], writing: Collection[i
             raise ValueError(f"session {request.session} has no ids; begin with a prompt")
 
 
-def check_quiet(writing: int) -> None:
+def check_idle(writing: int) -> None:
     """Refuse new weights in the middle of a turn.
 
     Args:
@@ -157,8 +157,8 @@ def generate(
     Raises:
         RuntimeError: if other turns are being written: theirs would be lost.
     """
-    generator.begin(requests, sampling)
+    generator.submit(requests, sampling)
     written: dict[int, Generation] = {}
     while len(written) < len(requests):
-        written |= generator.advance()
+        written |= generator.poll()
     return [written[request.session] for request in requests]

@@ -29,13 +29,13 @@ class ScriptedGenerator:
         self._weight_version = 0
         self._ended: dict[int, Generation] = {}
 
-    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+    def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Write one turn per request; every logprob is 0."""
         for request in requests:
             turn = self._turn(request.token_ids, sampling.max_new_tokens)
             self._ended[request.session] = turn
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
         """Return all turns that were begun."""
         ended, self._ended = self._ended, {}
         return ended

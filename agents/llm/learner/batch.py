@@ -111,7 +111,7 @@ class Batch:
             (index, rollout)
             for index, group in enumerate(groups)
             for rollout in group.rollouts
-            if rollout.written and not rollout.void
+            if rollout.has_actions and not rollout.failed
         ]
         return cls._from_members(members)
 
@@ -123,7 +123,7 @@ class Batch:
             ValueError: where one cannot be trained on: it does not begin with a prompt, or the
                 policy wrote nothing.
         """
-        members = [(n, rollout) for n, rollout in enumerate(rollouts) if not rollout.void]
+        members = [(n, rollout) for n, rollout in enumerate(rollouts) if not rollout.failed]
         return cls._from_members(members)
 
     @classmethod

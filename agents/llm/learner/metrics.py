@@ -102,7 +102,7 @@ def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
 def input_metrics(groups: Sequence[Group], batch: Batch) -> dict[str, float]:
     """What an update was given; `rollouts` of it can be learnt from."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    num_failed = sum(rollout.void for rollout in rollouts)
+    num_failed = sum(rollout.failed for rollout in rollouts)
     return {
         "rollouts": float(len(batch)),
         "void_rollouts": float(num_failed),

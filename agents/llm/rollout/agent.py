@@ -116,10 +116,10 @@ class PolicyAgent:
                 shown = text
             return False
 
-        self._generator.begin([request], self.sampling)
+        self._generator.submit([request], self.sampling)
         ended: dict[int, Generation] = {}
         while request.session not in ended:
-            ended |= self._generator.advance(look)
+            ended |= self._generator.poll(look)
         text = self._take(observation, request, ended[request.session])
         show(text.removeprefix(shown))
         self._forget(1)

@@ -34,7 +34,7 @@ def collect_rollouts(
     sampling: Sampling = _DEFAULT_SAMPLING,
     noise_probability: float | None = None,
     training_step: int | None = None,
-    share_luck: bool = False,
+    share_group_seed: bool = False,
     lock_step: bool = True,
 ) -> list[Group]:
     """Play every question `group_size` times and return the groups in the questions' order.
@@ -55,7 +55,7 @@ def collect_rollouts(
         noise_probability: chance of noise in [0, 1]; None leaves it to the environment.
         training_step: of the engine's schedule, and of the environment's noise where
             `noise_probability` is None; None leaves it to its own count.
-        share_luck: whether the episodes of a group meet the same pages for the same queries.
+        share_group_seed: whether the episodes of a group meet the same pages for the same queries.
         lock_step: whether all turns are awaited, then all pages, so that batches never depend on
             how long an engine takes, nor do last bits. Without it no episode waits for another:
             the engine gets a call for each search, and the environment needs `send` and `recv`.
@@ -87,7 +87,7 @@ def collect_rollouts(
         for place, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
     ]
     episodes = list(chain.from_iterable(groups))
-    stage = Stage(vector_env, policy, options, share_luck=share_luck)
+    stage = Stage(vector_env, policy, options, share_group_seed=share_group_seed)
     play = _play_in_step if lock_step else _play_apart
     try:
         play(stage, generator, sampling, deque(episodes))
@@ -125,9 +125,9 @@ def _play_apart(
     while stage.playing:
         readers = [place for place in turning if not stage.playing[place].record.context_full]
         writing |= {stage.playing[place].number: place for place in readers}
-        generator.begin([stage.playing[place].request() for place in readers], sampling)
+        generator.submit([stage.playing[place].request() for place in readers], sampling)
         actions = {place: "" for place in turning if place not in readers}
-        for session, generation in generator.advance(env.can_recv).items():
+        for session, generation in generator.poll(env.can_recv).items():
             place = writing.pop(session)
             actions[place] = stage.take(place, generation)
         env.send(actions)

@@ -46,7 +46,7 @@ class Stage:
         vector_env: see `agents.llm.rollout.collect.collect_rollouts`.
         policy: encodes and decodes.
         options: of every reset.
-        share_luck: whether the episodes of a group meet the same pages for the same queries.
+        share_group_seed: whether the episodes of a group meet the same pages for the same queries.
 
     Attributes:
         playing: episodes by the number of their sub-environment.
@@ -58,13 +58,13 @@ class Stage:
         policy: Policy,
         options: Mapping[str, Any],
         *,
-        share_luck: bool,
+        share_group_seed: bool,
     ) -> None:
         self.env: Any = vector_env  # Gymnasium types neither seeds per place nor transcripts.
         self.playing: dict[int, PlayedEpisode] = {}
         self._policy = policy
         self._options = dict(options)
-        self._share_luck = share_luck
+        self._share_luck = share_group_seed
         self._begun = False
 
     def seat(self, waiting: deque[PlayedEpisode]) -> list[int]:

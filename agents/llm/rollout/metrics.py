@@ -20,7 +20,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     `repeated_tokens` is the share of what the policy wrote in phrases that it had written before.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    sound = [rollout for rollout in rollouts if not rollout.void]
+    sound = [rollout for rollout in rollouts if not rollout.failed]
     transcripts = [rollout.transcript for rollout in sound]
     num_turns = sum(len(transcript.turns) for transcript in transcripts)
     malformed = sum((transcript.malformed for transcript in transcripts), Counter[str]())

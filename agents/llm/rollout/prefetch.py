@@ -152,12 +152,12 @@ class _WhileWanted:
 
     def __init__(self, generator: Generator, wanted: Callable[[], bool]) -> None:
         self.max_context = generator.max_context
-        self.begin, self.release = generator.begin, generator.release
+        self.submit, self.release = generator.submit, generator.release
         self.load_weights, self.close = generator.load_weights, generator.close
         self._generator, self._wanted = generator, wanted
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
-        ended = self._generator.advance(lambda: pause() or not self._wanted())
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
+        ended = self._generator.poll(lambda: should_yield() or not self._wanted())
         if not self._wanted():
             raise Stopped
         return ended

@@ -21,7 +21,7 @@ def shuffle_rewards(groups: Sequence[Group], *, seed: int) -> list[Group]:
         groups: as rolled out; they are left as they are.
         seed: of the permutation.
     """
-    sound = [rollout for group in groups for rollout in group.rollouts if not rollout.void]
+    sound = [rollout for group in groups for rollout in group.rollouts if not rollout.failed]
     order = np.random.default_rng(seed).permutation(len(sound))
     dealt = iter([sound[place].transcript.reward_terms for place in order])
     return [
@@ -29,7 +29,7 @@ def shuffle_rewards(groups: Sequence[Group], *, seed: int) -> list[Group]:
             group,
             rollouts=tuple(
                 rollout
-                if rollout.void
+                if rollout.failed
                 else replace(
                     rollout, transcript=replace(rollout.transcript, reward_terms=next(dealt))
                 )

@@ -70,12 +70,12 @@ class Rollout:
         return self.transcript.reward
 
     @property
-    def void(self) -> bool:
+    def failed(self) -> bool:
         """Whether a failure ended it: such an episode reaches no loss and no statistic."""
         return self.transcript.failure is not None
 
     @property
-    def written(self) -> bool:
+    def has_actions(self) -> bool:
         """Whether the policy wrote anything; where the prompt fills the context it cannot."""
         return any(s.source is Source.POLICY and s.token_ids for s in self.segments)
 
@@ -124,4 +124,4 @@ class Group:
     @property
     def has_signal(self) -> bool:
         """Whether its rewards differ, so that comparing its rollouts says something."""
-        return len({rollout.reward for rollout in self.rollouts if not rollout.void}) > 1
+        return len({rollout.reward for rollout in self.rollouts if not rollout.failed}) > 1

@@ -164,7 +164,7 @@ def _ceiling(run: Run) -> dict[str, float]:
 def _check_engine(run: Run, groups: Sequence[Group]) -> None:
     """See whether failures end most episodes: those that are left are the ones that do not search."""
     state, rollouts = run.state, [rollout for group in groups for rollout in group.rollouts]
-    failures = [rollout.transcript.failure for rollout in rollouts if rollout.void]
+    failures = [rollout.transcript.failure for rollout in rollouts if rollout.failed]
     if 2 * len(failures) <= len(rollouts):
         state.void_in_a_row = 0
         return

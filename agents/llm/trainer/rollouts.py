@@ -109,7 +109,7 @@ def _play_share(
         sampling=Sampling(temperature=config.temperature, max_new_tokens=config.max_new_tokens),
         noise_probability=config.noise().probability(step),
         training_step=step,
-        share_luck=config.share_group_seed,
+        share_group_seed=config.share_group_seed,
         lock_step=config.deterministic,
     )
     # A cache that has grown in earlier steps adds up in another order: a resumed run has none.

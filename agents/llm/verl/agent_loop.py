@@ -58,7 +58,7 @@ class ZeroSearchAgentLoop(AgentLoopBase):
             questions and engines are shared by all episodes of a worker process.
         max_new_tokens: longest turn, in tokens.
         seed: of the episodes whose row has none of its own; they differ from step to step.
-        share_luck: whether the episodes of a group meet the same pages for the same queries.
+        share_group_seed: whether the episodes of a group meet the same pages for the same queries.
         settings: further arguments of `AgentLoopBase`.
     """
 
@@ -68,14 +68,14 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         environments: Mapping[str, Any],
         max_new_tokens: int = 512,
         seed: int = 0,
-        share_luck: bool = False,
+        share_group_seed: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
         self._environments = _as_values(environments)
         self._max_new_tokens = max_new_tokens
         self._seed = seed
-        self._share_luck = share_luck
+        self._share_luck = share_group_seed
         self._codec, self._rule = _reader(self.tokenizer, self.config.actor_rollout_ref.model.path)
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> Any:

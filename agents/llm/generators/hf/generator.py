@@ -20,8 +20,8 @@ from transformers import PreTrainedModel
 from agents.llm.generators.base import (
     Generation,
     GenerationRequest,
-    check_beginning,
-    check_quiet,
+    check_idle,
+    check_requests,
     never,
 )
 from agents.llm.generators.hf.batch import Session, Turn, TurnBatch
@@ -75,14 +75,14 @@ class TransformersGenerator:
         self._batch: TurnBatch | None = None
         self._temperature = 1.0
 
-    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+    def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Begin one turn per request, beside those that are being written already.
 
         Raises:
             ValueError: if a request holds no ids, a turn of its session is being written, or the
                 others are written at another temperature.
         """
-        check_beginning(requests, self._turns)
+        check_requests(requests, self._turns)
         if self._turns and sampling.temperature != self._temperature:
             raise ValueError(
                 f"got temperature {sampling.temperature} while turns are being written at "
@@ -97,8 +97,8 @@ class TransformersGenerator:
             if turn.stop_reason is None:
                 self._joining.append(turn)
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Write on until a turn ends or `pause()`, and return by session those that have ended.
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Write on until a turn ends or `should_yield()`, and return by session those that have ended.
 
         Raises:
             FloatingPointError: if the model's logits are not finite.
@@ -106,7 +106,7 @@ class TransformersGenerator:
         ended = any(turn.stop_reason is not None for turn in self._turns.values())
         if self._turns and not ended:
             with _reading_rows(self._model), torch.inference_mode():
-                while not (ended or pause()):
+                while not (ended or should_yield()):
                     if self._joining:
                         self._join_or_wait()
                     ended = self._step()
@@ -135,7 +135,7 @@ class TransformersGenerator:
         Raises:
             RuntimeError: while turns are being written.
         """
-        check_quiet(len(self._turns))
+        check_idle(len(self._turns))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         if self._model is not self.policy.model:

@@ -16,8 +16,8 @@ from agents.llm.generators.base import (
     Generation,
     GenerationError,
     GenerationRequest,
-    check_beginning,
-    check_quiet,
+    check_idle,
+    check_requests,
     never,
 )
 from agents.llm.generators.sampling import Sampling
@@ -69,7 +69,7 @@ class VLLMGenerator:
         self._full: dict[int, Generation] = {}
         self._number = 0
 
-    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+    def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Begin one turn per request, beside those that are being written already.
 
         Raises:
@@ -78,7 +78,7 @@ class VLLMGenerator:
         from vllm import SamplingParams  # type: ignore[import-not-found]
 
         writing = {request.session for request, _ in self._requests.values()}
-        check_beginning(requests, writing | self._full.keys())
+        check_requests(requests, writing | self._full.keys())
         for request in requests:
             if self._turns.room(request, sampling) < 1:
                 self._full[request.session] = self._turns.full(request, self.weight_version)
@@ -92,8 +92,8 @@ class VLLMGenerator:
                 SamplingParams(**self._turns.fields(request, sampling)),
             )
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Write on until a turn ends or `pause()`, and return by session those that have ended.
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Write on until a turn ends or `should_yield()`, and return by session those that have ended.
 
         Raises:
             GenerationError: if the engine ends a turn where nothing ends it.
@@ -104,7 +104,7 @@ class VLLMGenerator:
                 if output.finished and output.request_id in self._requests:
                     request, sampling = self._requests.pop(output.request_id)
                     ended[request.session] = self._read(request, sampling, output)
-            if pause():
+            if should_yield():
                 break
         return ended
 
@@ -126,7 +126,7 @@ class VLLMGenerator:
         Raises:
             RuntimeError: while turns are being written.
         """
-        check_quiet(len(self._requests))
+        check_idle(len(self._requests))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         self.llm.collective_rpc(

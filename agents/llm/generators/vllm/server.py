@@ -20,8 +20,8 @@ from agents.llm.generators.base import (
     Generation,
     GenerationError,
     GenerationRequest,
-    check_beginning,
-    check_quiet,
+    check_idle,
+    check_requests,
     never,
 )
 from agents.llm.generators.sampling import Sampling
@@ -100,14 +100,14 @@ class VLLMServerGenerator:
         self._number = 0
         self._send_weights()
 
-    def begin(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
+    def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Begin one turn per request, beside those that are being written already.
 
         Raises:
             ValueError: if a request holds no ids, a turn of its session is being written, or the
                 servers' logprobs are not those of the temperature.
         """
-        check_beginning(requests, self._open)
+        check_requests(requests, self._open)
         if requests and sampling.temperature not in (0.0, 1.0):
             self._check_temperature(requests[0])
         for request in requests:
@@ -117,8 +117,8 @@ class VLLMServerGenerator:
                 self._write(self._number, request, sampling)
             )
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Wait until a turn ends or `pause()`, and return by session those that have ended.
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
+        """Wait until a turn ends or `should_yield()`, and return by session those that have ended.
 
         Raises:
             GenerationError: if a turn did not come within its deadline.
@@ -129,7 +129,7 @@ class VLLMServerGenerator:
                 self._take(self._ended.get(timeout=_POLL_S), ended)
             while not self._ended.empty():
                 self._take(self._ended.get(), ended)
-            if pause():
+            if should_yield():
                 break
         return ended
 
@@ -149,7 +149,7 @@ class VLLMServerGenerator:
             RuntimeError: while turns are being written.
             GenerationError: if they did not reach the servers.
         """
-        check_quiet(len(self._open))
+        check_idle(len(self._open))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         self.weight_version += 1

@@ -167,21 +167,21 @@ def turns_end_one_by_one_and_can_be_given_up(policy: Policy, generator: Generato
         r.session: t for r, t in zip(requests, generate(generator, requests, GREEDY), strict=True)
     }
     generator.release(range(4))
-    generator.begin(requests[:2], GREEDY)
-    generator.begin(requests[2:], GREEDY)
+    generator.submit(requests[:2], GREEDY)
+    generator.submit(requests[2:], GREEDY)
     generator.release([1, 99])
     come: dict[int, Generation] = {}
     while len(come) < 3:
-        come |= generator.advance()
+        come |= generator.poll()
     assert {name: turn.token_ids for name, turn in come.items()} == {
         name: turn.token_ids for name, turn in wanted.items() if name != 1
     }
-    assert generator.advance() == {}
+    assert generator.poll() == {}
     generator.release(range(4))
-    generator.begin(requests[:1], GREEDY)
-    assert generator.advance(lambda: True).keys() <= {0}
+    generator.submit(requests[:1], GREEDY)
+    assert generator.poll(lambda: True).keys() <= {0}
     generator.close()
-    assert generator.advance() == {}
+    assert generator.poll() == {}
 
 
 def wrong_use_is_refused(policy: Policy, generator: Generator) -> None:
@@ -195,7 +195,7 @@ def wrong_use_is_refused(policy: Policy, generator: Generator) -> None:
         else:
             raise AssertionError("expected a ValueError")
         generator.release([0, 5])
-    generator.begin([request], SAMPLED)
+    generator.submit([request], SAMPLED)
     try:
         generator.load_weights()
     except RuntimeError:
@@ -227,7 +227,7 @@ def rollouts_hold_what_was_sampled(policy: Policy, generator: Generator) -> None
             lock_step=lock_step,
         )
         for rollout in (rollout for group in groups for rollout in group.rollouts):
-            assert rollout.token_mismatch == 0 and not rollout.void
+            assert rollout.token_mismatch == 0 and not rollout.failed
             assert policy.decode(rollout.token_ids).startswith(rollout.transcript.prompt)
             read: tuple[int, ...] = ()
             for segment in rollout.segments:

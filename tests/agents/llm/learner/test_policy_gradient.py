@@ -214,7 +214,7 @@ def test_sampled_rollouts_give_the_gradient_of_reinforce_however_they_are_cut(
 ) -> None:
     model, given = sampled
     rollouts = [rollout for group in given for rollout in group.rollouts]
-    assert all(r.written and not r.token_mismatch and not r.void for r in rollouts)
+    assert all(r.has_actions and not r.token_mismatch and not r.failed for r in rollouts)
     assert len({sum(r.action_mask) for r in rollouts}) > 1
     wanted = expected_gradient(model, given, name)
     for how in (How(), How(share_prompts=True)):

@@ -136,10 +136,10 @@ class _Replay:
                     self.turns[number, before] = segment
                 before += segment.token_ids
 
-    def begin(self, requests, sampling):
+    def submit(self, requests, sampling):
         self.begun = {r.session: self.turns[r.session, tuple(r.token_ids)] for r in requests}
 
-    def advance(self, pause=None):
+    def poll(self, should_yield=None):
         return {
             session: Generation(
                 token_ids=turn.token_ids, logprobs=turn.logprobs, stop_reason="length"
@@ -172,7 +172,7 @@ def test_members_of_a_group_differ_and_seeds_repeat_them(make_policy):
 def test_a_group_can_share_its_luck(make_policy):
     policy = make_policy()
     generator = ScriptedGenerator(policy, _search_then_answer)
-    groups = _collect(generator, _environment(), policy, share_luck=True)
+    groups = _collect(generator, _environment(), policy, share_group_seed=True)
     seeds = [[rollout.transcript.seed for rollout in group.rollouts] for group in groups]
     assert all(left == right for left, right in seeds)
     assert len({left for left, _ in seeds}) == 3
@@ -203,7 +203,11 @@ def test_an_episode_that_a_fault_ended_is_void(make_policy):
         policy,
         sampling=Sampling(max_new_tokens=64),
     )
-    assert [[r.void for r in g.rollouts] for g in groups] == [[False] * 2, [True] * 2, [False] * 2]
+    assert [[r.failed for r in g.rollouts] for g in groups] == [
+        [False] * 2,
+        [True] * 2,
+        [False] * 2,
+    ]
     assert all(r.reward == 0 for r in groups[1].rollouts)
 
 
@@ -215,7 +219,7 @@ def test_an_end_of_sequence_before_a_tag_is_a_malformed_action_and_stays_in_the_
     )
     (rollout,) = group.rollouts
     assert rollout.transcript.malformed == {"no_action": 3}
-    assert rollout.transcript.reason == "turn_limit" and not rollout.void
+    assert rollout.transcript.reason == "turn_limit" and not rollout.failed
     for segment in rollout.segments[1::2]:
         assert policy.decode(segment.token_ids) == "I give up<eos>"
     assert rollout.transcript.turns[0].text == "I give up"

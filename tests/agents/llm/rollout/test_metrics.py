@@ -33,7 +33,7 @@ def test_means_leave_void_episodes_out_and_count_them(
     assert metrics["answered"] == 1.0
     assert (metrics["episodes"], metrics["failed_episodes"]) == (3.0, 1.0)
     assert metrics["malformed_unclosed"] == 1.0
-    assert metrics["malformed_forged"] == 0.0
+    assert metrics["malformed_spoofed_tag"] == 0.0
 
 
 def test_a_step_of_faults_has_no_means(make_rollout: Callable[..., Rollout]) -> None:

@@ -50,12 +50,12 @@ class EndlessGenerator:
     def __init__(self) -> None:
         self.begun = Event()
 
-    def begin(self, requests: object, sampling: object) -> None:
+    def submit(self, requests: object, sampling: object) -> None:
         pass
 
-    def advance(self, pause: Callable[[], bool] = never) -> dict:
+    def poll(self, should_yield: Callable[[], bool] = never) -> dict:
         self.begun.set()
-        while not pause():
+        while not should_yield():
             pass
         return {}
 
@@ -290,7 +290,7 @@ def played_by_hand(config: TrainConfig, weights: dict[str, Tensor], step: int) -
         sampling=SAMPLING,
         noise_probability=config.noise().probability(step),
         training_step=step,
-        share_luck=True,
+        share_group_seed=True,
     )
     assert torch.equal(random_state()["torch"], before)
     environment.close()

@@ -18,5 +18,5 @@ def test_equal_groups_come_back_to_the_last_bit(make_rollout):
     group = Group(rollouts=(sound, void, replace(sound, segments=newer)))
     back = group_from_json(json.loads(json.dumps(group_to_json(group))))
     assert back == group
-    assert back.rollouts[0].logprobs == sound.logprobs and back.rollouts[1].void
+    assert back.rollouts[0].logprobs == sound.logprobs and back.rollouts[1].failed
     assert back.rollouts[2].segments[1].weight_version == 7

@@ -317,19 +317,21 @@ def test_noise_is_that_of_the_row_or_of_the_trainers_step(make_config, policy, s
     assert noise(fixed, 9) == 0.25
 
 
-@pytest.mark.parametrize("share_luck", [False, True])
-def test_luck_is_that_of_our_own_rollouts(share_luck, make_config, policy, settings, rows):
+@pytest.mark.parametrize("share_group_seed", [False, True])
+def test_luck_is_that_of_our_own_rollouts(share_group_seed, make_config, policy, settings, rows):
     half = {"engine": {"kind": "paragraphs"}, "noise": 0.5, "noise_draw": "document"}
     server = ScriptedServer(policy.codec, _look_at_pages)
-    config = make_config(environment=half, loop={"share_luck": share_luck})
+    config = make_config(environment=half, loop={"share_group_seed": share_group_seed})
     outputs = _outputs(config, server, rows)
-    rollouts = _rollouts(settings | half, policy, _look_at_pages, rows, share_luck=share_luck)
+    rollouts = _rollouts(
+        settings | half, policy, _look_at_pages, rows, share_group_seed=share_group_seed
+    )
     for output, rollout in zip(outputs, rollouts, strict=True):
         _assert_same(output, rollout)
     alike = [
         a.response_ids == b.response_ids for a, b in zip(outputs[::2], outputs[1::2], strict=True)
     ]
-    assert all(alike) is share_luck
+    assert all(alike) is share_group_seed
 
 
 def test_episodes_at_the_same_time_keep_their_own_question(make_config, policy, rows):

@@ -351,11 +351,11 @@ def test_turns_join_others_in_company_or_after_a_while(make_policy, monkeypatch)
 
     def begin(*sessions: int) -> None:
         requests = [GenerationRequest(session=n, token_ids=prompt, seed=n) for n in sessions]
-        generator.begin(requests, Sampling(max_new_tokens=100))
+        generator.submit(requests, Sampling(max_new_tokens=100))
 
     def write(tokens: int) -> None:
         left = iter(range(tokens))
-        generator.advance(lambda: next(left, None) is None)
+        generator.poll(lambda: next(left, None) is None)
 
     monkeypatch.setattr(generator._stop, "reason", lambda ids: None)  # none of them ends early
     begin(0, 1, 2, 3)

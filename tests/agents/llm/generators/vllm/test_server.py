@@ -94,7 +94,7 @@ def test_a_failure_that_stays_is_an_error_that_names_the_server(policy, stub):
     generator = VLLMServerGenerator(policy, [stub.url])
     with pytest.raises(GenerationError, match=rf"no turn from {stub.url} within 3 tries.*--resume"):
         generate(generator, [_request(policy)], GREEDY)
-    assert generator.advance() == {}  # nothing is left over
+    assert generator.poll() == {}  # nothing is left over
 
 
 def test_a_hanging_server_is_waited_for_no_longer_than_the_deadline(policy, stub):
