@@ -20,7 +20,7 @@ from agents.baselines import (
 )
 from agents.prompted.config import EXAMPLE, METHODS, build_prompted_agent
 from agents.specs import spec_from_text
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
     "random": RandomWords,

@@ -36,7 +36,7 @@ from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Group
 from benchmarks.report import Row, print_rows
-from zs_env.config.builder import build_engine, build_questions
+from zs_env.config import build_engine, build_questions
 from zs_env.search.types import SearchRequest
 from zs_env.text.hashing import stable_hash, uniform
 from zs_env.vector_env import ZeroSearchVectorEnv

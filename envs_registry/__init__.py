@@ -1,11 +1,8 @@
-"""Names for our environments; importing this package registers them with Gymnasium.
+"""The environments under the names and interfaces of other frameworks.
 
-Gymnasium loads no plug-ins since 1.0, so either import it first or write
-`gymnasium.make("envs_registry:ZeroSearch-v0")`.
+The ids are registered with Gymnasium by `import zs_env`, and so by importing this package too.
 """
 
-from envs_registry.gymnasium import PRESETS, Preset, find_preset, register_presets
+from zs_env.config import PRESETS, Preset, find_preset
 
 __all__ = ["PRESETS", "Preset", "find_preset"]
-
-register_presets()

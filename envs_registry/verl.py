@@ -11,7 +11,7 @@ from typing import Any
 
 import gymnasium
 
-from zs_env.config.builder import build_engine, build_questions, make_env
+from zs_env.config import build_engine, build_questions, make_env
 from zs_env.env import ZeroSearchEnv
 
 AGENT_NAME = "zerosearch"
@@ -21,7 +21,7 @@ class SharedEnvironment:
     """An environment id with overrides, whose questions and engine are built once.
 
     Args:
-        spec: `id`, and whatever of `zs_env.config.builder.make_env` it is to override, as JSON values.
+        spec: `id`, and whatever of `zs_env.config.make_env` it is to override, as JSON values.
 
     Raises:
         ValueError: if there is no `id`, or a question or engine spec is wrong.

@@ -6,7 +6,7 @@ an answer read from it. Takes a second; needs nothing but the base install.
 
 import gymnasium
 
-import envs_registry  # noqa: F401 (registers the ids)
+import zs_env  # noqa: F401 (registers the ids)
 
 one_hop = {"kind": "world", "structures": ["chain1"]}
 env = gymnasium.make("ZeroSearch-v0", questions=one_hop, render_mode="ansi")

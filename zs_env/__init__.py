@@ -1,6 +1,10 @@
-"""A Gymnasium environment in which language models learn to search, without a search engine."""
+"""A Gymnasium environment in which language models learn to search, without a search engine.
+
+Importing the package registers the environment ids with Gymnasium.
+"""
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
+from zs_env.config.registration import register_presets
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Episode
 from zs_env.metrics import contains_answer, exact_match, f1_score
@@ -30,3 +34,5 @@ __all__ = [
     "f1_score",
     "parse_action",
 ]
+
+register_presets()

@@ -1,14 +1,17 @@
-"""What the agent sees of an episode, and what its researcher is told beside it.
+"""Observations and infos of an episode, their spaces and their batches.
 
-`observe` is for agents; `describe` fills `info`, where gold answers appear once the episode is over
-and never before. Neither holds a clock, so equal episodes look equal.
+Gold answers are in the info of a finished episode only. Neither contains a time, so that equal
+episodes give equal values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
+import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from zs_env.actions import MALFORMED_KINDS, Answer, Malformed, Search
 from zs_env.episode import Episode, EpisodeConfig
@@ -18,14 +21,14 @@ from zs_env.spaces import UnicodeText
 
 
 class Observation(TypedDict):
-    """What an agent sees.
+    """An agent's observation.
 
     Attributes:
         question: the question.
-        message: what the environment says now: the prompt, then documents or a notice; "" at the
-            end.
-        transcript: everything so far, the agent's own words included.
-        documents: the last page, `num_documents` texts, "" where there is none.
+        message: the environment's newest message: the prompt, then documents or a notice; "" at
+            the end.
+        transcript: the whole episode so far, the agent's actions included.
+        documents: `num_documents` texts, those of the last search; "" for missing ones.
     """
 
     question: str
@@ -35,9 +38,9 @@ class Observation(TypedDict):
 
 
 def observation_space(config: EpisodeConfig) -> spaces.Dict:
-    """Return the space of all observations; its lengths follow from the configured limits."""
+    """Return the observation space, whose text lengths follow from the configured limits."""
     limits, count = config.limits, config.num_documents
-    # Rendering a page with titles of one character shows what stands around the documents.
+    # A page with titles of one character measures the text around the documents.
     frame = len(render_page((Document(text="", title="t"),) * count)) - count
     page = max(frame + count * limits.max_document_chars, len(render_page(())))
     notice = max(len(config.prompt.render_notice(kind)) for kind in MALFORMED_KINDS)
@@ -55,15 +58,15 @@ def observation_space(config: EpisodeConfig) -> spaces.Dict:
 
 
 def action_space(config: EpisodeConfig) -> UnicodeText:
-    """Return the space of actions; a longer text is taken too, as Malformed("too_long")."""
+    """Return the action space; `step` reads a longer text as Malformed("too_long")."""
     return UnicodeText(config.limits.max_action_chars)
 
 
 def checked_action(action: object) -> str:
-    """Return the action, which must be a string.
+    """Return the action if it is a string.
 
     Raises:
-        TypeError: if it is not.
+        TypeError: if it is not a string.
     """
     if not isinstance(action, str):
         raise TypeError(f"an action is a string, got {type(action).__name__}; pass the text itself")
@@ -71,7 +74,7 @@ def checked_action(action: object) -> str:
 
 
 def get_obs(episode: Episode) -> dict[str, Any]:
-    """Return the observation of an episode as it stands."""
+    """Return the current observation of an episode; see `Observation`."""
     texts = episode.document_texts
     missing = episode.config.num_documents - len(texts)
     return {
@@ -83,10 +86,7 @@ def get_obs(episode: Episode) -> dict[str, Any]:
 
 
 def get_info(episode: Episode) -> dict[str, Any]:
-    """Return the info of an episode as it stands.
-
-    `ZeroSearchEnv` documents the keys.
-    """
+    """Return the current info of an episode; `ZeroSearchEnv` documents the keys."""
     info: dict[str, Any] = {
         "episode_id": episode.episode_id,
         "question_id": episode.question.id,
@@ -114,3 +114,44 @@ def _action_name(episode: Episode) -> str | None:
 
 
 _ACTION_NAMES: dict[type, str] = {Search: "search", Answer: "answer"}
+
+
+def batch_infos(infos: Mapping[int, Mapping[str, Any]], num_envs: int) -> dict[str, Any]:
+    """Batch infos as Gymnasium's vector environments do.
+
+    Each key gets an array of `num_envs` values and a mask `_key` of the sub-environments that have
+    it. Numbers and booleans give arrays of their type, mappings are batched key by key, and other
+    values, `final_obs` included, give arrays of objects.
+
+    Args:
+        infos: infos by sub-environment index.
+        num_envs: number of sub-environments.
+    """
+    # Gymnasium's own function adds one environment at a time, which is several times slower.
+    columns: dict[str, dict[int, Any]] = {}
+    for index, info in infos.items():
+        for key, value in info.items():
+            columns.setdefault(key, {})[index] = value
+    batch: dict[str, Any] = {}
+    for key, column in columns.items():
+        first = next(iter(column.values()))
+        if isinstance(first, Mapping) and key != "final_obs":
+            batch[key] = batch_infos(column, num_envs)
+        else:
+            batch[key] = _column_array(column, num_envs)
+        mask = np.zeros(num_envs, dtype=np.bool_)
+        mask[list(column)] = True
+        batch[f"_{key}"] = mask
+    return batch
+
+
+def _column_array(column: Mapping[int, Any], num_envs: int) -> NDArray[Any]:
+    if all(type(value) in (bool, int, float) for value in column.values()):
+        values = np.asarray(list(column.values()))
+        array = np.zeros(num_envs, dtype=values.dtype)
+        array[list(column)] = values
+        return array
+    array = np.full(num_envs, None, dtype=object)
+    for index, value in column.items():
+        array[index] = value
+    return array

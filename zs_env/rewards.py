@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from math import isfinite
 
 from zs_env.actions import Malformed, thinks_before_acting
-from zs_env.config.names import unknown_name
 from zs_env.metrics import f1_score
+from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.transcript import Transcript
 
 RewardFunction = Callable[[Transcript], Mapping[str, float]]

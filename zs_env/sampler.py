@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from zs_env.config.names import unknown_name
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.noise import AdaptiveNoise, Noise, NoiseSchedule
 from zs_env.questions.question import QuestionDataset
+from zs_env.text.suggestions import unknown_name
 
 OPTIONS = (
     "noise_probability",

@@ -16,11 +16,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from zs_env.batched_info import batch_infos
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
 from zs_env.observations import (
     action_space,
+    batch_infos,
     checked_action,
     get_info,
     get_obs,

@@ -1,7 +1,4 @@
-"""Other views of the same episode: one string, or a list of chat messages.
-
-The messages show the same words as the transcript; only their sides are marked.
-"""
+"""Other interfaces to an episode: one text, chat messages, or tool calls."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from gymnasium import spaces
 
 from zs_env.env import ZeroSearchEnv
 from zs_env.spaces import UnicodeText
+from zs_env.text.sanitize import sanitize
+from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.transcript import Transcript
 
 Part = Literal["transcript", "message", "question"]
@@ -21,12 +20,12 @@ Part = Literal["transcript", "message", "question"]
 class TextObservation(
     gymnasium.ObservationWrapper[str, str, dict[str, Any]], gymnasium.utils.RecordConstructorArgs
 ):
-    """Shows one text of the observation instead of all.
+    """Replaces the observation by one of its texts.
 
     Args:
         env: an environment of this package.
-        part: "transcript" (everything so far, what a stateless model is fed), "message" (what is
-            new, for a model that remembers) or "question".
+        part: "transcript" (the whole episode, for a model without memory), "message" (the newest
+            text, for a model with memory) or "question".
     """
 
     def __init__(self, env: gymnasium.Env[dict[str, Any], str], part: Part = "transcript") -> None:
@@ -35,8 +34,8 @@ class TextObservation(
         inner = env.observation_space
         if not isinstance(inner, spaces.Dict) or not isinstance(inner.get(part), UnicodeText):
             raise ValueError(
-                f"part is 'transcript', 'message' or 'question' of a ZeroSearch environment, got "
-                f"{part!r} of {inner}"
+                f"got part {part!r} of {inner}, expected 'transcript', 'message' or 'question' of "
+                "a ZeroSearch environment"
             )
         self.part = part
         self.observation_space = inner[part]
@@ -49,20 +48,20 @@ class TextObservation(
 class ChatObservation(
     gymnasium.ObservationWrapper[Any, str, dict[str, Any]], gymnasium.utils.RecordConstructorArgs
 ):
-    """Shows the episode as a tuple of chat messages `{"role": ..., "content": ...}`.
+    """Replaces the observation by a tuple of chat messages `{"role": ..., "content": ...}`.
 
-    The prompt and what the environment says are the user's, the agent's texts the assistant's.
+    The prompt and the environment's messages have the role "user", the agent's texts "assistant".
 
     Args:
         env: an environment of this package.
-        system: content of a system message put first; none where None.
+        system: content of a system message at the start; None for no system message.
     """
 
     def __init__(self, env: gymnasium.Env[dict[str, Any], str], system: str | None = None) -> None:
         gymnasium.utils.RecordConstructorArgs.__init__(self, system=system)
         gymnasium.ObservationWrapper.__init__(self, env)
         if not isinstance(env.unwrapped, ZeroSearchEnv):
-            raise TypeError(f"ChatObservation wraps a ZeroSearchEnv, got {env.unwrapped}")
+            raise TypeError(f"got {env.unwrapped}, expected a ZeroSearchEnv for ChatObservation")
         self.system = system
         longest = env.observation_space["transcript"].max_length  # type: ignore[index]
         content = UnicodeText(max(longest, len(system or "")))
@@ -71,14 +70,14 @@ class ChatObservation(
         )
 
     def observation(self, observation: Mapping[str, Any]) -> tuple[dict[str, str], ...]:
-        """Return all messages so far."""
+        """Return the messages of the episode so far."""
         env = self.unwrapped
         assert isinstance(env, ZeroSearchEnv)
         return tuple(chat_messages(env.transcript(), system=self.system))
 
 
 def chat_messages(transcript: Transcript, *, system: str | None = None) -> list[dict[str, str]]:
-    """Return an episode as chat messages; their contents together are its text."""
+    """Return an episode as chat messages, whose joined contents are its text."""
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages.append({"role": "user", "content": transcript.prompt})
     for turn in transcript.turns:
@@ -86,3 +85,102 @@ def chat_messages(transcript: Transcript, *, system: str | None = None) -> list[
         if turn.message:
             messages.append({"role": "user", "content": turn.message})
     return messages
+
+
+def _tool(name: str, about: str, argument: str, meaning: str) -> dict[str, Any]:
+    properties = {argument: {"type": "string", "description": meaning}}
+    parameters = {"type": "object", "properties": properties, "required": [argument]}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": about, "parameters": parameters},
+    }
+
+
+# Tool descriptions in the format of chat templates and OpenAI-compatible servers.
+TOOLS: list[dict[str, Any]] = [
+    _tool("search", "Search for documents.", "query", "What to look for, in a few words."),
+    _tool("answer", "Give the final answer and stop.", "text", "The answer, as short as can be."),
+]
+_ARGUMENTS = {"search": "query", "answer": "text"}
+
+
+def action_text(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return the action text of a tool call.
+
+    The argument is sanitized, so that a tag in a query has no effect.
+
+    Raises:
+        ValueError: if the tool or an argument is unknown, or the argument is missing or not a
+            string.
+    """
+    if name not in _ARGUMENTS:
+        raise unknown_name("tool", name, _ARGUMENTS)
+    argument = _ARGUMENTS[name]
+    value = arguments.get(argument)
+    if set(arguments) != {argument} or not isinstance(value, str):
+        raise ValueError(f"{name}() takes one string, {argument!r}; got {dict(arguments)!r}")
+    return f"<{name}>{sanitize(value)}</{name}>"
+
+
+class ToolCalls:
+    """Plays episodes through two tools, `search(query)` and `answer(text)`.
+
+    For models that were trained to call functions.
+
+    Args:
+        env: an environment of this package with its `Dict` observation, wrapped or not.
+
+    Attributes:
+        reward: sum of the episode's rewards so far.
+        finished: whether the episode is over; a further call raises ResetNeeded.
+        info: the last info of the environment.
+    """
+
+    def __init__(self, env: gymnasium.Env[dict[str, Any], str]) -> None:
+        self._env = env
+        self.reward = 0.0
+        self.finished = True
+        self.info: dict[str, Any] = {}
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> str:
+        """Start an episode and return its question."""
+        observation, self.info = self._env.reset(seed=seed, options=options)
+        self.reward, self.finished = 0.0, False
+        return observation["question"]
+
+    def search(self, query: str) -> str:
+        """Search for documents.
+
+        Args:
+            query: What to look for, in a few words.
+
+        Returns:
+            The documents found, or why there are none.
+        """
+        return self.call("search", {"query": query})
+
+    def answer(self, text: str) -> str:
+        """Give the final answer and stop.
+
+        Args:
+            text: The answer, as short as can be.
+
+        Returns:
+            An empty text, where the answer was taken.
+        """
+        return self.call("answer", {"text": text})
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Execute a tool call and return the environment's message.
+
+        Raises:
+            ResetNeeded: if the episode is over.
+            ValueError: as `action_text` does.
+        """
+        action = action_text(name, arguments)
+        if self.finished:
+            raise gymnasium.error.ResetNeeded("the episode is over; call reset() before a tool")
+        observation, reward, terminated, truncated, self.info = self._env.step(action)
+        self.reward += float(reward)
+        self.finished = terminated or truncated
+        return observation["message"].strip()

@@ -26,7 +26,7 @@ from agents.ask.reply_file import ReplyFile
 from agents.ask.view import View
 from agents.specs import data_files, spec_from_text
 from agents.storage.plain_text import say
-from zs_env.config.builder import WORLD, build_engine, build_questions
+from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
 from zs_env.questions.rows import HALF_CHARACTERS
 from zs_env.search.client import ENGINE_TIMEOUT_S

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 
 def read_toml(path: Path) -> dict[str, Any]:

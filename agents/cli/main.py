@@ -13,8 +13,8 @@ from importlib.metadata import version
 
 import gymnasium
 
-from zs_env.config.names import unknown_name
 from zs_env.search.types import BudgetExceeded
+from zs_env.text.suggestions import unknown_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from typing import Any
 import gymnasium
 import tyro
 
-import envs_registry  # noqa: F401 (registers our ids)
 from agents.specs import spec_from_text
 
 HINT = "A line is a query. '= Paris' answers. An empty line gives up. Ctrl-D ends the game."

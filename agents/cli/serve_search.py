@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from agents.specs import spec_from_text
-from zs_env.config.builder import WORLD, build_engine, build_questions
+from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.engines import CachedEngine
 from zs_env.engines.http import TOKEN_VARIABLE
 from zs_env.noise import NoiseSchedule

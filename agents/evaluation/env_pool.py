@@ -17,12 +17,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from agents.evaluation.episode_result import EpisodeResult
-from zs_env.config.builder import make_vector_env
+from zs_env.config import make_vector_env
 from zs_env.search.client import Costs
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 
-_OUR_VECTORS = (make_vector_env, "zs_env.config.builder:make_vector_env")
+_OUR_VECTORS = (make_vector_env, "zs_env.config:make_vector_env")
 
 
 def episode_seed(seed: int, index: int) -> int:

@@ -7,7 +7,6 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-import envs_registry  # noqa: F401 (registers our ids)
 from agents.agent import Agent
 from agents.evaluation.env_pool import Seats, open_seats
 from agents.evaluation.episode_result import EpisodeResult

@@ -14,8 +14,8 @@ from agents.prompted.prompted_agent import PromptedAgent
 from agents.prompted.ragent import RAgent
 from agents.prompted.retrieve_once import RetrieveOnce
 from agents.prompted.search_o1 import SearchO1
-from zs_env.config.builder import build_writer
-from zs_env.config.names import keywords, make_named, unknown_name
+from zs_env.config import build_generator
+from zs_env.text.suggestions import keywords, make_named, unknown_name
 
 METHODS: dict[str, Callable[..., Method]] = {
     "direct": DirectAnswer,
@@ -33,7 +33,7 @@ def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedA
     """Build a prompted agent.
 
     Args:
-        spec: `kind`, a row of `METHODS`; `writer`, a spec of `zs_env.config.builder.WRITER_KINDS`, whose
+        spec: `kind`, a row of `METHODS`; `writer`, a spec of `zs_env.config.GENERATOR_KINDS`, whose
             temperature is 0 unless its `sampling` says otherwise; `seed` of that sampling, 0 by
             default; and the method's own settings. Agents with equal writer specs share one writer,
             so that a model is loaded once.
@@ -70,5 +70,5 @@ def _shared_writer(spec: Mapping[str, Any]) -> Any:
     key = json.dumps(spec, sort_keys=True)
     writer = _writers.get(key)
     if writer is None:
-        writer = _writers[key] = build_writer(spec)
+        writer = _writers[key] = build_generator(spec)
     return writer

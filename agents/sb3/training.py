@@ -19,7 +19,6 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.utils import LinearSchedule, safe_mean
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-import envs_registry  # noqa: F401 (registers our ids)
 from agents.sb3.network import ChoiceActorCriticPolicy, ChoiceDQNPolicy
 from agents.sb3.train_config import MODEL_FILE, SETTINGS_FILE, AlgorithmName, TrainSB3Config
 from agents.sb3.view import DiscreteSearchView

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.simulator_tuning.build import Pair
-from zs_env.config.names import unknown_name
 from zs_env.questions.hub import load_dataset
 from zs_env.questions.rows import RowLocation, read_rows
 from zs_env.simulator.page_parsing import join_documents, split_documents
+from zs_env.text.suggestions import unknown_name
 
 RELEASED: dict[str, str] = {
     "google": "Alibaba-NLP/SimulationTuning_google_dataset",

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.simulator_tuning.judge import JUDGES
-from zs_env.config.names import unknown_name
 from zs_env.simulator.prompts import STYLES, SimulatorPrompts
+from zs_env.text.suggestions import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from benchmarks.claims.report import draw, markdown, settings_of, to_json
 from benchmarks.claims.results import ResultsFile, RunResult, budget_of
 from benchmarks.claims.run import ROW
 from benchmarks.claims.schedule import run_side_by_side
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 _TRIES = 3
 WORLD = Path(__file__).with_name("world.toml")

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from agents.baselines.world_reader import read_statements
 from agents.llm.rollout.question_order import question_indices
-from zs_env.config.builder import Spec, build_engine
+from zs_env.config import Spec, build_engine
 from zs_env.questions.question import Question, QuestionDataset
 from zs_env.search import engine as optional
 from zs_env.search.types import Document, SearchEngine, SearchError, SearchPage, SearchRequest
@@ -111,7 +111,7 @@ def mispaired_engine(
     group_size: int,
     told: bool = False,
 ) -> SearchEngine:
-    """Build the engine from its spec: a row for `zs_env.config.builder.ENGINE_KINDS`."""
+    """Build the engine from its spec: a row for `zs_env.config.ENGINE_KINDS`."""
     return MispairedEngine(
         build_engine(engine, questions),
         questions,

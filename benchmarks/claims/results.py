@@ -19,7 +19,7 @@ import numpy.typing as npt
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.folder_lock import folder_lock
 from benchmarks.claims.arms import ARMS
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 # What may differ between rows that are compared with each other.
 _FREE = frozenset(

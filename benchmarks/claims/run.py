@@ -30,8 +30,8 @@ from benchmarks.claims.judging import judge
 from benchmarks.claims.mispaired import mispaired_engine
 from benchmarks.claims.results import RunResult, budget_of
 from benchmarks.claims.unmasked import pages_learnt
-from zs_env.config.builder import ENGINE_KINDS
-from zs_env.config.names import unknown_name
+from zs_env.config import ENGINE_KINDS
+from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.transcript import Transcript
 
 ROW = "row.json"

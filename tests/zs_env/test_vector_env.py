@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
-import envs_registry
 from zs_env import Document, Question, SearchPage, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.noise import AdaptiveNoise, NoiseSchedule
 
-assert envs_registry.PRESETS  # importing it registers the ids
 QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=(f"gold {n}",)) for n in range(9)]
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zs_env.config.names import unknown_name
 from zs_env.questions.files import questions_from_rows
 from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation
+from zs_env.text.suggestions import unknown_name
 
 FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
 

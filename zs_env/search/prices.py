@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.table import Table
 
-from zs_env.config.names import make_named
 from zs_env.search.client import Costs
+from zs_env.text.suggestions import make_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zs_env.config.names import unknown_name
 from zs_env.search import engine as optional
 from zs_env.search.types import (
     Document,
@@ -29,6 +28,7 @@ from zs_env.simulator.generators.base import Completion, GenerationError, Prompt
 from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import STYLES, SimulatorPrompts
 from zs_env.text.hashing import derive_seed, stable_hash
+from zs_env.text.suggestions import unknown_name
 
 DEFAULT_RETRIES = 2
 

@@ -21,8 +21,8 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
-from zs_env.config.names import unknown_name
 from zs_env.search.types import SearchRequest
+from zs_env.text.suggestions import unknown_name
 
 VARIABLES = (
     "query",

@@ -35,12 +35,12 @@ from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import spec_from_text
 from agents.storage.folder_lock import folder_lock
-from zs_env.config.builder import build_questions, build_writer
-from zs_env.config.names import unknown_name
+from zs_env.config import build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
 from zs_env.search import engine as optional
 from zs_env.simulator.generators.base import TextGenerator, TextSampling
+from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.storage import read_transcripts
 
 _CONSOLE = Console(stderr=True)
@@ -102,7 +102,7 @@ def _judge(config: TuneConfig) -> dict[str, Any]:
     writer, said = None, config.output / "verdicts.jsonl"
     if config.judge_model is not None:
         spec = spec_from_text(config.judge_model, role="writer", flag="judge-model")
-        writer = CachedTextGenerator(build_writer(spec), said)
+        writer = CachedTextGenerator(build_generator(spec), said)
     pages = list(judge_transcripts(_transcripts(config), writer))
     write_rows(config.output / "judged.jsonl", pages)
     # What is judged anew is asked anew: the model behind a server may be another.
@@ -241,7 +241,7 @@ def _report_writer(config: TuneConfig, name: str) -> TextGenerator:
     spec = config.before if name == "before" else config.after
     if spec is not None:
         wanted = spec_from_text(spec, role="writer", flag=name)
-        return build_writer({"sampling": asdict(sampling), **wanted})
+        return build_generator({"sampling": asdict(sampling), **wanted})
     from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 
     tuned = str(config.output / "tuned" / "model")

@@ -12,7 +12,7 @@ from agents.llm.generators.base import Generator
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.policy.policy import Policy
 from agents.specs import spec_from_text
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 _WEIGHT_SETTINGS = ("master_address", "master_port", "workers", "sync_deadline_s")
 

@@ -22,7 +22,7 @@ from typing import Any
 from agents.cli.flags import flags_by_setting, flags_of_table, read_toml
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 # What each kind of stage can be told.
 STAGE_CONFIGS: Mapping[str, type[TrainConfig] | type[WarmStartConfig]] = {

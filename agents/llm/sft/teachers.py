@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.sft.paragraph_teacher import demonstrate_paragraphs
 from agents.llm.tiny.demonstrations import NO_FAULTS, demonstrate
-from zs_env.config.builder import build_engine, build_questions
+from zs_env.config import build_engine, build_questions
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import Question, QuestionDataset

@@ -17,7 +17,7 @@ from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.self_search import with_policy_as_writer
 from agents.specs import rewritten, spec_from_text
 from envs_registry import find_preset
-from zs_env.config.builder import build_questions
+from zs_env.config import build_questions
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.client import Costs
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from agents.llm.policy.policy import Policy
 from agents.specs import rewritten
-from zs_env.config.builder import writer_sampling
-from zs_env.config.names import make_named
+from zs_env.config import build_sampling
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
+from zs_env.text.suggestions import make_named
 
 _KIND = "policy"
 
@@ -37,7 +37,7 @@ def with_policy_as_writer(spec: Any, policy: Policy) -> Any:
         return TransformersTextGenerator(
             policy.model,
             policy.tokenizer,
-            sampling=writer_sampling(sampling),
+            sampling=build_sampling(sampling),
             batch_size=batch_size,
         )
 
@@ -50,6 +50,6 @@ def with_policy_as_writer(spec: Any, policy: Policy) -> Any:
         if one.get("kind") != _KIND:
             return one
         fields = {name: value for name, value in one.items() if name != "kind"}
-        return make_named("field of writer kind 'policy'", make, fields)
+        return make_named("field of generator kind 'policy'", make, fields)
 
     return rewritten(spec, change)

@@ -31,8 +31,8 @@ from agents.llm.rollout.episode_record import EpisodeRecord
 from agents.llm.rollout.episode_seeds import group_seeds
 from agents.llm.verl.output import EpisodeTally, episode_output, turn_logprobs
 from envs_registry.verl import SharedEnvironment
-from zs_env.config.names import unknown_name
 from zs_env.env import ZeroSearchEnv
+from zs_env.text.suggestions import unknown_name
 
 _LOGGER = logging.getLogger(__name__)
 # Searches of a worker process that may wait for their pages; its event loop goes on meanwhile.

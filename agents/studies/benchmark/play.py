@@ -14,7 +14,7 @@ from agents.studies.benchmark.config import BenchmarkConfig
 from agents.studies.benchmark.progress import BenchmarkProgress
 from agents.studies.benchmark.question_set import QuestionSet
 from agents.studies.benchmark.sample import Sample, read_samples, write_samples
-from zs_env.config.builder import build_questions
+from zs_env.config import build_questions
 from zs_env.questions import questions_by_id
 
 SAMPLE_FILE = "sample.json"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.specs import spec_from_text
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 # In the paper's order, with what its tables call them.
 PAPER_SETS: dict[str, str] = {

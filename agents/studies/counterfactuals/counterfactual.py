@@ -17,7 +17,6 @@ from typing import Any
 
 from rich.console import Console
 
-import envs_registry  # noqa: F401 (registers our ids)
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
 from agents.evaluation.env_pool import VectorSeats, open_vector

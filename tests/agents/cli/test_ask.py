@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agents.cli.main import main
-from zs_env.config.builder import WORLD, WRITER_KINDS, build_questions
+from zs_env.config import GENERATOR_KINDS, WORLD, build_questions
 from zs_env.simulator import GenerationError, ScriptedTextGenerator
 
 AGENT = """
@@ -40,7 +40,7 @@ def prompts(tmp_path, monkeypatch):
     def make(*, sampling=None):
         return ScriptedTextGenerator(write, fingerprint="echo")
 
-    monkeypatch.setitem(WRITER_KINDS, "echo", make)
+    monkeypatch.setitem(GENERATOR_KINDS, "echo", make)
     return prompts
 
 
@@ -168,7 +168,7 @@ def test_what_a_fault_left_open_is_a_line_and_is_asked_again(tmp_path, monkeypat
 
         return ScriptedTextGenerator(write, fingerprint="echo")
 
-    monkeypatch.setitem(WRITER_KINDS, "echo", make)
+    monkeypatch.setitem(GENERATOR_KINDS, "echo", make)
     assert ask("--file", "q.txt", engine=SIMULATOR) == 1
     first, second = lines(tmp_path / "q.txt.replies.jsonl")
     assert first["answer"] == "Ann"

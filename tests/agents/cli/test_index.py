@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.cli import main as cli
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 
 REQUEST = SearchRequest("capital of Norway", None, None, (True,), 0)

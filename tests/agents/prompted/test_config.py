@@ -6,7 +6,7 @@ import pytest
 
 from agents.agent_registry import build_agent, fingerprint
 from agents.prompted.config import METHODS
-from zs_env.config.builder import WRITER_KINDS
+from zs_env.config import GENERATOR_KINDS
 from zs_env.simulator import ScriptedTextGenerator
 
 
@@ -21,7 +21,7 @@ def built(monkeypatch):
             lambda prompt: f"{model} says", fingerprint=f"{model}{sampling}"
         )
 
-    monkeypatch.setitem(WRITER_KINDS, "echo", make)
+    monkeypatch.setitem(GENERATOR_KINDS, "echo", make)
     return built
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import envs_registry  # noqa: F401 (registers our ids)
 from agents.sb3.view import DiscreteSearchView
 from zs_env.engines.scripted import ScriptedEngine
 from zs_env.questions.question import Question

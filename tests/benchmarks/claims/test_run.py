@@ -10,7 +10,7 @@ from benchmarks.claims import run
 from benchmarks.claims.arms import ARMS
 from benchmarks.claims.results import RunResult
 from benchmarks.claims.run import ROW, main, run_arm
-from zs_env.config.builder import ENGINE_KINDS
+from zs_env.config import ENGINE_KINDS
 
 pytestmark = pytest.mark.usefixtures("torch_settings", "no_more_kinds")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.engines import BM25Engine, HybridEngine
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 

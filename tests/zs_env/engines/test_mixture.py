@@ -3,9 +3,8 @@
 import gymnasium
 import pytest
 
-import envs_registry  # noqa: F401
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.engines import CachedEngine, MeteredEngine, MixtureEngine, ScriptedEngine
 from zs_env.noise import NoiseSchedule
 from zs_env.search.types import SearchError, SearchRequest

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from zs_env import Question
-from zs_env.config.builder import build_questions
+from zs_env.config import build_questions
 from zs_env.questions import questions_by_id
 
 QUESTIONS = [Question(id=one, text=f"{one}?", answers=(one,)) for one in "abcd"]

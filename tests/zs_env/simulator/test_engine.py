@@ -6,7 +6,6 @@ from dataclasses import replace
 import gymnasium
 import pytest
 
-import envs_registry  # noqa: F401
 from zs_env.engines import CachedEngine
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.simulator import (

@@ -8,7 +8,7 @@ from agents.llm.recipes.recipe import load_recipe, recipe_path, recipe_paths
 from agents.llm.recipes.runner import stage_configs
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.generators.base import Completion
 

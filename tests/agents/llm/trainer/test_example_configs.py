@@ -6,7 +6,7 @@ import pytest
 
 from agents.cli.training.train import parse_arguments
 from tests.paths import ROOT
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 
 CONFIGS = sorted((ROOT / "examples").glob("*.toml"))
 

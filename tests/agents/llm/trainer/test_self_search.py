@@ -8,7 +8,7 @@ import torch
 from agents.cli.training.train import main
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.self_search import with_policy_as_writer, writes_itself
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 
 WRITER = {"kind": "policy", "sampling": {"max_tokens": 12, "temperature": 0.0}}

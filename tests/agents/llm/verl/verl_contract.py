@@ -28,7 +28,7 @@ from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.collect import collect_rollouts
 from envs_registry.verl import AGENT_NAME, SharedEnvironment, verl_row
 from tests.paths import ROOT
-from zs_env.config.builder import make_vector_env
+from zs_env.config import make_vector_env
 
 LONG = "It is <eos> something, and on it goes. " * 4
 EXAMPLES = ROOT / "examples" / "verl"

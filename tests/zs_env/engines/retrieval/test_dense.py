@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.engines import BM25Engine, CachedEngine, DenseEngine
 from zs_env.engines.retrieval import dense_index as dense_index_module
 from zs_env.engines.retrieval.dense_index import load_encoder

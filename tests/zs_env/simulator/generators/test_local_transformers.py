@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zs_env.config.builder import build_engine
+from zs_env.config import build_engine
 from zs_env.search.types import SearchPage, SearchRequest
 from zs_env.simulator.generators.base import Completion, Prompt, PromptRejected, TextSampling
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator, _nucleus

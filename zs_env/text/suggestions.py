@@ -1,4 +1,4 @@
-"""Values by name; an unknown name is answered with the nearest known ones."""
+"""Checks of names from users; the error for an unknown name suggests the nearest known ones."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Made = TypeVar("Made")
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """Return the error that says what was got, what comes nearest, and what there is.
+    """Return the error for an unknown name.
 
     Args:
-        what: the kind of thing that was looked up, such as "engine kind".
-        name: what was asked for.
-        known: the names there are.
+        what: what the name stands for, such as "engine kind".
+        name: the name that was received.
+        known: the names that are expected.
     """
     names = sorted(known)
     by_lower = {candidate.lower(): candidate for candidate in names}
@@ -27,28 +27,27 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters that a function or a class takes by keyword only."""
+    """Return the keyword-only parameters of a function or class."""
     parameters = inspect.signature(function).parameters
     return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
 
-def check_names(what: str, values: Iterable[str], function: Callable[..., Any]) -> None:
-    """Refuse names that a function does not take as keywords.
+def check_names(what: str, values: Iterable[str], known: Iterable[str]) -> None:
+    """Check that all names are known.
 
     Raises:
-        ValueError: if there is one.
+        ValueError: naming the first unknown one.
     """
-    known = keywords(function)
     for name in values:
         if name not in known:
             raise unknown_name(what, name, known)
 
 
 def make_named(what: str, make: Callable[..., Made], values: Mapping[str, Any] | None) -> Made:
-    """Call `make` with values by name; None stands for no values.
+    """Call `make` with keyword arguments; None means no arguments.
 
     Raises:
-        ValueError: if a name is not one of its keywords.
+        ValueError: if a name is not one of its keyword-only parameters.
     """
-    check_names(what, values or {}, make)
+    check_names(what, values or {}, keywords(make))
     return make(**values or {})

@@ -1,6 +1,6 @@
-"""The ids that Gymnasium knows us by, and what each stands for.
+"""The environment ids and the arguments that each stands for.
 
-A preset holds JSON values only, so that an environment's spec can be written down and made again.
+The arguments are JSON values, so that an `EnvSpec` can be written to JSON and read again.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 
 import gymnasium
 
-from zs_env.config.names import unknown_name
+from zs_env.text.suggestions import unknown_name
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What an id stands for.
+    """An environment id's arguments.
 
     Attributes:
-        about: one line for people.
-        kwargs: arguments of `zs_env.config.builder.make_env`, as JSON values.
-        downloads: whether it fetches its questions from the Hugging Face hub.
-        needs: arguments that only the user can give, such as "engine".
+        about: description in one line.
+        kwargs: arguments of `zs_env.config.make_env`, as JSON values.
+        downloads: whether the questions are downloaded from the Hugging Face hub.
+        needs: arguments without a default, which the user has to pass, such as "engine".
     """
 
     about: str
@@ -32,7 +32,7 @@ class Preset:
 
 
 def _hub(name: str, about: str, *, has_paragraphs: bool = False) -> Preset:
-    """Return the preset of a hub set; one without paragraphs needs an engine from the user."""
+    """Return the preset of a hub data set; without paragraphs the user has to pass an engine."""
     return Preset(
         about,
         {
@@ -46,11 +46,11 @@ def _hub(name: str, about: str, *, has_paragraphs: bool = False) -> Preset:
 
 PRESETS: dict[str, Preset] = {
     "ZeroSearch-v0": Preset(
-        "questions about a fictional world, with its own engine; nothing to download",
+        "questions about a fictional world, with its own engine; no download",
         {"questions": {"kind": "world", "seed": 0, "split": "train"}, "engine": {"kind": "world"}},
     ),
     "ZeroSearch/NoSearch-v0": Preset(
-        "the same questions without an engine: what a model knows or guesses",
+        "the same questions without a search engine",
         {
             "questions": {"kind": "world", "seed": 0, "split": "train"},
             "engine": {"kind": "none"},
@@ -58,12 +58,12 @@ PRESETS: dict[str, Preset] = {
         },
     ),
     "ZeroSearch/File-v0": Preset(
-        "questions of a JSONL or Parquet file, with an engine of your choice",
+        "questions of a JSONL or Parquet file, with an engine that you pass",
         {"questions": {"kind": "file", "path": None}, "engine": None},
         needs=("questions", "engine"),
     ),
     "ZeroSearch/Paragraphs-v0": Preset(
-        "questions of a file that brings paragraphs; these are the engine",
+        "questions of a file with paragraphs, which are the documents of the engine",
         {"questions": {"kind": "file", "path": None}, "engine": {"kind": "paragraphs"}},
         needs=("questions",),
     ),
@@ -83,7 +83,7 @@ def find_preset(env_id: str) -> Preset:
     """Return the preset of an id.
 
     Raises:
-        ValueError: if there is none of this name; the message names the nearest ones.
+        ValueError: if the id is unknown; the message suggests the nearest ones.
     """
     if env_id not in PRESETS:
         raise unknown_name("environment id", env_id, PRESETS)
@@ -91,12 +91,12 @@ def find_preset(env_id: str) -> Preset:
 
 
 def register_presets() -> None:
-    """Register every preset that Gymnasium does not know yet."""
+    """Register every id that Gymnasium does not know yet."""
     for env_id, preset in PRESETS.items():
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 id=env_id,
-                entry_point="zs_env.config.builder:make_env",
-                vector_entry_point="zs_env.config.builder:make_vector_env",
+                entry_point="zs_env.config:make_env",
+                vector_entry_point="zs_env.config:make_vector_env",
                 kwargs=dict(preset.kwargs),
             )

@@ -1,4 +1,4 @@
-"""Laws of the registered ids."""
+"""Tests of every registered id."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
-from envs_registry import PRESETS, find_preset
 from zs_env import ZeroSearchVectorEnv
+from zs_env.config import PRESETS, find_preset, register_presets
 
 BENCHMARKS = ("NQ", "TriviaQA", "PopQA", "HotpotQA", "2WikiMultihopQA", "MuSiQue", "Bamboogle")
 
@@ -94,9 +94,18 @@ def test_unknown_ids_are_answered_with_the_nearest(wrong, nearest):
         find_preset(wrong)
 
 
-def test_a_colon_spelling_registers_and_makes_in_a_fresh_interpreter():
+@pytest.mark.parametrize(
+    ("imports", "env_id"),
+    [
+        ("gymnasium", "zs_env:ZeroSearch-v0"),
+        ("gymnasium", "envs_registry:ZeroSearch-v0"),
+        ("gymnasium, zs_env", "ZeroSearch-v0"),
+        ("gymnasium, envs_registry", "ZeroSearch-v0"),
+    ],
+)
+def test_an_import_of_either_package_registers_the_ids_in_a_fresh_interpreter(imports, env_id):
     program = (
-        "import gymnasium; env = gymnasium.make('envs_registry:ZeroSearch-v0');"
+        f"import {imports}; env = gymnasium.make({env_id!r});"
         "env.reset(seed=0); print(env.unwrapped.transcript().question.source)"
     )
     command = [sys.executable, "-W", "error", "-c", program]
@@ -104,8 +113,6 @@ def test_a_colon_spelling_registers_and_makes_in_a_fresh_interpreter():
 
 
 def test_registering_twice_is_silent():
-    from envs_registry.gymnasium import register_presets
-
     register_presets()
 
 

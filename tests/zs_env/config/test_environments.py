@@ -5,7 +5,7 @@ import json
 import pytest
 
 from zs_env import Question
-from zs_env.config.builder import (
+from zs_env.config import (
     build_engine,
     build_questions,
     make_env,

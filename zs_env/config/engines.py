@@ -1,0 +1,216 @@
+"""Search engines from a spec; a module behind a kind is imported when that kind is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zs_env.config.generators import build_generator
+from zs_env.config.questions import build_world, world_of
+from zs_env.config.spec import Spec, build_from_spec
+from zs_env.noise import NoiseSchedule
+from zs_env.questions.question import QuestionDataset
+from zs_env.search.types import SearchEngine
+from zs_env.text.suggestions import check_names, make_named
+
+
+def build_engine(spec: Spec, questions: QuestionDataset) -> SearchEngine:
+    """Build an engine from its spec, whose kind is one of `ENGINE_KINDS`.
+
+    Args:
+        spec: kind and fields.
+        questions: the environment's questions; the engines "world", "paragraphs" and "bm25" may
+            search the documents that belong to them.
+    """
+    return build_from_spec("engine kind", ENGINE_KINDS, spec, questions)
+
+
+def _world_engine(
+    questions: QuestionDataset, *, seed: int | None = None, split: str = "train"
+) -> SearchEngine:
+    from zs_env.world import WorldEngine
+
+    world = world_of(questions) if seed is None else build_world(seed, split)
+    if world is None:
+        raise ValueError("engine kind 'world' needs world questions, or a 'seed' of its own")
+    return WorldEngine(world)
+
+
+def _paragraphs_engine(questions: QuestionDataset) -> SearchEngine:
+    from zs_env.engines import ParagraphEngine
+
+    return ParagraphEngine(questions)
+
+
+def _bm25_engine(
+    questions: QuestionDataset,
+    *,
+    passages: str | None = None,
+    index: str | None = None,
+    k1: float = 1.2,
+    b: float = 0.75,
+) -> SearchEngine:
+    """Over a passage file, or over the world that the questions are about."""
+    from zs_env.engines import BM25Engine
+
+    if passages is not None:
+        return BM25Engine(passages, index, k1=k1, b=b)
+    world = world_of(questions)
+    if world is None:
+        raise ValueError("engine kind 'bm25' needs 'passages', a JSONL or Parquet file of passages")
+    return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
+
+
+def _dense_engine(
+    questions: QuestionDataset,
+    *,
+    passages: str,
+    index: str | None = None,
+    model: str | None = None,
+    query_prefix: str = "",
+    passage_prefix: str = "",
+    factory: str = "Flat",
+    device: str = "cpu",
+) -> SearchEngine:
+    from zs_env.engines.retrieval.dense import DEFAULT_MODEL, DenseEngine
+
+    return DenseEngine(
+        passages,
+        index,
+        model=model or DEFAULT_MODEL,
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+        factory=factory,
+        device=device,
+    )
+
+
+def _hybrid_engine(
+    questions: QuestionDataset,
+    *,
+    engines: Sequence[Spec],
+    weights: Sequence[float] | None = None,
+    depth: int = 100,
+) -> SearchEngine:
+    from zs_env.engines import HybridEngine
+
+    return HybridEngine([build_engine(spec, questions) for spec in engines], weights, depth=depth)
+
+
+def _scripted_engine(
+    questions: QuestionDataset, *, script: Mapping[str, Any], default: Sequence[Any] = ()
+) -> SearchEngine:
+    from zs_env.engines import ScriptedEngine
+
+    return ScriptedEngine(script, default=default)
+
+
+def _no_engine(questions: QuestionDataset) -> SearchEngine:
+    """Finds nothing, whatever is asked."""
+    return _scripted_engine(questions, script={})
+
+
+def _mixture_engine(
+    questions: QuestionDataset,
+    *,
+    engines: Sequence[Spec],
+    weights: Sequence[float] | None = None,
+    schedule: Mapping[str, Any] | None = None,
+) -> SearchEngine:
+    """Of fixed weights, or from one engine to another by the fields of a `NoiseSchedule`."""
+    from zs_env.engines import MixtureEngine
+
+    check_names("field of a schedule", schedule or {}, NoiseSchedule.__slots__)
+    built = [build_engine(spec, questions) for spec in engines]
+    shares = None if schedule is None else NoiseSchedule(**schedule)
+    return MixtureEngine(built, weights, schedule=shares)
+
+
+def _google_engine(
+    questions: QuestionDataset, *, country: str = "us", language: str = "en", concurrency: int = 8
+) -> SearchEngine:
+    from zs_env.engines import GoogleEngine
+
+    return GoogleEngine(country=country, language=language, concurrency=concurrency)
+
+
+def _http_engine(
+    questions: QuestionDataset,
+    *,
+    url: str,
+    timeout_s: float = 20.0,
+    max_tries: int = 3,
+) -> SearchEngine:
+    from zs_env.engines import HTTPEngine
+
+    return HTTPEngine(url, timeout_s=timeout_s, max_tries=max_tries)
+
+
+def _simulator_engine(
+    questions: QuestionDataset,
+    *,
+    writer: Any,
+    style: str | Mapping[str, Any] = "prompted",
+    retries: int = 2,
+    retry_on: Sequence[str] | None = None,
+) -> SearchEngine:
+    """A language model that writes pages; `style` names one, or holds the fields of another."""
+    from zs_env.simulator import LanguageModelEngine, SimulatorPrompts
+
+    return LanguageModelEngine(
+        build_generator(writer),
+        style
+        if isinstance(style, str)
+        else make_named("field of a style", SimulatorPrompts, style),
+        retries=retries,
+        retry_on=retry_on,
+    )
+
+
+def _metered_engine(
+    questions: QuestionDataset,
+    *,
+    engine: Spec,
+    prices: Mapping[str, Any] | None = None,
+    budget: float | None = None,
+    path: str | None = None,
+) -> SearchEngine:
+    from zs_env.engines import MeteredEngine
+    from zs_env.search.prices import Prices
+
+    return MeteredEngine(
+        build_engine(engine, questions),
+        prices=make_named("price", Prices, prices),
+        budget=budget,
+        path=path,
+    )
+
+
+def _cached_engine(
+    questions: QuestionDataset,
+    *,
+    path: str | None = None,
+    engine: Spec | None = None,
+    mode: str = "live",
+) -> SearchEngine:
+    from zs_env.engines import CachedEngine
+
+    inner = None if engine is None else build_engine(engine, questions)
+    return CachedEngine(inner, path, mode=mode)  # type: ignore[arg-type]
+
+
+ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
+    "world": _world_engine,
+    "paragraphs": _paragraphs_engine,
+    "bm25": _bm25_engine,
+    "dense": _dense_engine,
+    "hybrid": _hybrid_engine,
+    "scripted": _scripted_engine,
+    "none": _no_engine,
+    "metered": _metered_engine,
+    "mixture": _mixture_engine,
+    "cache": _cached_engine,
+    "simulator": _simulator_engine,
+    "google": _google_engine,
+    "http": _http_engine,
+}

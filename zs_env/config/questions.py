@@ -1,0 +1,71 @@
+"""Questions from a spec; a module behind a kind is imported when that kind is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from zs_env.config.spec import Spec, build_from_spec
+from zs_env.questions.question import QuestionDataset
+
+WORLD: Spec = {"kind": "world", "seed": 0, "split": "train"}
+
+
+def build_questions(spec: Spec) -> QuestionDataset:
+    """Build questions from their spec, whose kind is one of `QUESTION_KINDS`."""
+    return build_from_spec("question kind", QUESTION_KINDS, spec)
+
+
+@lru_cache(maxsize=8)
+def build_world(seed: int, split: str) -> Any:
+    """Return the world of a seed and a split; equal arguments return the same object."""
+    from zs_env.world import World
+
+    return World(seed, split)  # type: ignore[arg-type]
+
+
+def world_of(questions: QuestionDataset) -> Any:
+    """Return the world that the questions are about; None for other questions."""
+    from zs_env.world import WorldQuestions
+
+    return questions.world if isinstance(questions, WorldQuestions) else None
+
+
+def _world_questions(
+    *, seed: int = 0, split: str = "train", structures: Any = None, questions_seed: int = 0
+) -> QuestionDataset:
+    from zs_env.world import WorldQuestions
+
+    questions: Any = WorldQuestions(build_world(seed, split), structures, seed=questions_seed)
+    return questions
+
+
+def _file_questions(*, path: str | Sequence[str]) -> QuestionDataset:
+    """Load one file, or several files whose questions alternate."""
+    from zs_env.questions import load_questions_files
+
+    return load_questions_files([path] if isinstance(path, str) else path)
+
+
+def _hub_questions(
+    *, name: str, split: str | None = None, location: str | None = None
+) -> QuestionDataset:
+    from zs_env.questions import load_hub_questions
+
+    return load_hub_questions(name, split=split, location=location)
+
+
+def _subset_questions(*, of: Spec, ids: Sequence[str]) -> QuestionDataset:
+    """Select the questions with these ids from another spec, in the order of the ids."""
+    from zs_env.questions import questions_by_id
+
+    return questions_by_id(build_questions(of), ids)
+
+
+QUESTION_KINDS: dict[str, Callable[..., QuestionDataset]] = {
+    "world": _world_questions,
+    "file": _file_questions,
+    "hub": _hub_questions,
+    "subset": _subset_questions,
+}
