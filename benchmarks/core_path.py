@@ -11,7 +11,7 @@ import io
 import sys
 import tokenize
 from collections import Counter
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,10 +20,20 @@ from benchmarks.report import Row, run_benchmark
 
 ROOT = Path(__file__).resolve().parents[1]
 _PACKAGES = ("zs_env", "envs_registry", "agents")
-_FLAGS = (
-    "--steps 1 --groups-per-step 2 --group-size 2 --eval-every 0 --eval-episodes 4 "
-    "--final-episodes 4"
-).split()
+_FLAGS = [
+    "--steps",
+    "1",
+    "--questions-per-step",
+    "2",
+    "--group-size",
+    "2",
+    "--eval-every",
+    "0",
+    "--eval-episodes",
+    "4",
+    "--final-episodes",
+    "4",
+]
 _NOT_CODE = (
     tokenize.COMMENT,
     tokenize.NL,
@@ -55,7 +65,8 @@ def count_code_lines(source: str) -> int:
 
 def measure() -> list[Row]:
     """Run one step and count the lines of each package."""
-    with TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+    quiet = io.StringIO()
+    with TemporaryDirectory() as folder, redirect_stdout(quiet), redirect_stderr(quiet):
         status = zerosearch(["train", "--output", str(Path(folder) / "run"), *_FLAGS])
     if status:
         sys.exit(f"zerosearch train {' '.join(_FLAGS)} ended with status {status}")

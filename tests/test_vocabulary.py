@@ -8,18 +8,86 @@ import pytest
 from tests.paths import ROOT
 
 # Names that were replaced by those that the field uses; CHANGELOG.md lists what replaced them.
-REPLACED = """
-AdmittedPage Ahead ALONE Credit Dealer EngineCall Examination Fault OpenCalls Outcome Place
-QuestionSource Ranks RecordedDecoding Seats SimulatorStyle Stage Targets TransformersWriter
-UnwritablePrompt VectorSeats VLLMWriter Writer WriterSampling Writing WritingError KeptWriter
-ScriptedWriter ServerWriter Costs SimulatorCounts Prices SearchOffer
-admit_page agents_by_name aim_decode aim_feed ask_again at_step bits_of by_query by_rollout
-common_fault correction correction_limit dearest engine_call faults faults_told fault forged
-http_loop is_local kl_place line_blocks line_file loss_mean most_common_fault neutralize
-neutralise num_dealt num_faults num_void on_first only_writer open_ranks playing_ahead put_back
-retest seed_of share_group_luck share_prompts show_weights teaches void_episodes
-void_questions worth_learning write_each
-""".split()
+REPLACED = [
+    "AdmittedPage",
+    "Ahead",
+    "ALONE",
+    "Credit",
+    "Dealer",
+    "EngineCall",
+    "Examination",
+    "Fault",
+    "OpenCalls",
+    "Outcome",
+    "Place",
+    "QuestionSource",
+    "Ranks",
+    "RecordedDecoding",
+    "Seats",
+    "SimulatorStyle",
+    "Stage",
+    "Targets",
+    "TransformersWriter",
+    "UnwritablePrompt",
+    "VectorSeats",
+    "VLLMWriter",
+    "Writer",
+    "WriterSampling",
+    "Writing",
+    "WritingError",
+    "KeptWriter",
+    "ScriptedWriter",
+    "ServerWriter",
+    "Costs",
+    "SimulatorCounts",
+    "Prices",
+    "SearchOffer",
+    "admit_page",
+    "agents_by_name",
+    "aim_decode",
+    "aim_feed",
+    "ask_again",
+    "at_step",
+    "bits_of",
+    "by_query",
+    "by_rollout",
+    "common_fault",
+    "correction",
+    "correction_limit",
+    "dearest",
+    "engine_call",
+    "faults",
+    "faults_told",
+    "fault",
+    "forged",
+    "http_loop",
+    "is_local",
+    "kl_place",
+    "line_blocks",
+    "line_file",
+    "loss_mean",
+    "most_common_fault",
+    "neutralize",
+    "neutralise",
+    "num_dealt",
+    "num_faults",
+    "num_void",
+    "on_first",
+    "only_writer",
+    "open_ranks",
+    "playing_ahead",
+    "put_back",
+    "retest",
+    "seed_of",
+    "share_group_luck",
+    "share_prompts",
+    "show_weights",
+    "teaches",
+    "void_episodes",
+    "void_questions",
+    "worth_learning",
+    "write_each",
+]
 # Turns of phrase that a reader has to decode.
 PHRASES = """
 luck
