@@ -81,7 +81,7 @@ def _median(result: Mapping[str, Any], key: str) -> float:
 
 
 def _our_settings() -> dict[str, Any]:
-    return {"algorithm": {"name": "dapo"}, "optimizer": {"lr": 1e-6}}
+    return {"algorithm": {"algorithm": "dapo"}, "optimizer": {"learning_rate": 1e-6}}
 
 
 def _their_settings(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -174,10 +174,10 @@ def _our_settings(workload: Workload) -> dict[str, Any]:
         len(r["prompt_ids"]) + len(r["completion_ids"]) for group in workload.groups for r in group
     )
     return {
-        "algorithm": {"name": "dr_grpo", "loss_aggregation": "token"},
+        "algorithm": {"algorithm": "dr_grpo", "loss_aggregation": "token"},
         "optimizer": {
-            "lr": 1e-6,
-            "max_tokens_per_micro_batch": workload.rows * longest,
+            "learning_rate": 1e-6,
+            "tokens_per_micro_batch": workload.rows * longest,
             "share_prompts": True,
         },
     }

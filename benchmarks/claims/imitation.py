@@ -37,7 +37,7 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
         warmup_steps=config.warmup_steps,
         schedule=config.lr_schedule,
         tokens_per_batch=-(-tokens // (config.steps * config.minibatches)),
-        max_tokens_per_micro_batch=config.tokens_per_micro_batch,
+        tokens_per_micro_batch=config.tokens_per_micro_batch,
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,
         seed=config.seed,

@@ -31,7 +31,7 @@ def pages_learnt() -> Iterator[None]:
             with torch.no_grad():
                 return self._logprobs(self._policy, micro_batch).logprobs_A
 
-        most = self.optimizer_config.max_tokens_per_micro_batch
+        most = self.optimizer_config.tokens_per_micro_batch
         return masked(self, unmask(groups, policy, max_tokens=most))
 
     Learner.update = update  # type: ignore[method-assign]

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.batch import Batch, MicroBatch
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.experience import score
 from agents.llm.learner.learner import Learner
 from agents.llm.learner.line_blocks import has_kernel, make_blocks
 from agents.llm.learner.logprobs import action_logprobs
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.learner.packing import Packing
 from benchmarks.peers.peer_venv import run_peer
 from benchmarks.report import Row
@@ -33,7 +33,7 @@ from benchmarks.scale.workload import play, play_with_generate, share_written_al
 from benchmarks.workers.rollout_files import from_json
 
 _TRL_SCRIPT = Path(__file__).parents[1] / "peers" / "trl_update.py"
-_ALGORITHM = {"name": "dr_grpo", "loss_aggregation": "token"}
+_ALGORITHM = {"algorithm": "dr_grpo", "loss_aggregation": "token"}
 VARIANTS: dict[str, dict[str, bool]] = {
     "plain": {},
     "share_prompts": {"share_prompts": True},
@@ -119,9 +119,9 @@ def update(job: Job, variant: str) -> Iterator[Row]:
         model,
         algorithm=AlgorithmConfig(**_ALGORITHM),
         optimizer=OptimizerConfig(
-            lr=1e-6,
+            learning_rate=1e-6,
             max_grad_norm=1e30,
-            max_tokens_per_micro_batch=job.tokens_per_pass,
+            tokens_per_micro_batch=job.tokens_per_pass,
             autocast=job.autocast,
             **settings,
         ),

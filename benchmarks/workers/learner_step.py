@@ -16,8 +16,8 @@ from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.learner.allocator import keep_freed_memory
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.policy.policy import load_policy
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Group

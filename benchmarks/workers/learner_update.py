@@ -19,8 +19,8 @@ from transformers import AutoModelForCausalLM
 
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.allocator import keep_freed_memory
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from benchmarks.peers.process_cost import Laps, peak_bytes
 from benchmarks.workers.rollout_files import from_json
 

@@ -8,12 +8,15 @@ Shapes: B rollouts, A action tokens of all of them in rollout order.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.segment_ops import rows_of
+from agents.llm.algorithms.registry import AdvantageName, AlgorithmConfig
+from agents.llm.algorithms.segment_ops import rows_of, sum_by_rollout
 
 
 class GAE(NamedTuple):
@@ -141,3 +144,115 @@ def gae(
         advantages_TB[time] = delta_B + gamma * gae_lambda * advantages_TB[time + 1]
     advantages_A = advantages_TB[place]
     return GAE(advantages_A, advantages_A + values_A)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What advantages are computed from.
+
+    Attributes:
+        rewards_A: [A] reward of each action token: the episode's on the last one, less what KL
+            in the reward takes off each.
+        values_A: [A] the critic's values; zeros without one.
+        counts_B: [B] action tokens of each rollout.
+        groups_B: [B] group of each rollout.
+        turns_A: [A] turn of each action token in its rollout, from 0.
+    """
+
+    rewards_A: Tensor
+    values_A: Tensor
+    counts_B: Tensor
+    groups_B: Tensor
+    turns_A: Tensor
+
+    @property
+    def totals_B(self) -> Tensor:
+        """[B] undiscounted reward of each rollout."""
+        return sum_by_rollout(self.rewards_A, self.counts_B)
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """[A] advantages, and [A] returns that a critic is trained on."""
+
+    advantages_A: Tensor
+    returns_A: Tensor
+
+
+def _return(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """The raw return on every token: no baseline, as in ZeroSearch's default."""
+    returns_A = returns_to_go(outcome.rewards_A, outcome.counts_B, gamma=config.gamma)
+    return Credit(returns_A, returns_A)
+
+
+def _return_whitened(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """Returns whitened over all tokens of the update: the batch is the baseline."""
+    returns_A = returns_to_go(outcome.rewards_A, outcome.counts_B, gamma=config.gamma)
+    return Credit(whiten(returns_A), returns_A)
+
+
+def _group_whitened(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """Rewards less their group's mean, whitened over all tokens of the update."""
+    return _of_rollouts(
+        outcome, group_advantages(outcome.totals_B, outcome.groups_B, scale=False), whiten
+    )
+
+
+def _group(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """The rollout's undiscounted reward against its group's, the same on every token."""
+    return _of_rollouts(outcome, group_advantages(outcome.totals_B, outcome.groups_B))
+
+
+def _group_centered(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """As GRPO without the division by the group's spread."""
+    return _of_rollouts(outcome, group_advantages(outcome.totals_B, outcome.groups_B, scale=False))
+
+
+def _leave_one_out(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """The rollout's reward less the mean of the others of its group."""
+    return _of_rollouts(outcome, leave_one_out(outcome.totals_B, outcome.groups_B))
+
+
+def _group_turn(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """The discounted return of each turn against those of all turns of the group."""
+    returns_N, index_A = turn_returns(
+        outcome.rewards_A, outcome.counts_B, outcome.turns_A, gamma=config.gamma
+    )
+    groups_A = outcome.groups_B.repeat_interleave(outcome.counts_B)
+    groups_N = torch.zeros(len(returns_N), dtype=torch.long).index_put_((index_A,), groups_A)
+    return Credit(group_advantages(returns_N, groups_N)[index_A], returns_N[index_A])
+
+
+def _of_rollouts(
+    outcome: Outcome, advantages_B: Tensor, finish: Callable[[Tensor], Tensor] = lambda a: a
+) -> Credit:
+    """One advantage for all tokens of a rollout."""
+    counts_B = outcome.counts_B
+    return Credit(
+        finish(advantages_B.repeat_interleave(counts_B)),
+        outcome.totals_B.repeat_interleave(counts_B),
+    )
+
+
+def _gae(outcome: Outcome, config: AlgorithmConfig) -> Credit:
+    """Whitened GAE; returns stay on the scale of the reward."""
+    estimate = gae(
+        outcome.rewards_A,
+        outcome.values_A,
+        outcome.counts_B,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+    )
+    return Credit(whiten(estimate.advantages_A), estimate.returns_A)
+
+
+ADVANTAGES: Mapping[AdvantageName, Callable[[Outcome, AlgorithmConfig], Credit]] = {
+    "group": _group,
+    "group_centered": _group_centered,
+    "group_turn": _group_turn,
+    "group_whitened": _group_whitened,
+    "leave_one_out": _leave_one_out,
+    "return": _return,
+    "return_whitened": _return_whitened,
+    "gae": _gae,
+}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.names import ImportanceSamplingName
+from agents.llm.algorithms.registry import ImportanceSamplingName
 from agents.llm.algorithms.segment_ops import rows_of, sum_by_rollout
 
 # exp of more than this overflows; every limit lies far below.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.names import KLEstimator
+from agents.llm.algorithms.registry import KLEstimator
 
 # exp of more overflows no dtype but drowns every other token; the gradient goes on past it.
 _MAX_LOG_RATIO = 10.0

@@ -7,32 +7,15 @@ in its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.names import LossAggregation, PolicyLossName
+from agents.llm.algorithms.registry import Clip, LossAggregation, PolicyLossName
 
 # exp(20) is 5e8: far beyond any clip range, far below overflow in float32.
 _MAX_LOG_RATIO = 20.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Clip:
-    """Bounds of the probability ratio new/old.
-
-    Attributes:
-        low: how far below 1 it still counts.
-        high: how far above.
-        dual: the most that a ratio above 1 counts where the advantage is negative; None for no
-            bound. Source: arXiv:1912.09729.
-    """
-
-    low: float
-    high: float
-    dual: float | None = None
 
 
 class PolicyLoss(NamedTuple):

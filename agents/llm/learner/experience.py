@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.advantages import token_rewards
+from agents.llm.algorithms.advantages import ADVANTAGES, Outcome, token_rewards
 from agents.llm.algorithms.importance import importance_metrics, importance_weights
 from agents.llm.algorithms.kl import kl_estimate
-from agents.llm.algorithms.registry import AlgorithmConfig, Outcome
+from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.algorithms.segment_ops import sum_by_rollout
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.learner.batch import Batch, MicroBatch
@@ -99,7 +99,7 @@ def make_targets(
         penalty_A = kl_estimate(old_logprobs_A, ref_logprobs_A, config.estimator)
         rewards_A = rewards_A - config.kl_coef * penalty_A
         metrics["kl"] = float(penalty_A.mean())
-    credit = config.algorithm.credit(
+    credit = ADVANTAGES[config.row.advantage](
         Outcome(
             rewards_A=rewards_A,
             values_A=values_A,

@@ -29,6 +29,7 @@ from agents.llm.distributed.fsdp import (
     whole_weights,
 )
 from agents.llm.learner.batch import Batch, MicroBatch
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.experience import Targets, make_targets
 from agents.llm.learner.logprobs import LogprobModel, TokenLogprobs
@@ -39,7 +40,7 @@ from agents.llm.learner.metrics import (
     input_metrics,
 )
 from agents.llm.learner.objective import critic_share, policy_share
-from agents.llm.learner.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
+from agents.llm.learner.optimizer import learning_rate_factor, make_optimizer
 from agents.llm.learner.packing import reading_lines
 from agents.llm.policy.layers import compiling, marked_layers, recomputing
 from agents.llm.policy.lora import without_adapter
@@ -64,6 +65,7 @@ class Learner:
         critic: for algorithms that have one; None makes it from the policy.
         total_updates: length of the learning-rate schedule.
         temperature: that rollouts are sampled with.
+        loss_divisor: tokens per rollout that the loss aggregation "constant" divides by.
         ranks: that policy, reference, critic and optimizer are spread over. With more than one the
             models can no longer be called by others; `gather_weights` copies the policy.
 
@@ -87,6 +89,7 @@ class Learner:
         critic: Critic | None = None,
         total_updates: int,
         temperature: float = 1.0,
+        loss_divisor: int = 1024,
         ranks: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         if algorithm.kl_coef > 0 and reference_model is None:
@@ -98,16 +101,19 @@ class Learner:
         self.config = algorithm
         self.optimizer_config = optimizer
         self.total_updates = total_updates
+        self.loss_divisor = loss_divisor
         self.ranks = ranks
         self.updates = 0
         self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
         policy_model.eval()
         self.critic: Critic | None = None
-        if algorithm.algorithm.needs_critic:
+        if algorithm.row.needs_critic:
             self.critic = (critic or Critic.from_policy(policy_model)).eval()
             shard(self.critic, ranks)
-            self.critic_optimizer = make_optimizer(self.critic, optimizer, lr=optimizer.critic_lr)
+            self.critic_optimizer = make_optimizer(
+                self.critic, optimizer, lr=algorithm.critic_learning_rate
+            )
         self._policy = self._reference = LogprobModel(policy_model, temperature=temperature)
         shard(self._policy, ranks)
         self.optimizer = make_optimizer(policy_model, optimizer)
@@ -138,7 +144,9 @@ class Learner:
         self._set_learning_rates(factor)
         self.updates += 1
         batch = Batch.from_groups(groups)
-        metrics = input_metrics(groups, batch) | {"lr": self.optimizer_config.lr * factor}
+        metrics = input_metrics(groups, batch) | {
+            "lr": self.optimizer_config.learning_rate * factor
+        }
         if not len(batch):
             reason = "every rollout is void"
             if metrics["unwritten_rollouts"]:
@@ -152,7 +160,7 @@ class Learner:
         return make_targets(
             batch,
             self.config,
-            max_tokens=self.optimizer_config.max_tokens_per_micro_batch,
+            max_tokens=self.optimizer_config.tokens_per_micro_batch,
             share_prompts=self.optimizer_config.share_prompts,
             policy=lambda micro_batch: self._logprobs(self._policy, micro_batch).logprobs_A,
             reference=self._reference_logprobs,
@@ -206,7 +214,7 @@ class Learner:
         if ("critic" in state) != (self.critic is not None):
             raise ValueError(
                 f"the state {'has a' if 'critic' in state else 'lacks the'} critic, but algorithm "
-                f"{self.config.name!r} {'needs one' if self.critic else 'has none'}; "
+                f"{self.config.algorithm!r} {'needs one' if self.critic else 'has none'}; "
                 "resume with the algorithm that the run began with"
             )
         self.updates = state["updates"]
@@ -236,9 +244,9 @@ class Learner:
         self.updates, self.lr_scale = updates, lr_scale
 
     def _check_groups(self, groups: Sequence[Group]) -> None:
-        if self.config.algorithm.needs_groups and all(len(g.rollouts) < 2 for g in groups):
+        if self.config.row.needs_groups and all(len(g.rollouts) < 2 for g in groups):
             raise ValueError(
-                f"{self.config.name} compares the rollouts of a group, but all {len(groups)} "
+                f"{self.config.algorithm} compares the rollouts of a group, but all {len(groups)} "
                 "groups have fewer than 2; raise group_size or use algorithm 'reinforce_pp'"
             )
 
@@ -275,10 +283,10 @@ class Learner:
     def _minibatches(self, num_rollouts: int) -> list[list[int]]:
         """Rollouts of each optimizer step; their order depends on the update's number alone."""
         steps = []
-        for epoch in range(self.config.num_epochs):
+        for epoch in range(self.config.epochs):
             generator = torch.Generator().manual_seed(self.updates * 1009 + epoch)
             order = torch.randperm(num_rollouts, generator=generator)
-            parts = order.tensor_split(min(self.config.num_minibatches, num_rollouts))
+            parts = order.tensor_split(min(self.config.minibatches, num_rollouts))
             steps.extend(part.tolist() for part in parts)
         return steps
 
@@ -295,13 +303,13 @@ class Learner:
         weights_A = torch.zeros_like(targets.advantages_A)
         in_order = sorted(rows)
         weights_A[members_A] = token_weights(
-            batch.counts_B[in_order], self.config.mean, divisor=self.config.loss_divisor
+            batch.counts_B[in_order], self.config.aggregation, divisor=self.loss_divisor
         )
 
         self._zero_grad()
         loss = torch.zeros(())
         passes = batch.micro_batches(
-            self.optimizer_config.max_tokens_per_micro_batch,
+            self.optimizer_config.tokens_per_micro_batch,
             computed,
             share_prompts=self.optimizer_config.share_prompts,
             ranks=self.ranks,
@@ -359,10 +367,10 @@ class Learner:
 
     def _set_learning_rates(self, factor: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.optimizer_config.lr * factor
+            group["lr"] = self.optimizer_config.learning_rate * factor
         if self.critic is not None:
             for group in self.critic_optimizer.param_groups:
-                group["lr"] = self.optimizer_config.critic_lr * factor
+                group["lr"] = self.config.critic_learning_rate * factor
 
     def _autocast(self) -> torch.autocast:
         enabled = self.optimizer_config.autocast

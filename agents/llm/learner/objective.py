@@ -53,7 +53,7 @@ def policy_share(
         return _pick(values, micro_batch, logprobs_A)
 
     weights = pick(weights_A)
-    policy_loss = POLICY_LOSSES[config.policy_loss or config.algorithm.policy_loss]
+    policy_loss = POLICY_LOSSES[config.policy_loss or config.row.policy_loss]
     policy = policy_loss(
         logprobs_A,
         pick(targets.old_logprobs_A),

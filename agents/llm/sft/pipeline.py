@@ -102,7 +102,7 @@ def warm_start(
         lr=config.learning_rate,
         warmup_steps=config.warmup_steps,
         tokens_per_batch=config.tokens_per_batch,
-        max_tokens_per_micro_batch=config.tokens_per_micro_batch,
+        tokens_per_micro_batch=config.tokens_per_micro_batch,
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,
         seed=config.seed,

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import torch
 
 from agents.llm.learner.batch import Batch
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.logprobs import action_logprobs
-from agents.llm.learner.optimizer import OptimizerConfig, learning_rate_factor, make_optimizer
+from agents.llm.learner.optimizer import learning_rate_factor, make_optimizer
 from agents.llm.rollout.types import Rollout
 
 
@@ -29,7 +30,7 @@ def train_supervised(
     schedule: Literal["constant", "linear", "cosine"] = "cosine",
     weight_decay: float = 0.0,
     tokens_per_batch: int = 16384,
-    max_tokens_per_micro_batch: int = 4096,
+    tokens_per_micro_batch: int = 4096,
     max_grad_norm: float = 1.0,
     autocast: bool = False,
     seed: int = 0,
@@ -50,7 +51,7 @@ def train_supervised(
         weight_decay: AdamW's.
         tokens_per_batch: tokens (read, not only written) of one optimizer step, at least one
             rollout.
-        max_tokens_per_micro_batch: positions of one forward pass.
+        tokens_per_micro_batch: positions of one forward pass.
         max_grad_norm: the gradient is scaled down to it.
         autocast: compute in bfloat16, weights in their own precision.
         seed: of the order of the rollouts.
@@ -67,12 +68,12 @@ def train_supervised(
         raise ValueError("no rollouts to train on; expected at least one demonstration")
     batches = _plan(rollouts, epochs=epochs, steps=steps, tokens=tokens_per_batch, seed=seed)
     config = OptimizerConfig(
-        lr=lr,
-        warmup_updates=warmup_steps,
-        schedule=schedule,
+        learning_rate=lr,
+        warmup_steps=warmup_steps,
+        lr_schedule=schedule,
         weight_decay=weight_decay,
         max_grad_norm=max_grad_norm,
-        max_tokens_per_micro_batch=max_tokens_per_micro_batch,
+        tokens_per_micro_batch=tokens_per_micro_batch,
         autocast=autocast,
     )
     optimizers = _make_optimizers(model, config, muon_lr)
@@ -102,7 +103,7 @@ def _make_optimizers(
     others = [p for p in model.parameters() if id(p) not in taken]
     return [
         torch.optim.Muon(matrices, lr=muon_lr, weight_decay=config.weight_decay),
-        torch.optim.AdamW(others, lr=config.lr, weight_decay=config.weight_decay),
+        torch.optim.AdamW(others, lr=config.learning_rate, weight_decay=config.weight_decay),
     ]
 
 
@@ -113,7 +114,7 @@ def _step(
     model.zero_grad(set_to_none=True)
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64)
-    for micro_batch in batch.micro_batches(config.max_tokens_per_micro_batch):
+    for micro_batch in batch.micro_batches(config.tokens_per_micro_batch):
         with torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
             logprobs_A = action_logprobs(model, micro_batch.to(device)).logprobs_A
         loss = -logprobs_A.sum() / batch.num_tokens

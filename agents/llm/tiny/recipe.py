@@ -313,7 +313,7 @@ def _train(policy: Policy, rollouts: list[Rollout], recipe: Recipe, name: str) -
             lr=scale * recipe.lr,
             muon_lr=scale * recipe.muon_lr,
             tokens_per_batch=4096,
-            max_tokens_per_micro_batch=2048,
+            tokens_per_micro_batch=2048,
             autocast=True,
             seed=recipe.seed,
             on_step=report,

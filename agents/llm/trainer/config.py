@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.llm.algorithms.names import (
+from agents.llm.algorithms.registry import (
     AlgorithmName,
     ImportanceSamplingName,
     KLEstimator,

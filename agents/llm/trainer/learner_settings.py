@@ -6,8 +6,8 @@ from typing import Any
 
 from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.policy.policy import load_policy
 from agents.llm.trainer.config import TrainConfig
 
@@ -42,7 +42,7 @@ def make_learner(
     return Learner(
         model,
         algorithm=AlgorithmConfig(
-            name=config.algorithm,
+            algorithm=config.algorithm,
             policy_loss=config.policy_loss,
             clip_low=config.clip_low,
             clip_high=config.clip_high,
@@ -52,24 +52,23 @@ def make_learner(
             kl_in=config.kl_in,
             entropy_coef=config.entropy_coef,
             loss_aggregation=config.loss_aggregation,
-            loss_divisor=config.max_turns * config.max_new_tokens,
             gamma=config.gamma,
             gae_lambda=config.gae_lambda,
             value_clip=config.value_clip,
-            num_minibatches=config.minibatches,
-            num_epochs=config.epochs,
-            recompute_old_logprobs=config.recompute_logprobs,
+            critic_learning_rate=config.critic_learning_rate,
+            minibatches=config.minibatches,
+            epochs=config.epochs,
+            recompute_logprobs=config.recompute_logprobs,
             importance_sampling=config.importance_sampling,
             importance_limit=config.importance_limit,
         ),
         optimizer=OptimizerConfig(
-            lr=config.learning_rate,
-            critic_lr=config.critic_learning_rate,
+            learning_rate=config.learning_rate,
             weight_decay=config.weight_decay,
             max_grad_norm=config.max_grad_norm,
-            warmup_updates=config.warmup_steps,
-            schedule=config.lr_schedule,
-            max_tokens_per_micro_batch=config.tokens_per_micro_batch,
+            warmup_steps=config.warmup_steps,
+            lr_schedule=config.lr_schedule,
+            tokens_per_micro_batch=config.tokens_per_micro_batch,
             share_prompts=config.share_prompts,
             gradient_checkpointing=config.gradient_checkpointing,
             compile_layers=config.compile_layers,
@@ -78,5 +77,6 @@ def make_learner(
         reference_model=reference,
         total_updates=config.steps,
         temperature=config.temperature,
+        loss_divisor=config.max_turns * config.max_new_tokens,
         ranks=ranks,
     )

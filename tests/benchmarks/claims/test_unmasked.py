@@ -8,9 +8,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.batch import Batch
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.learner.logprobs import action_logprobs
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 from benchmarks.claims.unmasked import pages_learnt, unmask
 from zs_env import Question, Transcript

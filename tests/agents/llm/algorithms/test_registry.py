@@ -29,14 +29,14 @@ def test_grpo_by_hand(make_rollout):
         )
     )
     alone = Group(rollouts=(make_rollout(2, 1, reward=1.0), make_rollout(2, 1, reward=1.0)))
-    targets = _targets([group, alone], AlgorithmConfig(name="grpo"))
+    targets = _targets([group, alone], AlgorithmConfig(algorithm="grpo"))
     expected = [1.0, 1.0, 1.0, -1.0, -1.0, 0.0, 0.0]
     assert targets.advantages_A.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 def test_dr_grpo_does_not_divide_by_the_spread(make_rollout):
     group = Group(rollouts=(make_rollout(2, 2, reward=0.4), make_rollout(2, 1, reward=0.0)))
-    targets = _targets([group], AlgorithmConfig(name="dr_grpo"))
+    targets = _targets([group], AlgorithmConfig(algorithm="dr_grpo"))
     assert targets.advantages_A.tolist() == pytest.approx([0.2, 0.2, -0.2])
 
 
@@ -44,7 +44,7 @@ def test_rloo_leaves_itself_out(make_rollout):
     # Others' means: (0 + .5) / 2, (1 + .5) / 2, (1 + 0) / 2; the lonely one has nobody.
     group = Group(rollouts=tuple(make_rollout(2, 1, reward=r) for r in (1.0, 0.0, 0.5)))
     alone = Group(rollouts=(make_rollout(2, 1, reward=1.0),))
-    targets = _targets([group, alone], AlgorithmConfig(name="rloo"))
+    targets = _targets([group, alone], AlgorithmConfig(algorithm="rloo"))
     assert targets.advantages_A.tolist() == pytest.approx([0.75, -0.75, 0.0, 0.0])
 
 
@@ -52,7 +52,7 @@ def test_reinforce_pp_baseline_centres_by_group_and_scales_by_batch(make_rollout
     # Centred: .5, -.5 (two tokens) | .1, -.1. Over five tokens: mean -.1, the rest by hand.
     first = Group(rollouts=(make_rollout(2, 1, reward=1.0), make_rollout(2, 2, reward=0.0)))
     second = Group(rollouts=(make_rollout(2, 1, reward=0.6), make_rollout(2, 1, reward=0.4)))
-    targets = _targets([first, second], AlgorithmConfig(name="reinforce_pp_baseline"))
+    targets = _targets([first, second], AlgorithmConfig(algorithm="reinforce_pp_baseline"))
     centred = [0.5, -0.5, -0.5, 0.1, -0.1]
     std = math.sqrt(sum((value + 0.1) ** 2 for value in centred) / 5)
     assert targets.advantages_A.tolist() == pytest.approx([(v + 0.1) / std for v in centred])
@@ -62,7 +62,7 @@ def test_grpo_turn_discounts_by_the_turn(make_rollout):
     # Two turns and reward 1, discounted once: .5 (two tokens), 1. One turn without reward: 0.
     # Three turns: mean .5, population std sqrt(1/6).
     group = Group(rollouts=(make_rollout(2, 2, 3, 1, reward=1.0), make_rollout(2, 2, reward=0.0)))
-    targets = _targets([group], AlgorithmConfig(name="grpo_turn", gamma=0.5))
+    targets = _targets([group], AlgorithmConfig(algorithm="grpo_turn", gamma=0.5))
     high = 0.5 / math.sqrt(1 / 6)
     expected = [0.0, 0.0, high, -high, -high]
     assert targets.advantages_A.tolist() == pytest.approx(expected, abs=1e-5)
@@ -72,7 +72,7 @@ def test_grpo_turn_discounts_by_the_turn(make_rollout):
 def test_a_turn_counts_once_however_long_it_is(make_rollout):
     def advantages(length):
         group = Group(rollouts=(make_rollout(2, length, 3, 1, reward=1.0), make_rollout(2, 1)))
-        return _targets([group], AlgorithmConfig(name="grpo_turn", gamma=0.5)).advantages_A
+        return _targets([group], AlgorithmConfig(algorithm="grpo_turn", gamma=0.5)).advantages_A
 
     assert advantages(9)[-1] == pytest.approx(float(advantages(1)[-1]))
 
@@ -119,7 +119,7 @@ def test_the_correction_weighs_tokens_by_learner_over_sampler(make_rollout):
 
 def test_reinforce_gives_every_token_the_raw_reward(make_rollout):
     group = Group(rollouts=(make_rollout(2, 2, 3, 1, reward=0.4), make_rollout(2, 1)))
-    targets = _targets([group], AlgorithmConfig(name="reinforce"))
+    targets = _targets([group], AlgorithmConfig(algorithm="reinforce"))
     assert targets.advantages_A.tolist() == [0.4, 0.4, 0.4, 0.0]
 
 
@@ -131,7 +131,7 @@ def test_reinforce_pp_by_hand(make_rollout):
     ref = torch.tensor([-1.5, -1.8, -3.4], dtype=torch.float64)
     targets = _targets(
         [Group(rollouts=(first,)), Group(rollouts=(second,))],
-        AlgorithmConfig(name="reinforce_pp", kl_coef=0.1),
+        AlgorithmConfig(algorithm="reinforce_pp", kl_coef=0.1),
         reference=lambda micro_batch: ref[micro_batch.tokens_A],
     )
     std = math.sqrt((0.32**2 + 0.37**2 + 0.69**2) / 3)
@@ -148,7 +148,7 @@ def test_ppo_gae_carries_across_observations(make_rollout):
     values_T[[2, 8, 9, 14]] = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     targets = _targets(
         [Group(rollouts=(rollout,))],
-        AlgorithmConfig(name="ppo", gamma=0.9, gae_lambda=0.8),
+        AlgorithmConfig(algorithm="ppo", gamma=0.9, gae_lambda=0.8),
         critic=lambda micro_batch: values_T[micro_batch.predictors_A],
     )
     expected = [0.4854528, 0.62424, 0.792, 1.0]
@@ -162,7 +162,7 @@ def test_an_episode_out_of_turns_is_not_bootstrapped(make_rollout):
     rollout = make_rollout(3, 2, reward=0.0)
     targets = _targets(
         [Group(rollouts=(rollout,))],
-        AlgorithmConfig(name="ppo"),
+        AlgorithmConfig(algorithm="ppo"),
         critic=lambda micro_batch: torch.ones(2, dtype=torch.float64),
     )
     assert targets.returns_A.tolist() == [0.0, 0.0]
@@ -173,7 +173,7 @@ def test_equal_rewards_give_zero_advantage(make_rollout, name):
     group = Group(rollouts=tuple(make_rollout(2, 1 + i, reward=0.3) for i in range(4)))
     targets = _targets(
         [group],
-        AlgorithmConfig(name=name),
+        AlgorithmConfig(algorithm=name),
         critic=lambda micro_batch: torch.zeros(len(micro_batch.tokens_A)).double(),
     )
     assert targets.advantages_A.tolist() == [0.0] * 10
@@ -181,21 +181,21 @@ def test_equal_rewards_give_zero_advantage(make_rollout, name):
 
 def test_kl_goes_where_the_row_says_unless_told(make_rollout):
     for name, row in ALGORITHMS.items():
-        config = AlgorithmConfig(name=name, kl_coef=0.1)
+        config = AlgorithmConfig(algorithm=name, kl_coef=0.1)
         assert (config.kl_in_loss, config.kl_in_reward) == (
             row.kl_in == "loss",
             row.kl_in == "reward",
         )
-        assert AlgorithmConfig(name=name, kl_coef=0.1, kl_in="reward").kl_in_reward
-        assert AlgorithmConfig(name=name, kl_coef=0.1, kl_in="loss").kl_in_loss
-        assert not AlgorithmConfig(name=name, kl_in="loss").kl_in_loss
+        assert AlgorithmConfig(algorithm=name, kl_coef=0.1, kl_in="reward").kl_in_reward
+        assert AlgorithmConfig(algorithm=name, kl_coef=0.1, kl_in="loss").kl_in_loss
+        assert not AlgorithmConfig(algorithm=name, kl_in="loss").kl_in_loss
 
 
 def test_unknown_names_and_bad_numbers_are_refused():
     with pytest.raises(ValueError, match="expected one of grpo, dr_grpo"):
-        AlgorithmConfig(name="gppo")  # pyright: ignore[reportArgumentType]
-    with pytest.raises(ValueError, match="num_epochs is 0"):
-        AlgorithmConfig(num_epochs=0)
+        AlgorithmConfig(algorithm="gppo")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="epochs is 0"):
+        AlgorithmConfig(epochs=0)
     with pytest.raises(ValueError, match="kl_coef is -1"):
         AlgorithmConfig(kl_coef=-1)
     with pytest.raises(ValueError, match=r"dual_clip is 1.1; expected more than 1 .* 1.28"):

@@ -14,9 +14,9 @@ from torch.distributed.tensor import DTensor
 from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext, RankLostError
 from agents.llm.distributed.fsdp import gather_weights, whole
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
 
@@ -73,16 +73,16 @@ def _make_learner(
     reference: Any = None,
     **settings: Any,
 ) -> Learner:
-    config = AlgorithmConfig(name=name, **{"kl_coef": 0.05, "entropy_coef": 0.01, **settings})
+    config = AlgorithmConfig(algorithm=name, **{"kl_coef": 0.05, "entropy_coef": 0.01, **settings})
     critic = None
-    if config.algorithm.needs_critic:
+    if config.row.needs_critic:
         critic = Critic.from_policy(model)
         nn.init.constant_(critic.head.weight, 0.3)
     return Learner(
         model,
         algorithm=config,
         optimizer=OptimizerConfig(
-            lr=1e-3, critic_lr=1e-3, max_grad_norm=1e30, max_tokens_per_micro_batch=max_tokens
+            learning_rate=1e-3, max_grad_norm=1e30, tokens_per_micro_batch=max_tokens
         ),
         reference_model=reference or model,
         critic=critic,
@@ -183,7 +183,7 @@ def test_all_ranks_report_the_same_bits(spread: list[list[dict[str, Any]]]) -> N
 
 # --- several steps, states ------------------------------------------------------------------------
 
-_MANY_STEPS = {"num_minibatches": 2, "num_epochs": 2}
+_MANY_STEPS = {"minibatches": 2, "epochs": 2}
 
 
 def _make_two_updates(

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 
 NAMES = sorted(ALGORITHMS)
@@ -64,12 +64,11 @@ def _learner(
 ):
     return Learner(
         model,
-        algorithm=AlgorithmConfig(name=name, **algorithm),
+        algorithm=AlgorithmConfig(algorithm=name, critic_learning_rate=lr, **algorithm),
         optimizer=OptimizerConfig(
-            lr=lr,
-            critic_lr=lr,
+            learning_rate=lr,
             max_grad_norm=_UNCLIPPED,
-            max_tokens_per_micro_batch=max_tokens,
+            tokens_per_micro_batch=max_tokens,
             share_prompts=share_prompts,
         ),
         reference_model=reference,
@@ -180,7 +179,7 @@ def test_temperature_divides_the_logits(make_rollout):
     policy = _LogitPolicy(2 * _P.log()[None, None])
     learner = Learner(
         policy,
-        algorithm=AlgorithmConfig(name="reinforce"),
+        algorithm=AlgorithmConfig(algorithm="reinforce"),
         optimizer=OptimizerConfig(max_grad_norm=_UNCLIPPED),
         total_updates=1,
         temperature=2.0,
@@ -322,13 +321,13 @@ def test_recomputed_logprobs_equal_the_sampled_ones_in_float32(make_llama, make_
     assert metrics["logprob_gap_max"] < 1e-4
     assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-4)
     assert metrics["clip_fraction"] == 0.0
-    _learner(again, "reinforce", entropy_coef=0.01, recompute_old_logprobs=True).update(groups)
+    _learner(again, "reinforce", entropy_coef=0.01, recompute_logprobs=True).update(groups)
     torch.testing.assert_close(_weights(again), _weights(plain), rtol=0, atol=1e-4)
 
 
 def test_recomputed_old_logprobs_make_every_first_ratio_one(make_llama, make_rollout):
     model = make_llama()
-    learner = _learner(model, "reinforce", entropy_coef=0.1, recompute_old_logprobs=True)
+    learner = _learner(model, "reinforce", entropy_coef=0.1, recompute_logprobs=True)
     metrics = learner.update(_groups(make_rollout)).metrics
     assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-6)
     assert metrics["logprob_gap_max"] > 0.01  # the fixture's logprobs were never the model's
@@ -340,7 +339,7 @@ def test_recomputed_old_logprobs_make_every_first_ratio_one(make_llama, make_rol
 @pytest.mark.parametrize("name", NAMES)
 def test_learning_makes_the_rewarded_answer_likelier(make_rollout, name):
     policy = _LogitPolicy(_P.log()[None, None])
-    learner = _learner(policy, name, lr=0.05, num_epochs=2, num_minibatches=2)
+    learner = _learner(policy, name, lr=0.05, epochs=2, minibatches=2)
     groups = _proportional_rollouts(make_rollout, (0.0, 0.0, 1.0, 0.0))
     for _ in range(3):
         assert not learner.update(groups).skipped
@@ -348,7 +347,7 @@ def test_learning_makes_the_rewarded_answer_likelier(make_rollout, name):
 
 
 def test_the_critic_learns_what_is_to_come(make_llama, make_rollout):
-    learner = _learner(make_llama(), "ppo", lr=5e-3, num_epochs=4)
+    learner = _learner(make_llama(), "ppo", lr=5e-3, epochs=4)
     groups = _groups(make_rollout)
     reports = [learner.update(groups) for _ in range(12)]
     assert reports[0].metrics["explained_variance"] == pytest.approx(0.0)
@@ -359,7 +358,7 @@ def test_the_critic_learns_what_is_to_come(make_llama, make_rollout):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_resumed_learner_is_bit_identical(make_llama, make_rollout, name):
     groups = _groups(make_rollout)
-    options = {"num_minibatches": 2, "num_epochs": 2}
+    options = {"minibatches": 2, "epochs": 2}
     model = make_llama().float()
     learner = _learner(model, name, **options)
     learner.update(groups)

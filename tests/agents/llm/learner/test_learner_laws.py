@@ -134,7 +134,7 @@ def test_sharing_prompts_changes_no_gradient(models: Any, groups: Any, name: str
 
     def gradient(how: How, max_tokens: int) -> torch.Tensor:
         # Old log-probabilities are the learner's own, so that they too are computed in lines.
-        settings = {"max_tokens": max_tokens, "recompute_old_logprobs": True}
+        settings = {"max_tokens": max_tokens, "recompute_logprobs": True}
         return watch_update(models[way], groups[way], name, how, **settings).gradient
 
     wanted = gradient(how, MANY_TOKENS)

@@ -67,7 +67,7 @@ def test_the_first_update_on_policy_has_the_gradient_of_reinforce(
     # so there the ratio is 1 only against its own old log-probabilities.
     how, policy = HOWS[way], models[way].policy
     given = sampled_by(policy, ragged_groups())
-    settings = {**PLAIN, "recompute_old_logprobs": how.autocast, "critic_weight": 0.0}
+    settings = {**PLAIN, "recompute_logprobs": how.autocast, "critic_weight": 0.0}
     seen = watch_update(models[way], given, name, how, **settings)
     assert_close(seen.policy, expected_gradient(policy, given, name), how.close)
     assert seen.report.metrics["ratio_mean"] == pytest.approx(1.0, abs=how.close)

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents.llm.algorithms.registry import AlgorithmConfig
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 from zs_env import Question, Transcript
 
@@ -44,7 +44,7 @@ class Case:
 
     Attributes:
         trl: fields of its GRPOConfig.
-        ours: fields of AlgorithmConfig.
+        ours: fields of AlgorithmConfig, and `loss_divisor`.
         importance_sampling: attributes of its trainer that belong to vLLM's importance sampling.
         max_grad_norm: of both; None leaves gradients as they are.
         max_tokens: of one of our forward passes.
@@ -154,7 +154,7 @@ CASES: Mapping[str, Case] = {
     ),
     "scaled_by_the_group": Case(
         trl={"loss_type": "grpo", "scale_rewards": "group"},
-        ours={"name": "grpo", "loss_aggregation": "sequence"},
+        ours={"algorithm": "grpo", "loss_aggregation": "sequence"},
         advantage_scale=_scale_of_their_std(),
         # AdamW's eps lets a gradient's size show in the weights, and so in a second step.
         num_steps=1,
@@ -201,20 +201,24 @@ def our_steps(case: Case) -> list[Step]:
 
 
 def _learner(model: Any, case: Case, num_steps: int) -> Learner:
-    settings = {"name": "dr_grpo", "clip_low": 0.2, "clip_high": 0.28, **case.ours}
-    return Learner(
+    settings = {"algorithm": "dr_grpo", "clip_low": 0.2, "clip_high": 0.28, **case.ours}
+    loss_divisor = settings.pop("loss_divisor", 1024)
+    learner = Learner(
         model,
-        algorithm=AlgorithmConfig(num_epochs=num_steps, recompute_old_logprobs=True, **settings),
+        algorithm=AlgorithmConfig(epochs=num_steps, recompute_logprobs=True, **settings),
         optimizer=OptimizerConfig(
-            lr=LEARNING_RATE,
-            eps=ADAM_EPS,
+            learning_rate=LEARNING_RATE,
             max_grad_norm=case.max_grad_norm or _UNCLIPPED,
-            max_tokens_per_micro_batch=case.max_tokens,
+            tokens_per_micro_batch=case.max_tokens,
         ),
         reference_model=make_model(reference=True) if "kl_coef" in settings else None,
         total_updates=1,
         temperature=case.temperature,
+        loss_divisor=loss_divisor,
     )
+    for group in learner.optimizer.param_groups:
+        group["eps"] = ADAM_EPS
+    return learner
 
 
 def make_model(*, reference: bool = False) -> LlamaForCausalLM:

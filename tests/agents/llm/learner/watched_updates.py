@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.fsdp import whole
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
 from agents.llm.learner.metrics import UpdateReport
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.policy.lora import add_adapter
 from agents.llm.rollout.types import Group
 
@@ -132,9 +132,9 @@ def watch_update(
 ) -> Watched:
     """Make one update of a copy of the policy, with a KL and an entropy bonus unless told."""
     policy, reference = copy.deepcopy((models.policy, models.reference))
-    config = AlgorithmConfig(name=name, **{**_KL_AND_ENTROPY, **settings})
+    config = AlgorithmConfig(algorithm=name, **{**_KL_AND_ENTROPY, **settings})
     critic = None
-    if config.algorithm.needs_critic:
+    if config.row.needs_critic:
         critic = Critic.from_policy(policy)
         nn.init.constant_(critic.head.weight, critic_weight)
     read: list[tuple[int, bool]] = []
@@ -144,10 +144,9 @@ def watch_update(
         policy,
         algorithm=config,
         optimizer=OptimizerConfig(
-            lr=1e-3,
-            critic_lr=1e-3,
+            learning_rate=1e-3,
             max_grad_norm=1e30,
-            max_tokens_per_micro_batch=max_tokens,
+            tokens_per_micro_batch=max_tokens,
             share_prompts=how.share_prompts,
             autocast=how.autocast,
         ),

@@ -12,9 +12,9 @@ from torch import nn
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.fsdp import whole
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.policy.layers import layers_of, marked_layers, recomputing
 from agents.llm.policy.lora import add_adapter, has_adapter
 from agents.llm.rollout.types import Group, Rollout
@@ -55,19 +55,17 @@ def _learner(
     model: Any, name: Any, ranks: DistributedContext = SINGLE_PROCESS, **optimizer: Any
 ) -> Learner:
     config = AlgorithmConfig(
-        name=name, kl_coef=0.05, entropy_coef=0.01, recompute_old_logprobs=True, num_minibatches=2
+        algorithm=name, kl_coef=0.05, entropy_coef=0.01, recompute_logprobs=True, minibatches=2
     )
     critic = None
-    if config.algorithm.needs_critic:
+    if config.row.needs_critic:
         critic = Critic.from_policy(model)
         nn.init.constant_(critic.head.weight, 0.3)
     reference = model if has_adapter(model) else copy.deepcopy(model)
     return Learner(
         model,
         algorithm=config,
-        optimizer=OptimizerConfig(
-            lr=1e-3, critic_lr=1e-3, max_tokens_per_micro_batch=30, **optimizer
-        ),
+        optimizer=OptimizerConfig(learning_rate=1e-3, tokens_per_micro_batch=30, **optimizer),
         reference_model=reference,
         critic=critic,
         total_updates=10,

@@ -6,9 +6,9 @@ import torch
 from agents.cli.training.train import main as train
 from agents.cli.training.warm_start import main as warm_start
 from agents.llm.algorithms.registry import AlgorithmConfig
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.optimizer import OptimizerConfig
 from agents.llm.policy.lora import (
     adapter_size,
     add_adapter,
@@ -49,8 +49,8 @@ def _groups(make_rollout):
 def _learner(model, name="grpo", **changes):
     return Learner(
         model,
-        algorithm=AlgorithmConfig(name=name, **changes),
-        optimizer=OptimizerConfig(lr=1e-2, critic_lr=1e-2),
+        algorithm=AlgorithmConfig(algorithm=name, critic_learning_rate=1e-2, **changes),
+        optimizer=OptimizerConfig(learning_rate=1e-2),
         reference_model=model if changes.get("kl_coef") else None,
         total_updates=10,
     )
@@ -89,7 +89,7 @@ def test_the_kl_is_that_to_the_model_without_its_adapter(make_llama, adapted, ma
     apart = Learner(
         adapted,
         algorithm=AlgorithmConfig(kl_coef=0.1),
-        optimizer=OptimizerConfig(lr=1e-2),
+        optimizer=OptimizerConfig(learning_rate=1e-2),
         reference_model=make_llama(),
         total_updates=10,
     ).update(groups)

@@ -23,7 +23,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_policy_tokens(make_llama, make_ro
         model,
         rollouts,
         steps=1,
-        max_tokens_per_micro_batch=20,
+        tokens_per_micro_batch=20,
         on_step=lambda step, loss: seen.append((step, loss)),
     )
     assert losses == pytest.approx([total / count])

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from agents.llm.learner.optimizer import OptimizerConfig
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.sft.trainer import _make_optimizers
 from agents.llm.tiny.recipe import Recipe, make_model
 from agents.llm.tiny.tokenizer import build_tokenizer
@@ -44,7 +44,7 @@ def test_other_random_weights_are_wired_alike_and_equal_seeds_are_equal():
 
 
 def test_muon_takes_the_matrices_inside_the_layers_and_adamw_all_else():
-    muon, adamw = _make_optimizers(MODEL, OptimizerConfig(lr=1e-3), 0.02)
+    muon, adamw = _make_optimizers(MODEL, OptimizerConfig(learning_rate=1e-3), 0.02)
     names = {id(parameter): name for name, parameter in MODEL.named_parameters()}
     of_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     of_adamw = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
