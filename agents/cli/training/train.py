@@ -57,7 +57,7 @@ def run_training(config: TrainConfig) -> TrainResult | None:
     """Train, and show and leave behind how it ended; None where it failed, which is said."""
     prices = prices_from_text(config.prices)
     _require_extra()
-    from agents.llm.distributed.context import RankLostError, open_ranks
+    from agents.llm.distributed.context import RankLostError, init_distributed
     from agents.llm.generators.base import GenerationError
     from agents.llm.trainer.checkpoint import CheckpointError
     from agents.llm.trainer.loop import EngineFailing, TrainingDiverged, train
@@ -65,17 +65,17 @@ def run_training(config: TrainConfig) -> TrainResult | None:
     console = Console(stderr=True)
     try:
         with (
-            open_ranks(os.environ, deadline_s=config.rank_deadline_s) as ranks,
-            folder_lock(config.output) if ranks.first else nullcontext(),
+            init_distributed(os.environ, deadline_s=config.rank_deadline_s) as distributed,
+            folder_lock(config.output) if distributed.is_main else nullcontext(),
         ):
-            result = train(config, ranks)
+            result = train(config, distributed)
     except (
         *(CheckpointError, TrainingDiverged, FloatingPointError, RankLostError),
         *(EngineFailing, GenerationError),
     ) as error:
         console.print(f"zerosearch train: {error}", markup=False, highlight=False, soft_wrap=True)
         return None
-    if ranks.first:
+    if distributed.is_main:
         _tell(config, result, prices, console)
     return result
 

@@ -1,7 +1,7 @@
-"""The processes of a run: which of them this one is, and what they tell each other.
+"""The processes (ranks) of a run and their collective operations.
 
-`torchrun` starts them. For one process alone everything here is nothing: no process group is
-opened, nothing is copied, and the run gives the bits that it gives without.
+`torchrun` starts them. All methods are no-ops when `world_size` is 1: no process group is opened
+and nothing is copied.
 """
 
 from __future__ import annotations
@@ -23,72 +23,72 @@ T = TypeVar("T")
 
 
 class RankLostError(RuntimeError):
-    """Another process of the run died or hangs; the message says what was waited for."""
+    """Another process of the run died or hangs; the message names the operation."""
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process among those of its run.
+    """This process among the processes of its run.
 
-    Every method but `share` is for all ranks together: each calls it at the same place of the
-    program, or the others wait for it until the deadline.
+    Every method except `shard` is collective: all ranks must call it, in the same order. A rank
+    that waits for another longer than `deadline_s` fails.
 
     Attributes:
-        rank: of this process, from 0.
-        size: how many there are.
-        local_rank: of this process among those on its machine; it takes the GPU of this number.
-        deadline_s: longest that one waits for another.
+        rank: index of this process, from 0.
+        world_size: number of processes.
+        local_rank: index of this process on its machine, and of the GPU that it uses.
+        deadline_s: longest wait for another rank, in seconds.
     """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0
     deadline_s: float = 1800.0
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes files and speaks to people."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which writes files and prints."""
         return self.rank == 0
 
-    def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This rank's part of some items: consecutive, as long as the others' or one off."""
-        begin, end = (len(items) * rank // self.size for rank in (self.rank, self.rank + 1))
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
+        """Return this rank's consecutive part of `items`; part lengths differ by at most 1."""
+        begin, end = (len(items) * rank // self.world_size for rank in (self.rank, self.rank + 1))
         return items[begin:end]
 
-    def gather(self, value: T, what: str) -> list[T]:
-        """Every rank's value, in their order.
+    def all_gather(self, value: T, what: str) -> list[T]:
+        """Return the values of all ranks, in rank order.
 
         Args:
             value: anything that can be pickled.
-            what: that the ranks are doing, as the error shall tell it.
+            what: the operation, for the error message ("count the tokens").
 
         Raises:
-            RankLostError: if a rank does not come here before the deadline.
+            RankLostError: if a rank does not call this before the deadline.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return [value]
-        values: list[Any] = [None] * self.size
+        values: list[Any] = [None] * self.world_size
         with self.waiting_for(what):
             dist.all_gather_object(values, value)
         return values
 
-    def sum(self, values: Tensor, what: str) -> Tensor:
-        """The sum over all ranks, the same bits on each; raises as `gather` does."""
-        if self.size > 1:
+    def all_reduce(self, values: Tensor, what: str) -> Tensor:
+        """Return the sum over all ranks, bit-identical on each; raises as `all_gather` does."""
+        if self.world_size > 1:
             values = values.clone()
             with self.waiting_for(what):
                 dist.all_reduce(values)
         return values
 
-    def together(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
-        """Let each rank do its own part of some work, and put the parts together in order.
+    def gather(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
+        """Run `work` on every rank and return the concatenated results, in rank order.
 
-        What one rank raises, all raise: they stay at the same place of the program.
+        An error on one rank is raised on all of them.
 
         Raises:
-            RankLostError: as `gather`.
+            RankLostError: as `all_gather`.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return list(work())
         outcome: list[T] | BaseException
         mine = None
@@ -96,34 +96,30 @@ class DistributedContext:
             outcome = list(work())
         except (Exception, Stopped) as error:
             mine, outcome = error, _portable(error)
-        outcomes = self.gather(outcome, what)
+        outcomes = self.all_gather(outcome, what)
         errors = [other for other in outcomes if isinstance(other, BaseException)]
         if errors:
-            # A failure says more than that somebody was asked to stop.
+            # Prefer a failure to a request to stop.
             raise min(errors, key=lambda error: isinstance(error, Stopped)) from mine
         return [item for part in outcomes if isinstance(part, list) for item in part]
 
     def run_on_main(self, work: Callable[[], T], what: str) -> T:
-        """What the first rank's work gives or raises, on all; it begins when all have come here."""
-        self.gather(None, what)
-        return self.together(lambda: [work()] if self.first else [], what)[0]
+        """Run `work` on rank 0 once all ranks are here; all return its result or its error."""
+        self.all_gather(None, what)
+        return self.gather(lambda: [work()] if self.is_main else [], what)[0]
 
     @contextmanager
     def waiting_for(self, what: str) -> Iterator[None]:
-        """Say what was being done where the ranks lose each other inside.
-
-        Raises:
-            RankLostError: in place of the network's own error.
-        """
+        """Raise a `RankLostError` that names the operation in place of a network error."""
         try:
             yield
         except RuntimeError as error:
-            if self.size == 1 or isinstance(error, RankLostError) or not _of_network(error):
+            if self.world_size == 1 or isinstance(error, RankLostError) or not _of_network(error):
                 raise
             raise RankLostError(
-                f"rank {self.rank} of {self.size} lost another rank while they were to {what} "
-                f"(deadline {self.deadline_s:g} s): {_cause(error)}; see what that one said last, "
-                "then go on with --resume, on any number of processes"
+                f"rank {self.rank} of {self.world_size} lost another rank while it tried to {what} "
+                f"(deadline {self.deadline_s:g} s): {_cause(error)}; read the log of the other "
+                "rank, then continue with --resume, on any number of processes"
             ) from error
 
 
@@ -131,38 +127,37 @@ SINGLE_PROCESS = DistributedContext()
 
 
 @contextmanager
-def open_ranks(
+def init_distributed(
     environment: Mapping[str, str], *, deadline_s: float
 ) -> Iterator[DistributedContext]:
-    """The ranks of this process's run, connected for the time of the context.
+    """Open the process group of this run; close it at the end of the context.
 
     Args:
-        environment: of the process, with the variables that torchrun sets; without them it is
-            alone.
-        deadline_s: longest that one rank waits for another.
+        environment: environment variables; without those of torchrun there is one process.
+        deadline_s: longest wait for another rank, in seconds.
 
     Raises:
-        RankLostError: if the others do not come up before the deadline.
+        RankLostError: if the other processes do not start before the deadline.
     """
-    ranks = DistributedContext(
+    distributed = DistributedContext(
         rank=int(environment.get("RANK", 0)),
-        size=int(environment.get("WORLD_SIZE", 1)),
+        world_size=int(environment.get("WORLD_SIZE", 1)),
         local_rank=int(environment.get("LOCAL_RANK", 0)),
         deadline_s=deadline_s,
     )
-    if ranks.size > 1:
-        # Objects and metrics go over the CPU, weights over the device that they are on.
+    if distributed.world_size > 1:
+        # gloo carries objects and metrics, NCCL the weights on GPUs.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        with ranks.waiting_for("find each other"):
+        with distributed.waiting_for("find each other"):
             dist.init_process_group(backend, timeout=timedelta(seconds=deadline_s))
-    yield ranks
-    # Not after an error: a group that has lost a member may wait for it here as well.
-    if ranks.size > 1:
+    yield distributed
+    # Skipped after an error: a group that lost a rank may hang here.
+    if distributed.world_size > 1:
         dist.destroy_process_group()
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The error, or where it cannot be sent its name and text."""
+    """The error itself, or a RuntimeError with its name and text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -171,10 +166,10 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def _cause(error: RuntimeError) -> str:
-    """The first sentence of what the network says, without the place in its source."""
+    """The first sentence of a network error, without the source location."""
     return str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
 
 
 def _of_network(error: RuntimeError) -> bool:
-    """Whether the ranks' connection raised it: gloo's errors have no class of their own."""
+    """Whether the process group raised it; gloo's errors have no class of their own."""
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower()

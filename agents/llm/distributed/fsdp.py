@@ -20,7 +20,7 @@ from agents.llm.distributed.context import DistributedContext
 from agents.llm.policy.layers import layers_of
 
 
-def shard(module: nn.Module, ranks: DistributedContext) -> None:
+def shard(module: nn.Module, distributed: DistributedContext) -> None:
     """Spread a module's weights over the ranks, in place; one rank keeps them as they are.
 
     Afterwards the module is used by calling it, not its parts, by all ranks equally often, in the
@@ -29,12 +29,12 @@ def shard(module: nn.Module, ranks: DistributedContext) -> None:
     Args:
         module: the same on all ranks. Each layer of a transformer is gathered by itself, and what
             lies outside of the layers together.
-        ranks: of the run.
+        distributed: of the run.
     """
-    if ranks.size == 1:
+    if distributed.world_size == 1:
         return
     weight = next(module.parameters())
-    mesh = init_device_mesh(weight.device.type, (ranks.size,))
+    mesh = init_device_mesh(weight.device.type, (distributed.world_size,))
     precision = MixedPrecisionPolicy(reduce_dtype=torch.promote_types(weight.dtype, torch.float32))
     for part in (*reversed(layers_of(module)), module):
         # Nothing stays gathered between passes: the parts are what is stepped, loaded and saved.

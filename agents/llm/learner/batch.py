@@ -171,7 +171,7 @@ class Batch:
         rows: Sequence[int] | None = None,
         *,
         share_prompts: bool = False,
-        ranks: DistributedContext = SINGLE_PROCESS,
+        distributed: DistributedContext = SINGLE_PROCESS,
     ) -> list[MicroBatch]:
         """Cut rollouts into forward passes of at most `max_tokens` positions.
 
@@ -180,20 +180,22 @@ class Batch:
             rows: the rollouts to take, in any order; None takes all.
             share_prompts: lay rollouts out in one line a pass, equal prompts once, instead of
                 padding those of like length.
-            ranks: that the rollouts are dealt to. The result is this rank's share of passes; all
-                ranks have equally many, the last without actions where there is too little.
+            distributed: the run's ranks. The result is this rank's share of the passes; every
+                rank has equally many, if need be with passes that have no actions.
         """
         chosen = range(len(self)) if rows is None else rows
         longest_first = sorted(chosen, key=lambda row: (-len(self.token_ids[row]), row))
         cuts: list[list[Sequence[int]]] = []
-        for rank in range(ranks.size):
+        for rank in range(distributed.world_size):
             if share_prompts:  # those of a group stay together
-                share = replace(ranks, rank=rank).share(sorted(chosen))
+                share = replace(distributed, rank=rank).shard(sorted(chosen))
                 lines = cut_lines(map(self._reading, share), max_tokens)
                 cuts.append([[reading.row for reading in line] for line in lines])
             else:
-                cuts.append(self._cut_padded(longest_first[rank :: ranks.size], max_tokens))
-        mine = cuts[ranks.rank]
+                cuts.append(
+                    self._cut_padded(longest_first[rank :: distributed.world_size], max_tokens)
+                )
+        mine = cuts[distributed.rank]
         lay_out = self._line if share_prompts else self._padded
         missing = max(map(len, cuts)) - len(mine)
         passes = [lay_out(part) for part in mine]

@@ -33,7 +33,7 @@ class Targets:
         old_values_A: the critic's before the update; zeros without one.
         advantages_A: weight of each token's ratio.
         returns_A: what the critic is trained on.
-        importance_weights_A: weight of each token's policy loss for a sampler that is not the learner.
+        importance_weights_A: importance-sampling weight of each token's policy loss.
         metrics: of sampler and learner, and `kl` where the reward was charged with it, per token
             and before kl_coef.
     """
@@ -61,7 +61,7 @@ def make_targets(
     policy: Scorer,
     reference: Scorer | None,
     critic: Scorer | None,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Targets:
     """Score a batch with the models as they stand and compute its advantages.
 
@@ -74,11 +74,13 @@ def make_targets(
             old ones recomputed.
         reference: the reference model's; used where there is a KL.
         critic: values; None without one.
-        ranks: that share the scoring; all hold the same batch, and get the same targets.
+        distributed: that share the scoring; all hold the same batch, and get the same targets.
     """
 
     def scores(scorer: Scorer) -> Tensor:
-        return score(batch, scorer, max_tokens, share_prompts=share_prompts, ranks=ranks)
+        return score(
+            batch, scorer, max_tokens, share_prompts=share_prompts, distributed=distributed
+        )
 
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
     old_logprobs_A = batch.sampled_logprobs_A
@@ -127,11 +129,13 @@ def score(
     max_tokens: int,
     *,
     share_prompts: bool = False,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Tensor:
     """[A] what a model says of every action token, float64 on the CPU, on every rank."""
     scores_A = torch.zeros_like(batch.sampled_logprobs_A)
-    for micro_batch in batch.micro_batches(max_tokens, share_prompts=share_prompts, ranks=ranks):
+    for micro_batch in batch.micro_batches(
+        max_tokens, share_prompts=share_prompts, distributed=distributed
+    ):
         scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
     # Each token is scored by one rank, and zero on the others.
-    return ranks.sum(scores_A, "score the rollouts")
+    return distributed.all_reduce(scores_A, "score the rollouts")

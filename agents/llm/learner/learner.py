@@ -66,8 +66,8 @@ class Learner:
         total_updates: length of the learning-rate schedule.
         temperature: that rollouts are sampled with.
         loss_divisor: tokens per rollout that the loss aggregation "constant" divides by.
-        ranks: that policy, reference, critic and optimizer are spread over. With more than one the
-            models can no longer be called by others; `gather_weights` copies the policy.
+        distributed: ranks that policy, reference, critic and optimizer are sharded over. With more
+            than one, call the models through the learner only; `gather_weights` copies the policy.
 
     Attributes:
         policy: the model in training.
@@ -90,7 +90,7 @@ class Learner:
         total_updates: int,
         temperature: float = 1.0,
         loss_divisor: int = 1024,
-        ranks: DistributedContext = SINGLE_PROCESS,
+        distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         if algorithm.kl_coef > 0 and reference_model is None:
             raise ValueError(
@@ -102,7 +102,7 @@ class Learner:
         self.optimizer_config = optimizer
         self.total_updates = total_updates
         self.loss_divisor = loss_divisor
-        self.ranks = ranks
+        self.distributed = distributed
         self.updates = 0
         self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
@@ -110,16 +110,16 @@ class Learner:
         self.critic: Critic | None = None
         if algorithm.row.needs_critic:
             self.critic = (critic or Critic.from_policy(policy_model)).eval()
-            shard(self.critic, ranks)
+            shard(self.critic, distributed)
             self.critic_optimizer = make_optimizer(
                 self.critic, optimizer, lr=algorithm.critic_learning_rate
             )
         self._policy = self._reference = LogprobModel(policy_model, temperature=temperature)
-        shard(self._policy, ranks)
+        shard(self._policy, distributed)
         self.optimizer = make_optimizer(policy_model, optimizer)
         if reference_model is not None and reference_model is not policy_model:
             self._reference = LogprobModel(reference_model.eval(), temperature=temperature)
-            shard(self._reference, ranks)
+            shard(self._reference, distributed)
         self._recomputed = self._layers("gradient_checkpointing", policy_model, self.critic)
         self._compiled = self._layers("compile_layers", policy_model, self.critic, reference_model)
 
@@ -135,7 +135,7 @@ class Learner:
             RankLostError: where another rank does not compute its share.
         """
         self._check_groups(groups)
-        with self.ranks.waiting_for(f"make update {self.updates + 1}"):
+        with self.distributed.waiting_for(f"make update {self.updates + 1}"):
             return self._update(groups)
 
     def _update(self, groups: Sequence[Group]) -> UpdateReport:
@@ -165,7 +165,7 @@ class Learner:
             policy=lambda micro_batch: self._logprobs(self._policy, micro_batch).logprobs_A,
             reference=self._reference_logprobs,
             critic=self._values if self.critic is not None else None,
-            ranks=self.ranks,
+            distributed=self.distributed,
         )
 
     @contextmanager
@@ -193,12 +193,12 @@ class Learner:
         It knows of no ranks: any number of them continues from it. On others than the first, who
         writes it, its tensors are empty.
         """
-        keep = self.ranks.first
+        keep = self.distributed.is_main
         state: dict[str, Any] = {
             "updates": self.updates,
             "lr_scale": self.lr_scale,
         }
-        with self.ranks.waiting_for("gather the optimizer's state"):
+        with self.distributed.waiting_for("gather the optimizer's state"):
             state["optimizer"] = optimizer_state(self.optimizer, keep=keep)
             if self.critic is not None:
                 state["critic"] = whole_weights(self.critic.trained_state(), keep=keep)
@@ -271,7 +271,7 @@ class Learner:
             except _NonFiniteError as error:
                 reason = str(error)
                 break
-        means = StepMeans.merged(self.ranks.gather(means, "count what they computed"))
+        means = StepMeans.merged(self.distributed.all_gather(means, "count what they computed"))
         metrics |= {**means.metrics(), **targets.metrics}
         return UpdateReport(
             metrics=metrics,
@@ -312,11 +312,11 @@ class Learner:
             self.optimizer_config.tokens_per_micro_batch,
             computed,
             share_prompts=self.optimizer_config.share_prompts,
-            ranks=self.ranks,
+            distributed=self.distributed,
         )
         for micro_batch in passes:
             loss = loss + self._backward(micro_batch, batch, targets, weights_A, means)
-        self._apply(self.ranks.sum(loss, "add up the loss"), means)
+        self._apply(self.distributed.all_reduce(loss, "add up the loss"), means)
 
     def _backward(
         self,

@@ -26,14 +26,14 @@ from agents.llm.trainer.self_search import writes_itself
 from agents.specs import spec_from_text
 
 
-def check_one_step_off(config: TrainConfig, ranks: DistributedContext) -> None:
+def check_one_step_off(config: TrainConfig, distributed: DistributedContext) -> None:
     """Refuse a run whose episodes would be written by weights in the middle of an update.
 
     Raises:
         ValueError: if the generator, or the writer of pages, reads the model in training.
     """
     # On several ranks the policy that plays is a whole copy of the one that is trained.
-    if not config.one_step_off or ranks.size > 1:
+    if not config.one_step_off or distributed.world_size > 1:
         return
     kind = spec_from_text(config.generator or "transformers", role="generator")["kind"]
     if kind == "transformers" and config.rollout_dtype is None:
@@ -54,7 +54,7 @@ class RolloutPrefetcher:
     """Plays one step's episodes in a thread, and keeps them until the step after them.
 
     Args:
-        ranks: of the run, each with an object like this for its share of the episodes.
+        distributed: of the run, each with an object like this for its share of the episodes.
         generator: writes the turns; nobody else uses it while it does.
         stop: once SIGTERM has come, nothing more is played.
         kept: what `to_json` of another process gave; None for nothing.
@@ -62,12 +62,12 @@ class RolloutPrefetcher:
 
     def __init__(
         self,
-        ranks: DistributedContext,
+        distributed: DistributedContext,
         generator: Generator,
         stop: StopSignal,
         kept: Mapping[str, Any] | None = None,
     ) -> None:
-        self._ranks = ranks
+        self._distributed = distributed
         self._unwanted = Event()
         self._generator = _WhileWanted(
             generator, lambda: not (self._unwanted.is_set() or stop.requested)
@@ -77,7 +77,7 @@ class RolloutPrefetcher:
         if kept is not None:
             groups = map(group_from_json, json.loads(kept["groups"]))
             self._step = kept["step"]
-            self._played.set_result(list(groups) if ranks.first else [])
+            self._played.set_result(list(groups) if distributed.is_main else [])
 
     @contextmanager
     def playing(self, step: int, play: Callable[[Generator], list[Group]]) -> Iterator[None]:
@@ -135,12 +135,12 @@ class RolloutPrefetcher:
             None where they have not all been played.
         """
         whole = step == self._step and self._played.exception() is None
-        shares = self._ranks.gather(
+        shares = self._distributed.all_gather(
             self._played.result() if whole else None, "gather the episodes played ahead"
         )
         groups: list[Any] = []
         for share in shares:
-            if share is None or not self._ranks.first:
+            if share is None or not self._distributed.is_main:
                 return None
             groups += map(group_to_json, share)
         # As one text: a checkpoint copies and checks what it holds value by value.

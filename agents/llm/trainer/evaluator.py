@@ -68,17 +68,17 @@ class Evaluator:
     Args:
         config: of the run; noise 0 and `noise_end` are always among the settings.
         policy: that writes pages where the run's engine says so.
-        ranks: that episodes are split over.
+        distributed: that episodes are split over.
     """
 
     def __init__(
-        self, config: TrainConfig, policy: Policy, ranks: DistributedContext = SINGLE_PROCESS
+        self, config: TrainConfig, policy: Policy, distributed: DistributedContext = SINGLE_PROCESS
     ) -> None:
         self._config = config
-        self._ranks = ranks
+        self._distributed = distributed
         wanted = min(config.final_episodes, _EPISODES_AT_ONCE)
         num_envs = max(config.questions_per_step * config.group_size, wanted)
-        num_envs = -(-num_envs // ranks.size)
+        num_envs = -(-num_envs // distributed.world_size)
         held_out = held_out_environment(config, num_envs, policy)
         real = real_engine_environment(config, num_envs)
         self.settings = [
@@ -102,7 +102,7 @@ class Evaluator:
         self, setting: Setting, policy: Policy, generator: Generator, episodes: int
     ) -> Iterator[Transcript]:
         questions = range(min(episodes, num_questions(setting.environment)))
-        mine = self._ranks.share(questions)
+        mine = self._distributed.shard(questions)
         for start in range(0, len(mine), setting.environment.num_envs):
             indices = mine[start : start + setting.environment.num_envs]
             groups = collect_rollouts(

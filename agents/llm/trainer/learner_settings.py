@@ -13,7 +13,7 @@ from agents.llm.trainer.config import TrainConfig
 
 
 def make_learner(
-    config: TrainConfig, model: Any, ranks: DistributedContext = SINGLE_PROCESS
+    config: TrainConfig, model: Any, distributed: DistributedContext = SINGLE_PROCESS
 ) -> Learner:
     """Make the learner of a run, at its first step.
 
@@ -23,7 +23,7 @@ def make_learner(
     Args:
         config: of the run.
         model: the policy's, to be trained in place.
-        ranks: that it is spread over.
+        distributed: that it is spread over.
 
     Raises:
         ValueError: if the algorithm compares the episodes of a group and groups are of one.
@@ -78,5 +78,5 @@ def make_learner(
         total_updates=config.steps,
         temperature=config.temperature,
         loss_divisor=config.max_turns * config.max_new_tokens,
-        ranks=ranks,
+        distributed=distributed,
     )

@@ -74,7 +74,7 @@ class TrainResult:
     stopped: bool = False
 
 
-def train(config: TrainConfig, ranks: DistributedContext = SINGLE_PROCESS) -> TrainResult:
+def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS) -> TrainResult:
     """Train a policy from the first step, or from the newest checkpoint with `config.resume`.
 
     SIGTERM ends it after the update at hand with a checkpoint; that is a result, not an error.
@@ -93,7 +93,7 @@ def train(config: TrainConfig, ranks: DistributedContext = SINGLE_PROCESS) -> Tr
         GenerationError: if the servers that write turns failed; `config.resume` goes on.
         RankLostError: if another process died, or did not answer within `config.rank_deadline_s`.
     """
-    with open_run(config, ranks) as run:
+    with open_run(config, distributed) as run:
         state, config = run.state, run.config
         try:
             if state.before is None:
@@ -155,14 +155,14 @@ def _examine(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
 
 def _ceiling(run: Run) -> dict[str, float]:
     def play() -> list[dict[str, float]]:
-        first = run.ranks.first
+        first = run.distributed.is_main
         return [run.examination.ceiling(episodes=run.config.final_episodes)] if first else []
 
     return run.split(play, "find the ceiling")[0]
 
 
 def _check_engine(run: Run, groups: Sequence[Group]) -> None:
-    """See whether failures end most episodes: those that are left are the ones that do not search."""
+    """Stop the run if failures end most episodes: only episodes without searches would be left."""
     state, rollouts = run.state, [rollout for group in groups for rollout in group.rollouts]
     failures = [rollout.transcript.failure for rollout in rollouts if rollout.failed]
     if 2 * len(failures) <= len(rollouts):
@@ -197,7 +197,7 @@ def _record(
     run.progress.step(state.step, row)
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.failed else 0
     if report.failed:
-        path = run.ranks.run_on_main(
+        path = run.distributed.run_on_main(
             lambda: run.folder.dump_groups(state.step, groups), "keep the rollouts"
         )
         run.progress.note(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
@@ -250,7 +250,7 @@ def _save(run: Run) -> str:
         "learner": run.learner.state_dict(),
         "ahead": run.ahead.to_json(step),
     }
-    return run.ranks.run_on_main(
+    return run.distributed.run_on_main(
         lambda: str(checkpoints.save(step, state, run.policy.save)),
         f"write the checkpoint of step {step}",
     )
@@ -263,7 +263,7 @@ def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
     best = checkpoints.best()
     if score > (best[1] if best else -1.0):  # never where every episode was void
         _save(run)
-        run.ranks.run_on_main(
+        run.distributed.run_on_main(
             lambda: checkpoints.mark_best(run.state.step, score), "mark the best checkpoint"
         )
 

@@ -93,7 +93,7 @@ class Run:
     """
 
     config: TrainConfig
-    ranks: DistributedContext
+    distributed: DistributedContext
     stop: StopSignal
     folder: RunFolder
     state: RunState
@@ -118,12 +118,12 @@ class Run:
             with self.stop.interruptible():
                 return work()
 
-        return self.ranks.together(part, what)
+        return self.distributed.gather(part, what)
 
     def sync_weights(self) -> None:
         """Play with the policy as it is now."""
-        if self.ranks.size > 1:
-            with self.ranks.waiting_for("gather the new weights"):
+        if self.distributed.world_size > 1:
+            with self.distributed.waiting_for("gather the new weights"):
                 gather_weights(self.learner.policy, self.policy.model)
 
         def bring() -> Sequence[None]:
@@ -131,7 +131,7 @@ class Run:
             return ()
 
         # Servers are shared: nobody samples from them until they have the weights.
-        self.ranks.together(bring, "bring the new weights to where episodes are written")
+        self.distributed.gather(bring, "bring the new weights to where episodes are written")
 
     def costs(self) -> dict[str, float]:
         """What all searches of the run took, but for those of the real engine."""
@@ -139,7 +139,7 @@ class Run:
         mine.add(search_costs(self.environment))
         mine.add(self.examination.costs())
         total = Costs()
-        for part in self.ranks.gather(mine, "add up costs"):
+        for part in self.distributed.all_gather(mine, "add up costs"):
             total.add(part)
         return asdict(total)
 
@@ -166,19 +166,21 @@ class Run:
 
 
 @contextmanager
-def open_run(config: TrainConfig, ranks: DistributedContext = SINGLE_PROCESS) -> Iterator[Run]:
+def open_run(
+    config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS
+) -> Iterator[Run]:
     """Load or make all that a run works with, in the state of its newest checkpoint."""
     folder = RunFolder(config, threads=torch.get_num_threads())
     config = folder.config
-    check_one_step_off(config, ranks)
-    _set_up_torch(config, ranks)
+    check_one_step_off(config, distributed)
+    _set_up_torch(config, distributed)
     checkpoint = folder.checkpoints.latest()
     policy = _load_policy(config, checkpoint)
     config = replace(config, prompt=_prompt(config, policy))
     policy.model.config.zerosearch_prompt = config.prompt
     # Passes over a model in parts need all ranks, and each plays at its own pace.
-    trained = policy.model if ranks.size == 1 else deepcopy(policy.model)
-    learner = make_learner(config, trained, ranks)
+    trained = policy.model if distributed.world_size == 1 else deepcopy(policy.model)
+    learner = make_learner(config, trained, distributed)
     state, saved = RunState(), {}
     if checkpoint is not None:
         saved = load_state(checkpoint)
@@ -186,29 +188,29 @@ def open_run(config: TrainConfig, ranks: DistributedContext = SINGLE_PROCESS) ->
         state = RunState(**saved["run"])
         restore_random_state(state.random)
     with ExitStack() as opened:
-        num_questions = -(-config.questions_per_step // ranks.size)
+        num_questions = -(-config.questions_per_step // distributed.world_size)
         environment = training_environment(config, num_questions * config.group_size, policy)
         opened.callback(environment.close)
-        if ranks.first:
+        if distributed.is_main:
             search_costs(environment).add(Costs(**state.costs))
-        examination = Evaluator(config, policy, ranks)
+        examination = Evaluator(config, policy, distributed)
         opened.callback(examination.close)
-        ranks.run_on_main(folder.record_config, "begin the run")
-        metrics = _open_metrics(config, folder, state) if ranks.first else NoMetrics()
+        distributed.run_on_main(folder.record_config, "begin the run")
+        metrics = _open_metrics(config, folder, state) if distributed.is_main else NoMetrics()
         opened.callback(metrics.close)
-        console = Console(stderr=True, quiet=not ranks.first)
+        console = Console(stderr=True, quiet=not distributed.is_main)
         stop = opened.enter_context(StopSignal(outlasting=RankLostError))
-        generator = _open_generator(config, policy, ranks, opened)
+        generator = _open_generator(config, policy, distributed, opened)
         yield Run(
             config=config,
-            ranks=ranks,
+            distributed=distributed,
             stop=stop,
             folder=folder,
             state=state,
             policy=policy,
             learner=learner,
             generator=generator,
-            ahead=RolloutPrefetcher(ranks, generator, stop, saved.get("ahead")),
+            ahead=RolloutPrefetcher(distributed, generator, stop, saved.get("ahead")),
             environment=environment,
             questions=training_questions(config) if config.curriculum else (),
             examination=examination,
@@ -264,20 +266,20 @@ def _prompt(config: TrainConfig, policy: Policy) -> str | None:
 
 
 def _open_generator(
-    config: TrainConfig, policy: Policy, ranks: DistributedContext, opened: ExitStack
+    config: TrainConfig, policy: Policy, distributed: DistributedContext, opened: ExitStack
 ) -> Generator:
     """The generator of this rank; the first one's brings servers the weights before others come."""
-    if not ranks.first:
-        ranks.gather(None, "bring the weights to where episodes are written")
+    if not distributed.is_main:
+        distributed.all_gather(None, "bring the weights to where episodes are written")
     generator = make_generator(
         policy,
         config.generator,
         dtype=config.rollout_dtype,
-        folder=config.output / "weights" if ranks.first else None,
+        folder=config.output / "weights" if distributed.is_main else None,
     )
     opened.callback(generator.close)
-    if ranks.first:
-        ranks.gather(None, "bring the weights to where episodes are written")
+    if distributed.is_main:
+        distributed.all_gather(None, "bring the weights to where episodes are written")
     return generator
 
 
@@ -287,10 +289,10 @@ def _device(config: TrainConfig) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _set_up_torch(config: TrainConfig, ranks: DistributedContext) -> None:
+def _set_up_torch(config: TrainConfig, distributed: DistributedContext) -> None:
     keep_freed_memory()
-    if ranks.size > 1 and _device(config) == "cuda":
-        torch.cuda.set_device(ranks.local_rank)
+    if distributed.world_size > 1 and _device(config) == "cuda":
+        torch.cuda.set_device(distributed.local_rank)
     # One progress bar is enough.
     transformers_logging.disable_progress_bar()
     torch.set_num_threads(config.threads)

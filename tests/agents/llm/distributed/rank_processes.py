@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from agents.llm.distributed.context import open_ranks
+from agents.llm.distributed.context import init_distributed
 
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(
@@ -130,6 +130,6 @@ def _be_rank(environment: dict[str, Any], work: Callable[..., Any], arguments: t
 
 
 def _keep_answer(folder: Path, work: Callable[..., Any], sent: Path, deadline_s: float) -> None:
-    with open_ranks(os.environ, deadline_s=deadline_s) as ranks:
-        answer = work(ranks, *pickle.loads(sent.read_bytes()))
-    torch.save(answer, folder / f"answer-{ranks.rank}.pt")
+    with init_distributed(os.environ, deadline_s=deadline_s) as distributed:
+        answer = work(distributed, *pickle.loads(sent.read_bytes()))
+    torch.save(answer, folder / f"answer-{distributed.rank}.pt")

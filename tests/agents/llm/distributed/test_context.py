@@ -1,4 +1,4 @@
-"""Processes of one run tell each other the same, also about what goes wrong."""
+"""Collective operations return the same values, and raise the same errors, on every rank."""
 
 import os
 import time
@@ -12,7 +12,7 @@ from agents.llm.distributed.context import (
     SINGLE_PROCESS,
     DistributedContext,
     RankLostError,
-    open_ranks,
+    init_distributed,
 )
 from agents.llm.distributed.stop_signal import Stopped
 from tests.agents.llm.distributed.rank_processes import on_ranks
@@ -27,56 +27,56 @@ class _AwkwardError(Exception):
         super().__init__(text)
 
 
-def _raised(ranks: DistributedContext, errors: dict[int, BaseException]) -> str:
-    """What all ranks meet where some raise."""
+def _raised(distributed: DistributedContext, errors: dict[int, BaseException]) -> str:
+    """The error of this rank when some ranks raise."""
 
     def work() -> list[int]:
-        if ranks.rank in errors:
-            raise errors[ranks.rank]
-        return [ranks.rank]
+        if distributed.rank in errors:
+            raise errors[distributed.rank]
+        return [distributed.rank]
 
     try:
-        ranks.together(work, "work")
+        distributed.gather(work, "work")
     except BaseException as error:
         return f"{type(error).__name__}: {error}"
     return "nothing"
 
 
-def _tell_each_other(ranks: DistributedContext) -> dict[str, Any]:
-    last = ranks.size - 1
+def _run_collectives(distributed: DistributedContext) -> dict[str, Any]:
+    last = distributed.world_size - 1
     stopped, failure = Stopped(), ValueError("no such page")
     return {
-        "gathered": ranks.gather(ranks.rank**2, "square"),
-        "summed": ranks.sum(torch.tensor([1.0, ranks.rank]), "sum"),
-        "together": ranks.together(lambda: ranks.share("abcde"), "spell"),
-        "first": ranks.run_on_main(lambda: f"rank {ranks.rank}", "write"),
-        "failure": _raised(ranks, {last: failure}),
-        "stop": _raised(ranks, {0: stopped}),
-        "stop and failure": _raised(ranks, {0: stopped, last: failure}),
-        "awkward": _raised(ranks, {last: _AwkwardError(1, "odd")}),
-        "nothing": _raised(ranks, {}),
+        "gathered": distributed.all_gather(distributed.rank**2, "square"),
+        "summed": distributed.all_reduce(torch.tensor([1.0, distributed.rank]), "sum"),
+        "concatenated": distributed.gather(lambda: distributed.shard("abcde"), "spell"),
+        "main": distributed.run_on_main(lambda: f"rank {distributed.rank}", "write"),
+        "failure": _raised(distributed, {last: failure}),
+        "stop": _raised(distributed, {0: stopped}),
+        "stop and failure": _raised(distributed, {0: stopped, last: failure}),
+        "awkward": _raised(distributed, {last: _AwkwardError(1, "odd")}),
+        "nothing": _raised(distributed, {}),
     }
 
 
 @pytest.fixture(scope="module", params=SIZES)
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    return on_ranks(tmp_path_factory.mktemp("told"), request.param, _tell_each_other)
+def answers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    return on_ranks(tmp_path_factory.mktemp("ranks"), request.param, _run_collectives)
 
 
-def test_all_ranks_get_what_each_has_in_their_order(told: list[Any]) -> None:
-    size = len(told)
-    for answer in told:
+def test_collectives_return_values_in_rank_order(answers: list[Any]) -> None:
+    size = len(answers)
+    for answer in answers:
         assert answer["gathered"] == [rank**2 for rank in range(size)]
         assert answer["summed"].tolist() == [size, sum(range(size))]
-        assert answer["together"] == list("abcde")
-        assert answer["first"] == "rank 0"
+        assert answer["concatenated"] == list("abcde")
+        assert answer["main"] == "rank 0"
 
 
-def test_what_one_rank_raises_all_raise(told: list[Any]) -> None:
-    for answer in told:
+def test_an_error_on_one_rank_is_raised_on_all(answers: list[Any]) -> None:
+    for answer in answers:
         assert answer["failure"] == "ValueError: no such page"
         assert answer["stop"] == "Stopped: "
-        # The signal comes to all ranks of a job that has met a failure.
+        # A failing job sends SIGTERM to all of its ranks.
         assert answer["stop and failure"] == "ValueError: no such page"
         assert answer["awkward"] == "RuntimeError: _AwkwardError: odd"
         assert answer["nothing"] == "nothing"
@@ -84,55 +84,55 @@ def test_what_one_rank_raises_all_raise(told: list[Any]) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("count", [0, 1, 3, 12])
-def test_shares_are_consecutive_whole_and_of_like_length(size: int, count: int) -> None:
-    shares = [DistributedContext(rank=rank, size=size).share(range(count)) for rank in range(size)]
-    assert [item for share in shares for item in share] == list(range(count))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+def test_shards_are_consecutive_complete_and_balanced(size: int, count: int) -> None:
+    shards = [
+        DistributedContext(rank=rank, world_size=size).shard(range(count)) for rank in range(size)
+    ]
+    assert [item for shard in shards for item in shard] == list(range(count))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def test_one_process_alone_opens_no_group_and_copies_nothing() -> None:
+def test_a_single_process_opens_no_group_and_copies_nothing() -> None:
     value = torch.ones(2)
-    with open_ranks({}, deadline_s=1.0) as ranks:
-        assert (ranks.rank, ranks.size, ranks.first) == (0, 1, True)
+    with init_distributed({}, deadline_s=1.0) as distributed:
+        assert (distributed.rank, distributed.world_size, distributed.is_main) == (0, 1, True)
         assert not torch.distributed.is_initialized()
-        assert ranks.sum(value, "sum") is value
-        assert ranks.gather(value, "gather")[0] is value
+        assert distributed.all_reduce(value, "sum") is value
+        assert distributed.all_gather(value, "gather")[0] is value
     with pytest.raises(ZeroDivisionError):
         SINGLE_PROCESS.run_on_main(lambda: 1 // 0, "divide")
 
 
-def _lose_one(ranks: DistributedContext, how: str, sign: Path) -> str:
-    """The first rank waits for a second one that dies or does not come."""
-    ranks.gather(None, "meet")
-    if not ranks.first:
+def _lose_one(distributed: DistributedContext, how: str, sign: Path) -> str:
+    """Rank 0 waits for rank 1, which dies or never arrives."""
+    distributed.all_gather(None, "meet")
+    if not distributed.is_main:
         if how == "dies":
             os._exit(0)
         while not sign.exists():
             time.sleep(0.01)
         os._exit(0)
     try:
-        ranks.gather(None, "count the pages")
+        distributed.all_gather(None, "count the pages")
     except RankLostError as error:
         sign.touch()
-        # The group cannot be closed in good order.
-        (sign.parent / "said").write_text(str(error))
+        # A broken group cannot be destroyed cleanly.
+        (sign.parent / "message").write_text(str(error))
         os._exit(0)
     return ""
 
 
 @pytest.mark.parametrize(("how", "cause"), [("dies", "onnection"), ("hangs", "imed out")])
-def test_a_lost_rank_is_an_error_that_says_what_was_waited_for(
-    tmp_path: Path, how: str, cause: str
-) -> None:
-    with pytest.raises(FileNotFoundError):  # nobody comes to an answer
+def test_the_error_of_a_lost_rank_names_the_operation(tmp_path: Path, how: str, cause: str) -> None:
+    with pytest.raises(FileNotFoundError):  # no rank writes an answer
         on_ranks(tmp_path, 2, _lose_one, how, tmp_path / "sign", deadline_s=5.0)
-    said = (tmp_path / "said").read_text()
-    assert "rank 0 of 2 lost another rank while they were to count the pages" in said
-    assert "deadline 5 s" in said and "--resume" in said and cause in said
+    message = (tmp_path / "message").read_text()
+    assert "rank 0 of 2 lost another rank while it tried to count the pages" in message
+    assert "deadline 5 s" in message and "--resume" in message and cause in message
 
 
 def test_other_errors_keep_their_name() -> None:
     caught = pytest.raises(RuntimeError, match="shape")
-    with caught as error, DistributedContext(size=2).waiting_for("multiply"):
+    with caught as error, DistributedContext(world_size=2).waiting_for("multiply"):
         raise RuntimeError("shapes differ")
     assert not isinstance(error.value, RankLostError)

@@ -65,7 +65,7 @@ def _make_groups(make_rollout: Any) -> dict[str, list[Group]]:
 
 
 def _make_learner(
-    ranks: DistributedContext,
+    distributed: DistributedContext,
     model: Any,
     name: Any,
     max_tokens: int,
@@ -87,7 +87,7 @@ def _make_learner(
         reference_model=reference or model,
         critic=critic,
         total_updates=10,
-        ranks=ranks,
+        distributed=distributed,
     )
 
 
@@ -119,7 +119,7 @@ def _assert_close(ours: torch.Tensor, theirs: torch.Tensor, close: float = 1e-6)
 
 
 def _learn_cases(
-    ranks: DistributedContext, model: Any, other: Any, groups: Mapping[str, list[Group]]
+    distributed: DistributedContext, model: Any, other: Any, groups: Mapping[str, list[Group]]
 ) -> list[dict[str, Any]]:
     answers = []
     for name, dtype, which, max_tokens, settings in CASES:
@@ -127,7 +127,9 @@ def _learn_cases(
             copy.deepcopy(one).to(getattr(torch, dtype)).requires_grad_(trained)
             for one, trained in ((model, True), (other, False))
         )
-        learner = _make_learner(ranks, policy, name, max_tokens, reference=reference, **settings)
+        learner = _make_learner(
+            distributed, policy, name, max_tokens, reference=reference, **settings
+        )
         spread = [isinstance(weight, DTensor) for weight in _trained(learner)]
         report = learner.update(groups[which])
         answers.append(
@@ -135,7 +137,7 @@ def _learn_cases(
                 "gradient": _flat_gradient(learner),
                 "metrics": report.metrics,
                 "skipped": report.skipped,
-                "spread": all(spread) if ranks.size > 1 else any(spread),
+                "spread": all(spread) if distributed.world_size > 1 else any(spread),
             }
         )
     return answers
@@ -187,11 +189,11 @@ _MANY_STEPS = {"minibatches": 2, "epochs": 2}
 
 
 def _make_two_updates(
-    ranks: DistributedContext, model: Any, name: str, groups: list[Group]
+    distributed: DistributedContext, model: Any, name: str, groups: list[Group]
 ) -> torch.Tensor:
     """Weights after two updates of four steps; a whole copy of the policy has the same."""
     kept = copy.deepcopy(model)
-    learner = _make_learner(ranks, model, name, 40, kl_coef=0.0, **_MANY_STEPS)
+    learner = _make_learner(distributed, model, name, 40, kl_coef=0.0, **_MANY_STEPS)
     for _ in range(2):
         assert not learner.update(groups).skipped
     gather_weights(learner.policy, kept)
@@ -210,17 +212,19 @@ def test_minibatches_and_epochs_lead_to_the_same_weights(
         _assert_close(weights, wanted)
 
 
-def _begin(ranks: DistributedContext, model: Any, groups: list[Group]) -> tuple[Any, Any]:
+def _begin(distributed: DistributedContext, model: Any, groups: list[Group]) -> tuple[Any, Any]:
     """One update with a critic; the whole policy and the learner's state."""
     kept = copy.deepcopy(model)
-    learner = _make_learner(ranks, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
+    learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
     learner.update(groups)
     gather_weights(learner.policy, kept)
     return kept, learner.state_dict()
 
 
-def _go_on(ranks: DistributedContext, model: Any, state: Any, groups: list[Group]) -> torch.Tensor:
-    learner = _make_learner(ranks, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
+def _go_on(
+    distributed: DistributedContext, model: Any, state: Any, groups: list[Group]
+) -> torch.Tensor:
+    learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
     learner.load_state_dict(state)
     learner.update(groups)
     return _flat_weights(learner)
@@ -252,11 +256,11 @@ def test_a_state_of_one_process_is_continued_by_two(given: Any, tmp_path: Path) 
 
 
 def _go_back(
-    ranks: DistributedContext, model: Any, groups: list[Group]
+    distributed: DistributedContext, model: Any, groups: list[Group]
 ) -> tuple[torch.Tensor, ...]:
     """Weights at the beginning, after an update, and put back."""
     began = copy.deepcopy(model)
-    learner = _make_learner(ranks, model, "ppo", 40, kl_coef=0.0)
+    learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0)
     before = _flat_weights(learner)
     learner.update(groups)
     after = _flat_weights(learner)
@@ -288,16 +292,18 @@ def test_a_number_that_is_not_finite_on_one_rank_is_refused_by_all(
         assert skipped and "loss is nan" in reason
 
 
-def _report(ranks: DistributedContext, model: Any, groups: list[Group]) -> tuple[bool, str]:
-    report = _make_learner(ranks, model, "reinforce", 40, kl_coef=0.0).update(groups)
+def _report(distributed: DistributedContext, model: Any, groups: list[Group]) -> tuple[bool, str]:
+    report = _make_learner(distributed, model, "reinforce", 40, kl_coef=0.0).update(groups)
     return report.failed, report.reason
 
 
-def _die_in_a_pass(ranks: DistributedContext, model: Any, groups: list[Group], said: Path) -> None:
+def _die_in_a_pass(
+    distributed: DistributedContext, model: Any, groups: list[Group], said: Path
+) -> None:
     """The second rank dies while the gradients of a layer are awaited from it."""
-    if not ranks.first:
+    if not distributed.is_main:
         model.model.layers[0].register_full_backward_hook(lambda *_: os._exit(0))
-    learner = _make_learner(ranks, model, "grpo", MANY_TOKENS, kl_coef=0.0)
+    learner = _make_learner(distributed, model, "grpo", MANY_TOKENS, kl_coef=0.0)
     try:
         learner.update(groups)
     except RankLostError as error:
@@ -310,4 +316,4 @@ def test_a_rank_lost_within_an_update_is_an_error_that_says_so(given: Any, tmp_p
     with pytest.raises(FileNotFoundError):  # nobody comes to an answer
         on_ranks(tmp_path, 2, _die_in_a_pass, model, groups["two groups"], tmp_path / "said")
     said = (tmp_path / "said").read_text()
-    assert "rank 0 of 2 lost another rank while they were to make update 1 (deadline" in said
+    assert "rank 0 of 2 lost another rank while it tried to make update 1 (deadline" in said

@@ -54,7 +54,8 @@ def test_ranks_are_dealt_every_token_once_in_equally_many_passes(make_rollout, s
     rollouts = [make_rollout(2 + i % 5, 3, 4, 1 + i % 7, seed=i) for i in range(23)]
     batch = Batch.from_rollouts(rollouts)
     shares = [
-        batch.micro_batches(40, ranks=DistributedContext(rank=r, size=size)) for r in range(size)
+        batch.micro_batches(40, distributed=DistributedContext(rank=r, world_size=size))
+        for r in range(size)
     ]
     assert len({len(share) for share in shares}) == 1
     tokens = torch.cat([micro.tokens_A for share in shares for micro in share])

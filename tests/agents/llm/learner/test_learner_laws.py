@@ -175,7 +175,7 @@ def test_void_and_unwritten_rollouts_and_last_pages_change_nothing_but_their_cou
 
 
 def _watch_all(
-    ranks: DistributedContext, models: Any, groups: Any
+    distributed: DistributedContext, models: Any, groups: Any
 ) -> dict[tuple[str, str], Watched]:
     """Every update with everything in it that may change nothing."""
     # A rank with less to read than the others reads an id that no rollout has.
@@ -183,7 +183,7 @@ def _watch_all(
         return {
             (name, way): watch_update(
                 *(models[way], reverse(disturbed(groups[way])), name, how),
-                **{"ranks": ranks, "max_tokens": 40},
+                **{"distributed": distributed, "max_tokens": 40},
             )
             for name in NAMES
             for way, how in HOWS.items()

@@ -125,7 +125,7 @@ def watch_update(
     name: Any,
     how: How,
     *,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    distributed: DistributedContext = SINGLE_PROCESS,
     max_tokens: int = MANY_TOKENS,
     critic_weight: float = 0.3,
     **settings: Any,
@@ -153,7 +153,7 @@ def watch_update(
         reference_model=reference,
         critic=critic,
         total_updates=10,
-        ranks=ranks,
+        distributed=distributed,
     )
     with _watched_head(policy) as head_rows:
         report = learner.update(groups)

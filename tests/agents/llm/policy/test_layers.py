@@ -52,7 +52,7 @@ def _adapted(model: Any) -> Any:
 
 
 def _learner(
-    model: Any, name: Any, ranks: DistributedContext = SINGLE_PROCESS, **optimizer: Any
+    model: Any, name: Any, distributed: DistributedContext = SINGLE_PROCESS, **optimizer: Any
 ) -> Learner:
     config = AlgorithmConfig(
         algorithm=name, kl_coef=0.05, entropy_coef=0.01, recompute_logprobs=True, minibatches=2
@@ -69,7 +69,7 @@ def _learner(
         reference_model=reference,
         critic=critic,
         total_updates=10,
-        ranks=ranks,
+        distributed=distributed,
     )
 
 
@@ -99,9 +99,11 @@ def test_the_gradient_is_the_same(
 
 
 def _learn(
-    ranks: DistributedContext, model: Any, groups: list[Group], checkpointing: bool
+    distributed: DistributedContext, model: Any, groups: list[Group], checkpointing: bool
 ) -> torch.Tensor:
-    return _gradient(_learner(model, "ppo", ranks, gradient_checkpointing=checkpointing), groups)
+    return _gradient(
+        _learner(model, "ppo", distributed, gradient_checkpointing=checkpointing), groups
+    )
 
 
 def test_the_gradient_of_two_ranks_is_the_same(

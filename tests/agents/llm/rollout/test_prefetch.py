@@ -131,8 +131,11 @@ def test_another_process_gets_what_a_checkpoint_kept(make_rollout) -> None:
     with ahead.playing(5, lambda _: groups):
         pass
     assert ahead.to_json(4) is None
-    for ranks, wanted in ((SINGLE_PROCESS, groups), (DistributedContext(rank=1, size=2), [])):
-        share = RolloutPrefetcher(ranks, _NOBODY, StopSignal(), ahead.to_json(5)).share(5)
+    for distributed, wanted in (
+        (SINGLE_PROCESS, groups),
+        (DistributedContext(rank=1, world_size=2), []),
+    ):
+        share = RolloutPrefetcher(distributed, _NOBODY, StopSignal(), ahead.to_json(5)).share(5)
         assert share is not None and share() == wanted
 
 
@@ -169,7 +172,7 @@ def test_weights_in_the_middle_of_an_update_are_read_by_nobody(
     with pytest.raises(ValueError, match=message):
         check_one_step_off(config, SINGLE_PROCESS)
     # There the policy that plays is not the one that is trained.
-    check_one_step_off(config, DistributedContext(rank=1, size=2))
+    check_one_step_off(config, DistributedContext(rank=1, world_size=2))
 
 
 def test_a_refused_run_leaves_its_folder_free(tmp_path: Path) -> None:

@@ -394,7 +394,7 @@ def test_a_killed_rank_ends_the_job_with_an_error_that_says_what_was_waited_for(
     output, status, said = bereaved
     assert status != 0
     assert re.search(
-        "zerosearch train: rank 0 of 2 lost another rank while they were to .* --resume", said
+        "zerosearch train: rank 0 of 2 lost another rank while it tried to .* --resume", said
     )
     assert not (output / "result.json").exists()
 
