@@ -178,7 +178,6 @@ def _our_settings(workload: Workload) -> dict[str, Any]:
         "optimizer": {
             "learning_rate": 1e-6,
             "tokens_per_micro_batch": workload.rows * longest,
-            "share_prompts": True,
         },
     }
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.question_order import question_indices
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
-from agents.llm.sft.trainer import train_supervised
+from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
 from agents.llm.tiny.demonstrations import NO_FAULTS, demonstrate
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import training_questions
@@ -30,18 +31,18 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
     """
     shown = list(_demonstrations(config, policy))
     tokens = sum(len(rollout.token_ids) for rollout in shown)
-    train_supervised(
-        policy.model,
-        shown,
-        lr=config.learning_rate,
+    steps = plan_steps(
+        shown, tokens_per_step=-(-tokens // (config.steps * config.minibatches)), seed=config.seed
+    )
+    optimizer = OptimizerConfig(
+        learning_rate=config.learning_rate,
         warmup_steps=config.warmup_steps,
-        schedule=config.lr_schedule,
-        tokens_per_batch=-(-tokens // (config.steps * config.minibatches)),
+        lr_schedule=config.lr_schedule,
         tokens_per_micro_batch=config.tokens_per_micro_batch,
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,
-        seed=config.seed,
     )
+    train_steps(supervised_learner(policy.model, optimizer, total_steps=len(steps)), shown, steps)
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:

@@ -22,9 +22,7 @@ from agents.llm.learner.batch import Batch, MicroBatch
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.experience import score
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.line_blocks import has_kernel, make_blocks
 from agents.llm.learner.logprobs import action_logprobs
-from agents.llm.learner.packing import Packing
 from benchmarks.peers.peer_venv import run_peer
 from benchmarks.report import Row
 from benchmarks.scale.job import Job, Made, ParityError
@@ -36,10 +34,8 @@ _TRL_SCRIPT = Path(__file__).parents[1] / "peers" / "trl_update.py"
 _ALGORITHM = {"algorithm": "dr_grpo", "loss_aggregation": "token"}
 VARIANTS: dict[str, dict[str, bool]] = {
     "plain": {},
-    "share_prompts": {"share_prompts": True},
     "gradient_checkpointing": {"gradient_checkpointing": True},
     "compile_layers": {"compile_layers": True},
-    "compile_layers and share_prompts": {"compile_layers": True, "share_prompts": True},
 }
 
 
@@ -78,39 +74,6 @@ def head(job: Job) -> Iterator[Row]:
     yield job.row(f"{case}: peak memory", memory / 1e9, all_memory / 1e9, "GB")
 
 
-def line_attention(job: Job) -> Iterator[Row]:
-    """A packed line's attention in one kernel, beside span by span; nothing where it has none."""
-    device = torch.device(job.device)
-    if not has_kernel(device):
-        return
-    lines = _batch(job).micro_batches(job.tokens_per_pass, share_prompts=True)
-    spans = lines[0].packing.spans if lines[0].packing else ()
-    config = job.policy().model.config.get_text_config()
-    heads, shared = config.num_attention_heads, config.num_key_value_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    torch.manual_seed(0)
-    states = [
-        torch.randn(1, n, spans[-1].stop, size, device=device, dtype=job.precision)
-        for n in (heads, shared, shared)
-    ]
-    nothing = torch.zeros(0, device=device)
-    found = []
-    for blocks in (make_blocks(spans, device), None):
-        packing = Packing(spans, nothing, blocks)
-        given = [one.clone().requires_grad_() for one in states]
-
-        def attend(packing: Packing = packing, given: list[Tensor] = given) -> Tensor:
-            out = packing.attend(given[0], given[1], given[2], None)
-            return torch.autograd.grad(out.square().sum(), given)[1]
-
-        found.append((attend(), job.median_seconds(attend)))
-    (ours, seconds), (theirs, their_seconds) = found
-    gap = float((ours - theirs).float().norm() / theirs.float().norm())
-    job.check("the difference of the keys' gradients by blocks and by spans", gap, 0.0)
-    case = f"attention of a line of {spans[-1].stop:,} tokens, {len(spans)} spans, beside in turn"
-    yield job.row(case, 1e3 * seconds, 1e3 * their_seconds, "ms")
-
-
 def update(job: Job, variant: str) -> Iterator[Row]:
     """Updates in one of the ways to make them: tokens of rollouts a second, MFU, memory."""
     settings = VARIANTS[variant]
@@ -136,10 +99,8 @@ def update(job: Job, variant: str) -> Iterator[Row]:
         job.check(f"the gradient's norm, {variant} over plain", norm / plain.norm, 1.0)
     seconds = job.median_seconds(lambda: learner.update(groups), job.updates)
     batch = Batch.from_groups(groups)
-    whole = read = Reading.of_rollouts(batch)
-    if settings.get("share_prompts"):
-        read = Reading.of_lines(batch, job.tokens_per_pass)
-    made = Made(norm=norm, tokens_per_s=whole.tokens / seconds, peak_bytes=job.peak_bytes())
+    read = Reading.of_rollouts(batch)
+    made = Made(norm=norm, tokens_per_s=read.tokens / seconds, peak_bytes=job.peak_bytes())
     job.made[variant] = made
     yield job.row(f"update, {variant}", made.tokens_per_s, None, "tokens/s")
     if job.peak is not None:

@@ -5,7 +5,7 @@
     12 L w P              L layers of attention width w, P pairs of a token and one that it sees
 
 Padding, what gradient checkpointing computes anew, and logits of other tokens are no part of it:
-they make an update slower, not larger. A prompt that is read once for its group counts once.
+they make an update slower, not larger.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 from torch import nn
 
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.packing import Packing
 
 # Dense bf16 FLOP/s by a part of the device's name, as their makers give them.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
@@ -44,21 +43,6 @@ class Reading:
             tokens=sum(lengths),
             actions=batch.num_tokens,
             pairs=sum(length * (length + 1) // 2 for length in lengths),
-        )
-
-    @classmethod
-    def of_lines(cls, batch: Batch, max_tokens: int) -> Reading:
-        """Rollouts in lines, where those of a group share their prompt."""
-        lines = [line.packing for line in batch.micro_batches(max_tokens, share_prompts=True)]
-        spans = [span for line in lines if isinstance(line, Packing) for span in line.spans]
-        counts = [span.stop - span.start for span in spans]
-        return cls(
-            tokens=sum(counts),
-            actions=batch.num_tokens,
-            pairs=sum(
-                count * (span.prompt_stop - span.prompt) + count * (count + 1) // 2
-                for span, count in zip(spans, counts, strict=True)
-            ),
         )
 
 

@@ -1,10 +1,10 @@
-"""Weights for tokens that another policy sampled than the one that learns.
+"""Importance sampling: corrects for a sampler that differs from the policy in training.
 
-A fast sampler rounds otherwise, or is some updates behind. Each token's loss is weighted with the
-probability ratio learner/sampler as it was before the update's first step, so that the gradient is
-the learner's own; the weight is bounded, because ratios of long rollouts have no bound.
+The sampler may compute in another precision or use older weights. The loss of each token is
+weighted by the probability ratio learner/sampler before the first step of the update. The weights
+are bounded, because the ratios of long rollouts are not.
 
-Source: truncated importance sampling (Ionides, 2008), by token, by rollout, or by leaving out.
+Source: truncated importance sampling (Ionides, 2008), per token or per rollout.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor
 from agents.llm.algorithms.registry import ImportanceSamplingName
 from agents.llm.algorithms.segment_ops import rows_of, sum_by_rollout
 
-# exp of more than this overflows; every limit lies far below.
+# Bounds exp(); larger than the logarithm of any sensible limit.
 _MAX_LOG_RATIO = 60.0
 
 
 def importance_weights(
     log_ratios_A: Tensor, counts_B: Tensor, name: ImportanceSamplingName, *, limit: float
 ) -> Tensor:
-    """[A] weights of the tokens' losses.
+    """[A] importance weights of the token losses.
 
     Args:
         log_ratios_A: [A] log-probability under the learner minus that under the sampler, nats.
         counts_B: [B] action tokens of each rollout.
-        name: "token_*" weighs each token with its own ratio, which is biased and steady;
-            "sequence_*" all tokens of a rollout with their ratios' product, which is unbiased and
-            wild. "*_truncate" caps a weight at the limit; "*_mask" leaves out what is beyond it.
+        name: "token_*" weights each token by its own ratio (biased, low variance); "sequence_*"
+            weights all tokens of a rollout by the product of their ratios (unbiased, high
+            variance). "*_truncate" caps weights at the limit; "*_mask" sets larger ones to 0.
         limit: largest weight.
     """
     if name == "none":
@@ -43,10 +43,10 @@ def importance_weights(
 
 
 def importance_metrics(log_ratios_A: Tensor, weights_A: Tensor) -> dict[str, float]:
-    """How far sampler and learner are apart.
+    """Metrics of the difference between sampler and learner.
 
-    `sampler_ess` is the effective sample size as a share of the tokens, `sampler_k1` and
-    `sampler_k3` estimate KL(sampler || learner) in nats a token.
+    `sampler_ess` is the effective sample size as a fraction of the tokens; `sampler_k1` and
+    `sampler_k3` estimate KL(sampler || learner) in nats per token.
     """
     ratios_A = log_ratios_A.clamp_max(_MAX_LOG_RATIO).exp()
     total, squares = weights_A.sum(), weights_A.square().sum()

@@ -1,9 +1,7 @@
-"""How far the policy has moved from a reference, estimated on the tokens it sampled.
+"""Estimators of KL(policy || reference) from the log-probabilities of sampled tokens.
 
-All three estimators look at log-probabilities of sampled tokens only. As a penalty in the reward
-their value counts, as a term of the loss their gradient does, and the two disagree: k1's own
-gradient is zero on average and pulls nowhere, so k1 in the loss carries the gradient of k2, which
-is that of the KL itself.
+A reward penalty uses the value of an estimator, a loss term its gradient. The expected
+gradient of k1 is zero, so k1 in the loss uses the gradient of k2, which is that of the KL.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from agents.llm.algorithms.registry import KLEstimator
 
-# exp of more overflows no dtype but drowns every other token; the gradient goes on past it.
+# Bounds the value of a token, so that one token does not dominate; its gradient is not bounded.
 _MAX_LOG_RATIO = 10.0
 
 
@@ -30,15 +28,15 @@ def kl_estimate(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimat
         return -log_ratio_A
     if estimator == "k2":
         return log_ratio_A.square() / 2
-    # Clamped in value alone: a clamp in the gradient would let go of the tokens furthest away.
+    # Clamp the value only: clamped gradients would release the tokens that are furthest away.
     bounded_A = log_ratio_A + (log_ratio_A.clamp_max(_MAX_LOG_RATIO) - log_ratio_A).detach()
     return torch.expm1(bounded_A) - bounded_A
 
 
 def kl_loss(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimator) -> Tensor:
-    """[A] terms to *add* to a loss that is minimised; their descent leads to the reference.
+    """[A] KL terms to add to a loss that is minimized.
 
-    The value is the estimator's; the gradient too, save for k1, which has k2's.
+    Value and gradient are those of the estimator, except that k1 has the gradient of k2.
     """
     values_A = kl_estimate(logprobs_A, ref_logprobs_A, estimator)
     if estimator != "k1":

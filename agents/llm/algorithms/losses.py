@@ -1,7 +1,6 @@
-"""Losses of single tokens, and what each token weighs in an optimizer step.
+"""Losses of single tokens, and the weight of each token in an optimizer step.
 
-Weights are counted once over the whole step, so how a step is cut into micro-batches cannot show
-in its gradient.
+Weights are computed over the whole step, so the gradient does not depend on the micro-batches.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ _MAX_LOG_RATIO = 20.0
 
 
 class PolicyLoss(NamedTuple):
-    """[A] losses; ratios new/old and where the clip holds the gradient back, both detached."""
+    """[A] losses; [A] ratios new/old and [A] whether the clip is active, both detached."""
 
     losses_A: Tensor
     ratios_A: Tensor
     clipped_A: Tensor
 
 
-def token_weights(counts_B: Tensor, mean: LossAggregation, *, divisor: int = 1) -> Tensor:
+def token_weights(counts_B: Tensor, aggregation: LossAggregation, *, divisor: int = 1) -> Tensor:
     """[A] weights of the action tokens of one optimizer step.
 
     Args:
-        counts_B: [B] action tokens of each rollout of the step.
-        mean: "token" gives every token the same weight (DAPO); "sequence" every rollout (GRPO as
-            published); both sum to 1. "constant" gives every token 1 / (B * divisor), however
-            many there are, so that long rollouts are not held back (Dr.GRPO, arXiv:2503.20783).
-        divisor: of "constant": most action tokens that a rollout may have.
+        counts_B: [B] number of action tokens of each rollout of the step.
+        aggregation: "token" weights all tokens equally (DAPO); "sequence" weights all rollouts
+            equally (GRPO as published); both sum to 1. "constant" gives every token the weight
+            1 / (B * divisor), independent of the lengths (Dr. GRPO, arXiv:2503.20783).
+        divisor: for "constant": the largest number of action tokens of a rollout.
     """
     counts_A = torch.repeat_interleave(counts_B, counts_B).double()
     num_rollouts = max(1, len(counts_B))
-    if mean == "token":
+    if aggregation == "token":
         return torch.full_like(counts_A, 1.0) / max(1, len(counts_A))
-    if mean == "constant":
+    if aggregation == "constant":
         return torch.full_like(counts_A, 1.0 / (num_rollouts * divisor))
     return 1.0 / (counts_A * num_rollouts)
 
@@ -48,7 +47,7 @@ def token_weights(counts_B: Tensor, mean: LossAggregation, *, divisor: int = 1) 
 def clipped_loss(
     logprobs_A: Tensor, old_logprobs_A: Tensor, advantages_A: Tensor, rows_A: Tensor, clip: Clip
 ) -> PolicyLoss:
-    """PPO's pessimistic surrogate: no reward for leaving [1 - low, 1 + high].
+    """The clipped surrogate of PPO, with ratio bounds [1 - low, 1 + high].
 
     Source: arXiv:1707.06347; two bounds: DAPO (arXiv:2503.14476).
     """
@@ -59,10 +58,10 @@ def clipped_loss(
 def gspo_loss(
     logprobs_A: Tensor, old_logprobs_A: Tensor, advantages_A: Tensor, rows_A: Tensor, clip: Clip
 ) -> PolicyLoss:
-    """The surrogate with one ratio a rollout: the geometric mean of its tokens' ratios.
+    """The clipped surrogate with one ratio per rollout: the geometric mean of its token ratios.
 
-    The gradient of each token's log-probability is weighted by its own advantage, which is the
-    paper's token form; where a rollout has one advantage it is the sequence form too.
+    This is the token form of the paper: each token keeps its own advantage. It equals the sequence
+    form if all tokens of a rollout have the same advantage.
 
     Source: GSPO (arXiv:2507.18071), eq. 14.
     """
@@ -71,7 +70,7 @@ def gspo_loss(
     means_B = sums_B.index_add(0, rows_A, log_ratios_A.detach()) / torch.bincount(
         rows_A, minlength=len(sums_B)
     ).clamp_min(1)
-    # The value is the rollout's, the gradient the token's.
+    # The value is that of the rollout, the gradient that of the token.
     ratios_A = _bounded(means_B[rows_A] + logprobs_A - logprobs_A.detach()).exp()
     return _surrogate(ratios_A, advantages_A, clip)
 
@@ -79,9 +78,9 @@ def gspo_loss(
 def cispo_loss(
     logprobs_A: Tensor, old_logprobs_A: Tensor, advantages_A: Tensor, rows_A: Tensor, clip: Clip
 ) -> PolicyLoss:
-    """REINFORCE with a bounded ratio as a weight: no token's gradient is ever cut off.
+    """REINFORCE weighted by the bounded, detached ratio: every token keeps a gradient.
 
-    Source: MiniMax-M1 (arXiv:2506.13585), eq. 4; the lower bound does not bind where low >= 1.
+    Source: MiniMax-M1 (arXiv:2506.13585), eq. 4; there is no lower bound if low >= 1.
     """
     ratios_A = _bounded(logprobs_A - old_logprobs_A).exp().detach()
     weights_A = ratios_A.clamp(1 - clip.low, 1 + clip.high)
@@ -92,12 +91,21 @@ def cispo_loss(
     )
 
 
-# [A] log-probabilities now, [A] before, [A] advantages, [A] rollout of each within the pass.
+def nll_loss(
+    logprobs_A: Tensor, old_logprobs_A: Tensor, advantages_A: Tensor, rows_A: Tensor, clip: Clip
+) -> PolicyLoss:
+    """Cross-entropy of the tokens, weighted by the advantage; old log-probabilities are unused."""
+    ones_A = torch.ones_like(logprobs_A)
+    return PolicyLoss(-advantages_A * logprobs_A, ones_A, torch.zeros_like(ones_A))
+
+
+# Arguments, all [A] but the last: new and old log-probabilities, advantages, rollout in the pass.
 PolicyLossFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Clip], PolicyLoss]
 POLICY_LOSSES: Mapping[PolicyLossName, PolicyLossFunction] = {
     "clip": clipped_loss,
     "gspo": gspo_loss,
     "cispo": cispo_loss,
+    "nll": nll_loss,
 }
 
 
@@ -120,7 +128,7 @@ def _bounded(log_ratios_A: Tensor) -> Tensor:
 def clipped_value_loss(
     values_A: Tensor, old_values_A: Tensor, returns_A: Tensor, *, value_clip: float
 ) -> Tensor:
-    """[A] half squared errors of the critic, the worse of free and within value_clip of the old.
+    """[A] half squared errors of the critic: the larger of the unclipped and the clipped one.
 
     Source: PPO's reference implementation; arXiv:2005.12729 discusses it.
     """

@@ -33,8 +33,9 @@ AdvantageName = Literal[
     "return",
     "return_whitened",
     "gae",
+    "one",
 ]
-PolicyLossName = Literal["clip", "gspo", "cispo"]
+PolicyLossName = Literal["clip", "gspo", "cispo", "nll"]
 LossAggregation = Literal["token", "sequence", "constant"]
 KLEstimator = Literal["k1", "k2", "k3"]
 KLIn = Literal["loss", "reward"]
@@ -85,7 +86,7 @@ class Algorithm:
     needs_groups: bool = False
 
 
-ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
+ALGORITHMS: Mapping[AlgorithmName | Literal["sft"], Algorithm] = {
     # DeepSeekMath, arXiv:2402.03300, with the mean over tokens and the upper clip of DAPO
     "grpo": Algorithm(advantage="group", kl_in="loss", kl_estimator="k3", needs_groups=True),
     # arXiv:2503.20783
@@ -133,6 +134,8 @@ ALGORITHMS: Mapping[AlgorithmName, Algorithm] = {
     ),
     # arXiv:1707.06347, with KL in the reward as ZeroSearch has it, arXiv:2505.04588
     "ppo": Algorithm(advantage="gae", kl_in="reward", kl_estimator="k1", needs_critic=True),
+    # Supervised fine-tuning on demonstrations: the mean cross-entropy of all action tokens.
+    "sft": Algorithm(advantage="one", kl_in="loss", kl_estimator="k3", policy_loss="nll"),
 }
 
 
@@ -166,7 +169,7 @@ class AlgorithmConfig:
         importance_limit: largest importance weight.
     """
 
-    algorithm: AlgorithmName = "grpo"
+    algorithm: AlgorithmName | Literal["sft"] = "grpo"
     policy_loss: PolicyLossName | None = None
     clip_low: float | None = None
     clip_high: float | None = None

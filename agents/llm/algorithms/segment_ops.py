@@ -1,4 +1,4 @@
-"""Flat tensors of action tokens and the rollouts that they belong to.
+"""Operations on flat tensors of action tokens, by rollout (segment sums).
 
 Shapes: B rollouts, A action tokens of all of them in rollout order.
 """
@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 def rows_of(counts_B: Tensor) -> Tensor:
-    """[A] the rollout of each action token.
+    """[A] rollout index of each action token.
 
     Args:
-        counts_B: [B] action tokens of each rollout.
+        counts_B: [B] number of action tokens of each rollout.
     """
     return torch.repeat_interleave(torch.arange(len(counts_B)), counts_B)
 
 
 def sum_by_rollout(values_A: Tensor, counts_B: Tensor) -> Tensor:
-    """[B] sum of each rollout's values.
+    """[B] sum of the values of each rollout.
 
     Args:
-        values_A: [A] one value for each action token.
-        counts_B: [B] action tokens of each rollout.
+        values_A: [A] one value per action token.
+        counts_B: [B] number of action tokens of each rollout.
     """
     return values_A.new_zeros(len(counts_B)).index_add_(0, rows_of(counts_B), values_A)

@@ -1,8 +1,7 @@
-"""Weights spread over the ranks of a run by FSDP2, and how they become whole again.
+"""FSDP2: weights, gradients and optimizer states sharded over the ranks, and full copies of them.
 
-Each rank keeps a part of every weight, of its gradient and of the optimizer's state. A layer is
-gathered when it computes and let go afterwards; gradients of all ranks are added up, since losses
-carry their denominators already.
+A layer is gathered while it computes and freed afterwards. Gradients of all ranks are summed, not
+averaged: the losses already contain the denominators of the whole optimizer step.
 """
 
 from __future__ import annotations
@@ -12,24 +11,35 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from agents.llm.distributed.context import DistributedContext
 from agents.llm.policy.layers import layers_of
 
+# Full tensors on the CPU of rank 0; other ranks get empty dicts.
+_SAVE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+_LOAD = StateDictOptions(full_state_dict=True, strict=False)
 
-def shard(module: nn.Module, distributed: DistributedContext) -> None:
-    """Spread a module's weights over the ranks, in place; one rank keeps them as they are.
 
-    Afterwards the module is used by calling it, not its parts, by all ranks equally often, in the
+def apply_fsdp(module: nn.Module, distributed: DistributedContext) -> None:
+    """Shard a module's weights over the ranks, in place; a no-op for a single process.
+
+    Afterwards call the module itself, never a part of it, on all ranks equally often and in the
     same order.
 
     Args:
-        module: the same on all ranks. Each layer of a transformer is gathered by itself, and what
-            lies outside of the layers together.
-        distributed: of the run.
+        module: identical on all ranks. Each transformer layer is gathered separately, everything
+            outside of the layers together.
+        distributed: the run's ranks.
     """
     if distributed.world_size == 1:
         return
@@ -37,79 +47,52 @@ def shard(module: nn.Module, distributed: DistributedContext) -> None:
     mesh = init_device_mesh(weight.device.type, (distributed.world_size,))
     precision = MixedPrecisionPolicy(reduce_dtype=torch.promote_types(weight.dtype, torch.float32))
     for part in (*reversed(layers_of(module)), module):
-        # Nothing stays gathered between passes: the parts are what is stepped, loaded and saved.
-        spread = fully_shard(part, mesh=mesh, reshard_after_forward=True, mp_policy=precision)
-        spread.set_gradient_divide_factor(1.0)
-        # gloo knows no reduction but the sum.
-        spread.set_force_sum_reduction_for_comms(True)
+        # The optimizer and checkpoints need sharded weights between passes.
+        sharded = fully_shard(part, mesh=mesh, reshard_after_forward=True, mp_policy=precision)
+        sharded.set_gradient_divide_factor(1.0)
+        # gloo supports sum reductions only.
+        sharded.set_force_sum_reduction_for_comms(True)
 
 
-def whole(values: Tensor) -> Tensor:
-    """A tensor as one process would have it; all ranks ask for it together."""
+def full_tensor(values: Tensor) -> Tensor:
+    """Return the full tensor of a sharded one; a collective call."""
     return values.full_tensor() if isinstance(values, DTensor) else values
-
-
-def part_of(values: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor, the same on all ranks, spread as another is."""
-    if not isinstance(like, DTensor):
-        return values
-    return distribute_tensor(
-        values.to(like.device), like.device_mesh, like.placements, src_data_rank=None
-    )
 
 
 @torch.no_grad()
 def gather_weights(source: nn.Module, target: nn.Module) -> None:
-    """Copy what a module trains into its whole copy on every rank, one weight at a time."""
+    """Copy the trained weights of a sharded module into a full copy on every rank, one by one."""
     for theirs, ours in zip(source.parameters(), target.parameters(), strict=True):
         if theirs.requires_grad:
-            ours.copy_(whole(theirs.detach()))
+            ours.copy_(full_tensor(theirs.detach()))
 
 
-@torch.no_grad()
-def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copy whole weights into a module by name; names that are not given stay as they are."""
-    for name, ours in module.state_dict(keep_vars=True).items():
-        if name in weights:
-            ours.copy_(part_of(weights[name], ours))
+def trained_weights(module: nn.Module) -> dict[str, Any]:
+    """Return the full trained weights by name, on rank 0; other ranks get an empty dict."""
+    return get_model_state_dict(module, options=_SAVE)
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer, *, keep: bool = True) -> dict[str, Any]:
-    """The state of an optimizer as one process would have it.
+def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Load full weights by name; weights that are not given keep their values."""
+    set_model_state_dict(module, dict(weights), options=_LOAD)
 
-    Args:
-        optimizer: of weights that may be spread.
-        keep: whether this rank needs it; gathered tensors are empty where it does not.
+
+def optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the full state of a module's optimizer by weight name; empty before its first step.
+
+    Ranks other than 0 get an empty dict.
     """
-    state = optimizer.state_dict()
-    state["state"] = {
-        number: {name: _kept(value, keep) for name, value in values.items()}
-        for number, values in state["state"].items()
-    }
-    return state
+    # torch would initialize an empty state with a step, which Adam's bias correction counts.
+    if not optimizer.state:
+        return {}
+    return dict(get_optimizer_state_dict(module, optimizer, options=_SAVE))
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Inverse of `optimizer_state`, on any number of ranks."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    parts = {
-        number: {
-            # A count of steps is no part of a weight.
-            name: part_of(value, weights[number]) if value.dim() else value
-            for name, value in values.items()
-        }
-        for number, values in state["state"].items()
-    }
-    optimizer.load_state_dict({**state, "state": parts})
-
-
-def whole_weights(weights: Mapping[str, Tensor], *, keep: bool = True) -> dict[str, Tensor]:
-    """Weights by name as one process would have them; see `optimizer_state` for `keep`."""
-    return {name: _kept(values, keep) for name, values in weights.items()}
-
-
-def _kept(values: Tensor, keep: bool) -> Tensor:
-    if not isinstance(values, DTensor):
-        return values
-    gathered = whole(values)
-    return gathered.cpu() if keep else gathered.new_empty(0)
+def load_optimizer_state(
+    module: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+) -> None:
+    """Load a state of `optimizer_state`, saved with any number of ranks."""
+    if state:
+        set_optimizer_state_dict(module, optimizer, dict(state), options=_LOAD)
+    else:
+        optimizer.state.clear()

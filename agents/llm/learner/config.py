@@ -31,7 +31,6 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     tokens_per_micro_batch: int = 4096
-    share_prompts: bool = False
     gradient_checkpointing: bool = False
     compile_layers: bool = False
     autocast: bool = False

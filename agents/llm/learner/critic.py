@@ -1,7 +1,7 @@
-"""The critic: how much reward is still to come, seen from before each action token.
+"""The critic: predicts the remaining reward before each action token.
 
-It is a copy of the policy's body with a head of its own, and shares no weight with it that is
-trained: the value loss, however large at first, never moves the policy.
+It is a copy of the policy's body with a value head. It shares no trained weight with the policy, so
+the value loss never moves the policy.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from agents.llm.learner.logprobs import predicting_states
 
 
 class Critic(nn.Module):
-    """Values of the states that action tokens are written in.
+    """Values of the states before action tokens.
 
     Attributes:
         body: a transformer without a language-model head.
-        head: hidden state to value, float32 or wider; zero at first, so every value is 0.
+        head: hidden state to value, float32 or wider; initialized to 0, so every value starts at 0.
     """
 
     def __init__(self, body: nn.Module, hidden_size: int) -> None:
@@ -35,18 +35,10 @@ class Critic(nn.Module):
 
     @classmethod
     def from_policy(cls, model: Any) -> Critic:
-        """A critic that begins with the policy's understanding of the text.
-
-        Weights that the policy does not train (those beside an adapter) are shared with it.
-        """
+        """Copy the body of a policy; frozen weights (under an adapter) are shared."""
         frozen = [weight for weight in model.base_model.parameters() if not weight.requires_grad]
         body = copy.deepcopy(model.base_model, {id(weight): weight for weight in frozen})
         return cls(body, model.config.get_text_config().hidden_size)
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Weights that are its own, to be saved."""
-        weights = self.state_dict(keep_vars=True).items()
-        return {name: weight.detach() for name, weight in weights if weight.requires_grad}
 
     def forward(self, micro_batch: MicroBatch) -> Tensor:
         """[A] values before each of the micro-batch's action tokens."""

@@ -1,8 +1,4 @@
-"""What an update is measured against, fixed before its first step.
-
-Everything here comes from the policy as it was when the update began; the steps that follow change
-the policy and compare it with these.
-"""
+"""Experience: per-token constants of an update, computed once before its first optimizer step."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.advantages import ADVANTAGES, Outcome, token_rewards
+from agents.llm.algorithms.advantages import ADVANTAGES, AdvantageInput, token_rewards
 from agents.llm.algorithms.importance import importance_metrics, importance_weights
 from agents.llm.algorithms.kl import kl_estimate
 from agents.llm.algorithms.registry import AlgorithmConfig
@@ -20,22 +16,23 @@ from agents.llm.algorithms.segment_ops import sum_by_rollout
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.learner.batch import Batch, MicroBatch
 
+# [A] log-probabilities or values of a micro-batch's action tokens.
 Scorer = Callable[[MicroBatch], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Targets:
+class Experience:
     """Flat [A] tensors, float64, on the CPU.
 
     Attributes:
-        old_logprobs_A: what ratios are taken against.
-        ref_logprobs_A: the reference model's; zeros where no KL is asked for.
-        old_values_A: the critic's before the update; zeros without one.
-        advantages_A: weight of each token's ratio.
-        returns_A: what the critic is trained on.
+        old_logprobs_A: log-probabilities that probability ratios divide by.
+        ref_logprobs_A: log-probabilities of the reference model; zeros without a KL.
+        old_values_A: values of the critic before the update; zeros without a critic.
+        advantages_A: advantages.
+        returns_A: targets of the critic.
         importance_weights_A: importance-sampling weight of each token's policy loss.
-        metrics: of sampler and learner, and `kl` where the reward was charged with it, per token
-            and before kl_coef.
+        metrics: of sampler and learner; also `kl` per token, without kl_coef, if the KL is in
+            the reward.
     """
 
     old_logprobs_A: Tensor
@@ -46,46 +43,47 @@ class Targets:
     importance_weights_A: Tensor
     metrics: Mapping[str, float]
 
-    def useful_rows(self, batch: Batch) -> list[int]:
-        """Rollouts with an advantage other than zero: only they move a plain policy loss."""
+    def rows_with_advantage(self, batch: Batch) -> list[int]:
+        """Rollouts with an advantage other than 0: no other has a gradient of a plain loss."""
         any_B = sum_by_rollout((self.advantages_A != 0).float(), batch.counts_B)
         return any_B.nonzero()[:, 0].tolist()
 
+    def explained_variance(self) -> float:
+        """Fraction of the variance of the returns that the critic predicts; 0 if there is none."""
+        variance = self.returns_A.var(correction=0)
+        if variance == 0:
+            return 0.0
+        error = (self.returns_A - self.old_values_A).var(correction=0)
+        return float(1 - error / variance)
 
-def make_targets(
+
+def make_experience(
     batch: Batch,
     config: AlgorithmConfig,
     *,
     max_tokens: int,
-    share_prompts: bool = False,
     policy: Scorer,
     reference: Scorer | None,
     critic: Scorer | None,
     distributed: DistributedContext = SINGLE_PROCESS,
-) -> Targets:
-    """Score a batch with the models as they stand and compute its advantages.
+) -> Experience:
+    """Score a batch with the current models and compute its advantages.
 
     Args:
-        batch: the update's rollouts.
-        config: of the algorithm.
-        max_tokens: positions of one forward pass.
-        share_prompts: as `Batch.micro_batches` takes it.
-        policy: log-probabilities of a micro-batch's action tokens; used where the config wants
-            old ones recomputed.
-        reference: the reference model's; used where there is a KL.
-        critic: values; None without one.
-        distributed: that share the scoring; all hold the same batch, and get the same targets.
+        batch: rollouts of the update.
+        config: settings of the algorithm.
+        max_tokens: most positions of one forward pass.
+        policy: log-probabilities of the policy; used if old ones are recomputed.
+        reference: log-probabilities of the reference model; used if there is a KL.
+        critic: values; None without a critic.
+        distributed: ranks that share the scoring; all pass the same batch and get equal results.
     """
 
     def scores(scorer: Scorer) -> Tensor:
-        return score(
-            batch, scorer, max_tokens, share_prompts=share_prompts, distributed=distributed
-        )
+        return score(batch, scorer, max_tokens, distributed=distributed)
 
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
-    old_logprobs_A = batch.sampled_logprobs_A
-    if config.recomputes:
-        old_logprobs_A = scores(policy)
+    old_logprobs_A = scores(policy) if config.recomputes else batch.sampled_logprobs_A
     log_ratios_A = old_logprobs_A - batch.sampled_logprobs_A
     importance_weights_A = importance_weights(
         log_ratios_A, batch.counts_B, config.importance_sampling, limit=config.importance_limit
@@ -101,22 +99,20 @@ def make_targets(
         penalty_A = kl_estimate(old_logprobs_A, ref_logprobs_A, config.estimator)
         rewards_A = rewards_A - config.kl_coef * penalty_A
         metrics["kl"] = float(penalty_A.mean())
-    credit = ADVANTAGES[config.row.advantage](
-        Outcome(
-            rewards_A=rewards_A,
-            values_A=values_A,
-            counts_B=batch.counts_B,
-            groups_B=batch.groups_B,
-            turns_A=batch.turns_A,
-        ),
-        config,
+    inputs = AdvantageInput(
+        rewards_A=rewards_A,
+        values_A=values_A,
+        counts_B=batch.counts_B,
+        groups_B=batch.groups_B,
+        turns_A=batch.turns_A,
     )
-    return Targets(
+    advantages_A, returns_A = ADVANTAGES[config.row.advantage](inputs, config)
+    return Experience(
         old_logprobs_A=old_logprobs_A,
         ref_logprobs_A=ref_logprobs_A,
         old_values_A=values_A,
-        advantages_A=credit.advantages_A,
-        returns_A=credit.returns_A,
+        advantages_A=advantages_A,
+        returns_A=returns_A,
         importance_weights_A=importance_weights_A,
         metrics=metrics,
     )
@@ -128,14 +124,11 @@ def score(
     scorer: Scorer,
     max_tokens: int,
     *,
-    share_prompts: bool = False,
     distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Tensor:
-    """[A] what a model says of every action token, float64 on the CPU, on every rank."""
+    """[A] score of every action token of a batch, float64 on the CPU, on every rank."""
     scores_A = torch.zeros_like(batch.sampled_logprobs_A)
-    for micro_batch in batch.micro_batches(
-        max_tokens, share_prompts=share_prompts, distributed=distributed
-    ):
+    for micro_batch in batch.micro_batches(max_tokens, distributed=distributed):
         scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
-    # Each token is scored by one rank, and zero on the others.
+    # Exactly one rank scores a token; it is zero on the others.
     return distributed.all_reduce(scores_A, "score the rollouts")

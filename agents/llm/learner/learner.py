@@ -1,17 +1,16 @@
-"""The learner: groups of rollouts in, better weights out.
+"""The learner: turns groups of rollouts into optimizer steps on the policy.
 
-It knows no algorithm by name and no question by text. An update whose loss or gradient is not
-finite leaves the weights as its last good step left them, and hands the batch back to be looked at.
+An update whose loss or gradient is not finite keeps the weights of its last good step and returns
+the batch in its report.
 
-Where a run has several ranks, each holds the whole batch, the same targets and the same
-denominators, and computes its share of every step's gradient; the sum is that of one process.
+With several ranks, each holds the whole batch and the same experience and computes its share of the
+gradient of every step. The summed gradient equals that of a single process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
-from itertools import chain
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,62 +20,58 @@ from agents.llm.algorithms.losses import token_weights
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.fsdp import (
+    apply_fsdp,
+    full_tensor,
     load_optimizer_state,
     load_weights,
     optimizer_state,
-    shard,
-    whole,
-    whole_weights,
+    trained_weights,
 )
-from agents.llm.learner.batch import Batch, MicroBatch
+from agents.llm.learner.batch import Batch, MicroBatch, split_minibatches
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
-from agents.llm.learner.experience import Targets, make_targets
+from agents.llm.learner.experience import Experience, make_experience, score
 from agents.llm.learner.logprobs import LogprobModel, TokenLogprobs
-from agents.llm.learner.metrics import (
-    StepMeans,
-    UpdateReport,
-    explained_variance,
-    input_metrics,
-)
-from agents.llm.learner.objective import critic_share, policy_share
-from agents.llm.learner.optimizer import learning_rate_factor, make_optimizer
-from agents.llm.learner.packing import reading_lines
+from agents.llm.learner.metrics import StepMeans, UpdateReport, input_metrics
+from agents.llm.learner.objective import critic_objective, policy_objective
+from agents.llm.learner.optimizer import adamw, learning_rate_factor, policy_optimizers
 from agents.llm.policy.layers import compiling, marked_layers, recomputing
 from agents.llm.policy.lora import without_adapter
 from agents.llm.rollout.types import Group
 
 
 class _NonFiniteError(FloatingPointError):
-    """A loss or gradient that no step may be taken on."""
+    """A loss or gradient that is not finite; the optimizer step is refused."""
 
 
 class Learner:
     """Trains a policy in place, on all ranks of a run together.
 
     Args:
-        policy_model: a Hugging Face causal language model. It is put in eval mode, so that dropout
-            cannot part the probabilities that are trained from those that were sampled. What
-            transformers' own gradient checkpointing is set to has no effect in that mode.
-        algorithm: what is optimised.
-        optimizer: how.
-        reference_model: needed where kl_coef is above 0; never trained. The policy's own model
-            stands for itself without its adapter.
-        critic: for algorithms that have one; None makes it from the policy.
+        policy_model: a Hugging Face causal language model. It is put in eval mode, because dropout
+            would make the trained probabilities differ from the sampled ones.
+        algorithm: settings of the algorithm.
+        optimizer: settings of the optimizer.
+        reference_model: never trained; needed if kl_coef is above 0. It may be the policy's model
+            itself if that has an adapter, which is then disabled.
+        critic: for algorithms with a critic; None copies it from the policy.
         total_updates: length of the learning-rate schedule.
-        temperature: that rollouts are sampled with.
+        temperature: sampling temperature of the rollouts.
         loss_divisor: tokens per rollout that the loss aggregation "constant" divides by.
+        muon_learning_rate: peak learning rate of Muon, which then trains the matrices inside the
+            layers; None trains everything with AdamW.
         distributed: ranks that policy, reference, critic and optimizer are sharded over. With more
             than one, call the models through the learner only; `gather_weights` copies the policy.
 
     Attributes:
         policy: the model in training.
-        updates: made so far.
+        critic: the critic in training; None without one.
+        updates: number of updates so far.
         lr_scale: factor on every learning rate; below 1 after a collapse.
 
     Raises:
-        ValueError: where a KL is asked for without a reference, or gradient checkpointing or
-            compiled layers of a model without layers.
+        ValueError: if there is a KL without a reference model, or if gradient checkpointing or
+            compiled layers are set for a model without transformer layers.
     """
 
     def __init__(
@@ -90,6 +85,7 @@ class Learner:
         total_updates: int,
         temperature: float = 1.0,
         loss_divisor: int = 1024,
+        muon_learning_rate: float | None = None,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         if algorithm.kl_coef > 0 and reference_model is None:
@@ -106,110 +102,98 @@ class Learner:
         self.updates = 0
         self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
+        self._autocast = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=optimizer.autocast
+        )
         policy_model.eval()
         self.critic: Critic | None = None
         if algorithm.row.needs_critic:
             self.critic = (critic or Critic.from_policy(policy_model)).eval()
-            shard(self.critic, distributed)
-            self.critic_optimizer = make_optimizer(
-                self.critic, optimizer, lr=algorithm.critic_learning_rate
-            )
+            apply_fsdp(self.critic, distributed)
         self._policy = self._reference = LogprobModel(policy_model, temperature=temperature)
-        shard(self._policy, distributed)
-        self.optimizer = make_optimizer(policy_model, optimizer)
+        apply_fsdp(self._policy, distributed)
         if reference_model is not None and reference_model is not policy_model:
             self._reference = LogprobModel(reference_model.eval(), temperature=temperature)
-            shard(self._reference, distributed)
-        self._recomputed = self._layers("gradient_checkpointing", policy_model, self.critic)
-        self._compiled = self._layers("compile_layers", policy_model, self.critic, reference_model)
+            apply_fsdp(self._reference, distributed)
+        self.optimizers = policy_optimizers(policy_model, optimizer, muon_learning_rate)
+        if self.critic is not None:
+            weights = [weight for weight in self.critic.parameters() if weight.requires_grad]
+            self.optimizers["critic"] = adamw(weights, optimizer, algorithm.critic_learning_rate)
+        self._peaks = {name: one.defaults["lr"] for name, one in self.optimizers.items()}
+        trained = [policy_model, self.critic]
+        self._recomputed = self._compiled = []
+        if optimizer.gradient_checkpointing:
+            self._recomputed = marked_layers(trained, "gradient_checkpointing")
+        if optimizer.compile_layers:
+            self._compiled = marked_layers([*trained, reference_model], "compile_layers")
 
     def update(self, groups: Sequence[Group]) -> UpdateReport:
-        """Learn from groups of rollouts.
+        """Make the optimizer steps of one update.
 
         Args:
-            groups: rollouts of the same question each; those that are void, or in which the policy
-                wrote nothing, are counted and left out.
+            groups: rollouts of one question each. Rollouts that failed or have no action token are
+                counted and left out.
 
         Raises:
-            ValueError: where the algorithm compares within groups and all groups have one rollout.
-            RankLostError: where another rank does not compute its share.
+            ValueError: if the algorithm compares within groups and all groups have one rollout.
+            RankLostError: if another rank does not compute its share.
         """
         self._check_groups(groups)
         with self.distributed.waiting_for(f"make update {self.updates + 1}"):
             return self._update(groups)
 
+    def score(self, batch: Batch) -> Tensor:
+        """[A] log-probabilities of action tokens under the policy, float64 on the CPU."""
+        max_tokens = self.optimizer_config.tokens_per_micro_batch
+        with compiling(self._compiled), recomputing(self._recomputed):
+            return score(batch, self._policy_logprobs, max_tokens, distributed=self.distributed)
+
     def _update(self, groups: Sequence[Group]) -> UpdateReport:
         factor = learning_rate_factor(self.optimizer_config, self.updates, self.total_updates)
         factor *= self.lr_scale
-        self._set_learning_rates(factor)
+        for name, optimizer in self.optimizers.items():
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = self._peaks[name] * factor
         self.updates += 1
         batch = Batch.from_groups(groups)
-        metrics = input_metrics(groups, batch) | {
-            "lr": self.optimizer_config.learning_rate * factor
-        }
+        metrics = input_metrics(groups, batch) | {"lr": self._peaks["policy"] * factor}
         if not len(batch):
-            reason = "every rollout is void"
-            if metrics["unwritten_rollouts"]:
-                reason = "the policy wrote nothing: prompts fill its context"
+            reason = "every rollout failed"
+            if metrics["actionless_rollouts"]:
+                reason = "no rollout has an action token: the prompts fill the context"
             return UpdateReport(metrics=metrics, skipped=True, reason=reason)
-        with self._reading():
-            targets = self._make_targets(batch)
-            return self._learn(batch, targets, metrics)
-
-    def _make_targets(self, batch: Batch) -> Targets:
-        return make_targets(
-            batch,
-            self.config,
-            max_tokens=self.optimizer_config.tokens_per_micro_batch,
-            share_prompts=self.optimizer_config.share_prompts,
-            policy=lambda micro_batch: self._logprobs(self._policy, micro_batch).logprobs_A,
-            reference=self._reference_logprobs,
-            critic=self._values if self.critic is not None else None,
-            distributed=self.distributed,
-        )
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Models read and keep what this learner's passes ask for, as long as this lasts."""
-        with ExitStack() as restored:
-            if self.optimizer_config.share_prompts:
-                bodies = [self.policy, self._reference.model, self.critic and self.critic.body]
-                different = dict.fromkeys(body for body in bodies if body is not None)
-                restored.enter_context(reading_lines(different))
-            restored.enter_context(compiling(self._compiled))
-            restored.enter_context(recomputing(self._recomputed))
-            yield
-
-    def _layers(self, setting: str, *models: nn.Module | None) -> list[nn.Module]:
-        """Those of all models where a setting is on, each of them once."""
-        if not getattr(self.optimizer_config, setting):
-            return []
-        layers = [marked_layers(one, setting) for one in models if one is not None]
-        return list(dict.fromkeys(chain.from_iterable(layers)))
+        with compiling(self._compiled), recomputing(self._recomputed):
+            experience = make_experience(
+                batch,
+                self.config,
+                max_tokens=self.optimizer_config.tokens_per_micro_batch,
+                policy=self._policy_logprobs,
+                reference=self._reference_logprobs,
+                critic=self._values if self.critic is not None else None,
+                distributed=self.distributed,
+            )
+            return self._learn(batch, experience, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next update depends on, save the policy's and reference's weights.
+        """Return everything that the next update depends on, except policy and reference weights.
 
-        It knows of no ranks: any number of them continues from it. On others than the first, who
-        writes it, its tensors are empty.
+        It is independent of the number of ranks. On ranks other than 0 it holds no tensors.
         """
-        keep = self.distributed.is_main
-        state: dict[str, Any] = {
-            "updates": self.updates,
-            "lr_scale": self.lr_scale,
-        }
+        state: dict[str, Any] = {"updates": self.updates, "lr_scale": self.lr_scale}
         with self.distributed.waiting_for("gather the optimizer's state"):
-            state["optimizer"] = optimizer_state(self.optimizer, keep=keep)
+            state["optimizers"] = {
+                name: optimizer_state(self._trained_module(name), optimizer)
+                for name, optimizer in self.optimizers.items()
+            }
             if self.critic is not None:
-                state["critic"] = whole_weights(self.critic.trained_state(), keep=keep)
-                state["critic_optimizer"] = optimizer_state(self.critic_optimizer, keep=keep)
+                state["critic"] = trained_weights(self.critic)
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where another learner stood.
+        """Load a state of `state_dict`.
 
         Raises:
-            ValueError: where one has a critic and the other none.
+            ValueError: if only one of state and learner has a critic.
         """
         if ("critic" in state) != (self.critic is not None):
             raise ValueError(
@@ -219,17 +203,17 @@ class Learner:
             )
         self.updates = state["updates"]
         self.lr_scale = state["lr_scale"]
-        load_optimizer_state(self.optimizer, state["optimizer"])
+        for name, optimizer in self.optimizers.items():
+            load_optimizer_state(self._trained_module(name), optimizer, state["optimizers"][name])
         if self.critic is not None:
             load_weights(self.critic, state["critic"])
-            load_optimizer_state(self.critic_optimizer, state["critic_optimizer"])
 
     def rollback(self, model: Any, state: Mapping[str, Any] | None, *, lr_scale: float) -> None:
-        """Go back to an earlier policy and state, but not to its place in the schedule.
+        """Restore an earlier policy and state; the learning-rate schedule continues.
 
         Args:
-            model: the policy as it was, whole.
-            state: as `state_dict` gave it; None for that of the beginning.
+            model: the earlier policy, a full copy.
+            state: its `state_dict`; None for that of a new learner.
             lr_scale: factor on every learning rate from now on.
         """
         load_weights(self.policy, model.state_dict())
@@ -237,11 +221,14 @@ class Learner:
         if state is not None:
             self.load_state_dict(state)
         else:
-            self.optimizer.state.clear()
+            for optimizer in self.optimizers.values():
+                optimizer.state.clear()
             if self.critic is not None:
-                load_weights(self.critic, Critic.from_policy(model).trained_state())
-                self.critic_optimizer.state.clear()
+                load_weights(self.critic, Critic.from_policy(model).state_dict())
         self.updates, self.lr_scale = updates, lr_scale
+
+    def _trained_module(self, optimizer: str) -> Any:
+        return self.critic if optimizer == "critic" else self.policy
 
     def _check_groups(self, groups: Sequence[Group]) -> None:
         if self.config.row.needs_groups and all(len(g.rollouts) < 2 for g in groups):
@@ -250,29 +237,34 @@ class Learner:
                 "groups have fewer than 2; raise group_size or use algorithm 'reinforce_pp'"
             )
 
-    def _learn(self, batch: Batch, targets: Targets, metrics: dict[str, float]) -> UpdateReport:
-        """Every optimizer step of the update."""
+    def _learn(
+        self, batch: Batch, experience: Experience, metrics: dict[str, float]
+    ) -> UpdateReport:
+        """Make every optimizer step of the update."""
         needs_all = (
             self.critic is not None or self.config.kl_in_loss or self.config.entropy_coef > 0
         )
-        useful = set(range(len(batch)) if needs_all else targets.useful_rows(batch))
-        metrics["tokens_computed"] = float(sum(int(batch.counts_B[row]) for row in useful))
+        rows = range(len(batch)) if needs_all else experience.rows_with_advantage(batch)
+        with_gradient = set(rows)
+        metrics["tokens_computed"] = float(sum(int(batch.counts_B[row]) for row in with_gradient))
         if self.critic is not None:
-            metrics["explained_variance"] = explained_variance(targets)
-        if not useful:
+            metrics["explained_variance"] = experience.explained_variance()
+        if not with_gradient:
             return UpdateReport(metrics=metrics, skipped=True, reason="every advantage is zero")
         means, reason = StepMeans(), ""
-        for rows in self._minibatches(len(batch)):
-            computed = [row for row in rows if row in useful]
+        for rows in split_minibatches(
+            len(batch), self.config.minibatches, self.config.epochs, seed=self.updates
+        ):
+            computed = [row for row in rows if row in with_gradient]
             if not computed:
                 continue
             try:
-                self._step(batch, targets, rows, computed, means)
+                self._step(batch, experience, rows, computed, means)
             except _NonFiniteError as error:
                 reason = str(error)
                 break
-        means = StepMeans.merged(self.distributed.all_gather(means, "count what they computed"))
-        metrics |= {**means.metrics(), **targets.metrics}
+        means = StepMeans.merged(self.distributed.all_gather(means, "count the computed tokens"))
+        metrics |= {**means.metrics(), **experience.metrics}
         return UpdateReport(
             metrics=metrics,
             skipped=bool(reason),
@@ -280,69 +272,53 @@ class Learner:
             batch=batch if reason else None,
         )
 
-    def _minibatches(self, num_rollouts: int) -> list[list[int]]:
-        """Rollouts of each optimizer step; their order depends on the update's number alone."""
-        steps = []
-        for epoch in range(self.config.epochs):
-            generator = torch.Generator().manual_seed(self.updates * 1009 + epoch)
-            order = torch.randperm(num_rollouts, generator=generator)
-            parts = order.tensor_split(min(self.config.minibatches, num_rollouts))
-            steps.extend(part.tolist() for part in parts)
-        return steps
-
     def _step(
         self,
         batch: Batch,
-        targets: Targets,
+        experience: Experience,
         rows: Sequence[int],
         computed: Sequence[int],
         means: StepMeans,
     ) -> None:
-        """One optimizer step on `rows`, of which only `computed` have a gradient."""
+        """Make one optimizer step on `rows`, of which only `computed` have a gradient."""
         members_A = torch.isin(batch.rows_A, torch.tensor(rows))
-        weights_A = torch.zeros_like(targets.advantages_A)
-        in_order = sorted(rows)
+        weights_A = torch.zeros_like(experience.advantages_A)
         weights_A[members_A] = token_weights(
-            batch.counts_B[in_order], self.config.aggregation, divisor=self.loss_divisor
+            batch.counts_B[sorted(rows)], self.config.aggregation, divisor=self.loss_divisor
         )
-
         self._zero_grad()
         loss = torch.zeros(())
-        passes = batch.micro_batches(
-            self.optimizer_config.tokens_per_micro_batch,
-            computed,
-            share_prompts=self.optimizer_config.share_prompts,
-            distributed=self.distributed,
-        )
-        for micro_batch in passes:
-            loss = loss + self._backward(micro_batch, batch, targets, weights_A, means)
+        max_tokens = self.optimizer_config.tokens_per_micro_batch
+        for micro_batch in batch.micro_batches(max_tokens, computed, distributed=self.distributed):
+            loss = loss + self._backward(micro_batch, batch, experience, weights_A, means)
         self._apply(self.distributed.all_reduce(loss, "add up the loss"), means)
 
     def _backward(
         self,
         micro_batch: MicroBatch,
         batch: Batch,
-        targets: Targets,
+        experience: Experience,
         weights_A: Tensor,
         means: StepMeans,
     ) -> Tensor:
-        """Add a micro-batch's share of the gradient; returns its share of the loss."""
+        """Accumulate the gradient of a micro-batch; returns its part of the loss."""
         scored = self._logprobs(self._policy, micro_batch)
-        share = policy_share(scored, micro_batch, targets, weights_A, self.config)
-        share.loss.backward()
-        means.add(**share.parts)
+        output = policy_objective(scored, micro_batch, experience, weights_A, self.config)
+        output.loss.backward()
+        means.add(**output.metrics)
         sampled_A = batch.sampled_logprobs_A[micro_batch.tokens_A]
         means.add_tokens(weights_A[micro_batch.tokens_A], scored.logprobs_A.cpu() - sampled_A)
-        if self.critic is None:
-            return share.loss.detach().cpu()
-        values_A = self._values(micro_batch)
-        critic = critic_share(values_A, micro_batch, targets, weights_A, self.config)
-        critic.loss.backward()
-        means.add(**critic.parts)
-        return (share.loss.detach() + critic.loss.detach()).cpu()
+        loss = output.loss.detach()
+        if self.critic is not None:
+            values_A = self._values(micro_batch)
+            output = critic_objective(values_A, micro_batch, experience, weights_A, self.config)
+            output.loss.backward()
+            means.add(**output.metrics)
+            loss = loss + output.loss.detach()
+        return loss.cpu()
 
     def _apply(self, loss: Tensor, means: StepMeans) -> None:
-        """Clip and step, or refuse."""
+        """Clip the gradients and step the optimizers, or raise if a number is not finite."""
         norms = {"grad_norm": self._clip(self.policy)}
         if self.critic is not None:
             norms["critic_grad_norm"] = self._clip(self.critic)
@@ -352,33 +328,23 @@ class Learner:
         if broken:
             self._zero_grad()
             raise _NonFiniteError("; ".join(broken))
-        self.optimizer.step()
-        if self.critic is not None:
-            self.critic_optimizer.step()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
 
     def _clip(self, module: nn.Module) -> Tensor:
         limit = self.optimizer_config.max_grad_norm
-        return whole(nn.utils.clip_grad_norm_(module.parameters(), limit))
+        return full_tensor(nn.utils.clip_grad_norm_(module.parameters(), limit))
 
     def _zero_grad(self) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.critic is not None:
-            self.critic_optimizer.zero_grad(set_to_none=True)
-
-    def _set_learning_rates(self, factor: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optimizer_config.learning_rate * factor
-        if self.critic is not None:
-            for group in self.critic_optimizer.param_groups:
-                group["lr"] = self.config.critic_learning_rate * factor
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.optimizer_config.autocast
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
 
     def _logprobs(self, model: LogprobModel, micro_batch: MicroBatch) -> TokenLogprobs:
-        with self._autocast():
+        with self._autocast:
             return model(micro_batch.to(self.device))
+
+    def _policy_logprobs(self, micro_batch: MicroBatch) -> Tensor:
+        return self._logprobs(self._policy, micro_batch).logprobs_A
 
     def _reference_logprobs(self, micro_batch: MicroBatch) -> Tensor:
         shared = self._reference is self._policy
@@ -387,5 +353,5 @@ class Learner:
 
     def _values(self, micro_batch: MicroBatch) -> Tensor:
         assert self.critic is not None
-        with self._autocast():
+        with self._autocast:
             return self.critic(micro_batch.to(self.device))

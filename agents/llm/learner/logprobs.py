@@ -1,7 +1,7 @@
-"""Log-probabilities of action tokens, without the logits of anything else.
+"""Log-probabilities of action tokens, computed without the logits of other tokens.
 
-Only the positions that predict an action token reach the output head, a chunk at a time; the
-backward pass computes each chunk's logits anew, so [A, V] never exists, let alone [B, T, V].
+Only positions that predict an action token reach the output head, one chunk at a time. The backward
+pass recomputes the logits of each chunk, so neither [A, V] nor [B, T, V] is ever in memory.
 
 Shapes: A action tokens, D hidden size, V vocabulary, C tokens of a chunk.
 """
@@ -17,21 +17,21 @@ from torch import Tensor, nn
 
 from agents.llm.learner.batch import MicroBatch
 
-# Logits of one chunk: 16 MB in float32, which stay in the caches of most machines. A GPU has 512 MB
-# of them: it reads all weights of the head for each, which only many tokens make up for.
+# Logits of a chunk: 16 MB in float32 on a CPU, about the size of its cache. 512 MB on a GPU, which
+# reads the weights of the whole head for each chunk.
 _CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
 
 
 class TokenLogprobs(NamedTuple):
-    """[A] log-probability of each action token and entropy of what it was drawn from, nats."""
+    """[A] log-probability of each action token and entropy of its distribution, nats."""
 
     logprobs_A: Tensor
     entropies_A: Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class _Squash:
-    """How raw logits become those sampled from: scaled, soft-capped (Gemma), scaled again."""
+class _LogitTransform:
+    """Maps raw logits to those that are sampled from: scale, soft cap (Gemma), temperature."""
 
     scale: float
     cap: float | None
@@ -51,7 +51,7 @@ class _Squash:
 
 
 class _HeadLogprobs(torch.autograd.Function):
-    """Output head, log-softmax, choice of the target and entropy in one, chunk by chunk."""
+    """Output head, log-softmax, selection of the target and entropy, chunk by chunk."""
 
     @staticmethod
     def forward(
@@ -60,21 +60,21 @@ class _HeadLogprobs(torch.autograd.Function):
         weight_VD: Tensor,
         bias_V: Tensor | None,
         targets_A: Tensor,
-        squash: _Squash,
+        transform: _LogitTransform,
     ) -> tuple[Tensor, Tensor]:
         softmax_dtype = torch.promote_types(hidden_AD.dtype, torch.float32)
         logprobs_A = hidden_AD.new_empty(len(targets_A), dtype=softmax_dtype)
         entropies_A = torch.empty_like(logprobs_A)
         normalizers_A = torch.empty_like(logprobs_A)
         for chunk in _chunks(targets_A, weight_VD):
-            logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, squash)
+            logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, transform)
             normalizers_A[chunk] = logits_CV.logsumexp(-1)
             chosen_C = logits_CV.gather(-1, targets_A[chunk, None])[:, 0]
             logprobs_A[chunk] = chosen_C - normalizers_A[chunk]
             log_p_CV = logits_CV.sub_(normalizers_A[chunk, None])
             entropies_A[chunk] = -(log_p_CV.exp() * log_p_CV.clamp_min_(-1e30)).sum(-1)
         ctx.save_for_backward(hidden_AD, weight_VD, bias_V, targets_A, normalizers_A, entropies_A)
-        ctx.squash = squash
+        ctx.transform = transform
         ctx.set_materialize_grads(False)
         return logprobs_A, entropies_A
 
@@ -88,7 +88,7 @@ class _HeadLogprobs(torch.autograd.Function):
         )
         with_entropy = grads[1] is not None
         grad_hidden_AD = torch.empty_like(hidden_AD) if ctx.needs_input_grad[0] else None
-        # Sums over chunks are kept in float32 at least: in bfloat16 late chunks would round away.
+        # Accumulate over chunks in float32 at least: bfloat16 would round late chunks away.
         grad_weight_VD = (
             torch.zeros_like(weight_VD, dtype=entropies_A.dtype)
             if ctx.needs_input_grad[1]
@@ -96,7 +96,7 @@ class _HeadLogprobs(torch.autograd.Function):
         )
         grad_bias_V = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
         for chunk in _chunks(targets_A, weight_VD):
-            logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, ctx.squash)
+            logits_CV = _logits(hidden_AD[chunk], weight_VD, bias_V, ctx.transform)
             pull_C1 = grad_logprobs_A[chunk, None]
             log_p_CV = logits_CV - normalizers_A[chunk, None]
             grad_CV = log_p_CV.exp()
@@ -107,7 +107,7 @@ class _HeadLogprobs(torch.autograd.Function):
             else:
                 grad_CV.mul_(-pull_C1)
             grad_CV.scatter_add_(-1, targets_A[chunk, None], pull_C1)
-            grad_CV = ctx.squash.backward(logits_CV, grad_CV).to(hidden_AD.dtype)
+            grad_CV = ctx.transform.backward(logits_CV, grad_CV).to(hidden_AD.dtype)
             if grad_hidden_AD is not None:
                 torch.mm(grad_CV, weight_VD, out=grad_hidden_AD[chunk])
             if grad_weight_VD is not None:
@@ -129,9 +129,11 @@ def _chunks(targets_A: Tensor, weight_VD: Tensor) -> Iterator[slice]:
         yield slice(begin, begin + size)
 
 
-def _logits(hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, squash: _Squash) -> Tensor:
+def _logits(
+    hidden_CD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, transform: _LogitTransform
+) -> Tensor:
     raw_CV = torch.nn.functional.linear(hidden_CD, weight_VD, bias_V)
-    return squash.forward(raw_CV.to(torch.promote_types(raw_CV.dtype, torch.float32)))
+    return transform.forward(raw_CV.to(torch.promote_types(raw_CV.dtype, torch.float32)))
 
 
 def head_logprobs(
@@ -143,7 +145,7 @@ def head_logprobs(
     scale: float = 1.0,
     cap: float | None = None,
 ) -> TokenLogprobs:
-    """Log-probabilities of targets, and entropies, under softmax(squash(head(hidden))).
+    """Log-probabilities of targets, and entropies, under softmax(transform(head(hidden))).
 
     Differentiable once, in hidden states, weight and bias, by both results.
 
@@ -151,36 +153,31 @@ def head_logprobs(
         hidden_AD: [A, D] hidden states that predict the targets.
         head: a linear layer, as `model.get_output_embeddings()` gives it.
         targets_A: [A] ids.
-        temperature: what sampling divided the logits by, > 0.
-        scale: what the model itself multiplies its logits by.
-        cap: where given, logits become cap * tanh(logits / cap) before the temperature.
+        temperature: sampling temperature, > 0.
+        scale: factor that the model itself applies to its logits.
+        cap: soft cap: logits become cap * tanh(logits / cap) before the temperature.
     """
     weight_VD, bias_V = head.weight, getattr(head, "bias", None)
     assert isinstance(weight_VD, Tensor)
     device_type = hidden_AD.device.type
     if torch.is_autocast_enabled(device_type):
-        # Cast here, where autograd sees it: inside, the backward pass runs without autocast.
+        # Cast outside of the function, so that autograd records it: its backward has no autocast.
         dtype = torch.get_autocast_dtype(device_type)
         hidden_AD, weight_VD = hidden_AD.to(dtype), weight_VD.to(dtype)
         bias_V = None if bias_V is None else bias_V.to(dtype)
-    squash = _Squash(scale, cap, temperature)
+    transform = _LogitTransform(scale, cap, temperature)
     with torch.autocast(device_type, enabled=False):
-        return TokenLogprobs(*_HeadLogprobs.apply(hidden_AD, weight_VD, bias_V, targets_A, squash))
+        return TokenLogprobs(
+            *_HeadLogprobs.apply(hidden_AD, weight_VD, bias_V, targets_A, transform)
+        )
 
 
 def predicting_states(body: nn.Module, micro_batch: MicroBatch) -> Tensor:
     """[A, D] hidden states at the positions that predict an action token.
 
-    No attention mask is passed: with padding on the right, causal attention is mask enough, and a
-    packed line has its own.
+    No attention mask is needed: the padding is on the right and attention is causal.
     """
-    packing: dict[str, Any] = {}
-    if micro_batch.packing is not None:
-        positions_BT = micro_batch.packing.positions_N[None]
-        packing = {"packing": micro_batch.packing, "position_ids": positions_BT}
-    hidden_BTD = body(
-        input_ids=micro_batch.token_ids_BT, use_cache=False, **packing
-    ).last_hidden_state
+    hidden_BTD = body(input_ids=micro_batch.token_ids_BT, use_cache=False).last_hidden_state
     return hidden_BTD.flatten(0, 1).index_select(0, micro_batch.predictors_A)
 
 
@@ -192,7 +189,7 @@ def action_logprobs(
     Args:
         model: a Hugging Face causal language model.
         micro_batch: on the model's device.
-        temperature: that the tokens were sampled with, > 0.
+        temperature: sampling temperature, > 0.
     """
     config = model.config
     scale = 1.0 / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
@@ -207,11 +204,11 @@ def action_logprobs(
 
 
 class LogprobModel(nn.Module):
-    """A language model as the learner asks it: its call is `action_logprobs`.
+    """`action_logprobs` as a module, which FSDP can wrap.
 
     Args:
         model: a Hugging Face causal language model.
-        temperature: that tokens were sampled with, > 0.
+        temperature: sampling temperature, > 0.
     """
 
     def __init__(self, model: Any, *, temperature: float = 1.0) -> None:

@@ -1,7 +1,7 @@
-"""What an update did, in numbers.
+"""Metrics of an update.
 
-Losses are those of the whole optimizer step; ratios, entropy and KL are means over the tokens that
-were computed, since rollouts without an advantage may have been spared the computation.
+Losses are those of whole optimizer steps. Ratios, entropy and KL are means over the computed
+tokens: rollouts without an advantage may be skipped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from agents.llm.algorithms.advantages import zero_variance_groups
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.experience import Targets
 from agents.llm.rollout.types import Group
 
 _PER_COMPUTED_TOKEN = ("entropy", "kl", "ratio_mean", "clip_fraction")
@@ -22,13 +21,13 @@ _PER_COMPUTED_TOKEN = ("entropy", "kl", "ratio_mean", "clip_fraction")
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateReport:
-    """What an update did.
+    """Result of an update.
 
     Attributes:
-        metrics: by name; means over the update's optimizer steps.
-        skipped: whether it ended without its last step.
-        reason: why it was skipped; "" where it was not.
-        batch: where something was not finite, the batch it happened on; None otherwise.
+        metrics: by name; means over the optimizer steps of the update.
+        skipped: whether the update ended before its last step.
+        reason: why it was skipped; "" if it was not.
+        batch: the batch with a loss or gradient that is not finite; None otherwise.
     """
 
     metrics: Mapping[str, float]
@@ -38,12 +37,12 @@ class UpdateReport:
 
     @property
     def failed(self) -> bool:
-        """Whether it was skipped for numbers that are not finite, not for want of a signal."""
+        """Whether a loss or gradient was not finite (a skip without a signal is no failure)."""
         return self.batch is not None
 
 
 class StepMeans:
-    """Sums over micro-batches of what already carries its weight, turned into means at the end."""
+    """Sums of weighted metrics over micro-batches; `metrics` returns their means."""
 
     def __init__(self) -> None:
         self.num_steps = 0
@@ -53,21 +52,21 @@ class StepMeans:
         self._logprob_gap = torch.zeros(())
 
     def add(self, **values: Tensor) -> None:
-        """Add a micro-batch's shares."""
+        """Add weighted sums of a micro-batch."""
         _add(self._sums, values)
 
     def add_step(self, **values: Tensor) -> None:
-        """Add what an optimizer step has one of, on all ranks alike."""
+        """Add values of an optimizer step that are equal on all ranks."""
         _add(self._of_steps, values)
         self.num_steps += 1
 
     def add_tokens(self, weights_A: Tensor, gaps_A: Tensor) -> None:
-        """Count tokens that were computed, and how far the learner is from the sampler.
+        """Count computed tokens, and track the largest gap between learner and sampler.
 
         Args:
-            weights_A: [A] of the tokens in the step's loss.
-            gaps_A: [A] recomputed minus sampled log-probability; looked at only before the first
-                step, where the two should agree.
+            weights_A: [A] weights of the tokens in the loss of the step.
+            gaps_A: [A] recomputed minus sampled log-probability; used before the first step only,
+                where the two should agree.
         """
         self._weight = self._weight + weights_A.sum().cpu()
         if self.num_steps == 0 and len(gaps_A):
@@ -75,7 +74,7 @@ class StepMeans:
 
     @classmethod
     def merged(cls, parts: Sequence[StepMeans]) -> StepMeans:
-        """Those of all ranks as one."""
+        """Merge the sums of all ranks."""
         total = cls()
         total.num_steps, total._of_steps = parts[0].num_steps, parts[0]._of_steps
         for part in parts:
@@ -85,7 +84,7 @@ class StepMeans:
         return total
 
     def metrics(self) -> dict[str, float]:
-        """Means by name."""
+        """Return the means by name."""
         weight = {name: float(self._weight) for name in _PER_COMPUTED_TOKEN}
         means = {
             name: float(total) / max(weight.get(name, self.num_steps), 1e-12)
@@ -100,23 +99,14 @@ def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
 
 
 def input_metrics(groups: Sequence[Group], batch: Batch) -> dict[str, float]:
-    """What an update was given; `rollouts` of it can be learnt from."""
+    """Metrics of the input of an update; `rollouts` counts those that are trained on."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     num_failed = sum(rollout.failed for rollout in rollouts)
     return {
         "rollouts": float(len(batch)),
-        "void_rollouts": float(num_failed),
-        "unwritten_rollouts": float(len(rollouts) - num_failed - len(batch)),
+        "failed_rollouts": float(num_failed),
+        "actionless_rollouts": float(len(rollouts) - num_failed - len(batch)),
         "zero_variance_groups": float(zero_variance_groups(batch.rewards_B, batch.groups_B)),
         "tokens": float(batch.num_tokens),
         "token_mismatch": float(sum(rollout.token_mismatch for rollout in rollouts)),
     }
-
-
-def explained_variance(targets: Targets) -> float:
-    """Share of the returns' variance that the critic foresaw; 0 where there is no variance."""
-    variance = targets.returns_A.var(correction=0)
-    if variance == 0:
-        return 0.0
-    error = (targets.returns_A - targets.old_values_A).var(correction=0)
-    return float(1 - error / variance)

@@ -1,12 +1,12 @@
-"""The scalar that an optimizer step descends, as its micro-batches' shares.
+"""The loss of an optimizer step as a sum over micro-batches.
 
-A share is a weighted sum over action tokens; weights come from the whole step, so shares add up
-to the same loss however the step was cut.
+Each part is a weighted sum over action tokens. The weights come from the whole step, so the sum
+does not depend on how the step is split.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -14,38 +14,32 @@ from agents.llm.algorithms.kl import kl_loss
 from agents.llm.algorithms.losses import POLICY_LOSSES, clipped_value_loss
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.batch import MicroBatch
-from agents.llm.learner.experience import Targets
+from agents.llm.learner.experience import Experience
 from agents.llm.learner.logprobs import TokenLogprobs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Share:
-    """A micro-batch's part of the loss, with the parts of what it is made of.
-
-    Attributes:
-        loss: what is differentiated.
-        parts: weighted sums by metric name.
-    """
+class LossOutput(NamedTuple):
+    """The differentiable loss of a micro-batch, and weighted sums by metric name."""
 
     loss: Tensor
-    parts: dict[str, Tensor]
+    metrics: dict[str, Tensor]
 
 
-def policy_share(
+def policy_objective(
     scored: TokenLogprobs,
     micro_batch: MicroBatch,
-    targets: Targets,
+    experience: Experience,
     weights_A: Tensor,
     config: AlgorithmConfig,
-) -> Share:
-    """The policy's loss, minus the entropy bonus, plus the KL where it belongs in the loss.
+) -> LossOutput:
+    """Return the policy loss minus the entropy bonus, plus the KL if it belongs to the loss.
 
     Args:
         scored: log-probabilities and entropies of the micro-batch's action tokens.
-        micro_batch: says which tokens of the batch they are.
-        targets: of the whole batch.
-        weights_A: of the whole batch's tokens in this optimizer step.
-        config: of the algorithm.
+        micro_batch: the location of these tokens in the batch.
+        experience: of the whole batch.
+        weights_A: weights of the whole batch's tokens in this optimizer step.
+        config: settings of the algorithm.
     """
     logprobs_A, entropies_A = scored
 
@@ -56,49 +50,49 @@ def policy_share(
     policy_loss = POLICY_LOSSES[config.policy_loss or config.row.policy_loss]
     policy = policy_loss(
         logprobs_A,
-        pick(targets.old_logprobs_A),
-        pick(targets.advantages_A),
+        pick(experience.old_logprobs_A),
+        pick(experience.advantages_A),
         micro_batch.rows_A.to(logprobs_A.device),
         config.clip,
     )
-    parts = {
-        "pg_loss": weights @ (pick(targets.importance_weights_A) * policy.losses_A),
+    metrics = {
+        "pg_loss": weights @ (pick(experience.importance_weights_A) * policy.losses_A),
         "entropy": weights @ entropies_A,
         "ratio_mean": weights @ policy.ratios_A,
         "clip_fraction": weights @ policy.clipped_A.to(weights),
     }
-    loss = parts["pg_loss"]
+    loss = metrics["pg_loss"]
     if config.entropy_coef > 0:
-        loss = loss - config.entropy_coef * parts["entropy"]
+        loss = loss - config.entropy_coef * metrics["entropy"]
     if config.kl_in_loss:
-        terms_A = kl_loss(logprobs_A, pick(targets.ref_logprobs_A), config.estimator)
-        parts["kl"] = weights @ terms_A
-        loss = loss + config.kl_coef * parts["kl"]
-    return Share(loss=loss, parts=parts | {"loss": loss})
+        terms_A = kl_loss(logprobs_A, pick(experience.ref_logprobs_A), config.estimator)
+        metrics["kl"] = weights @ terms_A
+        loss = loss + config.kl_coef * metrics["kl"]
+    return LossOutput(loss, metrics | {"loss": loss})
 
 
-def critic_share(
+def critic_objective(
     values_A: Tensor,
     micro_batch: MicroBatch,
-    targets: Targets,
+    experience: Experience,
     weights_A: Tensor,
     config: AlgorithmConfig,
-) -> Share:
-    """The clipped value loss of a micro-batch, under the same weights as the policy's."""
+) -> LossOutput:
+    """Return the clipped value loss of a micro-batch, with the token weights of the policy loss."""
 
     def pick(values: Tensor) -> Tensor:
         return _pick(values, micro_batch, values_A)
 
     losses_A = clipped_value_loss(
         values_A,
-        pick(targets.old_values_A),
-        pick(targets.returns_A),
+        pick(experience.old_values_A),
+        pick(experience.returns_A),
         value_clip=config.value_clip,
     )
     loss = pick(weights_A) @ losses_A
-    return Share(loss=loss, parts={"value_loss": loss})
+    return LossOutput(loss, {"value_loss": loss})
 
 
 def _pick(values_A: Tensor, micro_batch: MicroBatch, like: Tensor) -> Tensor:
-    """A batch's values at a micro-batch's tokens, as another tensor's dtype on its device."""
+    """Select the values of a micro-batch's tokens, in the dtype and on the device of `like`."""
     return values_A[micro_batch.tokens_A.to(values_A.device)].to(like)

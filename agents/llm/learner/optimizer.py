@@ -1,8 +1,9 @@
-"""The optimizer and its learning rate as a function of the step: no scheduler, no state of one."""
+"""Optimizers, and the learning rate as a function of the step."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,9 +12,9 @@ from agents.llm.learner.config import OptimizerConfig
 
 
 def learning_rate_factor(config: OptimizerConfig, update: int, total_updates: int) -> float:
-    """The rate of a 0-based update as a fraction of its peak, in [0, 1].
+    """Return the learning rate of a 0-based update as a fraction of its peak, in [0, 1].
 
-    After `total_updates` it stays where it ended.
+    It stays constant after `total_updates`.
     """
     if update < config.warmup_steps:
         return (update + 1) / config.warmup_steps
@@ -26,14 +27,27 @@ def learning_rate_factor(config: OptimizerConfig, update: int, total_updates: in
     )
 
 
-def make_optimizer(
-    module: nn.Module, config: OptimizerConfig, *, lr: float | None = None
-) -> torch.optim.AdamW:
-    """AdamW on what a module trains; `lr` where it is not the policy's."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    return torch.optim.AdamW(
-        parameters,
-        lr=config.learning_rate if lr is None else lr,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+def adamw(weights: list[nn.Parameter], config: OptimizerConfig, lr: float) -> torch.optim.AdamW:
+    """Make AdamW over `weights` with peak learning rate `lr`."""
+    return torch.optim.AdamW(weights, lr=lr, weight_decay=config.weight_decay, fused=True)
+
+
+def policy_optimizers(
+    model: Any, config: OptimizerConfig, muon_learning_rate: float | None
+) -> dict[str, torch.optim.Optimizer]:
+    """Make AdamW ("policy") over a model's trained weights.
+
+    With `muon_learning_rate`, Muon ("muon") takes the matrices that are not embeddings.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if muon_learning_rate is None:
+        return {"policy": adamw(weights, config, config.learning_rate)}
+    embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
+    excluded = {id(weight) for module in embeddings for weight in module.parameters()}
+    matrices = [weight for weight in weights if weight.ndim == 2 and id(weight) not in excluded]
+    taken = {id(weight) for weight in matrices}
+    others = [weight for weight in weights if id(weight) not in taken]
+    return {
+        "policy": adamw(others, config, config.learning_rate),
+        "muon": torch.optim.Muon(matrices, lr=muon_learning_rate, weight_decay=config.weight_decay),
+    }

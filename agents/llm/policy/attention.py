@@ -1,4 +1,4 @@
-"""A model's attention exchanged for one of ours, for a while."""
+"""Temporary replacement of a model's attention implementation."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 @contextmanager
-def reading_with(attention: str, model: Any) -> Iterator[None]:
-    """Let a transformers model attend by a registered function until this ends.
+def attention_implementation(name: str, model: Any) -> Iterator[None]:
+    """Use another attention function in a model while the context is open.
 
     Args:
-        attention: name that the function is registered under in transformers' AttentionInterface.
-        model: a PreTrainedModel, perhaps wrapped.
+        name: name of the function in transformers' AttentionInterface.
+        model: a PreTrainedModel, possibly wrapped.
     """
-    usual = model.config._attn_implementation or "sdpa"
-    model.set_attn_implementation(attention)
+    original = model.config._attn_implementation or "sdpa"
+    model.set_attn_implementation(name)
     try:
         yield
     finally:
-        model.set_attn_implementation(usual)
+        model.set_attn_implementation(original)

@@ -1,12 +1,8 @@
-"""A transformer's layers, and other ways to compute them for a while.
-
-Computed anew in the backward pass, a layer keeps nothing but its input. Compiled, its many small
-kernels become few.
-"""
+"""The layers of a transformer; temporary activation checkpointing and compilation of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -18,62 +14,70 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 def layers_of(model: nn.Module) -> list[nn.Module]:
-    """The layers of a transformer, as transformers marks them, in order."""
+    """Return the layers of a transformer in order, as transformers marks them."""
     return [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
 
 
-def marked_layers(model: nn.Module, setting: str) -> list[nn.Module]:
-    """The same, for a setting that cannot do without them.
+def marked_layers(models: Iterable[nn.Module | None], setting: str) -> list[nn.Module]:
+    """Return the layers of all models, each layer once, for a setting that needs them.
+
+    Args:
+        models: transformers; None is ignored.
+        setting: name of the setting, for the error.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if a model has no layers.
     """
-    layers = layers_of(model)
-    if not layers:
-        raise ValueError(
-            f"{type(model).__name__} has no layers that could be computed otherwise, expected a "
-            f"model of transformers; set {setting}=False"
-        )
-    return layers
+    layers: dict[nn.Module, None] = {}
+    for model in models:
+        if model is None:
+            continue
+        own = layers_of(model)
+        if not own:
+            raise ValueError(
+                f"{type(model).__name__} has no transformer layers, expected a model of "
+                f"transformers; set {setting}=False"
+            )
+        layers.update(dict.fromkeys(own))
+    return list(layers)
 
 
 @contextmanager
 def recomputing(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Let layers keep their inputs only, until this ends; their backward pass belongs inside.
+    """Enable activation checkpointing of layers: their backward pass recomputes activations.
 
-    They must not draw anything (dropout): a second draw would be another one. transformers' own
-    switch would not do: it works in train mode alone, where dropout draws.
+    The backward pass must run inside this context, and the layers must not use randomness
+    (dropout). transformers' own gradient checkpointing works in train mode only, with dropout.
     """
 
-    def anew(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
         return partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
 
-    with _exchanged(layers, anew):
+    with _replaced_forward(layers, checkpointed):
         yield
 
 
 @contextmanager
 def compiling(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Let layers be compiled by torch.compile, until this ends.
+    """Enable torch.compile for layers.
 
-    The first pass compiles, once for all layers that are alike; a pass of other sizes reuses that,
-    but for the first of a single row.
+    Equal layers are compiled once, in the first pass; only a pass of a single row recompiles.
     """
-    with _exchanged(layers, partial(torch.compile, dynamic=True)):
+    with _replaced_forward(layers, partial(torch.compile, dynamic=True)):
         yield
 
 
 @contextmanager
-def _exchanged(
+def _replaced_forward(
     layers: Sequence[nn.Module], make: Callable[[Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    usual = [vars(layer).get("forward") for layer in layers]
+    originals = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
         layer.forward = make(layer.forward)
     try:
         yield
     finally:
-        for layer, forward in zip(layers, usual, strict=True):
+        for layer, forward in zip(layers, originals, strict=True):
             if forward is None:
                 del layer.forward
             else:

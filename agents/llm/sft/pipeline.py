@@ -16,15 +16,14 @@ from dataclasses import asdict, dataclass
 import torch
 
 from agents.llm.learner.allocator import keep_freed_memory
-from agents.llm.learner.batch import Batch
-from agents.llm.learner.logprobs import action_logprobs
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.policy.lora import has_adapter
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.types import Rollout, Source
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.sft.demonstrations import encode_demonstration
+from agents.llm.sft.supervised import mean_loss, plan_steps, supervised_learner, train_steps
 from agents.llm.sft.teachers import play_demonstrations
-from agents.llm.sft.trainer import train_supervised
 from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import write_json
 from zs_env.transcripts.storage import append_transcripts
@@ -92,24 +91,30 @@ def warm_start(
         )
     rollouts = _demonstrations(config, policy)
     held_out, trained_on = rollouts[: config.held_out], rollouts[config.held_out :]
-    before = supervised_loss(policy, held_out, config)
-    started = time.perf_counter()
-    losses = train_supervised(
-        policy.model,
+    steps = plan_steps(
         trained_on,
+        tokens_per_step=config.tokens_per_batch,
         epochs=config.epochs,
-        steps=config.steps or None,
-        lr=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        tokens_per_batch=config.tokens_per_batch,
-        tokens_per_micro_batch=config.tokens_per_micro_batch,
-        max_grad_norm=config.max_grad_norm,
-        autocast=config.autocast,
+        num_steps=config.steps or None,
         seed=config.seed,
-        on_step=on_step,
     )
+    learner = supervised_learner(
+        policy.model,
+        OptimizerConfig(
+            learning_rate=config.learning_rate,
+            warmup_steps=config.warmup_steps,
+            lr_schedule="cosine",
+            max_grad_norm=config.max_grad_norm,
+            tokens_per_micro_batch=config.tokens_per_micro_batch,
+            autocast=config.autocast,
+        ),
+        total_steps=len(steps),
+    )
+    before = mean_loss(learner, held_out)
+    started = time.perf_counter()
+    losses = train_steps(learner, trained_on, steps, on_step=on_step)
     seconds = time.perf_counter() - started
-    after = supervised_loss(policy, held_out, config)
+    after = mean_loss(learner, held_out)
     policy.model.config.zerosearch_prompt = config.prompt
     result = WarmStartResult(
         demonstrations=len(trained_on),
@@ -161,17 +166,6 @@ def _recorded(config: WarmStartConfig) -> WarmStartResult:
             f"{', '.join(differing)}; leave those flags as they were, or choose another --output"
         )
     return WarmStartResult(**{**record["result"], "policy": str(config.output)})
-
-
-def supervised_loss(policy: Policy, rollouts: Sequence[Rollout], config: WarmStartConfig) -> float:
-    """Mean cross-entropy of what the policy should have written, nats per token."""
-    batch = Batch.from_rollouts(rollouts)
-    device = policy.model.device
-    total = 0.0
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=config.autocast):
-        for micro_batch in batch.micro_batches(config.tokens_per_micro_batch):
-            total -= float(action_logprobs(policy.model, micro_batch.to(device)).logprobs_A.sum())
-    return total / batch.num_tokens
 
 
 def _demonstrations(config: WarmStartConfig, policy: Policy) -> list[Rollout]:

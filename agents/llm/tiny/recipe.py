@@ -24,10 +24,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.baselines.world_reader import Lookup, Plan, Statement, read_statements
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.policy.policy import TINY_POLICY, Policy
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
-from agents.llm.sft.trainer import train_supervised
+from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
 from agents.llm.tiny.demonstrations import (
     NO_FAULTS,
     Failures,
@@ -306,18 +307,20 @@ def _train(policy: Policy, rollouts: list[Rollout], recipe: Recipe, name: str) -
     # On short rows plain attention is faster than the fused kind, which is made for long ones.
     short = sum(len(rollout.token_ids) for rollout in rollouts) < 120 * len(rollouts)
     with sdpa_kernel(SDPBackend.MATH if short else SDPBackend.FLASH_ATTENTION):
-        train_supervised(
+        steps = plan_steps(rollouts, tokens_per_step=4096, epochs=recipe.epochs, seed=recipe.seed)
+        learner = supervised_learner(
             policy.model,
-            rollouts,
-            epochs=recipe.epochs,
-            lr=scale * recipe.lr,
-            muon_lr=scale * recipe.muon_lr,
-            tokens_per_batch=4096,
-            tokens_per_micro_batch=2048,
-            autocast=True,
-            seed=recipe.seed,
-            on_step=report,
+            OptimizerConfig(
+                learning_rate=scale * recipe.lr,
+                warmup_steps=20,
+                lr_schedule="cosine",
+                tokens_per_micro_batch=2048,
+                autocast=True,
+            ),
+            total_steps=len(steps),
+            muon_learning_rate=scale * recipe.muon_lr,
         )
+        train_steps(learner, rollouts, steps, on_step=report)
 
 
 def _save_halved(model: Any, folder: Path) -> None:

@@ -96,8 +96,6 @@ class TrainConfig:
         minibatches: optimizer steps that a step's rollouts are split into.
         epochs: passes over a step's rollouts.
         tokens_per_micro_batch: most tokens, padding included, of one forward and backward pass.
-        share_prompts: in updates, read each group's prompt once and pad nothing; pays with a large
-            model and long prompts, costs with a small model and short ones.
         gradient_checkpointing: in updates, keep what enters each layer only and compute the rest
             anew in the backward pass: much less memory, one more forward pass.
         compile_layers: in updates, run each layer by torch.compile: on a GPU many small kernels
@@ -208,7 +206,6 @@ class TrainConfig:
     minibatches: int = 2
     epochs: int = 1
     tokens_per_micro_batch: int = 4096
-    share_prompts: bool = False
     gradient_checkpointing: bool = False
     compile_layers: bool = False
     policy_loss: PolicyLossName | None = None

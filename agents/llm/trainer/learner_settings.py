@@ -69,7 +69,6 @@ def make_learner(
             warmup_steps=config.warmup_steps,
             lr_schedule=config.lr_schedule,
             tokens_per_micro_batch=config.tokens_per_micro_batch,
-            share_prompts=config.share_prompts,
             gradient_checkpointing=config.gradient_checkpointing,
             compile_layers=config.compile_layers,
             autocast=config.autocast,

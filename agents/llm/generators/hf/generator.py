@@ -28,7 +28,7 @@ from agents.llm.generators.hf.batch import Session, Turn, TurnBatch
 from agents.llm.generators.hf.cuda_graphs import make_decoding
 from agents.llm.generators.hf.kv_cache import ATTENTION, Piece, RowCache
 from agents.llm.generators.sampling import Sampling
-from agents.llm.policy.attention import reading_with
+from agents.llm.policy.attention import attention_implementation
 from agents.llm.policy.policy import Policy
 from agents.llm.policy.stopping import StopRule
 
@@ -313,7 +313,7 @@ def _reading_rows(model: PreTrainedModel) -> Iterator[None]:
     training = model.training
     model.eval()
     try:
-        with reading_with(ATTENTION, model):
+        with attention_implementation(ATTENTION, model):
             yield
     finally:
         model.train(training)

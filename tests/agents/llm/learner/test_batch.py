@@ -90,7 +90,7 @@ def test_a_rollout_whose_prompt_filled_the_context_does_not_enter(make_rollout):
 
 
 def test_a_rollout_without_policy_tokens_is_no_demonstration(make_rollout):
-    with pytest.raises(ValueError, match="mark it void"):
+    with pytest.raises(ValueError, match="mark it failed"):
         Batch.from_rollouts([make_rollout(2)])
 
 

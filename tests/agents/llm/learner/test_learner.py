@@ -2,17 +2,18 @@ import copy
 import io
 import math
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
+from agents.llm.algorithms.registry import AlgorithmConfig, AlgorithmName
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 
-NAMES = sorted(ALGORITHMS)
+NAMES = sorted(get_args(AlgorithmName))
 _UNCLIPPED = 1e30
 
 
@@ -58,7 +59,6 @@ def _learner(
     *,
     reference=None,
     max_tokens=4096,
-    share_prompts=False,
     lr=1e-3,
     **algorithm,
 ):
@@ -69,7 +69,6 @@ def _learner(
             learning_rate=lr,
             max_grad_norm=_UNCLIPPED,
             tokens_per_micro_batch=max_tokens,
-            share_prompts=share_prompts,
         ),
         reference_model=reference,
         total_updates=10,
@@ -416,8 +415,8 @@ def test_updates_without_a_signal_are_skipped_but_not_failed(make_llama, make_ro
     void = make_rollout(2, 3, failure="timeout")
     nothing = learner.update([Group(rollouts=(void, void))])
     unwritten = learner.update([Group(rollouts=(void, make_rollout(30)))])
-    assert (equal.reason, nothing.reason) == ("every advantage is zero", "every rollout is void")
-    assert unwritten.reason == "the policy wrote nothing: prompts fill its context"
+    assert (equal.reason, nothing.reason) == ("every advantage is zero", "every rollout failed")
+    assert unwritten.reason == "no rollout has an action token: the prompts fill the context"
     for report in (equal, nothing, unwritten):
         assert report.skipped and not report.failed
     assert torch.equal(_weights(model), before)

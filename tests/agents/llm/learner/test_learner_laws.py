@@ -5,7 +5,6 @@ under all of them at once.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any
 from unittest import mock
@@ -86,10 +85,8 @@ def test_only_positions_before_an_action_token_are_trained_and_reach_the_head(
 ) -> None:
     seen = undisturbed(name, way)
     assert all(moved == (token in TRAINED_IDS) for token, moved in seen.read)
-    # The end of a shared prompt stands once for the four rollouts of its group.
-    positions = NUM_ACTIONS - 6 * HOWS[way].share_prompts
     bodies = 2 if ALGORITHMS[name].needs_critic else 1
-    assert sum(moved for _, moved in seen.read) == positions * bodies
+    assert sum(moved for _, moved in seen.read) == NUM_ACTIONS * bodies
     # The policy's logits, again in its backward pass, and the reference's.
     assert seen.head_rows == 3 * NUM_ACTIONS
 
@@ -112,7 +109,7 @@ def test_micro_batching_padding_and_order_change_no_gradient(
     assert max(len(ids) - 1 for ids in batch.token_ids) == LONGEST
     parts = {ONE_ROLLOUT: 8, 4 * LONGEST: 2, MANY_TOKENS: 1}
     for max_tokens, num_passes in parts.items():
-        passes = batch.micro_batches(max_tokens, share_prompts=how.share_prompts)
+        passes = batch.micro_batches(max_tokens)
         assert len(passes) == num_passes
 
     def gradient(given: Sequence[Group], max_tokens: int) -> torch.Tensor:
@@ -128,22 +125,7 @@ def test_micro_batching_padding_and_order_change_no_gradient(
 
 
 @every_row
-@pytest.mark.parametrize("way", ["padded", "adapter", "bfloat16"])
-def test_sharing_prompts_changes_no_gradient(models: Any, groups: Any, name: str, way: str) -> None:
-    how = HOWS[way]
-
-    def gradient(how: How, max_tokens: int) -> torch.Tensor:
-        # Old log-probabilities are the learner's own, so that they too are computed in lines.
-        settings = {"max_tokens": max_tokens, "recompute_logprobs": True}
-        return watch_update(models[way], groups[way], name, how, **settings).gradient
-
-    wanted = gradient(how, MANY_TOKENS)
-    for max_tokens in (MANY_TOKENS, 30) if how == How() else (30,):
-        assert_close(gradient(replace(how, share_prompts=True), max_tokens), wanted, how.close)
-
-
-@every_row
-@pytest.mark.parametrize("way", [way for way, how in HOWS.items() if not how.share_prompts])
+@every_way
 def test_what_stands_in_the_padding_changes_no_bit(
     models: Any, groups: Any, undisturbed: Any, monkeypatch: Any, name: str, way: str
 ) -> None:
@@ -167,7 +149,7 @@ def test_void_and_unwritten_rollouts_and_last_pages_change_nothing_but_their_cou
     wanted = undisturbed(name, way)
     assert torch.equal(seen.gradient, wanted.gradient)
     assert torch.equal(seen.weights, wanted.weights)
-    more = {"void_rollouts": 2.0, "unwritten_rollouts": 2.0}
+    more = {"failed_rollouts": 2.0, "actionless_rollouts": 2.0}
     assert seen.report.metrics == {**wanted.report.metrics, **more}
 
 
@@ -207,6 +189,5 @@ def test_two_ranks_keep_all_these_laws_at_once(
         assert all(moved == (token in TRAINED_IDS) for token, moved in one.read)
         assert any(moved for _, moved in one.read)
     assert sum(one.head_rows for one in seen) == 3 * NUM_ACTIONS
-    if not HOWS[way].share_prompts:  # which cut lines begin with their prompt again
-        bodies = 2 if ALGORITHMS[name].needs_critic else 1
-        assert sum(moved for one in seen for _, moved in one.read) == NUM_ACTIONS * bodies
+    bodies = 2 if ALGORITHMS[name].needs_critic else 1
+    assert sum(moved for one in seen for _, moved in one.read) == NUM_ACTIONS * bodies

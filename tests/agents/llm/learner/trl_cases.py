@@ -216,7 +216,7 @@ def _learner(model: Any, case: Case, num_steps: int) -> Learner:
         temperature=case.temperature,
         loss_divisor=loss_divisor,
     )
-    for group in learner.optimizer.param_groups:
+    for group in learner.optimizers["policy"].param_groups:
         group["eps"] = ADAM_EPS
     return learner
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
-from agents.llm.distributed.fsdp import whole
+from agents.llm.distributed.fsdp import full_tensor
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
@@ -33,12 +33,10 @@ class How:
     """How an update is computed.
 
     Attributes:
-        share_prompts: in lines, each group's prompt once, instead of padded rows.
         adapter: whether a LoRA adapter is trained, and its absence the reference.
         autocast: in bfloat16, with weights in float32; otherwise all is float64.
     """
 
-    share_prompts: bool = False
     adapter: bool = False
     autocast: bool = False
 
@@ -55,9 +53,7 @@ class How:
 
 HOWS = {
     "padded": How(),
-    "in lines": How(share_prompts=True),
     "adapter": How(adapter=True),
-    "adapter in lines": How(adapter=True, share_prompts=True),
     "bfloat16": How(autocast=True),
 }
 
@@ -147,7 +143,6 @@ def watch_update(
             learning_rate=1e-3,
             max_grad_norm=1e30,
             tokens_per_micro_batch=max_tokens,
-            share_prompts=how.share_prompts,
             autocast=how.autocast,
         ),
         reference_model=reference,
@@ -163,7 +158,9 @@ def watch_update(
         critic=gradient_of(learner.critic)
         if learner.critic is not None
         else torch.zeros(0).double(),
-        weights=torch.cat([whole(w.detach()).flatten() for m in modules for w in _trained(m)]),
+        weights=torch.cat(
+            [full_tensor(w.detach()).flatten() for m in modules for w in _trained(m)]
+        ),
         report=report,
         read=read,
         head_rows=sum(head_rows),
@@ -175,9 +172,9 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def gradient_of(module: nn.Module) -> Tensor:
-    """[P] gradient of all that a module trains, whole, float64; zeros where it has none."""
+    """[P] gradient of all that a module trains, full_tensor, float64; zeros where it has none."""
     gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in _trained(module)]
-    return torch.cat([whole(gradient).flatten().double() for gradient in gradients])
+    return torch.cat([full_tensor(gradient).flatten().double() for gradient in gradients])
 
 
 def _watch_body(body: nn.Module, read: list[tuple[int, bool]]) -> None:

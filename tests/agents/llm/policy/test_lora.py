@@ -6,6 +6,7 @@ import torch
 from agents.cli.training.train import main as train
 from agents.cli.training.warm_start import main as warm_start
 from agents.llm.algorithms.registry import AlgorithmConfig
+from agents.llm.distributed.fsdp import trained_weights
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
@@ -101,7 +102,7 @@ def test_the_kl_is_that_to_the_model_without_its_adapter(make_llama, adapted, ma
 
 def test_a_critic_shares_what_is_frozen_and_keeps_its_own(adapted, make_rollout):
     critic = Critic.from_policy(adapted)
-    own = critic.trained_state()
+    own = trained_weights(critic)
     assert own and all("lora_" in name or name.startswith("head.") for name in own)
     ours = {weight.data_ptr() for weight in adapted.parameters() if not weight.requires_grad}
     frozen = [weight for weight in critic.parameters() if not weight.requires_grad]

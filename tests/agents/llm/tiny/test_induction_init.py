@@ -4,10 +4,10 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from agents.llm.sft.trainer import _make_optimizers
 from transformers import LlamaForCausalLM
 
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.sft.trainer import _make_optimizers
 from agents.llm.tiny.recipe import Recipe, make_model
 from agents.llm.tiny.tokenizer import build_tokenizer
 

@@ -19,11 +19,12 @@ from safetensors.torch import load_file
 from agents.cli.training.train import main
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.learner.batch import Batch
+from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.metrics import UpdateReport
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Group
 from agents.llm.sft.demonstrations import encode_demonstration
-from agents.llm.sft.trainer import train_supervised
+from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
 from agents.llm.tiny.demonstrations import Failures, demonstrate
 from agents.llm.trainer.checkpoint import CheckpointStore, load_state
 from agents.llm.trainer.metrics import read_metrics
@@ -97,7 +98,9 @@ def policy(
         )
         for index in range(200)
     ]
-    train_supervised(policy.model, shown, steps=80, lr=1e-2, tokens_per_batch=2048, warmup_steps=5)
+    optimizer = OptimizerConfig(learning_rate=1e-2, warmup_steps=5, lr_schedule="cosine")
+    learner = supervised_learner(policy.model, optimizer, total_steps=80)
+    train_steps(learner, shown, plan_steps(shown, tokens_per_step=2048, num_steps=80))
     folder = tmp_path_factory.mktemp("policy")
     policy.save(folder)
     return folder

@@ -16,7 +16,7 @@ from agents.llm.generators.hf.cuda_graphs import CudaGraphDecoder, CUDAGraphs, m
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.hf.kv_cache import ATTENTION, RowCache
 from agents.llm.generators.sampling import Sampling
-from agents.llm.policy.attention import reading_with
+from agents.llm.policy.attention import attention_implementation
 from agents.llm.policy.policy import Policy
 from tests.agents.llm.generators.hf.ragged_episodes import play, some_prompts
 
@@ -87,7 +87,7 @@ def test_what_is_rounded_up_writes_where_no_row_reads(
     steps = CudaGraphDecoder(cache, run, recorder)
     cache.reserve(*steps.room(5, 20))
     cache.stored.normal_()
-    with reading_with(ATTENTION, model), torch.inference_mode():
+    with attention_implementation(ATTENTION, model), torch.inference_mode():
         steps.logits(torch.arange(6), torch.arange(6) + 3, 9)  # each row's place is now known
         before = cache.stored.clone()
         steps.logits(torch.arange(5), torch.arange(5) + 4, 9)
