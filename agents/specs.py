@@ -1,4 +1,4 @@
-"""Specs, of questions, engines, writers and more: read from a command line, and rewritten."""
+"""Specs, of questions, engines, generators and more: read from a command line, and rewritten."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by k
 def spec_from_text(
     text: str,
     *,
-    role: Literal["questions", "engine", "writer", "generator", "agent"],
+    role: Literal["questions", "engine", "generator", "agent"],
     flag: str | None = None,
 ) -> dict[str, Any]:
-    """Read a flag that names questions, an engine, a writer, a generator or an agent.
+    """Read a flag that names questions, an engine, a generator or an agent.
 
     A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
     and any other word is a kind.

@@ -149,19 +149,19 @@ def _http_engine(
 def _simulator_engine(
     questions: QuestionDataset,
     *,
-    writer: Any,
-    style: str | Mapping[str, Any] = "prompted",
+    generator: Any,
+    prompts: str | Mapping[str, Any] = "prompted",
     retries: int = 2,
     retry_on: Sequence[str] | None = None,
 ) -> SearchEngine:
-    """A language model that writes pages; `style` names one, or holds the fields of another."""
+    """A language model that writes pages; `prompts` names one, or holds the fields of another."""
     from zs_env.simulator import LanguageModelEngine, SimulatorPrompts
 
     return LanguageModelEngine(
-        build_generator(writer),
-        style
-        if isinstance(style, str)
-        else make_named("field of a style", SimulatorPrompts, style),
+        build_generator(generator),
+        prompts
+        if isinstance(prompts, str)
+        else make_named("field of a prompts", SimulatorPrompts, prompts),
         retries=retries,
         retry_on=retry_on,
     )

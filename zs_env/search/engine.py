@@ -1,4 +1,4 @@
-"""What an engine or a writer may have beside its one method, and what holds where it has not."""
+"""What an engine or a generator may have beside its one method, and what holds where it has not."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.self_search import with_policy_as_writer
+from agents.llm.trainer.self_search import with_policy_as_generator
 from agents.specs import rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_questions
@@ -25,8 +25,8 @@ Spec = dict[str, Any]
 
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
-    """The environment that rollouts are collected in; the policy may be its engine's writer."""
-    engine = with_policy_as_writer(_with_ledger(_training_engine(config), config), policy)
+    """The environment that rollouts are collected in; the policy may be its engine's generator."""
+    engine = with_policy_as_generator(_with_ledger(_training_engine(config), config), policy)
     return _make(config, num_envs, _training_questions(config), engine)
 
 
@@ -41,7 +41,7 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     Raises:
         ValueError: if nobody says which questions are held out.
     """
-    engine = with_policy_as_writer(_with_ledger(_held_out_engine(config), config), policy)
+    engine = with_policy_as_generator(_with_ledger(_held_out_engine(config), config), policy)
     return _make(config, num_envs, _held_out_questions(config), engine)
 
 

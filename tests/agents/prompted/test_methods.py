@@ -1,4 +1,4 @@
-"""The five prompted agents, played with a writer that says what a test tells it."""
+"""The five prompted agents, played with a generator that says what a test tells it."""
 
 import json
 

@@ -165,7 +165,7 @@ def _noise_rises(output, played):
 
 def _policy_writes(output, played):
     for _, environment, policy in _only(played):
-        assert environment._engine.engine.writer.model is policy.model
+        assert environment._engine.engine.generator.model is policy.model
 
 
 def _imitates(output, played):
