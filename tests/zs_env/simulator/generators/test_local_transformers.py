@@ -78,7 +78,7 @@ def test_a_penalty_grows_with_every_time_a_token_was_written(model):
 
 
 def test_tokens_are_counted_and_a_text_at_the_limit_is_cut(model):
-    (written,) = generator(model, sampling=replace(SAMPLING, max_tokens=3)).write(PROMPTS[:1])
+    (written,) = generator(model, sampling=replace(SAMPLING, max_tokens=3)).generate(PROMPTS[:1])
     assert (written.prompt_tokens, written.completion_tokens, written.cut) == (5, 3, True)
 
 
