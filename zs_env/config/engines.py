@@ -154,14 +154,14 @@ def _simulator_engine(
     retries: int = 2,
     retry_on: Sequence[str] | None = None,
 ) -> SearchEngine:
-    """A language model that writes pages; `prompts` names one, or holds the fields of another."""
+    """Use a language model; `prompts` is a name or the fields of `SimulatorPrompts`."""
     from zs_env.simulator import LanguageModelEngine, SimulatorPrompts
 
     return LanguageModelEngine(
         build_generator(generator),
         prompts
         if isinstance(prompts, str)
-        else make_named("field of a prompts", SimulatorPrompts, prompts),
+        else make_named("field of simulator prompts", SimulatorPrompts, prompts),
         retries=retries,
         retry_on=retry_on,
     )

@@ -37,7 +37,7 @@ class EvaluateConfig(EnvironmentFlags):
         agent: random, answer-at-once, search-once, quote-page, search-names, follow-the-hops;
             "module:Class"; a folder of train-sb3; a language model that was trained: tiny, a
             folder, a .gguf file, a Hugging Face name; or one that is prompted, as JSON: {"kind":
-            "rag", "writer": {"kind": "server", "servers": URL}}, of the kinds direct, cot, rag,
+            "rag", "generator": {"kind": "server", "servers": URL}}, of the kinds direct, cot, rag,
             ragent, search-o1.
         noise: chance in [0, 1] that a search returns noise; the environment's own by default.
         prices: US dollars as JSON, fields of `zs_env.search.prices.Prices`, for the table of costs.

@@ -157,7 +157,7 @@ def _ahead(generator: Generator = _NOBODY, stop: StopSignal | None = None) -> Ro
         (
             {
                 "rollout_dtype": "float32",
-                "engine": '{"kind": "simulator", "writer": {"kind": "policy"}}',
+                "engine": '{"kind": "simulator", "generator": {"kind": "policy"}}',
             },
             "another writer",
         ),
