@@ -16,7 +16,7 @@ from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnc
 from agents.evaluation import EpisodeResult, Report, evaluate
 from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
 from zs_env import Document, Question, SearchError, SearchPage
-from zs_env.config import builder as building
+from zs_env.config.engines import ENGINE_KINDS
 from zs_env.simulator import LanguageModelEngine, ScriptedTextGenerator
 from zs_env.transcripts.storage import load_transcripts
 
@@ -276,7 +276,7 @@ def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, mo
     path = tmp_path / "questions.jsonl"
     rows = [{"id": one.id, "question": one.text, "answers": one.answers} for one in QUESTIONS]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    monkeypatch.setitem(building.ENGINE_KINDS, "mends", lambda questions: Mends())
+    monkeypatch.setitem(ENGINE_KINDS, "mends", lambda questions: Mends())
     env_kwargs = {"questions": {"kind": "file", "path": str(path)}, "engine": {"kind": "mends"}}
     played = []
 
