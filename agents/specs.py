@@ -49,6 +49,26 @@ def spec_from_text(
     return {"kind": text}
 
 
+def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None) -> dict[str, Any]:
+    """Return the spec of the questions to evaluate on.
+
+    Args:
+        questions: spec of the training questions; a world has a held-out split.
+        eval_questions: value of --eval-questions, which names other questions.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if eval_questions is not None:
+        return spec_from_text(eval_questions, role="questions", flag="eval-questions")
+    if questions["kind"] != "world":
+        raise ValueError(
+            f"questions of kind {questions['kind']!r} have no held-out split; name the questions "
+            "to evaluate on with --eval-questions"
+        )
+    return {**questions, "split": "heldout"}
+
+
 def data_files(specs: Any) -> dict[str, str]:
     """Return the data files that specs name, with what changes when a file does.
 

@@ -1,8 +1,6 @@
-"""The choices of one turn: queries and answers taken from the text read, and their features.
+"""The choices of one turn, queries and answers taken from the text read, and their features.
 
-Choices are numbered. Queries come first, beginning with the question itself, then answers. Features
-are overlaps, counts and words hashed into buckets (Weinberger et al., "Feature Hashing",
-arXiv:0902.2206). Imports no torch.
+Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from zs_env.text.sanitize import sanitize
 _MAX_QUERY_CHARS = 1024
 _VERBS = ("are", "is", "was", "were", "do", "does", "did", "has", "have", "had", "can", "could")
 _NUM_BUCKETS = 64
-NUM_CHOICE_FEATURES = 26 + _NUM_BUCKETS
 NUM_EPISODE_FEATURES = 4 + _NUM_BUCKETS
+NUM_CHOICE_FEATURES = 26
 
 Vector = NDArray[np.float32]
 
@@ -83,7 +81,7 @@ def find_choices(observation: Mapping[str, Any], limits: Limits) -> tuple[list[s
         actions[number] = f"<answer>{answer.text}</answer>"
         rows[number] = [0, 1, *_features(answer, evidence)]
     progress = [turns_left / limits.max_turns, turns_left <= 1, turns_left == 2, searches == 0]
-    episode = np.array([*progress, *_hashed(question.lower())], dtype=np.float32)
+    episode = np.array([*progress, *_hash_words(question)], dtype=np.float32)
     return actions, np.concatenate([episode, rows.reshape(-1)])
 
 
@@ -130,7 +128,6 @@ def _features(choice: _Choice, evidence: Evidence) -> list[float]:
         *_at_least(name.facts - name.facts_after, 2),
         *_at_least(name.facts_after, 1),
         0 <= name.page == evidence.queries.total() - 1,
-        *_hashed(name.context),
     ]
 
 
@@ -139,8 +136,10 @@ def _at_least(count: int, most: int) -> list[float]:
     return [float(count > number) for number in range(most)]
 
 
-@lru_cache(maxsize=16384)
-def _hashed(text: str) -> Vector:
+@lru_cache(maxsize=4096)
+def _hash_words(text: str) -> Vector:
+    """Hash the words that are not names (Weinberger et al., "Feature Hashing", arXiv:0902.2206)."""
+    words = (text[:1].lower() + text[1:]).split()
     buckets = np.zeros(_NUM_BUCKETS, dtype=np.float32)
-    buckets[[crc32(word.encode()) % _NUM_BUCKETS for word in text.split()]] = 1
+    buckets[[crc32(word.encode()) % _NUM_BUCKETS for word in words if word.islower()]] = 1
     return buckets

@@ -26,7 +26,7 @@ _SEARCH = re.compile(
 
 
 class Span(NamedTuple):
-    """A name or number (`is_name`), or a key phrase; `start` is its character offset."""
+    """A name or number (`is_name`) or a key phrase, and its first character's offset."""
 
     text: str
     is_name: bool
@@ -54,7 +54,6 @@ class Name:
         facts: number of facts with it.
         facts_after: number of facts in which it comes next after the phrase.
         overlap: largest share in [0, 1] of the question's words in a sentence with it.
-        context: word before it in that sentence.
     """
 
     text: str
@@ -65,7 +64,6 @@ class Name:
     facts: int = 0
     facts_after: int = 0
     overlap: float = 0.0
-    context: str = ""
 
 
 class Evidence(NamedTuple):
@@ -106,10 +104,10 @@ def read_evidence(question: str, transcript: str) -> Evidence:
         for document in _DOCUMENT.split(body)[1:]:
             found, new_facts = _read_document(question, document.strip())
             facts.update(dict.fromkeys(new_facts))
-            for text, seen in found.items():
+            for text, overlap in found.items():
                 name = names.setdefault(text, Name(text))
                 name.documents, name.page = name.documents + 1, page
-                name.overlap, name.context = max(seen, (name.overlap, name.context))
+                name.overlap = max(name.overlap, overlap)
     for fact in facts:
         for text in fact.names:
             names[text].facts += 1
@@ -122,20 +120,17 @@ def read_evidence(question: str, transcript: str) -> Evidence:
 
 # A transcript is read again at every turn, each of its documents once.
 @lru_cache(maxsize=4096)
-def _read_document(
-    question: str, document: str
-) -> tuple[Mapping[str, tuple[float, str]], Sequence[Fact]]:
-    """Return the names of a document, each with overlap and context, and its facts."""
+def _read_document(question: str, document: str) -> tuple[Mapping[str, float], Sequence[Fact]]:
+    """Return the names of a document, each with its overlap, and its facts."""
     asked = set(content_words(question))
-    found: dict[str, tuple[float, str]] = {}
+    found: dict[str, float] = {}
     facts: list[Fact] = []
     for sentence in _SENTENCE_END.split(document):
-        spans, words = find_spans(sentence), set(content_words(sentence))
-        overlap = len(words & asked) / max(len(asked), 1)
-        names = [span for span in spans if span.is_name]
+        words = set(content_words(sentence))
+        names = [span for span in find_spans(sentence) if span.is_name]
         for name in names:
-            context = "".join(sentence[: name.start].lower().split()[-1:])
-            found[name.text] = max((overlap, context), found.get(name.text, (0.0, "")))
+            overlap = len(words & asked) / max(len(asked), 1)
+            found[name.text] = max(overlap, found.get(name.text, 0.0))
         # The first name of a document, often its title, is the topic of all its sentences.
         texts = tuple(dict.fromkeys([*list(found)[:1], *(name.text for name in names)]))
         for number, part in enumerate(find_spans(question)):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.sb3.choices import Limits
-from agents.specs import spec_from_text
+from agents.specs import held_out_questions, spec_from_text
 from envs_registry import find_preset
 
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
@@ -27,11 +27,9 @@ class TrainSB3Config:
     Attributes:
         algorithm: algorithm of stable-baselines3.
         env: environment id.
-        questions: training questions: a JSON spec, a kind such as "world", or a .jsonl/.parquet
-            file; the environment's own by default.
-        engine: search engine: a JSON spec or a kind; the environment's own by default.
-        eval_questions: held-out questions, as `questions`; by default the held-out split of the
-            training questions, which only worlds have.
+        questions: training questions in place of the environment's: a JSON spec, a kind, or a file.
+        engine: search engine in place of the environment's: a JSON spec or a kind.
+        eval_questions: held-out questions, as `questions`; those of a world by default.
         noise: noise probability in [0, 1] in training.
         steps: actions in training, over all environments.
         num_envs: environments that are stepped in turn.
@@ -43,8 +41,7 @@ class TrainSB3Config:
         output: run folder.
         resume: continue from the newest checkpoint in `output`; start if there is none.
         checkpoint_every: steps between checkpoints.
-        eval_episodes: held-out questions played after training by the agent, search-once and
-            random; 0 plays none.
+        eval_episodes: held-out questions played after training, also by search-once and random.
         eval_noise: noise probabilities of the evaluation.
         threads: CPU threads of torch; the network is too small to use more than one.
         json: print a JSON object as the last line of standard output.
@@ -56,7 +53,7 @@ class TrainSB3Config:
     engine: str | None = None
     eval_questions: str | None = None
     noise: float = 0.5
-    steps: int = 300_000
+    steps: int = 200_000
     num_envs: int = 16
     max_turns: int = 6
     num_queries: int = 10
@@ -104,16 +101,8 @@ class TrainSB3Config:
         """Arguments of the environment with the held-out questions.
 
         Raises:
-            ValueError: if the training questions have no held-out split and none are given.
+            ValueError: if there are no held-out questions.
         """
         kwargs = self.env_kwargs()
-        if self.eval_questions is not None:
-            spec = spec_from_text(self.eval_questions, role="questions", flag="eval-questions")
-            return {**kwargs, "questions": spec}
         questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
-        if questions["kind"] != "world":
-            raise ValueError(
-                f"questions of kind {questions['kind']!r} have no held-out split; pass "
-                "--eval-questions, or --eval-episodes 0 to skip the evaluation"
-            )
-        return {**kwargs, "questions": {**questions, "split": "heldout"}}
+        return {**kwargs, "questions": held_out_questions(questions, self.eval_questions)}

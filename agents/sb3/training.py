@@ -25,26 +25,17 @@ from agents.sb3.view import DiscreteSearchView
 from agents.storage.settings_file import keep_setting
 
 ALGORITHMS: dict[AlgorithmName, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN}
-# Learning rate and other arguments. Turns are bounded, so rewards need no discount.
-_ARGUMENTS: dict[AlgorithmName, tuple[float, dict[str, Any]]] = {
-    "ppo": (1e-3, {"gamma": 1.0, "n_steps": 128, "n_epochs": 4, "ent_coef": 0.01}),
-    "a2c": (
-        1e-3,
-        {"gamma": 1.0, "n_steps": 16, "gae_lambda": 0.95, "ent_coef": 0.01, "use_rms_prop": False},
-    ),
-    "dqn": (
-        5e-4,
-        {
-            "gamma": 1.0,
-            "buffer_size": 50_000,
-            "learning_starts": 2_000,
-            "batch_size": 256,
-            "gradient_steps": 4,
-            "target_update_interval": 2_000,
-            "exploration_fraction": 0.4,
-            "exploration_final_eps": 0.02,
-        },
-    ),
+_ARGUMENTS: dict[AlgorithmName, dict[str, Any]] = {
+    "ppo": {"learning_rate": 1e-3, "n_steps": 128, "n_epochs": 4, "ent_coef": 0.01},
+    "a2c": {
+        **{"learning_rate": 1e-3, "n_steps": 16, "gae_lambda": 0.95, "ent_coef": 0.01},
+        "use_rms_prop": False,
+    },
+    "dqn": {
+        **{"learning_rate": 5e-4, "buffer_size": 50_000, "learning_starts": 2_000},
+        **{"batch_size": 256, "gradient_steps": 4, "target_update_interval": 2_000},
+        **{"exploration_fraction": 0.4, "exploration_final_eps": 0.02},
+    },
 }
 
 
@@ -71,7 +62,8 @@ def train(
     keep_setting(settings, config.fixed_settings(), what="run", played=[checkpoint])
 
     def make_view() -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make(config.env, noise=config.noise, **config.env_kwargs())
+        kwargs = config.env_kwargs() | {"noise": config.noise}
+        env = gymnasium.make(config.env, disable_env_checker=True, **kwargs)
         return Monitor(DiscreteSearchView(env, config.num_queries, config.num_answers))
 
     environments = DummyVecEnv([make_view] * config.num_envs)
@@ -105,16 +97,17 @@ def train(
 
 
 def _make_model(config: TrainSB3Config, environments: VecEnv) -> BaseAlgorithm:
-    default_rate, arguments = _ARGUMENTS[config.algorithm]
+    arguments = dict(_ARGUMENTS[config.algorithm])
+    rate = config.learning_rate or arguments.pop("learning_rate")
     if config.algorithm == "ppo":
-        arguments = {**arguments, "batch_size": arguments["n_steps"] * config.num_envs // 4}
+        arguments["batch_size"] = arguments["n_steps"] * config.num_envs // 4
     return ALGORITHMS[config.algorithm](
         ChoiceDQNPolicy if config.algorithm == "dqn" else ChoiceActorCriticPolicy,
         environments,
-        learning_rate=LinearSchedule(config.learning_rate or default_rate, 0.0, 1.0),
+        **{**arguments, "learning_rate": LinearSchedule(rate, 0.0, 1.0)},
+        gamma=1.0,  # the number of turns is bounded
         seed=config.seed,
         device="cpu",
-        **arguments,
     )
 
 

@@ -64,4 +64,4 @@ class DiscreteSearchView(
         if info.get("reason") == "turn_limit":
             terminated, truncated = True, False
         self.actions, features = find_choices(observation, self.limits)
-        return features * (not terminated), float(reward), terminated, truncated, info
+        return features, float(reward), terminated, truncated, info

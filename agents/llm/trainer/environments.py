@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.self_search import with_policy_as_generator
-from agents.specs import rewritten, spec_from_text
+from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_questions
 from zs_env.questions.question import QuestionDataset
@@ -122,15 +122,7 @@ def _training_engine(config: TrainConfig) -> Spec | None:
 
 
 def _held_out_questions(config: TrainConfig) -> Spec:
-    if config.eval_questions is not None:
-        return spec_from_text(config.eval_questions, role="questions", flag="eval-questions")
-    questions = _training_questions(config)
-    if questions["kind"] != "world":
-        raise ValueError(
-            f"questions of kind {questions['kind']!r} have no held-out split that we know of; "
-            "name the questions to judge the policy on with --eval-questions"
-        )
-    return {**questions, "split": "heldout"}
+    return held_out_questions(_training_questions(config), config.eval_questions)
 
 
 def _held_out_engine(config: TrainConfig) -> Spec | None:
