@@ -18,12 +18,7 @@ from agents.storage.settings_file import read_setting
 
 
 class ChoiceAgent:
-    """Takes the best choice of each turn. It is stateless: only the observation decides.
-
-    Args:
-        model: trained on a `DiscreteSearchView`.
-        limits: of that view. The agent plans for `limits.max_turns`, whatever the environment has.
-    """
+    """Takes the best choice of each turn, planning for as many turns as in its training."""
 
     def __init__(self, model: BaseAlgorithm, limits: Limits) -> None:
         self._model, self._limits = model, limits

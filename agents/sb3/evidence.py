@@ -26,7 +26,7 @@ _SEARCH = re.compile(
 
 
 class Span(NamedTuple):
-    """A name or number (`is_name`) or a key phrase, and its first character's offset."""
+    """A name or number (`is_name`) or a key phrase, and the offset of its first character."""
 
     text: str
     is_name: bool
@@ -43,27 +43,16 @@ class Fact(NamedTuple):
 
 @dataclass(slots=True)
 class Name:
-    """A name or number of the question or of a document.
-
-    Attributes:
-        text: as written.
-        in_question: whether the question contains it.
-        covered: numbers of the question's parts that connect it to the question.
-        documents: number of documents that contain it.
-        page: number of the newest page that contains it; -1 if none does.
-        facts: number of facts with it.
-        facts_after: number of facts in which it comes next after the phrase.
-        overlap: largest share in [0, 1] of the question's words in a sentence with it.
-    """
+    """A name or number of the question or of a document."""
 
     text: str
     in_question: bool = False
-    covered: frozenset[int] = frozenset()
-    documents: int = 0
-    page: int = -1
-    facts: int = 0
-    facts_after: int = 0
-    overlap: float = 0.0
+    covered: frozenset[int] = frozenset()  # parts of the question that connect it to the question
+    documents: int = 0  # documents that contain it
+    page: int = -1  # number of the newest page that contains it
+    facts: int = 0  # facts with it
+    facts_after: int = 0  # facts in which it is the name after the phrase
+    overlap: float = 0.0  # largest share in [0, 1] of the question's words in a sentence with it
 
 
 class Evidence(NamedTuple):
@@ -78,7 +67,7 @@ class Evidence(NamedTuple):
 def find_spans(text: str) -> tuple[Span, ...]:
     """Return names (runs of capitalized words and numbers) and key phrases in order.
 
-    A key phrase is a run of other words between function words, names and punctuation, as in RAKE
+    A key phrase is a run of other words between function words, names and punctuation; see RAKE
     (Rose et al., 2010, "Automatic Keyword Extraction from Individual Documents").
     """
     spans: list[Span] = []
@@ -97,8 +86,7 @@ def read_evidence(question: str, transcript: str) -> Evidence:
     """Read an observation's question and transcript."""
     parts = find_spans(question)
     names = {p.text: Name(p.text, True, frozenset([n])) for n, p in enumerate(parts) if p.is_name}
-    queries: Counter[str] = Counter()
-    facts: dict[Fact, None] = {}
+    queries, facts = Counter[str](), dict[Fact, None]()
     for page, (query, body) in enumerate(_SEARCH.findall(transcript)):
         queries[query] += 1
         for document in _DOCUMENT.split(body)[1:]:
@@ -143,9 +131,9 @@ def _read_document(question: str, document: str) -> tuple[Mapping[str, float], S
 
 
 def _connect(phrase: int, names: list[Name]) -> None:
-    """Let the names of a fact cover its phrase and what the other names cover."""
+    """Let each name of a fact cover its phrase and what the other names cover."""
     known = [name for name in names if name.covered and phrase not in name.covered]
     for name in names:
-        for other in known:
-            if other is not name and not name.in_question:
-                name.covered |= other.covered | {phrase}
+        others = [other.covered for other in known if other is not name]
+        if others and not name.in_question:
+            name.covered = name.covered.union({phrase}, *others)

@@ -13,11 +13,9 @@ from envs_registry import find_preset
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
 SETTINGS_FILE, MODEL_FILE = "sb3.json", "model.zip"
 
-_FREE_ON_RESUME = (
-    *("output", "resume", "json", "checkpoint_every"),
-    *("eval_questions", "eval_noise", "eval_episodes"),
-)
-_COUNTS = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields)
+_FREE_ON_RESUME = ["output", "resume", "json", "checkpoint_every"]
+_FREE_ON_RESUME += ["eval_questions", "eval_noise", "eval_episodes"]
+_POSITIVE = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +67,8 @@ class TrainSB3Config:
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in (*_COUNTS, "seed", "eval_episodes"):
-            minimum = 1 if name in _COUNTS else 0
+        minima = {"seed": 0, "eval_episodes": 0, **dict.fromkeys(_POSITIVE, 1)}
+        for name, minimum in minima.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         for noise in (self.noise, *self.eval_noise):
@@ -88,21 +86,18 @@ class TrainSB3Config:
         """Settings that a resumed run must keep, as JSON values."""
         return {name: v for name, v in asdict(self).items() if name not in _FREE_ON_RESUME}
 
-    def env_kwargs(self) -> dict[str, Any]:
-        """Arguments of the training environment."""
+    def env_kwargs(self, *, held_out: bool = False) -> dict[str, Any]:
+        """Return the arguments of the environment for training or with the held-out questions.
+
+        Raises:
+            ValueError: if there are no held-out questions.
+        """
         kwargs: dict[str, Any] = {"max_turns": self.max_turns}
         if self.questions is not None:
             kwargs["questions"] = spec_from_text(self.questions, role="questions")
         if self.engine is not None:
             kwargs["engine"] = spec_from_text(self.engine, role="engine")
+        if held_out:
+            questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
+            kwargs["questions"] = held_out_questions(questions, self.eval_questions)
         return kwargs
-
-    def eval_env_kwargs(self) -> dict[str, Any]:
-        """Arguments of the environment with the held-out questions.
-
-        Raises:
-            ValueError: if there are no held-out questions.
-        """
-        kwargs = self.env_kwargs()
-        questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
-        return {**kwargs, "questions": held_out_questions(questions, self.eval_questions)}
