@@ -55,7 +55,9 @@ class PromptedAgent:
         """Return the next turn's text."""
         return self.act_batch([observation])[0]
 
-    def act_batch(self, observations: Sequence[Mapping[str, Any]]) -> list[str]:
+    def act_batch(
+        self, observations: Sequence[Mapping[str, Any]], infos: Sequence[Mapping[str, Any]] = ()
+    ) -> list[str]:
         """Return the next turn's text of each of several episodes.
 
         Raises:

@@ -53,7 +53,9 @@ class ChoiceAgent:
         """Return a search or an answer."""
         return self.act_batch([observation])[0]
 
-    def act_batch(self, observations: Sequence[Mapping[str, Any]]) -> list[str]:
+    def act_batch(
+        self, observations: Sequence[Mapping[str, Any]], infos: Sequence[Mapping[str, Any]] = ()
+    ) -> list[str]:
         """Return a search or an answer for each of several episodes."""
         turns = [find_choices(observation, self._limits) for observation in observations]
         features = np.stack([features for _, features in turns])

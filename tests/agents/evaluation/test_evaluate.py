@@ -140,7 +140,7 @@ def test_another_seed_is_another_evaluation():
 
 def test_an_agent_that_acts_in_batches_scores_the_same():
     class Batched(SearchOnce):
-        def act_batch(self, observations):
+        def act_batch(self, observations, infos):
             return [super(Batched, self).act(observation) for observation in observations]
 
         def act(self, observation):
@@ -181,7 +181,7 @@ class Stops:
     def __init__(self, agent, actions):
         self.agent, self.left = agent, actions
 
-    def act_batch(self, observations):
+    def act_batch(self, observations, infos):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
