@@ -16,13 +16,13 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
+from zs_env.config import make_vector_env
 
-from zs_env.config.builder import make_vector_env
 from zs_env.search.client import Costs
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 
-_VECTOR_ENTRY_POINTS = (make_vector_env, "zs_env.config.builder:make_vector_env")
+_VECTOR_ENTRY_POINTS = (make_vector_env, "zs_env.config:make_vector_env")
 
 
 def episode_seed(seed: int, question_index: int) -> int:

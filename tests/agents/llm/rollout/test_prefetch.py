@@ -132,7 +132,10 @@ def test_another_process_gets_what_a_checkpoint_kept(make_rollout) -> None:
     with prefetcher.prefetch(5, lambda _: groups):
         pass
     assert prefetcher.to_json(4) is None
-    for distributed, wanted in ((SINGLE_PROCESS, groups), (DistributedContext(rank=1, world_size=2), [])):
+    for distributed, wanted in (
+        (SINGLE_PROCESS, groups),
+        (DistributedContext(rank=1, world_size=2), []),
+    ):
         share = RolloutPrefetcher(distributed, _NOBODY, StopSignal(), prefetcher.to_json(5)).get(5)
         assert share is not None and share() == wanted
 

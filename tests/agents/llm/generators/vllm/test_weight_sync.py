@@ -81,7 +81,7 @@ def _sync(stub, **settings):
 def test_servers_are_paused_get_the_weights_and_forget_their_caches(vllm, stub):
     policy = load_policy("tiny")
     sync = _sync(stub)
-    for version in (0, 1):
+    for _ in range(2):
         sync.send(policy)
     a_round = [
         "/pause?mode=wait",
