@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 from zs_env.config import make_vector_env
 
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 
@@ -273,7 +273,7 @@ class SeparateEnvPool(EnvPool):
         total = Counter[str]()
         for env in self._envs:
             costs = getattr(env.unwrapped, "costs", None)
-            if isinstance(costs, Costs):
+            if isinstance(costs, SearchCost):
                 total.update(asdict(costs))
         return dict(total)
 

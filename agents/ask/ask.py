@@ -15,7 +15,7 @@ from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episodes import play_episodes
 from zs_env.env import ZeroSearchEnv
 from zs_env.questions.question import Question
-from zs_env.search.types import SearchEngine
+from zs_env.search.engine import SearchEngine
 from zs_env.vector_env import ZeroSearchVectorEnv
 
 _Act = Callable[[Mapping[str, Any], Mapping[str, Any]], str]

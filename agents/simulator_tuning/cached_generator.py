@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agents.storage.jsonl import keep_lines, whole_lines
-from zs_env.search import engine as optional
 from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
 
 
@@ -24,7 +23,7 @@ class CachedTextGenerator:
     def __init__(self, generator: TextGenerator, path: Path) -> None:
         self.generator = generator
         self.fingerprint = generator.fingerprint
-        self.local = optional.is_local(generator)
+        self.local = bool(getattr(generator, "local", False))
         self._path = path
         self._there: dict[tuple[str, str | None, int], Completion] = {}
         lines = whole_lines(path)
@@ -50,7 +49,8 @@ class CachedTextGenerator:
 
     def close(self) -> None:
         """Close the generator."""
-        optional.close(self.generator)
+        if callable(close := getattr(self.generator, "close", None)):
+            close()
 
 
 def _key(prompt: Prompt) -> tuple[str, str | None, int]:

@@ -14,15 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zs_env.search import engine as optional
-from zs_env.search.types import (
-    Document,
-    SearchCost,
-    SearchError,
-    SearchPage,
-    SearchRequest,
-    shared_pages,
-)
+from zs_env.search.engine import SearchEngine, search_distinct
+from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.simulator.checks import CHECKS, failed_checks
 from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
 from zs_env.simulator.page_parsing import split_documents
@@ -61,7 +54,7 @@ class SimulatorCounts:
         }
 
 
-class LanguageModelEngine:
+class LanguageModelEngine(SearchEngine):
     """Writes pages with a language model.
 
     Args:
@@ -97,6 +90,7 @@ class LanguageModelEngine:
         self.generator, self.prompts, self.retries = generator, prompts, retries
         self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
         self.counts = SimulatorCounts()
+        self.in_process = bool(getattr(generator, "local", False))
         self._lock = threading.Lock()
 
     @property
@@ -107,11 +101,6 @@ class LanguageModelEngine:
             f"{sorted(self.retry_on)}"
         )
 
-    @property
-    def local(self) -> bool:
-        """Whether the generator only computes."""
-        return optional.is_local(self.generator)
-
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Return one page per request, equal ones for equal requests.
 
@@ -120,6 +109,10 @@ class LanguageModelEngine:
         Raises:
             SearchError: if the generator does not return one text per prompt.
         """
+        return search_distinct(requests, self._pages)
+
+    def _pages(self, requests: list[SearchRequest]) -> list[SearchPage | SearchError]:
+        """Return the pages of distinct requests."""
         started = time.perf_counter()
         deadline_s = getattr(self.generator, "deadline_s", math.inf)
         drafts = {request: _drafts(request) for request in requests}
@@ -132,13 +125,13 @@ class LanguageModelEngine:
             if not open_drafts or spent * (attempt + 2) / (attempt + 1) > deadline_s:
                 break
         seconds = (time.perf_counter() - started) / max(len(drafts), 1)
-        pages = {request: self._page(drafts[request], request, seconds) for request in drafts}
         self._count(drafts)
-        return shared_pages(requests, pages)
+        return [self._page(drafts[request], request, seconds) for request in requests]
 
     def close(self) -> None:
         """Close the generator, if it can be closed."""
-        optional.close(self.generator)
+        if callable(close := getattr(self.generator, "close", None)):
+            close()
 
     def __getstate__(self) -> dict[str, object]:
         state = dict(self.__dict__)

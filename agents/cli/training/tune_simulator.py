@@ -38,7 +38,6 @@ from agents.storage.folder_lock import folder_lock
 from zs_env.config import build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
-from zs_env.search import engine as optional
 from zs_env.simulator.generators.base import TextGenerator, TextSampling
 from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.storage import read_transcripts
@@ -204,7 +203,8 @@ def _report(config: TuneConfig) -> Table:
                 batch_size=config.report_batch,
                 on_batch=lambda done, way=way: _CONSOLE.print(f"{way}: {done}/{len(pairs)} pages"),
             )
-        optional.close(generator)
+        if callable(close := getattr(generator, "close", None)):
+            close()
         del generator
     encoder = None if config.embedder is None else load_encoder(config.embedder)
     figures = {

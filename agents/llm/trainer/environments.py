@@ -19,7 +19,7 @@ from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_questions
 from zs_env.questions.question import QuestionDataset
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 
 Spec = dict[str, Any]
 
@@ -67,7 +67,7 @@ def num_questions(environment: VectorEnv) -> int:
     return environment.unwrapped.num_questions  # type: ignore[attr-defined]
 
 
-def search_costs(environment: VectorEnv) -> Costs:
+def search_costs(environment: VectorEnv) -> SearchCost:
     """What an environment's searches have cost so far; more can be added to it."""
     return environment.unwrapped.costs  # type: ignore[attr-defined]
 

@@ -31,7 +31,7 @@ from agents.llm.trainer.environments import (
     real_engine_environment,
     search_costs,
 )
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 
@@ -151,7 +151,7 @@ class Evaluator:
             scores[setting.name] = sum(result.f1 for result, _ in played) / len(indices)
         return scores
 
-    def costs(self) -> Costs:
+    def costs(self) -> SearchCost:
         """What the searches took that the real engine did not answer."""
         return search_costs(self.settings[0].environment)
 

@@ -59,7 +59,7 @@ class TrainResult:
             questions; empty where there is none.
         transcripts: held-out episodes of the policy as it ended, in the last setting.
         costs: what the searches of all sessions took, but for those of the real engine; fields of
-            `zs_env.search.client.Costs`.
+            `zs_env.search.types.SearchCost`.
         stopped: whether SIGTERM ended the run; --resume goes on.
     """
 

@@ -44,7 +44,7 @@ from agents.llm.trainer.run_folder import RunFolder
 from agents.llm.trainer.self_search import writes_itself
 from agents.specs import spec_from_text
 from zs_env.questions.question import QuestionDataset
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class RunState:
         before: examination of the policy as it started; None until it is taken.
         rollbacks: times that the policy was put back after a collapse.
         watched: what `CollapseWatch` has seen.
-        costs: what the searches so far took, fields of `zs_env.search.client.Costs`.
+        costs: what the searches so far took, fields of `zs_env.search.types.SearchCost`.
         random: every global random state; of the first rank, and from a resumed run's start of
             all. Nothing that differs between ranks is drawn from it: rollouts have seeds.
     """
@@ -137,13 +137,8 @@ class Run:
 
     def costs(self) -> dict[str, float]:
         """What all searches of the run took, but for those of the real engine."""
-        mine = Costs()
-        mine.add(search_costs(self.environment))
-        mine.add(self.examination.costs())
-        total = Costs()
-        for part in self.distributed.all_gather(mine, "add up costs"):
-            total.add(part)
-        return asdict(total)
+        mine = search_costs(self.environment) + self.examination.costs()
+        return asdict(sum(self.distributed.all_gather(mine, "add up costs"), SearchCost()))
 
     def rollback(self, *, lr_scale: float) -> str:
         """Put the policy back to its best checkpoint, or else to its beginning.
@@ -194,7 +189,8 @@ def open_run(
         environment = training_environment(config, num_questions * config.group_size, policy)
         opened.callback(environment.close)
         if distributed.is_main:
-            search_costs(environment).add(Costs(**state.costs))
+            costs = search_costs(environment)
+            costs += SearchCost(**state.costs)  # in place
         examination = Evaluator(config, policy, distributed)
         opened.callback(examination.close)
         distributed.run_on_main(folder.record_config, "begin the run")

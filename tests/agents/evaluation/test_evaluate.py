@@ -28,7 +28,7 @@ QUESTIONS = [
 class Shelf:
     """Knows every answer, and fails on every third tower."""
 
-    local = True
+    in_process = True
 
     def search(self, requests):
         if any(int(request.answers[0].split()[1]) % 3 == 0 for request in requests):

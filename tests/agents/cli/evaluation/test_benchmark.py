@@ -42,7 +42,7 @@ def _sets(tmp_path, monkeypatch):
 class Shaky:
     """Knows every answer, and fails on every third tower."""
 
-    local = True
+    in_process = True
 
     def search(self, requests):
         numbers = [int(re.findall(r"\d+", request.question)[0]) for request in requests]
@@ -317,7 +317,7 @@ def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
 class Down:
     """A server that cannot be reached, until it can."""
 
-    local = True
+    in_process = True
     down = True
 
     def search(self, requests):
