@@ -42,7 +42,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
             or OWNER/NAME on the Hugging Face hub; or a prompted agent as JSON, see
             `build_prompted_agent`.
         temperature: at which a language model draws tokens; 0 takes the likeliest. A prompted
-            agent's is its writer's own.
+            agent's is its generator's own.
         seed: of those draws; a prompted agent's own `seed` is added to it.
 
     Raises:

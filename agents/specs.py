@@ -1,4 +1,4 @@
-"""Specs, of questions, engines, writers and more: read from a command line, and rewritten."""
+"""Specs, of questions, engines, generators and more: read from a command line, and rewritten."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by k
 def spec_from_text(
     text: str,
     *,
-    role: Literal["questions", "engine", "writer", "generator", "agent"],
+    role: Literal["questions", "engine", "generator", "agent"],
     flag: str | None = None,
 ) -> dict[str, Any]:
-    """Read a flag that names questions, an engine, a writer, a generator or an agent.
+    """Read a flag that names questions, an engine, a generator or an agent.
 
     A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
     and any other word is a kind.
@@ -47,6 +47,26 @@ def spec_from_text(
             return {"kind": "file", "path": text}
         return {"kind": "bm25", "passages": text}
     return {"kind": text}
+
+
+def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None) -> dict[str, Any]:
+    """Return the spec of the questions to evaluate on.
+
+    Args:
+        questions: spec of the training questions; a world has a held-out split.
+        eval_questions: value of --eval-questions, which names other questions.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if eval_questions is not None:
+        return spec_from_text(eval_questions, role="questions", flag="eval-questions")
+    if questions["kind"] != "world":
+        raise ValueError(
+            f"questions of kind {questions['kind']!r} have no held-out split; name the questions "
+            "to evaluate on with --eval-questions"
+        )
+    return {**questions, "split": "heldout"}
 
 
 def data_files(specs: Any) -> dict[str, str]:

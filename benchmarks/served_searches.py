@@ -56,8 +56,8 @@ def _check(played: dict[str, Any]) -> None:
 def _serve_search(model: str) -> Iterator[str]:
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    writer = {"kind": "server", "servers": model}
-    spec = {"kind": "simulator", "style": "tuned", "retries": 0, "writer": writer}
+    generator = {"kind": "server", "servers": model}
+    spec = {"kind": "simulator", "prompts": "tuned", "retries": 0, "generator": generator}
     command = [sys.executable, "-m", "agents.cli", "serve-search", "--port", str(port)]
     with subprocess.Popen([*command, "--engine", json.dumps(spec)]) as process:
         try:

@@ -4,13 +4,13 @@ You will see a query, the page that ten lines of Python find for it, and the rew
 answers a batch of requests and may use all that a request carries. Takes a second.
 """
 
-from zs_env import Document, Question, SearchPage, ZeroSearchEnv
+from zs_env import Document, Question, SearchEngine, SearchPage, ZeroSearchEnv
 
 NOTES = ["Mount Etna stands on Sicily.", "Mount Fuji stands on Honshu.", "Tea grows in Assam."]
 
 
-class Notebook:
-    local = True  # it only computes, so it needs no deadline
+class Notebook(SearchEngine):
+    in_process = True  # it only computes, so it needs no deadline
 
     def search(self, requests):
         return [

@@ -4,13 +4,13 @@ You will see one and the same episode (a malformed action, a search, a half righ
 every preset, and under a reward that charges for searches. Takes a second.
 """
 
-from zs_env import Document, Question, SearchPage, ZeroSearchEnv
+from zs_env import Document, Question, SearchEngine, SearchPage, ZeroSearchEnv
 from zs_env.rewards import PRESETS, build_reward
 from zs_env.transcripts.storage import rescore
 
 
-class Constant:
-    local = True
+class Constant(SearchEngine):
+    in_process = True
 
     def search(self, requests):
         return [SearchPage([Document(text="Ann Lee built it.")]) for _ in requests]

@@ -2,6 +2,9 @@
 
 import os
 from collections.abc import Callable
+from getpass import getuser
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -9,6 +12,13 @@ import pytest
 # As many test processes as cores run side by side: where each had a thread for every core, they
 # would wait for each other most of the time. Before torch is imported, and for child processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A precompiled header made for one instruction set does not compile for another.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    str(
+        Path(gettempdir()) / f"inductor-{getuser()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'any')}"
+    ),
+)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from zs_env.episode import Episode
 from zs_env.metrics import contains_answer, exact_match, f1_score
 from zs_env.noise import NoiseSchedule
 from zs_env.questions.question import Question
-from zs_env.search.types import Document, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search.engine import SearchEngine
+from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 

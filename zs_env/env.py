@@ -25,8 +25,9 @@ from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_start, render_turn
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.sampler import EpisodeSampler
-from zs_env.search.client import ENGINE_TIMEOUT_S, Costs, EngineClient
-from zs_env.search.types import SearchEngine, SearchRequest
+from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
+from zs_env.search.engine import SearchEngine
+from zs_env.search.types import SearchCost, SearchRequest
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -83,7 +84,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     Args:
         questions: a list of `Question`, or anything with `__len__` and `__getitem__`.
-        engine: answers the searches. One whose attribute `local` is true is called directly.
+        engine: answers the searches. An engine with `in_process` is called directly.
         max_turns: actions allowed in an episode.
         num_documents: documents asked for per search.
         noise: chance in [0, 1] that a search is answered by noise: a number, a `NoiseSchedule`, an
@@ -92,7 +93,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         reward: maps a finished transcript to named terms.
         prompt: the environment's words: a template or a name of `zs_env.prompts.PROMPTS`.
         limits: longest texts, in characters.
-        engine_timeout_s: seconds an engine that is not local may take; None for no limit.
+        engine_timeout_s: seconds that a call of the engine may take; None for no limit.
         owns_engine: whether `close()` closes the engine too.
         render_mode: "ansi" (`render()` returns the episode as coloured text), "human" (printed as
             it goes) or None.
@@ -135,8 +136,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self._num_printed = 0
 
     @property
-    def costs(self) -> Costs:
-        """What all searches of this environment have cost so far."""
+    def costs(self) -> SearchCost:
+        """Cost of all searches of this environment so far."""
         return self._engine.costs
 
     @property
@@ -166,7 +167,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             self._sampler.reset()
         self._episode = self._sampler.sample(self.np_random, options)
         if options and options.get("training_step") is not None:
-            self._engine.at_step(int(options["training_step"]))
+            self._engine.engine.set_training_step(int(options["training_step"]))
         if self.render_mode == "human":
             self._num_printed = 0
             self.render()
@@ -185,7 +186,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             raise gymnasium.error.ResetNeeded("the episode is over; call reset() before step()")
         outcome = episode.act(checked_action(action))
         if isinstance(outcome, SearchRequest):
-            self._engine.serve((episode,), (outcome,))
+            self._engine.search((episode,), (outcome,))
         if self.render_mode == "human":
             self.render()
         reward, terminated, truncated = self._sampler.outcome(episode)

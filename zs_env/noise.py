@@ -19,8 +19,8 @@ class Noise(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NoiseSchedule:
-    """A noise probability that moves from `start` to `end` over `total_steps` steps.
+class Schedule:
+    """A probability that moves from `start` to `end` over `total_steps` training steps.
 
     p_i = start + (base^(i/total) - 1)/(base - 1) * (end - start), and `end` from there on.
 
@@ -45,22 +45,24 @@ class NoiseSchedule:
         for name in ("start", "end"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
-                raise ValueError(f"NoiseSchedule.{name} is a probability in [0, 1], got {value}")
+                raise ValueError(
+                    f"{type(self).__name__}.{name} is a probability in [0, 1], got {value}"
+                )
         if self.total_steps < 1:
             raise ValueError(
-                f"NoiseSchedule.total_steps must be at least 1, got {self.total_steps}"
+                f"{type(self).__name__}.total_steps must be at least 1, got {self.total_steps}"
             )
         if self.base <= 0 or self.base == 1:
             raise ValueError(
-                f"NoiseSchedule.base must be positive and not 1, got {self.base}; "
+                f"{type(self).__name__}.base must be positive and not 1, got {self.base}; "
                 "use shape='linear' for a straight line"
             )
         if self.shape not in get_args(NoiseShape):
             raise ValueError(
-                f"NoiseSchedule.shape is one of {get_args(NoiseShape)}, got {self.shape!r}"
+                f"{type(self).__name__}.shape is one of {get_args(NoiseShape)}, got {self.shape!r}"
             )
 
-    def probability(self, step: int) -> float:
+    def value(self, step: int) -> float:
         """Probability at a 0-based step; steps past `total_steps` give the last value."""
         if step < 0:
             raise ValueError(f"step counts from 0, got {step}")
@@ -72,6 +74,16 @@ class NoiseSchedule:
         if self.shape != "linear":
             progress = (self.base**progress - 1.0) / (self.base - 1.0)
         return self.start + progress * (self.end - self.start)
+
+
+class NoiseSchedule(Schedule):
+    """A schedule of the noise probability."""
+
+    __slots__ = ()
+
+    def probability(self, step: int) -> float:
+        """Noise probability at a 0-based step."""
+        return self.value(step)
 
 
 class AdaptiveNoise:

@@ -31,8 +31,9 @@ from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_transcript
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.sampler import EpisodeSampler
-from zs_env.search.client import ENGINE_TIMEOUT_S, Costs, EngineClient
-from zs_env.search.types import SearchEngine, SearchRequest
+from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
+from zs_env.search.engine import SearchEngine
+from zs_env.search.types import SearchCost, SearchRequest
 from zs_env.transcripts.transcript import Transcript
 
 Flags = NDArray[np.bool_]
@@ -126,8 +127,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self._unreceived: list[int] = []
 
     @property
-    def costs(self) -> Costs:
-        """What all searches of all sub-environments have cost so far."""
+    def costs(self) -> SearchCost:
+        """Cost of all searches of all sub-environments so far."""
         return self._engine.costs
 
     @property
@@ -165,7 +166,9 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             steps = [columns["training_step"][index] for index in dealt]
             if any(step is not None for step in steps):
                 # There is one engine for all of them.
-                self._engine.at_step(max(int(step) for step in steps if step is not None))
+                self._engine.engine.set_training_step(
+                    max(int(step) for step in steps if step is not None)
+                )
         self._episodes = [
             dealt[index] if index in dealt else self._episodes[index]
             for index in range(self.num_envs)
@@ -196,7 +199,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         searching = self._act({i: checked_action(actions[i]) for i in _where(~over)})
         if searching:
             waiting = [self._episodes[index] for index in searching]
-            self._engine.serve(waiting, list(searching.values()))
+            self._engine.search(waiting, list(searching.values()))
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         infos: dict[int, dict[str, Any]] = {}
         for index, episode in enumerate(self._episodes):
@@ -250,11 +253,11 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         searching = self._act(texts)
         self._unreceived += [index for index in texts if index not in searching]
         waiting = [self._episodes[index] for index in searching]
-        self._engine.begin(waiting, list(searching.values()))
+        self._engine.submit(waiting, list(searching.values()))
 
     def can_recv(self) -> bool:
         """Whether `recv` has something to return at once."""
-        return bool(self._unreceived) or self._engine.has_served()
+        return bool(self._unreceived) or self._engine.can_poll()
 
     def recv(self, timeout_s: float | None = None) -> dict[int, StepOfOne]:
         """Return what `ZeroSearchEnv.step` would, by sub-environment, of sent actions.
@@ -269,9 +272,9 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             BudgetExceeded: as `step`.
         """
         ready, self._unreceived = self._unreceived, []
-        served = set(map(id, self._engine.served(0.0 if ready else timeout_s)))
+        ended = set(map(id, self._engine.poll(0.0 if ready else timeout_s)))
         # Episodes that were reset while their page was under way are nobody's.
-        ready += [index for index, one in self._sent.items() if id(one) in served]
+        ready += [index for index, one in self._sent.items() if id(one) in ended]
         steps: dict[int, StepOfOne] = {}
         for index in ready:
             episode = self._sent.pop(index, None)

@@ -11,12 +11,14 @@ from gymnasium.vector import AutoresetMode
 from agents.agent import Agent
 from agents.ask.reply import Reply
 from agents.ask.view import View
-from agents.evaluation.env_pool import VectorSeats, episode_seed
+from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episodes import play_episodes
 from zs_env.env import ZeroSearchEnv
 from zs_env.questions.question import Question
-from zs_env.search.types import SearchEngine
+from zs_env.search.engine import SearchEngine
 from zs_env.vector_env import ZeroSearchVectorEnv
+
+_Act = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 
 
 def ask(
@@ -49,7 +51,7 @@ def ask(
             agent.reset(own_seed)  # type: ignore[attr-defined]
         over = False
         while not over:
-            observation, _, terminated, truncated, info = env.step(act(observation))
+            observation, _, terminated, truncated, info = env.step(act(observation, info))
             over = terminated or truncated
             if not over:
                 view.page(info["documents"], observation["message"])
@@ -84,19 +86,19 @@ def ask_all(
     vector = ZeroSearchVectorEnv(
         concurrency, questions, engine, autoreset_mode=AutoresetMode.DISABLED, **rules
     )
-    with closing(VectorSeats(vector, seed=seed, noise=noise)) as seats:
-        for result, transcript in play_episodes(agent, seats, numbers, seed=seed):
-            assert transcript is not None, "our own seats keep transcripts"
+    with closing(EnvPool(vector, options={"noise_probability": noise})) as pool:
+        for result, transcript in play_episodes(agent, pool, numbers, seed=seed):
+            assert transcript is not None, "ZeroSearchVectorEnv keeps transcripts"
             yield result.index, Reply.of(transcript)
 
 
-def _streaming(agent: Agent, show: Callable[[str], None]) -> Callable[[Mapping[str, Any]], str]:
-    """What acts and shows: piece by piece where the agent can, else turn by turn."""
+def _streaming(agent: Agent, show: Callable[[str], None]) -> _Act:
+    """Return a function that acts and shows the text: in pieces if the agent has `stream`."""
     stream = getattr(agent, "stream", None)
     if stream is not None:
-        return lambda observation: stream(observation, show)
+        return lambda observation, info: stream(observation, info, show)
 
-    def act(observation: Mapping[str, Any]) -> str:
+    def act(observation: Mapping[str, Any], info: Mapping[str, Any]) -> str:
         text = agent.act(observation)
         show(text)
         return text

@@ -30,7 +30,7 @@ from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
 from zs_env.questions.rows import HALF_CHARACTERS
 from zs_env.search.client import ENGINE_TIMEOUT_S
-from zs_env.search.types import SearchEngine
+from zs_env.search.engine import SearchEngine
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from agents.evaluation.env_pool import episode_seed
+from agents.env_pool import episode_seed
 from agents.specs import spec_from_text
 from envs_registry.verl import SharedEnvironment, verl_row
 

@@ -76,22 +76,25 @@ class EpisodeResult:
         )
 
     @classmethod
-    def from_info(
-        cls, index: int, info: Mapping[str, Any], *, reward: float, turns: int, terminated: bool
-    ) -> EpisodeResult:
-        """Take what an environment that keeps no transcript says in its last `info`."""
+    def from_info(cls, index: int, info: Mapping[str, Any]) -> EpisodeResult:
+        """Read the last info of an environment that keeps no transcript.
+
+        Args:
+            index: see the attribute.
+            info: with Gymnasium's `episode` statistics and a `reason`.
+        """
         scores = info.get("scores", {})
         return cls(
             index=index,
             question_id=str(info.get("question_id", "")),
-            reward=reward,
+            reward=float(info["episode"]["r"]),
             f1=float(scores.get("f1", 0.0)),
             exact_match=float(scores.get("exact_match", 0.0)),
             cover_match=float(scores.get("cover_match", 0.0)),
             searches=int(info.get("num_searches", 0)),
-            turns=turns,
+            turns=int(info["episode"]["l"]),
             malformed=0,
-            reason=str(info.get("reason", "terminated" if terminated else "truncated")),
+            reason=str(info["reason"]),
             failure=info.get("failure"),
         )
 

@@ -1,77 +1,85 @@
-"""The loop that plays an agent: as many episodes at once as there are seats."""
+"""Plays an agent in the slots of an environment pool."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from itertools import islice
-from typing import Any
 
 from agents.agent import Agent
-from agents.evaluation.env_pool import Seats, episode_seed
+from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
 from zs_env.transcripts.transcript import Transcript
 
 
 def play_episodes(
-    agent: Agent, seats: Seats, indices: Iterable[int], *, seed: int = 0
+    agent: Agent, pool: EnvPool, question_indices: Iterable[int], *, seed: int = 0
 ) -> Iterator[tuple[EpisodeResult, Transcript | None]]:
-    """Play the questions of the given numbers; yield each episode as it ends.
+    """Play one episode of each question and yield each as it ends.
+
+    Args:
+        agent: see `agents.agent.Agent`.
+        pool: the environments; it is left open.
+        question_indices: questions to play.
+        seed: each episode's seed is `episode_seed(seed, question_index)`.
 
     Raises:
-        TypeError: if the agent writes something that is not a string.
+        TypeError: if an action of the agent is not a string.
     """
-    waiting = iter(indices)
-    players = _Players(agent, seats.num_seats)
-    free, playing = list(range(seats.num_seats)), list[int]()
+    waiting = iter(question_indices)
+    actors = _SlotAgents(agent, pool.num_slots)
     while True:
-        starts = dict(zip(free, islice(waiting, len(free)), strict=False))
-        if starts:
-            seats.start(starts)
-            for seat, index in starts.items():
-                players.reset(seat, episode_seed(seed, index))
-            free = [seat for seat in free if seat not in starts]
-            playing = sorted([*playing, *starts])
-        if not playing:
+        free = pool.free_slots
+        starting = dict(zip(free, islice(waiting, len(free)), strict=False))
+        if starting:
+            seeds = {slot: episode_seed(seed, index) for slot, index in starting.items()}
+            pool.start(starting, seeds=seeds)
+            for slot in starting:
+                actors.reset(slot, seeds[slot])
+        if not pool.active:
             return
-        texts = players.act({seat: seats.observation(seat) for seat in playing})
-        for seat in seats.act(texts):
-            playing.remove(seat)
-            free.append(seat)
-            yield seats.outcome(seat)
+        for slot in pool.step(actors.act(pool)):
+            transcript = pool.transcript(slot)
+            index = pool.question_indices[slot]
+            if transcript is None:
+                yield EpisodeResult.from_info(index, pool.info(slot)), None
+            else:
+                yield EpisodeResult.from_transcript(index, transcript), transcript
 
 
-class _Players:
-    """One agent at all seats; an agent that keeps an episode's state has a copy at each."""
+class _SlotAgents:
+    """The agent of each slot: one agent for all, or a copy in each if it keeps episode state."""
 
-    def __init__(self, agent: Agent, num_seats: int) -> None:
+    def __init__(self, agent: Agent, num_slots: int) -> None:
         self._agent = agent
         self._act_batch = getattr(agent, "act_batch", None)
-        keeps_state = self._act_batch is None and hasattr(agent, "reset")
-        self._agents = [deepcopy(agent) if keeps_state else agent for _ in range(num_seats)]
-        self._keeps_state = keeps_state
+        self._keeps_state = self._act_batch is None and hasattr(agent, "reset")
+        self._agents = [deepcopy(agent) if self._keeps_state else agent for _ in range(num_slots)]
 
-    def reset(self, seat: int, seed: int) -> None:
+    def reset(self, slot: int, seed: int) -> None:
         if self._keeps_state:
-            self._agents[seat].reset(seed)  # type: ignore[attr-defined]
+            self._agents[slot].reset(seed)  # type: ignore[attr-defined]
 
-    def act(self, observations: Mapping[int, Mapping[str, Any]]) -> dict[int, str]:
-        texts: Sequence[object]
+    def act(self, pool: EnvPool) -> dict[int, str]:
+        """Return the next action of every active slot."""
+        slots = pool.active
+        texts: Sequence[str]
         if self._act_batch is not None:
-            texts = self._act_batch(list(observations.values()))
-        else:
-            texts = [self._agents[seat].act(seen) for seat, seen in observations.items()]
-        if len(texts) != len(observations):
-            raise TypeError(
-                f"{type(self._agent).__name__}.act_batch returned {len(texts)} texts for "
-                f"{len(observations)} observations; expected one for each, in order"
+            texts = self._act_batch(
+                [pool.observation(slot) for slot in slots], [pool.info(slot) for slot in slots]
             )
-        acts: dict[int, str] = {}
-        for seat, text in zip(observations, texts, strict=True):
+        else:
+            texts = [self._agents[slot].act(pool.observation(slot)) for slot in slots]
+        name = type(self._agent).__name__
+        if len(texts) != len(slots):
+            raise TypeError(
+                f"{name}.act_batch returned {len(texts)} texts for {len(slots)} observations; "
+                "expected one for each, in order"
+            )
+        for text in texts:
             if not isinstance(text, str):
                 raise TypeError(
-                    f"{type(self._agent).__name__} acted with {type(text).__name__}; an agent "
-                    "returns the text it writes, as a string"
+                    f"{name} acted with {type(text).__name__}; return the text to act with, as a "
+                    "string"
                 )
-            acts[seat] = text
-        return acts
+        return dict(zip(slots, texts, strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent
-from agents.evaluation.env_pool import Seats, open_seats
+from agents.env_pool import EnvPool, open_pool
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.episodes import play_episodes
 from agents.evaluation.record import EvaluationRecord
@@ -86,20 +86,16 @@ def evaluate(
             if on_start:
                 on_start(episodes, episodes)
         else:
-            seats = open_seats(
-                env_id,
-                min(concurrency, len(left)),
-                env_kwargs=env_kwargs,
-                seed=seed,
-                noise=noise,
+            pool = open_pool(
+                env_id, min(concurrency, len(left)), env_kwargs=env_kwargs, noise=noise
             )
-            with closing(seats):
-                num_episodes = min(episodes, seats.num_questions or episodes)
+            with closing(pool):
+                num_episodes = min(episodes, pool.num_questions or episodes)
                 left = [index for index in left if index < num_episodes]
                 if on_start:
                     on_start(num_episodes, num_episodes - len(left))
-                results |= _play(agent, seats, left, seed, record, on_episode, on_costs)
-                costs = seats.costs()
+                results |= _play(agent, pool, left, seed, record, on_episode, on_costs)
+                costs = pool.costs()
             if record and left:
                 record.add_costs(costs)
     shown = {name: setting[name] for name in setting if name not in ("fingerprint", "files")}
@@ -113,7 +109,7 @@ def evaluate(
 
 def _play(
     agent: Agent,
-    seats: Seats,
+    pool: EnvPool,
     indices: Sequence[int],
     seed: int,
     record: EvaluationRecord | None,
@@ -121,12 +117,12 @@ def _play(
     on_costs: OnCosts | None,
 ) -> dict[int, EpisodeResult]:
     results = {}
-    for result, transcript in play_episodes(agent, seats, indices, seed=seed):
+    for result, transcript in play_episodes(agent, pool, indices, seed=seed):
         results[result.index] = result
         if record:
             record.add(result, transcript)
         if on_episode:
             on_episode(result)
         if on_costs:
-            on_costs(seats.costs())
+            on_costs(pool.costs())
     return results

@@ -44,7 +44,7 @@ class Report:
         failed_checks: share of the useful or noisy documents that fail a check, by "kind/check";
             only simulated engines check theirs.
         folder: where transcripts and results lie; None where nothing was written.
-        costs: what the searches of this call cost, as `zs_env.search.client.Costs` counts it; not in
+        costs: cost of the searches of this call, fields of `zs_env.search.types.SearchCost`; not in
             the JSON, for it depends on what was played before and on the clock.
     """
 

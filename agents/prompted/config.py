@@ -24,51 +24,51 @@ METHODS: dict[str, Callable[..., Method]] = {
     "ragent": RAgent,
     "search-o1": SearchO1,
 }
-EXAMPLE = '{"kind": "rag", "writer": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
-# As long as an agent holds a writer, another agent of the same spec gets it too.
-_writers: WeakValueDictionary[str, Any] = WeakValueDictionary()
+EXAMPLE = '{"kind": "rag", "generator": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
+# As long as an agent holds a generator, another agent of the same spec gets it too.
+_generators: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedAgent:
     """Build a prompted agent.
 
     Args:
-        spec: `kind`, a row of `METHODS`; `writer`, a spec of `zs_env.config.GENERATOR_KINDS`, whose
+        spec: `kind`, a row of `METHODS`; `generator`, a spec of `zs_env.config.GENERATOR_KINDS`, whose
             temperature is 0 unless its `sampling` says otherwise; `seed` of that sampling, 0 by
-            default; and the method's own settings. Agents with equal writer specs share one writer,
+            default; and the method's own settings. Agents with equal generator specs share one generator,
             so that a model is loaded once.
         seed: added to that of the spec: a benchmark's repeats differ in it.
 
     Raises:
         ValueError: if a kind or a field is wrong; the message says what would do.
     """
-    kind, own_seed, writer = spec.get("kind"), spec.get("seed", 0), spec.get("writer")
+    kind, own_seed, generator = spec.get("kind"), spec.get("seed", 0), spec.get("generator")
     if kind not in METHODS:
         raise unknown_name("agent kind", kind, METHODS)
-    settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "writer")}
+    settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "generator")}
     for name in settings:
         known = keywords(METHODS[kind])
         if name not in known:
-            raise unknown_name(f"field of agent kind {kind!r}", name, ["seed", "writer", *known])
+            raise unknown_name(f"field of agent kind {kind!r}", name, ["seed", "generator", *known])
     if not isinstance(own_seed, int) or isinstance(own_seed, bool):
         raise ValueError(f"the seed of an agent is a whole number, got {own_seed!r}")
-    if not isinstance(writer, Mapping):
+    if not isinstance(generator, Mapping):
         raise ValueError(
-            f"agent kind {kind!r} needs 'writer', the spec of a language model, got {writer!r}; "
+            f"agent kind {kind!r} needs 'generator', the spec of a language model, got {generator!r}; "
             f"write it as in {EXAMPLE}"
         )
     method = make_named("setting", METHODS[kind], settings)
-    return PromptedAgent(method, _shared_writer(writer), seed=own_seed + seed)
+    return PromptedAgent(method, _shared_generator(generator), seed=own_seed + seed)
 
 
-def _shared_writer(spec: Mapping[str, Any]) -> Any:
+def _shared_generator(spec: Mapping[str, Any]) -> Any:
     # An agent's answers are compared, so they are the likeliest ones unless draws are asked for.
     sampling = spec.get("sampling") or {}
     if not isinstance(sampling, Mapping):
-        raise ValueError(f"the sampling of a writer is an object such as {{}}, got {sampling!r}")
+        raise ValueError(f"the sampling of a generator is an object such as {{}}, got {sampling!r}")
     spec = {**spec, "sampling": {"temperature": 0.0, **sampling}}
     key = json.dumps(spec, sort_keys=True)
-    writer = _writers.get(key)
-    if writer is None:
-        writer = _writers[key] = build_generator(spec)
-    return writer
+    generator = _generators.get(key)
+    if generator is None:
+        generator = _generators[key] = build_generator(spec)
+    return generator

@@ -26,13 +26,13 @@ from zs_env.text.hashing import derive_seed
 
 
 class PromptedAgent:
-    """Acts as a method says, with the texts of a writer.
+    """Acts as a method says, with the texts of a generator.
 
     What it does follows from the observation and the seed alone.
 
     Args:
         method: what the model is asked.
-        writer: the model.
+        generator: the model.
         seed: of the model's sampling; nothing changes with it where the temperature is 0.
 
     Attributes:
@@ -42,20 +42,22 @@ class PromptedAgent:
 
     prompt = "bare"
 
-    def __init__(self, method: Method, writer: TextGenerator, *, seed: int = 0) -> None:
-        self.method, self.writer, self.seed = method, writer, seed
+    def __init__(self, method: Method, generator: TextGenerator, *, seed: int = 0) -> None:
+        self.method, self.generator, self.seed = method, generator, seed
 
     @property
     def fingerprint(self) -> str:
         """Changes with the method, its settings and prompts, the model, its sampling, the seed."""
-        written = f"{self.method!r}\0{self.seed}\0{self.writer.fingerprint}\0{_source_digest()}"
+        written = f"{self.method!r}\0{self.seed}\0{self.generator.fingerprint}\0{_source_digest()}"
         return blake2b(written.encode(), digest_size=8).hexdigest()
 
     def act(self, observation: Mapping[str, Any]) -> str:
         """Return the next turn's text."""
         return self.act_batch([observation])[0]
 
-    def act_batch(self, observations: Sequence[Mapping[str, Any]]) -> list[str]:
+    def act_batch(
+        self, observations: Sequence[Mapping[str, Any]], infos: Sequence[Mapping[str, Any]] = ()
+    ) -> list[str]:
         """Return the next turn's text of each of several episodes.
 
         Raises:
@@ -79,10 +81,10 @@ class PromptedAgent:
         return Prompt(ask.prompt, None, seed)
 
     def _write(self, prompts: Sequence[Prompt]) -> Sequence[Completion | GenerationError]:
-        written = self.writer.write(prompts)
+        written = self.generator.generate(prompts)
         if len(written) != len(prompts):
             raise ValueError(
-                f"the writer gave {len(written)} texts for {len(prompts)} prompts; a writer gives "
+                f"the generator gave {len(written)} texts for {len(prompts)} prompts; a generator gives "
                 "one for each, or a GenerationError in its place"
             )
         return written

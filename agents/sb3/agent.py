@@ -18,12 +18,7 @@ from agents.storage.settings_file import read_setting
 
 
 class ChoiceAgent:
-    """Takes the best choice of each turn. It is stateless: only the observation decides.
-
-    Args:
-        model: trained on a `DiscreteSearchView`.
-        limits: of that view. The agent plans for `limits.max_turns`, whatever the environment has.
-    """
+    """Takes the best choice of each turn, planning for as many turns as in its training."""
 
     def __init__(self, model: BaseAlgorithm, limits: Limits) -> None:
         self._model, self._limits = model, limits
@@ -58,7 +53,9 @@ class ChoiceAgent:
         """Return a search or an answer."""
         return self.act_batch([observation])[0]
 
-    def act_batch(self, observations: Sequence[Mapping[str, Any]]) -> list[str]:
+    def act_batch(
+        self, observations: Sequence[Mapping[str, Any]], infos: Sequence[Mapping[str, Any]] = ()
+    ) -> list[str]:
         """Return a search or an answer for each of several episodes."""
         turns = [find_choices(observation, self._limits) for observation in observations]
         features = np.stack([features for _, features in turns])

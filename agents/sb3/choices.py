@@ -1,9 +1,4 @@
-"""The choices of one turn: queries and answers taken from the text read, and their features.
-
-Choices are numbered. Queries come first, beginning with the question itself, then answers. Features
-are overlaps, counts and words hashed into buckets (Weinberger et al., "Feature Hashing",
-arXiv:0902.2206). Imports no torch.
-"""
+"""The choices of one turn: queries and answers taken from the text, with features for a network."""
 
 from __future__ import annotations
 
@@ -21,23 +16,17 @@ from zs_env.text.sanitize import sanitize
 _MAX_QUERY_CHARS = 1024
 _VERBS = ("are", "is", "was", "were", "do", "does", "did", "has", "have", "had", "can", "could")
 _NUM_BUCKETS = 64
-NUM_CHOICE_FEATURES = 26 + _NUM_BUCKETS
 NUM_EPISODE_FEATURES = 4 + _NUM_BUCKETS
+NUM_CHOICE_FEATURES = 26
 
 Vector = NDArray[np.float32]
 
 
 class Limits(NamedTuple):
-    """Numbers of choices; an agent must be played with the limits that it was trained with.
+    """Numbers of choices; an agent must be played with the limits that it was trained with."""
 
-    Attributes:
-        max_turns: actions in an episode; the last one has to be an answer.
-        num_queries: most queries, the question included.
-        num_answers: most answers.
-    """
-
-    max_turns: int = 6
-    num_queries: int = 10
+    max_turns: int = 6  # the last one has to be an answer
+    num_queries: int = 10  # the question included
     num_answers: int = 8
 
     @property
@@ -47,8 +36,9 @@ class Limits(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """A query or answer, the name in it, and the number of the question's phrase in it."""
+    """A search or answer: its text, the name in it, and the number of the phrase in it."""
 
+    tag: str
     text: str
     name: Name
     phrase: int | None = None
@@ -56,48 +46,44 @@ class _Choice(NamedTuple):
     @property
     def distance(self) -> int:
         """Parts of the question between the phrase and what the name covers; 9 at most."""
-        phrase = 99 if self.phrase is None else self.phrase
-        return min([9, *(abs(part - phrase) - 1 for part in self.name.covered)])
+        covered = self.name.covered if self.phrase is not None else ()
+        return min([9, *(abs(part - (self.phrase or 0)) - 1 for part in covered)])
 
 
 def find_choices(observation: Mapping[str, Any], limits: Limits) -> tuple[list[str], Vector]:
     """Return the actions of a turn and their features, from the question and the transcript alone.
 
-    Returns:
-        Texts of the actions by number; where there is none, the question is searched for.
-        [num_features] numbers in [0, 1]: those of the episode, then those of each choice, which
-        begin with two flags, for a query and an answer. Features of an empty choice are 0.
+    Queries have the first numbers, then answers; an empty choice searches for the question. The
+    features are [num_features] numbers in [0, 1]: those of the episode, then those of each choice,
+    which begin with two flags, for a query and for an answer, and are 0 for an empty choice.
     """
     question = observation["question"]
     evidence = read_evidence(question, observation["transcript"])
     searches = evidence.queries.total()
     turns_left = limits.max_turns - searches
-    queries = _queries(question, evidence)
+    itself = _Choice("search", sanitize(question)[:_MAX_QUERY_CHARS], Name(""))
+    queries = [itself, *_queries(evidence)][: limits.num_queries if turns_left > 1 else 0]
     answers = _answers(question, evidence)[: limits.num_answers]
-    actions = [f"<search>{queries[0].text}</search>"] * (limits.num_queries + limits.num_answers)
+    actions = [f"<search>{itself.text}</search>"] * (limits.num_queries + limits.num_answers)
     rows = np.zeros((len(actions), NUM_CHOICE_FEATURES), dtype=np.float32)
-    for number, query in enumerate(queries[: limits.num_queries] if turns_left > 1 else ()):
-        actions[number] = f"<search>{query.text}</search>"
-        rows[number] = [1, 0, *_features(query, evidence)]
-    for number, answer in enumerate(answers, start=limits.num_queries):
-        actions[number] = f"<answer>{answer.text}</answer>"
-        rows[number] = [0, 1, *_features(answer, evidence)]
+    for number, choice in [*enumerate(queries), *enumerate(answers, start=limits.num_queries)]:
+        actions[number] = f"<{choice.tag}>{choice.text}</{choice.tag}>"
+        rows[number] = _features(choice, evidence)
     progress = [turns_left / limits.max_turns, turns_left <= 1, turns_left == 2, searches == 0]
-    episode = np.array([*progress, *_hashed(question.lower())], dtype=np.float32)
+    episode = np.array([*progress, *_hash_words(question)], dtype=np.float32)
     return actions, np.concatenate([episode, rows.reshape(-1)])
 
 
-def _queries(question: str, evidence: Evidence) -> list[_Choice]:
-    """Return the question, then names with phrases that they do not cover, the nearest first."""
+def _queries(evidence: Evidence) -> list[_Choice]:
+    """Return names with phrases that they do not cover, the nearest in the question first."""
     queries = [
-        _Choice(f"{part.text} {name.text}", name, phrase)
+        _Choice("search", f"{part.text} {name.text}", name, phrase)
         for name in evidence.names.values()
         if not name.text[0].isdigit()
         for phrase, part in enumerate(evidence.parts)
         if not part.is_name and phrase not in name.covered
     ]
-    queries.sort(key=lambda q: (q.distance, -len(q.name.covered), -q.name.documents))
-    return [_Choice(sanitize(question)[:_MAX_QUERY_CHARS], Name("")), *queries]
+    return sorted(queries, key=lambda q: (q.distance, -len(q.name.covered), -q.name.documents))
 
 
 def _answers(question: str, evidence: Evidence) -> list[_Choice]:
@@ -105,14 +91,16 @@ def _answers(question: str, evidence: Evidence) -> list[_Choice]:
     fixed = [Name("yes"), Name("no")] if question.split(" ")[0].lower() in _VERBS else []
     names = list(evidence.names.values())
     names.sort(key=lambda name: (-len(name.covered), -name.overlap, -name.documents))
-    return [_Choice(name.text, name) for name in fixed + names]
+    return [_Choice("answer", name.text, name) for name in fixed + names]
 
 
 def _features(choice: _Choice, evidence: Evidence) -> list[float]:
-    text, name, phrase = choice
+    tag, text, name, phrase = choice
     asked = {number for number, part in enumerate(evidence.parts) if part.is_name}
     first_phrase = next((n for n, part in enumerate(evidence.parts) if not part.is_name), -1)
     return [
+        tag == "search",
+        tag == "answer",
         *_at_least(evidence.queries[text], 3),
         name.in_question,
         text[:1].isdigit(),
@@ -130,7 +118,6 @@ def _features(choice: _Choice, evidence: Evidence) -> list[float]:
         *_at_least(name.facts - name.facts_after, 2),
         *_at_least(name.facts_after, 1),
         0 <= name.page == evidence.queries.total() - 1,
-        *_hashed(name.context),
     ]
 
 
@@ -139,8 +126,10 @@ def _at_least(count: int, most: int) -> list[float]:
     return [float(count > number) for number in range(most)]
 
 
-@lru_cache(maxsize=16384)
-def _hashed(text: str) -> Vector:
+@lru_cache(maxsize=4096)
+def _hash_words(text: str) -> Vector:
+    """Hash the words that are not names (Weinberger et al., "Feature Hashing", arXiv:0902.2206)."""
+    words = (text[:1].lower() + text[1:]).split()
     buckets = np.zeros(_NUM_BUCKETS, dtype=np.float32)
-    buckets[[crc32(word.encode()) % _NUM_BUCKETS for word in text.split()]] = 1
+    buckets[[crc32(word.encode()) % _NUM_BUCKETS for word in words if word.islower()]] = 1
     return buckets

@@ -26,7 +26,7 @@ _SEARCH = re.compile(
 
 
 class Span(NamedTuple):
-    """A name or number (`is_name`), or a key phrase; `start` is its character offset."""
+    """A name or number (`is_name`) or a key phrase, and the offset of its first character."""
 
     text: str
     is_name: bool
@@ -43,29 +43,16 @@ class Fact(NamedTuple):
 
 @dataclass(slots=True)
 class Name:
-    """A name or number of the question or of a document.
-
-    Attributes:
-        text: as written.
-        in_question: whether the question contains it.
-        covered: numbers of the question's parts that connect it to the question.
-        documents: number of documents that contain it.
-        page: number of the newest page that contains it; -1 if none does.
-        facts: number of facts with it.
-        facts_after: number of facts in which it comes next after the phrase.
-        overlap: largest share in [0, 1] of the question's words in a sentence with it.
-        context: word before it in that sentence.
-    """
+    """A name or number of the question or of a document."""
 
     text: str
     in_question: bool = False
-    covered: frozenset[int] = frozenset()
-    documents: int = 0
-    page: int = -1
-    facts: int = 0
-    facts_after: int = 0
-    overlap: float = 0.0
-    context: str = ""
+    covered: frozenset[int] = frozenset()  # parts of the question that connect it to the question
+    documents: int = 0  # documents that contain it
+    page: int = -1  # number of the newest page that contains it
+    facts: int = 0  # facts with it
+    facts_after: int = 0  # facts in which it is the name after the phrase
+    overlap: float = 0.0  # largest share in [0, 1] of the question's words in a sentence with it
 
 
 class Evidence(NamedTuple):
@@ -80,7 +67,7 @@ class Evidence(NamedTuple):
 def find_spans(text: str) -> tuple[Span, ...]:
     """Return names (runs of capitalized words and numbers) and key phrases in order.
 
-    A key phrase is a run of other words between function words, names and punctuation, as in RAKE
+    A key phrase is a run of other words between function words, names and punctuation; see RAKE
     (Rose et al., 2010, "Automatic Keyword Extraction from Individual Documents").
     """
     spans: list[Span] = []
@@ -99,17 +86,16 @@ def read_evidence(question: str, transcript: str) -> Evidence:
     """Read an observation's question and transcript."""
     parts = find_spans(question)
     names = {p.text: Name(p.text, True, frozenset([n])) for n, p in enumerate(parts) if p.is_name}
-    queries: Counter[str] = Counter()
-    facts: dict[Fact, None] = {}
+    queries, facts = Counter[str](), dict[Fact, None]()
     for page, (query, body) in enumerate(_SEARCH.findall(transcript)):
         queries[query] += 1
         for document in _DOCUMENT.split(body)[1:]:
             found, new_facts = _read_document(question, document.strip())
             facts.update(dict.fromkeys(new_facts))
-            for text, seen in found.items():
+            for text, overlap in found.items():
                 name = names.setdefault(text, Name(text))
                 name.documents, name.page = name.documents + 1, page
-                name.overlap, name.context = max(seen, (name.overlap, name.context))
+                name.overlap = max(name.overlap, overlap)
     for fact in facts:
         for text in fact.names:
             names[text].facts += 1
@@ -122,20 +108,17 @@ def read_evidence(question: str, transcript: str) -> Evidence:
 
 # A transcript is read again at every turn, each of its documents once.
 @lru_cache(maxsize=4096)
-def _read_document(
-    question: str, document: str
-) -> tuple[Mapping[str, tuple[float, str]], Sequence[Fact]]:
-    """Return the names of a document, each with overlap and context, and its facts."""
+def _read_document(question: str, document: str) -> tuple[Mapping[str, float], Sequence[Fact]]:
+    """Return the names of a document, each with its overlap, and its facts."""
     asked = set(content_words(question))
-    found: dict[str, tuple[float, str]] = {}
+    found: dict[str, float] = {}
     facts: list[Fact] = []
     for sentence in _SENTENCE_END.split(document):
-        spans, words = find_spans(sentence), set(content_words(sentence))
-        overlap = len(words & asked) / max(len(asked), 1)
-        names = [span for span in spans if span.is_name]
+        words = set(content_words(sentence))
+        names = [span for span in find_spans(sentence) if span.is_name]
         for name in names:
-            context = "".join(sentence[: name.start].lower().split()[-1:])
-            found[name.text] = max((overlap, context), found.get(name.text, (0.0, "")))
+            overlap = len(words & asked) / max(len(asked), 1)
+            found[name.text] = max(overlap, found.get(name.text, 0.0))
         # The first name of a document, often its title, is the topic of all its sentences.
         texts = tuple(dict.fromkeys([*list(found)[:1], *(name.text for name in names)]))
         for number, part in enumerate(find_spans(question)):
@@ -148,9 +131,9 @@ def _read_document(
 
 
 def _connect(phrase: int, names: list[Name]) -> None:
-    """Let the names of a fact cover its phrase and what the other names cover."""
+    """Let each name of a fact cover its phrase and what the other names cover."""
     known = [name for name in names if name.covered and phrase not in name.covered]
     for name in names:
-        for other in known:
-            if other is not name and not name.in_question:
-                name.covered |= other.covered | {phrase}
+        others = [other.covered for other in known if other is not name]
+        if others and not name.in_question:
+            name.covered = name.covered.union({phrase}, *others)

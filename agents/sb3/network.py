@@ -8,11 +8,9 @@ Shapes: B batch, N choices, F features of a choice, E features of the episode, H
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import Tensor, nn
@@ -26,12 +24,7 @@ _MASKED_VALUE = -1.0  # below every return (at least 0), and harmless in DQN's l
 
 
 class ChoiceNetwork(nn.Module):
-    """Scores the choices and summarizes the state.
-
-    Args:
-        num_choices: N.
-        masked_score: score of an empty choice.
-    """
+    """Scores the choices, empty ones with `masked_score`, and summarizes the state."""
 
     def __init__(self, num_choices: int, masked_score: float) -> None:
         super().__init__()
@@ -66,15 +59,14 @@ class ChoiceNetwork(nn.Module):
 class ChoiceActorCriticPolicy(ActorCriticPolicy):
     """For PPO and A2C: the scores are the logits."""
 
+    def _build_mlp_extractor(self) -> None:
+        num_choices = spaces.flatdim(self.action_space)
+        self.mlp_extractor = ChoiceNetwork(num_choices, _MASKED_LOGIT)  # type: ignore[assignment]
+
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         # The base class adds a layer after the scores, with other weights for each choice.
         self.action_net = nn.Identity()
-        arguments: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
-        self.optimizer = self.optimizer_class(self.parameters(), **arguments)
-
-    def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = ChoiceNetwork(_num_choices(self), _MASKED_LOGIT)
 
 
 class ChoiceDQNPolicy(DQNPolicy):
@@ -83,15 +75,11 @@ class ChoiceDQNPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Return a Q network."""
         network = super().make_q_net()
-        network.q_net = nn.Sequential(_ScoreNetwork(_num_choices(self), _MASKED_VALUE))
+        num_choices = spaces.flatdim(self.action_space)
+        network.q_net = nn.Sequential(_ScoreNetwork(num_choices, _MASKED_VALUE))
         return network.to(self.device)
 
 
 class _ScoreNetwork(ChoiceNetwork):
     def forward(self, features_BX: Tensor) -> Tensor:
         return super().forward(features_BX)[0]
-
-
-def _num_choices(policy: BasePolicy) -> int:
-    assert isinstance(policy.action_space, spaces.Discrete)
-    return int(policy.action_space.n)

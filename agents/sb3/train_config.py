@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.sb3.choices import Limits
-from agents.specs import spec_from_text
+from agents.specs import held_out_questions, spec_from_text
 from envs_registry import find_preset
 
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
 SETTINGS_FILE, MODEL_FILE = "sb3.json", "model.zip"
 
-_FREE_ON_RESUME = (
-    *("output", "resume", "json", "checkpoint_every"),
-    *("eval_questions", "eval_noise", "eval_episodes"),
-)
-_COUNTS = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields)
+_FREE_ON_RESUME = ["output", "resume", "json", "checkpoint_every"]
+_FREE_ON_RESUME += ["eval_questions", "eval_noise", "eval_episodes"]
+_POSITIVE = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +25,9 @@ class TrainSB3Config:
     Attributes:
         algorithm: algorithm of stable-baselines3.
         env: environment id.
-        questions: training questions: a JSON spec, a kind such as "world", or a .jsonl/.parquet
-            file; the environment's own by default.
-        engine: search engine: a JSON spec or a kind; the environment's own by default.
-        eval_questions: held-out questions, as `questions`; by default the held-out split of the
-            training questions, which only worlds have.
+        questions: training questions in place of the environment's: a JSON spec, a kind, or a file.
+        engine: search engine in place of the environment's: a JSON spec or a kind.
+        eval_questions: held-out questions, as `questions`; those of a world by default.
         noise: noise probability in [0, 1] in training.
         steps: actions in training, over all environments.
         num_envs: environments that are stepped in turn.
@@ -43,8 +39,7 @@ class TrainSB3Config:
         output: run folder.
         resume: continue from the newest checkpoint in `output`; start if there is none.
         checkpoint_every: steps between checkpoints.
-        eval_episodes: held-out questions played after training by the agent, search-once and
-            random; 0 plays none.
+        eval_episodes: held-out questions played after training, also by search-once and random.
         eval_noise: noise probabilities of the evaluation.
         threads: CPU threads of torch; the network is too small to use more than one.
         json: print a JSON object as the last line of standard output.
@@ -56,7 +51,7 @@ class TrainSB3Config:
     engine: str | None = None
     eval_questions: str | None = None
     noise: float = 0.5
-    steps: int = 300_000
+    steps: int = 200_000
     num_envs: int = 16
     max_turns: int = 6
     num_queries: int = 10
@@ -72,8 +67,8 @@ class TrainSB3Config:
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in (*_COUNTS, "seed", "eval_episodes"):
-            minimum = 1 if name in _COUNTS else 0
+        minima = {"seed": 0, "eval_episodes": 0, **dict.fromkeys(_POSITIVE, 1)}
+        for name, minimum in minima.items():
             if getattr(self, name) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
         for noise in (self.noise, *self.eval_noise):
@@ -91,29 +86,18 @@ class TrainSB3Config:
         """Settings that a resumed run must keep, as JSON values."""
         return {name: v for name, v in asdict(self).items() if name not in _FREE_ON_RESUME}
 
-    def env_kwargs(self) -> dict[str, Any]:
-        """Arguments of the training environment."""
+    def env_kwargs(self, *, held_out: bool = False) -> dict[str, Any]:
+        """Return the arguments of the environment for training or with the held-out questions.
+
+        Raises:
+            ValueError: if there are no held-out questions.
+        """
         kwargs: dict[str, Any] = {"max_turns": self.max_turns}
         if self.questions is not None:
             kwargs["questions"] = spec_from_text(self.questions, role="questions")
         if self.engine is not None:
             kwargs["engine"] = spec_from_text(self.engine, role="engine")
+        if held_out:
+            questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
+            kwargs["questions"] = held_out_questions(questions, self.eval_questions)
         return kwargs
-
-    def eval_env_kwargs(self) -> dict[str, Any]:
-        """Arguments of the environment with the held-out questions.
-
-        Raises:
-            ValueError: if the training questions have no held-out split and none are given.
-        """
-        kwargs = self.env_kwargs()
-        if self.eval_questions is not None:
-            spec = spec_from_text(self.eval_questions, role="questions", flag="eval-questions")
-            return {**kwargs, "questions": spec}
-        questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
-        if questions["kind"] != "world":
-            raise ValueError(
-                f"questions of kind {questions['kind']!r} have no held-out split; pass "
-                "--eval-questions, or --eval-episodes 0 to skip the evaluation"
-            )
-        return {**kwargs, "questions": {**questions, "split": "heldout"}}

@@ -1,8 +1,8 @@
 """Trains a model on the discrete view, with the algorithms of stable-baselines3.
 
-A run folder holds `sb3.json` (the settings), `model.zip` (the newest checkpoint, replaced
-atomically) and TensorBoard event files. A resumed run continues with the weights and the optimizer
-of the checkpoint, but with other questions; DQN starts with an empty replay buffer.
+A run folder holds `sb3.json` (settings), `model.zip` (the newest checkpoint, replaced atomically)
+and TensorBoard event files. A resumed run has the weights and the optimizer of the checkpoint, but
+other questions; DQN starts with an empty replay buffer.
 """
 
 from __future__ import annotations
@@ -25,26 +25,17 @@ from agents.sb3.view import DiscreteSearchView
 from agents.storage.settings_file import keep_setting
 
 ALGORITHMS: dict[AlgorithmName, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN}
-# Learning rate and other arguments. Turns are bounded, so rewards need no discount.
-_ARGUMENTS: dict[AlgorithmName, tuple[float, dict[str, Any]]] = {
-    "ppo": (1e-3, {"gamma": 1.0, "n_steps": 128, "n_epochs": 4, "ent_coef": 0.01}),
-    "a2c": (
-        1e-3,
-        {"gamma": 1.0, "n_steps": 16, "gae_lambda": 0.95, "ent_coef": 0.01, "use_rms_prop": False},
-    ),
-    "dqn": (
-        5e-4,
-        {
-            "gamma": 1.0,
-            "buffer_size": 50_000,
-            "learning_starts": 2_000,
-            "batch_size": 256,
-            "gradient_steps": 4,
-            "target_update_interval": 2_000,
-            "exploration_fraction": 0.4,
-            "exploration_final_eps": 0.02,
-        },
-    ),
+_ARGUMENTS: dict[AlgorithmName, dict[str, Any]] = {
+    "ppo": {"learning_rate": 1e-3, "n_steps": 128, "n_epochs": 4, "ent_coef": 0.01},
+    "a2c": {
+        **{"learning_rate": 1e-3, "n_steps": 16, "gae_lambda": 0.95, "ent_coef": 0.01},
+        "use_rms_prop": False,
+    },
+    "dqn": {
+        **{"learning_rate": 5e-4, "buffer_size": 50_000, "learning_starts": 2_000},
+        **{"batch_size": 256, "gradient_steps": 4, "target_update_interval": 2_000},
+        **{"exploration_fraction": 0.4, "exploration_final_eps": 0.02},
+    },
 }
 
 
@@ -53,9 +44,7 @@ def train(
 ) -> BaseAlgorithm:
     """Train, or resume a training, in `config.output`, and return the model.
 
-    Args:
-        config: settings of the run.
-        on_step: called with the steps taken and the mean reward of the last 100 episodes.
+    `on_step` gets the number of steps taken and the mean reward of the last 100 episodes.
 
     Raises:
         FileExistsError: if the folder holds a run and `resume` is False.
@@ -65,13 +54,13 @@ def train(
     settings, checkpoint = config.output / SETTINGS_FILE, config.output / MODEL_FILE
     if settings.exists() and not config.resume:
         raise FileExistsError(
-            f"{config.output} already holds a run; pass --resume to continue it, or choose another "
-            "--output"
+            f"{config.output} holds a run; continue it with --resume or choose another --output"
         )
     keep_setting(settings, config.fixed_settings(), what="run", played=[checkpoint])
 
     def make_view() -> gymnasium.Env[Any, Any]:
-        env = gymnasium.make(config.env, noise=config.noise, **config.env_kwargs())
+        kwargs: dict[str, Any] = {**config.env_kwargs(), "noise": config.noise}
+        env = gymnasium.make(config.env, disable_env_checker=True, **kwargs)
         return Monitor(DiscreteSearchView(env, config.num_queries, config.num_answers))
 
     environments = DummyVecEnv([make_view] * config.num_envs)
@@ -82,12 +71,9 @@ def train(
     else:
         model = _make_model(config, environments)
     model.set_logger(configure(str(config.output / "tensorboard"), ["tensorboard"]))
-    saved_at = model.num_timesteps
 
     def after_step(*_: Any) -> bool:
-        nonlocal saved_at
-        if model.num_timesteps - saved_at >= config.checkpoint_every:
-            saved_at = model.num_timesteps
+        if model.num_timesteps % config.checkpoint_every < config.num_envs:
             _save(model, config)
         rewards = [episode["r"] for episode in model.ep_info_buffer or ()]
         on_step(model.num_timesteps, float(safe_mean(rewards)))
@@ -105,17 +91,13 @@ def train(
 
 
 def _make_model(config: TrainSB3Config, environments: VecEnv) -> BaseAlgorithm:
-    default_rate, arguments = _ARGUMENTS[config.algorithm]
+    arguments = {"gamma": 1.0, "seed": config.seed, **_ARGUMENTS[config.algorithm]}
     if config.algorithm == "ppo":
-        arguments = {**arguments, "batch_size": arguments["n_steps"] * config.num_envs // 4}
-    return ALGORITHMS[config.algorithm](
-        ChoiceDQNPolicy if config.algorithm == "dqn" else ChoiceActorCriticPolicy,
-        environments,
-        learning_rate=LinearSchedule(config.learning_rate or default_rate, 0.0, 1.0),
-        seed=config.seed,
-        device="cpu",
-        **arguments,
-    )
+        arguments["batch_size"] = arguments["n_steps"] * config.num_envs // 4
+    rate = config.learning_rate or arguments["learning_rate"]
+    arguments["learning_rate"] = LinearSchedule(rate, 0.0, 1.0)
+    policy = ChoiceDQNPolicy if config.algorithm == "dqn" else ChoiceActorCriticPolicy
+    return ALGORITHMS[config.algorithm](policy, environments, device="cpu", **arguments)
 
 
 def _save(model: BaseAlgorithm, config: TrainSB3Config) -> None:

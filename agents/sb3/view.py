@@ -43,9 +43,9 @@ class DiscreteSearchView(
         if not isinstance(inner, ZeroSearchEnv):
             raise TypeError(f"DiscreteSearchView wraps a ZeroSearchEnv, got {inner}")
         self.limits = Limits(inner.config.max_turns, num_queries, num_answers)
-        self.actions: list[str] = []
+        self.actions = [""] * (num_queries + num_answers)
+        self.action_space = spaces.Discrete(len(self.actions))  # type: ignore[assignment]
         self.observation_space = spaces.Box(0.0, 1.0, (self.limits.num_features,), np.float32)
-        self.action_space = spaces.Discrete(num_queries + num_answers)  # type: ignore[assignment]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -57,11 +57,9 @@ class DiscreteSearchView(
 
     def step(self, action: SupportsInt) -> tuple[Vector, float, bool, bool, dict[str, Any]]:
         """Take the choice with this number."""
-        if not self.actions:
-            raise gymnasium.error.ResetNeeded("no episode yet; call reset() first")
         text = self.actions[int(action)]
         observation, reward, terminated, truncated, info = self.env.step(text)
         if info.get("reason") == "turn_limit":
             terminated, truncated = True, False
         self.actions, features = find_choices(observation, self.limits)
-        return features * (not terminated), float(reward), terminated, truncated, info
+        return features, float(reward), terminated, truncated, info

@@ -31,7 +31,7 @@ class Pair:
     """A prompt and the page that should follow.
 
     Attributes:
-        prompt: as the style writes it.
+        prompt: as the prompts writes it.
         completion: the page, in the form that `split_documents` takes apart.
         kind: "useful" or "noisy".
         query: of the page.
@@ -53,7 +53,7 @@ class Pair:
 
 def build_pairs(
     pages: Iterable[JudgedPage],
-    style: SimulatorPrompts,
+    prompts: SimulatorPrompts,
     *,
     judge: str = "containment",
     num_documents: int = 5,
@@ -64,7 +64,7 @@ def build_pairs(
 
     Args:
         pages: judged; they need more documents than a page of the pairs has.
-        style: whose prompts they are.
+        prompts: whose prompts they are.
         judge: whose verdicts count.
         num_documents: of every page; where there are not as many, there is no pair.
         min_useful: of them, at least, in a useful page.
@@ -81,8 +81,8 @@ def build_pairs(
                 "again with that judge"
             )
         if sum(page.useful[judge]) >= min_useful:
-            pairs.append(_pair(page, style, judge, num_documents, useful=True))
-        pairs.append(_pair(page, style, judge, num_documents, useful=False))
+            pairs.append(_pair(page, prompts, judge, num_documents, useful=True))
+        pairs.append(_pair(page, prompts, judge, num_documents, useful=False))
     return balance([pair for pair in pairs if pair is not None], excluded=excluded)
 
 
@@ -107,13 +107,13 @@ def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair
     return sorted(balanced, key=lambda pair: stable_hash(pair.prompt))
 
 
-def with_prompt(pair: Pair, style: SimulatorPrompts) -> Pair:
-    """Return a pair of another origin with the prompt that an engine of a style will ask with."""
+def with_prompt(pair: Pair, prompts: SimulatorPrompts) -> Pair:
+    """Return a pair of another origin with the prompt that an engine of a prompts will ask with."""
     count = len(split_documents(pair.completion))
     useful = pair.kind == "useful"
     question = pair.question if pair.answers else None
     request = SearchRequest(pair.query, question, pair.answers, (useful,) * count, 0)
-    return replace(pair, prompt=style.prompt(request, useful=useful, num_documents=count))
+    return replace(pair, prompt=prompts.prompt(request, useful=useful, num_documents=count))
 
 
 def is_held_out(pair: Pair, share: float) -> bool:
@@ -173,7 +173,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 
 def _pair(
-    page: JudgedPage, style: SimulatorPrompts, judge: str, num_documents: int, *, useful: bool
+    page: JudgedPage, prompts: SimulatorPrompts, judge: str, num_documents: int, *, useful: bool
 ) -> Pair | None:
     verdicts = page.useful[judge]
     chosen = [rank for rank, verdict in enumerate(verdicts) if verdict][:num_documents]
@@ -193,7 +193,7 @@ def _pair(
         snippet(
             *page.documents[rank],
             query=page.query,
-            num_words=style.num_words,
+            num_words=prompts.num_words,
             answers=page.answers if rank in chosen else (),
         )
         for rank in ranks
@@ -204,7 +204,7 @@ def _pair(
         page.query, page.question, tuple(given_first), (useful,) * num_documents, 0
     )
     return Pair(
-        prompt=style.prompt(request, useful=useful, num_documents=num_documents),
+        prompt=prompts.prompt(request, useful=useful, num_documents=num_documents),
         completion=join_documents(documents),
         kind="useful" if useful else "noisy",
         query=page.query,

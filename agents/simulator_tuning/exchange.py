@@ -21,7 +21,7 @@ from zs_env.text.hashing import stable_hash
 
 
 def with_exchanged_answers(
-    pairs: Sequence[Pair], style: SimulatorPrompts, *, share: float
+    pairs: Sequence[Pair], prompts: SimulatorPrompts, *, share: float
 ) -> list[Pair]:
     """Give a share of the useful pairs another pair's answer, in prompt and page alike.
 
@@ -29,7 +29,7 @@ def with_exchanged_answers(
 
     Args:
         pairs: to train on, of both kinds.
-        style: whose prompts they are.
+        prompts: whose prompts they are.
         share: of the useful pairs, in [0, 1]; a hash of the prompt says which.
 
     Returns:
@@ -40,7 +40,7 @@ def with_exchanged_answers(
         for said in _said(pair)[:1]:
             donors.setdefault(_shape(said), []).append(said)
     return [
-        (_exchanged(pair, donors, style) or pair)
+        (_exchanged(pair, donors, prompts) or pair)
         if pair.kind == "useful" and stable_hash(f"exchange\0{pair.prompt}") < share * 2**64
         else pair
         for pair in pairs
@@ -48,7 +48,7 @@ def with_exchanged_answers(
 
 
 def _exchanged(
-    pair: Pair, donors: dict[tuple[bool, int], list[str]], style: SimulatorPrompts
+    pair: Pair, donors: dict[tuple[bool, int], list[str]], prompts: SimulatorPrompts
 ) -> Pair | None:
     said = _said(pair)
     if not said or contains_answer(f"{pair.query} {pair.question}", pair.answers):
@@ -66,7 +66,7 @@ def _exchanged(
     request = SearchRequest(pair.query, pair.question, (new,), (True,) * len(documents), 0)
     return replace(
         pair,
-        prompt=style.prompt(request, useful=True, num_documents=len(documents)),
+        prompt=prompts.prompt(request, useful=True, num_documents=len(documents)),
         completion=join_documents(documents),
         answers=(new,),
     )

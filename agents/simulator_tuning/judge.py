@@ -85,13 +85,13 @@ def read_judged(path: Path) -> Iterator[JudgedPage]:
 
 
 def judge_transcripts(
-    transcripts: Iterable[Transcript], writer: TextGenerator | None = None
+    transcripts: Iterable[Transcript], generator: TextGenerator | None = None
 ) -> Iterator[JudgedPage]:
     """Judge every page of episodes that ended without a failure; yes/no questions are left out.
 
     Args:
         transcripts: of any agent with a real engine.
-        writer: the model that judges; None leaves that judge out.
+        generator: the model that judges; None leaves that judge out.
 
     Raises:
         ConnectionError: if the model says nothing for a reason that is not the prompt's.
@@ -117,7 +117,7 @@ def judge_transcripts(
                 documents=documents,
                 useful={"containment": holds, "outcome": (right,) * len(documents)},
             )
-            yield page if writer is None else _asked(page, writer)
+            yield page if generator is None else _asked(page, generator)
 
 
 def agreement(pages: Sequence[JudgedPage]) -> dict[str, dict[str, float]]:
@@ -143,8 +143,8 @@ def agreement(pages: Sequence[JudgedPage]) -> dict[str, dict[str, float]]:
     return result
 
 
-def _asked(page: JudgedPage, writer: TextGenerator) -> JudgedPage:
-    written = writer.write([_prompt(page, title, text) for title, text in page.documents])
+def _asked(page: JudgedPage, generator: TextGenerator) -> JudgedPage:
+    written = generator.generate([_prompt(page, title, text) for title, text in page.documents])
     return replace(page, useful={**page.useful, "model": tuple(map(_says_yes, written))})
 
 
@@ -160,14 +160,14 @@ def _prompt(page: JudgedPage, title: str, text: str) -> Prompt:
     return Prompt(words, None, derive_seed(words))
 
 
-def _says_yes(writing: Completion | GenerationError) -> bool:
+def _says_yes(completion: Completion | GenerationError) -> bool:
     """A judge that says something else, or for which a document is too long, has not said yes."""
-    if isinstance(writing, PromptRejected):
+    if isinstance(completion, PromptRejected):
         return False
-    if isinstance(writing, GenerationError):
+    if isinstance(completion, GenerationError):
         raise ConnectionError(
-            f"the judge said nothing: {writing}; see that it runs, then give the same command "
+            f"the judge said nothing: {completion}; see that it runs, then give the same command "
             "again, which goes on where this one stopped"
         )
-    _, said = without_thinking(writing.text)
+    _, said = without_thinking(completion.text)
     return re.match(r"\W*yes\b", said, re.IGNORECASE) is not None

@@ -1,6 +1,6 @@
 """How faithful a simulator is: its pages for held-out queries, beside the real engine's own.
 
-Every figure is of one model with one style; the same queries and seeds serve all. Yes/no questions
+Every figure is of one model with one prompts; the same queries and seeds serve all. Yes/no questions
 are not among them.
 """
 
@@ -58,8 +58,8 @@ class WrittenPage:
 
 
 def write_pages(
-    writer: TextGenerator,
-    style: SimulatorPrompts,
+    generator: TextGenerator,
+    prompts: SimulatorPrompts,
     pairs: Sequence[Pair],
     *,
     num_documents: int = 5,
@@ -69,8 +69,8 @@ def write_pages(
     """Have a model write a page for each held-out pair; one whose prompt is too long is empty.
 
     Args:
-        writer: the model.
-        style: how it is asked.
+        generator: the model.
+        prompts: how it is asked.
         pairs: held out from tuning.
         num_documents: asked for.
         batch_size: pages asked for at a time.
@@ -81,18 +81,18 @@ def write_pages(
     """
 
     def write(part: Sequence[Pair]) -> list[list[str] | SearchError]:
-        written = writer.write([_prompt(pair, style) for pair in part])
+        written = generator.generate([_prompt(pair, prompts) for pair in part])
         return [
             split_documents(one.text) if isinstance(one, Completion) else one for one in written
         ]
 
     pages = _in_batches(write, pairs, batch_size, on_batch)
-    return [_taken_apart(*page, style, num_documents) for page in pages]
+    return [_taken_apart(*page, prompts, num_documents) for page in pages]
 
 
 def checked_pages(
-    writer: TextGenerator,
-    style: SimulatorPrompts,
+    generator: TextGenerator,
+    prompts: SimulatorPrompts,
     pairs: Sequence[Pair],
     *,
     num_documents: int = 5,
@@ -104,7 +104,7 @@ def checked_pages(
     A page is written again where it has too few or too many documents, is useful and holds no
     answer, or is noisy and holds one. Arguments and errors are those of `write_pages`.
     """
-    engine = LanguageModelEngine(writer, style, retry_on=_RETRIED)
+    engine = LanguageModelEngine(generator, prompts, retry_on=_RETRIED)
 
     def search(part: Sequence[Pair]) -> list[list[str] | SearchError]:
         asked = [
@@ -124,15 +124,16 @@ def checked_pages(
         ]
 
     pages = _in_batches(search, pairs, batch_size, on_batch)
-    return [_taken_apart(*page, style, num_documents) for page in pages]
+    return [_taken_apart(*page, prompts, num_documents) for page in pages]
 
 
 def real_pages(
-    pairs: Sequence[Pair], style: SimulatorPrompts, *, num_documents: int = 5
+    pairs: Sequence[Pair], prompts: SimulatorPrompts, *, num_documents: int = 5
 ) -> list[WrittenPage]:
     """The real engine's own pages, as if a simulator had written them."""
     return [
-        _taken_apart(pair, split_documents(pair.completion), style, num_documents) for pair in pairs
+        _taken_apart(pair, split_documents(pair.completion), prompts, num_documents)
+        for pair in pairs
     ]
 
 
@@ -212,8 +213,8 @@ def samples_html(
     )
 
 
-def _prompt(pair: Pair, style: SimulatorPrompts) -> Prompt:
-    return Prompt(pair.prompt, style.system, derive_seed(f"{pair.kind}\0{pair.query}"))
+def _prompt(pair: Pair, prompts: SimulatorPrompts) -> Prompt:
+    return Prompt(pair.prompt, prompts.system, derive_seed(f"{pair.kind}\0{pair.query}"))
 
 
 def _in_batches(
@@ -239,7 +240,7 @@ def _in_batches(
 
 
 def _taken_apart(
-    pair: Pair, documents: list[str], style: SimulatorPrompts, num_documents: int
+    pair: Pair, documents: list[str], prompts: SimulatorPrompts, num_documents: int
 ) -> WrittenPage:
     useful = pair.kind == "useful"
     failed = failed_checks(
@@ -247,7 +248,7 @@ def _taken_apart(
         SearchRequest(pair.query, pair.question, pair.answers, (useful,) * num_documents, 0),
         useful=useful,
         num_documents=num_documents,
-        num_words=style.num_words,
+        num_words=prompts.num_words,
     )
     return WrittenPage(pair=pair, documents=tuple(documents), failed=tuple(failed))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.simulator_tuning.judge import JUDGES
-from zs_env.simulator.prompts import STYLES, SimulatorPrompts
+from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.suggestions import unknown_name
 
 
@@ -63,13 +63,13 @@ class TuneConfig(TuneSettings):
             of either kind can be made from one.
         max_turns: actions of an episode.
         judge: whose verdicts decide: containment, outcome or model.
-        judge_model: spec of the writer that judges, JSON; needed by the judge "model".
+        judge_model: spec of the generator that judges, JSON; needed by the judge "model".
         released: in place of collected pages, a set that the authors of ZeroSearch released, by
             name: google, wiki, first; `build` is then the first stage.
         released_file: a local copy of it.
         exclude: data files whose questions must not be trained on: those of the evaluation.
         licences: of the passages and questions, for the card.
-        style: how the simulator is asked, a name.
+        prompts: how the simulator is asked, a name.
         num_documents: of a simulated page.
         num_words: about how long a document is.
         min_useful: documents of a useful page that a judge found useful, at least (or all, where
@@ -81,7 +81,7 @@ class TuneConfig(TuneSettings):
         model: language model to begin with: a folder or a name on the hub.
         report_queries: held-out queries of each kind in the report.
         report_batch: pages written at once.
-        before: spec of a writer, JSON, that has the model to begin with, such as a server of it,
+        before: spec of a generator, JSON, that has the model to begin with, such as a server of it,
             which is faster than to load it here.
         after: the same of the tuned model.
         embedder: sentence-transformers model that says how like the real pages the written ones
@@ -105,7 +105,7 @@ class TuneConfig(TuneSettings):
     released_file: Path | None = None
     exclude: tuple[Path, ...] = ()
     licences: str = "not stated"
-    style: str = "tuned"
+    prompts: str = "tuned"
     num_documents: int = 5
     num_words: int = 30
     min_useful: int = 3
@@ -127,9 +127,9 @@ class TuneConfig(TuneSettings):
         if self.judge not in JUDGES:
             raise unknown_name("judge", self.judge, JUDGES)
         if self.judge == "model" and self.judge_model is None:
-            raise ValueError("the judge 'model' needs --judge-model, the spec of a writer")
-        if self.style not in STYLES:
-            raise unknown_name("style", self.style, STYLES)
+            raise ValueError("the judge 'model' needs --judge-model, the spec of a generator")
+        if self.prompts not in PROMPT_SETS:
+            raise unknown_name("prompts", self.prompts, PROMPT_SETS)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
         if not 0.0 <= self.exchanged <= 1.0:
@@ -142,6 +142,6 @@ class TuneConfig(TuneSettings):
                 f"{self.num_documents}"
             )
 
-    def simulator_style(self) -> SimulatorPrompts:
-        """The style, with the length of documents asked for."""
-        return replace(STYLES[self.style], num_words=self.num_words)
+    def simulator_prompts(self) -> SimulatorPrompts:
+        """The prompts, with the length of documents asked for."""
+        return replace(PROMPT_SETS[self.prompts], num_words=self.num_words)

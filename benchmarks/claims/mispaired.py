@@ -21,11 +21,11 @@ from agents.baselines.world_reader import read_statements
 from agents.llm.rollout.question_order import question_indices
 from zs_env.config import Spec, build_engine
 from zs_env.questions.question import Question, QuestionDataset
-from zs_env.search import engine as optional
-from zs_env.search.types import Document, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search.engine import EngineWrapper, SearchEngine
+from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
 
 
-class MispairedEngine:
+class MispairedEngine(EngineWrapper):
     """Takes the question of a request from the place that the request has in its call.
 
     Args:
@@ -38,8 +38,6 @@ class MispairedEngine:
             sentences of a fictional world can be changed so.
     """
 
-    scheduled = True
-
     def __init__(
         self,
         engine: SearchEngine,
@@ -50,17 +48,16 @@ class MispairedEngine:
         group_size: int,
         told: bool = False,
     ) -> None:
-        self._engine = engine
+        super().__init__(engine)
+        self.step_dependent = True
         self._questions = questions
         self._seed = seed
         self._questions_per_step = questions_per_step
         self._group_size = group_size
         self._told = told
         self._rows: list[Question] = []
-        self.local = optional.is_local(engine)
-        self.name = str(getattr(engine, "name", ""))
 
-    def at_step(self, step: int) -> None:
+    def set_training_step(self, step: int) -> None:
         """Lay out the questions of all rows of a step."""
         asked = question_indices(
             step * self._questions_per_step,
@@ -69,7 +66,7 @@ class MispairedEngine:
             seed=self._seed,
         )
         self._rows = [self._questions[index] for index in asked for _ in range(self._group_size)]
-        optional.at_step(self._engine, step)
+        super().set_training_step(step)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Answer each request as if it came from the row at its place.
@@ -80,14 +77,14 @@ class MispairedEngine:
         if len(requests) > len(self._rows):
             raise RuntimeError(
                 f"{len(requests)} requests in a step of {len(self._rows)} rows; expected one call "
-                "for all searches of a turn, after at_step()"
+                "for all searches of a turn, after set_training_step()"
             )
         rows = self._rows[: len(requests)]
         mispaired = [
             replace(request, question=row.text, answers=row.answers)
             for request, row in zip(requests, rows, strict=True)
         ]
-        pages = list(self._engine.search(mispaired))
+        pages = list(self.engines[0].search(mispaired))
         if not self._told:
             return pages
         return [
@@ -96,10 +93,6 @@ class MispairedEngine:
             else _tell(page, own, row)
             for page, own, row in zip(pages, requests, rows, strict=True)
         ]
-
-    def close(self) -> None:
-        """Close the engine behind it."""
-        optional.close(self._engine)
 
 
 def mispaired_engine(

@@ -1,6 +1,6 @@
 """Learning what pages say, which the trainer refuses: only to measure what its mask is worth.
 
-The mask follows from who wrote a token, so the study changes the writer: tokens of the environment
+The mask follows from who wrote a token, so the study changes the generator: tokens of the environment
 become tokens of the policy, with the log-probabilities that it gives them when the update begins.
 They get the advantage of their episode, as in the original without its mask.
 """

@@ -20,7 +20,7 @@ QUESTIONS = [
 class Echo:
     """Answers every query with two documents that name it; keeps what it was asked."""
 
-    local = True
+    in_process = True
 
     def __init__(self):
         self.batches = []
@@ -191,7 +191,7 @@ def test_every_observation_is_in_its_space_at_the_limits():
     limits = Limits(max_action_chars=60, max_document_chars=30, max_prompt_chars=700)
 
     class Long:
-        local = True
+        in_process = True
 
         def search(self, requests):
             return [SearchPage((Document("y" * 99, title="t" * 9),) * 9) for _ in requests]
@@ -211,7 +211,7 @@ def test_the_transcript_bound_is_reached_exactly_by_the_longest_episode_but_its_
     limits = Limits(max_action_chars=60, max_document_chars=300, max_prompt_chars=400)
 
     class Long:
-        local = True
+        in_process = True
 
         def search(self, requests):
             return [SearchPage((Document("y" * 299, title="t"),) * 2) for _ in requests]

@@ -8,7 +8,7 @@ GREEN, RED, BOLD = "\x1b[32m", "\x1b[31m", "\x1b[1m"
 
 
 class Two:
-    local = True
+    in_process = True
 
     def search(self, requests):
         good = Document("It was Ada.", title="Facts", useful=True)
@@ -39,7 +39,7 @@ def test_gold_answers_are_shown_only_at_the_end():
 
 def test_a_notice_and_a_fault_are_shown():
     class Broken:
-        local = True
+        in_process = True
 
         def search(self, requests):
             return []

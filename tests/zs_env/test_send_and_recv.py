@@ -31,7 +31,7 @@ class Gates:
 
 
 class Computes(Gates):
-    local = True
+    in_process = True
 
 
 def make(engine, num_envs=3, **settings):

@@ -14,7 +14,7 @@ QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=(f"gold {n}",)) 
 
 
 class Echo:
-    local = True
+    in_process = True
 
     def __init__(self):
         self.batches = []

@@ -11,7 +11,7 @@ QUESTIONS = [Question(id="q1", text="Who?", answers=("Ada",))]
 
 
 class One:
-    local = True
+    in_process = True
 
     def search(self, requests):
         return [SearchPage((Document(f"about {r.query}"),)) for r in requests]

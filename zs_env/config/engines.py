@@ -8,9 +8,9 @@ from typing import Any
 from zs_env.config.generators import build_generator
 from zs_env.config.questions import build_world, world_of
 from zs_env.config.spec import Spec, build_from_spec
-from zs_env.noise import NoiseSchedule
+from zs_env.noise import Schedule
 from zs_env.questions.question import QuestionDataset
-from zs_env.search.types import SearchEngine
+from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, make_named
 
 
@@ -117,12 +117,12 @@ def _mixture_engine(
     weights: Sequence[float] | None = None,
     schedule: Mapping[str, Any] | None = None,
 ) -> SearchEngine:
-    """Of fixed weights, or from one engine to another by the fields of a `NoiseSchedule`."""
+    """Of fixed weights, or from one engine to another by the fields of a `Schedule`."""
     from zs_env.engines import MixtureEngine
 
-    check_names("field of a schedule", schedule or {}, NoiseSchedule.__slots__)
+    check_names("field of a schedule", schedule or {}, Schedule.__slots__)
     built = [build_engine(spec, questions) for spec in engines]
-    shares = None if schedule is None else NoiseSchedule(**schedule)
+    shares = None if schedule is None else Schedule(**schedule)
     return MixtureEngine(built, weights, schedule=shares)
 
 
@@ -149,19 +149,19 @@ def _http_engine(
 def _simulator_engine(
     questions: QuestionDataset,
     *,
-    writer: Any,
-    style: str | Mapping[str, Any] = "prompted",
+    generator: Any,
+    prompts: str | Mapping[str, Any] = "prompted",
     retries: int = 2,
     retry_on: Sequence[str] | None = None,
 ) -> SearchEngine:
-    """A language model that writes pages; `style` names one, or holds the fields of another."""
+    """Use a language model; `prompts` is a name or the fields of `SimulatorPrompts`."""
     from zs_env.simulator import LanguageModelEngine, SimulatorPrompts
 
     return LanguageModelEngine(
-        build_generator(writer),
-        style
-        if isinstance(style, str)
-        else make_named("field of a style", SimulatorPrompts, style),
+        build_generator(generator),
+        prompts
+        if isinstance(prompts, str)
+        else make_named("field of simulator prompts", SimulatorPrompts, prompts),
         retries=retries,
         retry_on=retry_on,
     )
@@ -176,11 +176,11 @@ def _metered_engine(
     path: str | None = None,
 ) -> SearchEngine:
     from zs_env.engines import MeteredEngine
-    from zs_env.search.prices import Prices
+    from zs_env.search.prices import PriceTable
 
     return MeteredEngine(
         build_engine(engine, questions),
-        prices=make_named("price", Prices, prices),
+        prices=make_named("price", PriceTable, prices),
         budget=budget,
         path=path,
     )

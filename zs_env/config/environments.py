@@ -12,7 +12,7 @@ from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
 from zs_env.questions.question import QuestionDataset
 from zs_env.rewards import build_reward
-from zs_env.search.types import SearchEngine
+from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, keywords, make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
 

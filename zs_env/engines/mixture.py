@@ -1,8 +1,7 @@
-"""Several engines behind one: each request goes to one of them, drawn from the request's seed.
+"""Several engines as one: the seed of a request decides which engine answers it.
 
-Weights are fixed, or follow a schedule, such as from a simulator to a real engine.
-
-The draw does not depend on the batch, so a request meets the same engine wherever it is asked.
+Weights are fixed, or follow a schedule, for example from a simulator to a real engine. The draw
+does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -10,22 +9,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
-from zs_env.noise import NoiseSchedule
-from zs_env.search import engine as optional
-from zs_env.search.types import SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.noise import Schedule
+from zs_env.search.engine import Answer, EngineWrapper, SearchEngine, search_checked
+from zs_env.search.types import SearchRequest
 from zs_env.text.hashing import stable_hash, uniform
 
 
-class MixtureEngine:
+class MixtureEngine(EngineWrapper):
     """Sends each request to one engine, at random.
 
     Args:
         engines: at least one.
-        weights: one per engine, not negative, not all 0; equal where None.
-        schedule: in place of weights, of two engines: its probability at a training step is the
-            share of the second. It stands at step 0 until an environment is reset with the option
-            `training_step`, or a trainer says so with `at_step`.
+        weights: one per engine, not negative, not all 0; None for equal weights.
+        schedule: replaces the weights of two engines: its value at the training step is the share
+            of the second engine. The step is 0 until `set_training_step` is called, for example
+            by `reset(options={"training_step": ...})`.
 
     Raises:
         ValueError: if engines and weights do not fit.
@@ -35,19 +35,22 @@ class MixtureEngine:
 
     def __init__(
         self,
-        engines: Sequence[SearchEngine],
+        engines: Sequence[Any],
         weights: Sequence[float] | None = None,
         *,
-        schedule: NoiseSchedule | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
+        super().__init__(*engines)
+        self.query_only = False  # the seed decides as well
+        self.step_dependent = self.step_dependent or schedule is not None
         self._schedule = schedule
         if schedule is not None:
             if weights is not None or len(engines) != 2:
                 raise ValueError(
-                    f"a schedule leads from one engine to another, without weights; got "
+                    f"a schedule moves from one engine to another, without weights; got "
                     f"{len(engines)} engines and the weights {weights}"
                 )
-            share = schedule.probability(0)
+            share = schedule.value(0)
             weights = [1.0 - share, share]
         weights = [1.0] * len(engines) if weights is None else list(weights)
         if not engines or len(weights) != len(engines):
@@ -57,72 +60,50 @@ class MixtureEngine:
             )
         if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise ValueError(f"weights are finite, not negative and not all 0, got {weights}")
-        self._engines = list(engines)
-        self._level = max(map(_level, engines))
+        self._depth = max(map(_num_nested_mixtures, self.engines))
         self._bounds = _bounds(weights)
-
-    @property
-    def scheduled(self) -> bool:
-        """Whether pages depend on the training step."""
-        return self._schedule is not None or any(map(optional.is_scheduled, self._engines))
-
-    def at_step(self, step: int) -> None:
-        """Take the weights of a training step, counted from 0, and tell the engines."""
-        for engine in self._engines:
-            optional.at_step(engine, step)
-        if self._schedule is not None:
-            share = self._schedule.probability(step)
-            self._bounds = _bounds([1.0 - share, share])
-
-    @property
-    def local(self) -> bool:
-        """Whether all of the engines only compute."""
-        return all(optional.is_local(engine) for engine in self._engines)
 
     @property
     def fingerprint(self) -> str:
         """Made of the engines' fingerprints and the weights."""
-        return f"mixture-1:{self._bounds}:{[*map(optional.fingerprint_of, self._engines)]}"
+        return f"mixture-1:{self._bounds}:{[engine.fingerprint for engine in self.engines]}"
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
+    def set_training_step(self, step: int) -> None:
+        """Set the weights of a training step, counted from 0, also in the inner engines."""
+        super().set_training_step(step)
+        if self._schedule is not None:
+            share = self._schedule.value(step)
+            self._bounds = _bounds([1.0 - share, share])
+
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with at most one call of each engine.
 
         Raises:
-            SearchError: if an engine raises it or gives back a wrong number of pages.
+            SearchError: if an engine raises it or does not return one page per request.
         """
-        shares: dict[int, list[int]] = {}
+        places_of: dict[int, list[int]] = {}
         for place, request in enumerate(requests):
-            shares.setdefault(self._draw(request.seed), []).append(place)
-        pages: dict[int, SearchPage | SearchError] = {}
-        for number, places in sorted(shares.items()):
-            found = self._engines[number].search([requests[place] for place in places])
-            if len(found) != len(places):
-                raise SearchError(
-                    f"engine {number} of the mixture gave {len(found)} pages for {len(places)} "
-                    "requests; an engine gives one page for each"
-                )
-            pages.update(zip(places, found, strict=True))
-        return [pages[place] for place in range(len(requests))]
-
-    def close(self) -> None:
-        """Close the engines that can be closed."""
-        for engine in self._engines:
-            optional.close(engine)
+            places_of.setdefault(self._draw(request.seed), []).append(place)
+        answers: dict[int, Answer] = {}
+        for number, places in sorted(places_of.items()):
+            found = search_checked(self.engines[number], [requests[place] for place in places])
+            answers.update(zip(places, found, strict=True))
+        return [answers[place] for place in range(len(requests))]
 
     def _draw(self, seed: int) -> int:
-        # A mixture in a mixture draws from other luck than the one around it.
-        chance = uniform(stable_hash(f"mixture{self._level or ''}\0{seed}"))
+        # The depth makes the draw of a mixture independent of the mixtures around it.
+        draw = uniform(stable_hash(f"mixture{self._depth or ''}\0{seed}"))
         # The last bound may round to just below 1.
-        return min(bisect_right(self._bounds, chance), len(self._engines) - 1)
+        return min(bisect_right(self._bounds, draw), len(self.engines) - 1)
 
 
 def _bounds(weights: Sequence[float]) -> list[float]:
     return [bound / sum(weights) for bound in accumulate(weights)]
 
 
-def _level(engine: object) -> int:
-    """How many mixtures deep an engine is, whatever stands between them."""
-    if isinstance(engine, MixtureEngine):
-        return engine._level + 1
-    inner = getattr(engine, "engine", None)
-    return 0 if inner is None else _level(inner)
+def _num_nested_mixtures(engine: SearchEngine) -> int:
+    """Length of the longest chain of mixtures in an engine, itself included."""
+    if not isinstance(engine, EngineWrapper):
+        return 0
+    inner = max(map(_num_nested_mixtures, engine.engines), default=0)
+    return inner + isinstance(engine, MixtureEngine)

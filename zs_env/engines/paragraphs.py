@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import Paragraph, Question
+from zs_env.search.engine import SearchEngine
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.text.words import content_words
 
@@ -45,8 +46,8 @@ class _Shelf:
     mean_length: float
 
 
-class ParagraphEngine:
-    """DistributedContext the asking question's own paragraphs by the query.
+class ParagraphEngine(SearchEngine):
+    """Ranks the paragraphs of the question by the query.
 
     A useful place goes to a gold paragraph that shares a content word with the query, or else to
     the best distractor; a noisy place goes to the best distractor that holds no gold answer (for
@@ -63,7 +64,7 @@ class ParagraphEngine:
     """
 
     name = "paragraphs"
-    local = True
+    in_process = True
 
     def __init__(self, questions: QuestionDataset, *, min_distractors: int = 5) -> None:
         if len(questions) > _MAX_QUESTIONS:

@@ -1,27 +1,28 @@
-"""A search engine that says what it is told: for tests, demonstrations and fixed page sets."""
+"""A search engine with given pages, for tests, demonstrations and fixed page sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
+from zs_env.search.engine import SearchEngine
 from zs_env.search.types import Document, SearchCost, SearchPage, SearchRequest
 
 Script = Mapping[str, "PageLike"] | Callable[[SearchRequest], "PageLike"]
 PageLike = SearchPage | Sequence[Document | str | Mapping[str, str]]
 
 
-class ScriptedEngine:
-    """Answers from a mapping of queries, or by a function of the request.
+class ScriptedEngine(SearchEngine):
+    """Looks pages up in a mapping of queries, or calls a function with the request.
 
     A page is a `SearchPage` or a sequence of documents, each a `Document`, its text, or a mapping
-    with `text` and `title`; at most as many are shown as the request wants.
+    with `text` and `title`. Documents beyond the requested number are dropped.
 
     Args:
         script: query to page, or a function from request to page, which may raise SearchError.
-        default: page of the queries that a mapping does not hold.
-        fingerprint: part of a cache's key. Where None, a mapping's contents make it, and of a
-            function only the name: pass one that changes with what the function says.
+        default: page of queries that are not in the mapping.
+        fingerprint: part of the key of a cache. The default is made of the contents of a mapping,
+            but only of the name of a function: pass one that changes with its pages.
     """
 
     name = "scripted"
@@ -29,7 +30,7 @@ class ScriptedEngine:
     def __init__(
         self, script: Script, *, default: PageLike = (), fingerprint: str | None = None
     ) -> None:
-        # Pages are made once: who answers from memory should not be slower than memory.
+        # Pages are made once, because a lookup should not be slower than a dictionary.
         self._pages: dict[str, SearchPage] = {}
         self._function: Callable[[SearchRequest], PageLike] | None = None
         if isinstance(script, Mapping):
@@ -38,8 +39,8 @@ class ScriptedEngine:
             self._function = script
         self._default = _page(default)
         self.fingerprint = fingerprint or _fingerprint(script, default)
-        # A function may do anything, a mapping only answers.
-        self.local = isinstance(script, Mapping)
+        # A function may block.
+        self.in_process = isinstance(script, Mapping)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request."""
@@ -57,7 +58,7 @@ class ScriptedEngine:
 
 
 def _page(page: PageLike) -> SearchPage:
-    """Return a ready page as it is, and documents as a page of this engine."""
+    """Return a SearchPage unchanged, and documents as a page of this engine."""
     if isinstance(page, SearchPage):
         return page
     return SearchPage(tuple(map(_document, page)), SearchCost(calls=1), ScriptedEngine.name)

@@ -1,6 +1,6 @@
-"""Engine calls that run beside each other, each with a deadline of its own.
+"""Engine calls in threads, each with its own deadline.
 
-A call that comes to no end is left behind in its daemon thread, and the next one gets another.
+A call that misses its deadline is abandoned: its daemon thread ends when the call does.
 """
 
 from __future__ import annotations
@@ -14,98 +14,86 @@ from typing import Any
 from zs_env.search.types import SearchRequest
 
 Search = Callable[[Sequence[SearchRequest]], Any]
+_Jobs = SimpleQueue["tuple[int, Sequence[SearchRequest]] | None"]  # None ends the thread
 
-TIMED_OUT: Any = object()  # in the place of an answer that did not come in time
+TIMED_OUT: Any = object()  # returned for a call that missed its deadline
 
 
 class PendingCalls:
-    """Calls of one function in as many threads as there are calls at a time.
+    """Runs calls of one function at the same time, each in a thread. Idle threads are reused.
 
     Args:
-        search: what is called, in a thread; it does not raise.
-        timeout_s: seconds a call may take.
+        search: the function; it must not raise.
+        timeout_s: seconds that a call may take.
     """
 
     def __init__(self, search: Search, *, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._search = search
-        self._answers: SimpleQueue[tuple[_Worker, int, Any]] = SimpleQueue()
-        self._idle: list[_Worker] = []
-        self._open: dict[int, tuple[_Worker, float]] = {}  # worker and deadline by ticket
-        self._tickets = 0
+        self._results: SimpleQueue[tuple[_Jobs, int, Any]] = SimpleQueue()
+        self._idle: list[_Jobs] = []
+        self._pending: dict[int, tuple[_Jobs, float]] = {}  # thread and deadline by call id
+        self._last_id = 0
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._pending)
 
-    def begin(self, requests: Sequence[SearchRequest]) -> int:
-        """Begin a call and return its ticket."""
-        worker = self._idle.pop() if self._idle else _Worker(self._search, self._answers)
-        self._tickets += 1
-        self._open[self._tickets] = (worker, time.monotonic() + self.timeout_s)
-        worker.jobs.put((self._tickets, requests))
-        return self._tickets
+    def submit(self, requests: Sequence[SearchRequest]) -> int:
+        """Start a call and return its id."""
+        if self._idle:
+            jobs = self._idle.pop()
+        else:
+            jobs = SimpleQueue()
+            # A daemon thread does not keep the process alive if the engine hangs.
+            Thread(target=self._work, args=(jobs,), name="zs_env engine", daemon=True).start()
+        self._last_id += 1
+        self._pending[self._last_id] = (jobs, time.monotonic() + self.timeout_s)
+        jobs.put((self._last_id, requests))
+        return self._last_id
 
-    def has_answer(self) -> bool:
-        """Whether `wait` would return at once because a call has ended."""
-        return not self._answers.empty()
+    def has_result(self) -> bool:
+        """Whether a call has ended, so that `wait` returns at once."""
+        return not self._results.empty()
 
     def wait(self, timeout_s: float | None = None) -> dict[int, Any]:
-        """Wait until a call ends, and return by ticket what those that have ended returned.
+        """Wait until a call ends and return the results of all calls that have ended, by call id.
 
         Args:
-            timeout_s: longest wait; None waits as long as a call may take.
+            timeout_s: longest wait; None waits until the next deadline.
 
         Returns:
-            TIMED_OUT in the place of an answer that did not come in time. Nothing at all where no call
-            is open, or none ended within the wait.
+            The results, TIMED_OUT for calls that missed their deadline. Empty if no call is
+            pending or none ended in time.
         """
         until = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         ended: dict[int, Any] = {}
-        while self._open and not ended:
-            wait = min(until, min(deadline for _, deadline in self._open.values()))
-            self._take(max(wait - time.monotonic(), 0.0), ended)
-            self._expire(ended)
-            if time.monotonic() >= until:
-                break
-        while not self._answers.empty():
-            self._take(0.0, ended)
+        while self._pending or not self._results.empty():
+            now = time.monotonic()
+            for call_id in [one for one, (_, end) in self._pending.items() if end <= now]:
+                self._pending.pop(call_id)[0].put(None)
+                ended[call_id] = TIMED_OUT
+            next_deadline = min((end for _, end in self._pending.values()), default=now)
+            wait_s = 0.0 if ended else max(min(until, next_deadline) - now, 0.0)
+            try:
+                jobs, call_id, result = self._results.get(timeout=wait_s)
+            except Empty:
+                if ended or time.monotonic() >= until:
+                    break
+                continue
+            # The thread of an abandoned call has no entry here any more.
+            if self._pending.pop(call_id, None) is not None:
+                ended[call_id] = result
+                self._idle.append(jobs)
         return ended
 
     def close(self) -> None:
-        """Let every thread end as soon as its call does; open calls are forgotten."""
-        for worker in [*self._idle, *(worker for worker, _ in self._open.values())]:
-            worker.jobs.put(None)
+        """End every thread as soon as its call ends. Pending calls are abandoned."""
+        for jobs in [*self._idle, *(jobs for jobs, _ in self._pending.values())]:
+            jobs.put(None)
         self._idle.clear()
-        self._open.clear()
+        self._pending.clear()
 
-    def _take(self, wait_s: float, ended: dict[int, Any]) -> None:
-        try:
-            worker, ticket, answer = self._answers.get(timeout=wait_s)
-        except Empty:
-            return
-        # Whoever answers after its deadline has been told to end.
-        if self._open.pop(ticket, None) is not None:
-            ended[ticket] = answer
-            self._idle.append(worker)
-
-    def _expire(self, ended: dict[int, Any]) -> None:
-        now = time.monotonic()
-        late = [ticket for ticket, (_, deadline) in self._open.items() if deadline <= now]
-        for ticket in late:
-            worker, _ = self._open.pop(ticket)
-            worker.jobs.put(None)
-            ended[ticket] = TIMED_OUT
-
-
-class _Worker:
-    """A daemon thread that makes one call at a time."""
-
-    def __init__(self, search: Search, answers: SimpleQueue[tuple[_Worker, int, Any]]) -> None:
-        self.jobs: SimpleQueue[tuple[int, Sequence[SearchRequest]] | None] = SimpleQueue()
-        # A daemon, so that a hanging engine does not keep the process from ending.
-        Thread(target=self._run, args=(search, answers), name="zs_env engine", daemon=True).start()
-
-    def _run(self, search: Search, answers: SimpleQueue[tuple[_Worker, int, Any]]) -> None:
-        while (job := self.jobs.get()) is not None:
-            ticket, requests = job
-            answers.put((self, ticket, search(requests)))
+    def _work(self, jobs: _Jobs) -> None:
+        while (job := jobs.get()) is not None:
+            call_id, requests = job
+            self._results.put((jobs, call_id, self._search(requests)))

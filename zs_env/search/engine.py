@@ -1,43 +1,189 @@
-"""What an engine or a writer may have beside its one method, and what holds where it has not."""
+"""The base class of search engines, and the base class of engines around other engines."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
+
+Answer = SearchPage | SearchError
+Key = TypeVar("Key", bound=Hashable)
 
 
-def fingerprint_of(engine: Any) -> str:
-    """Return the engine's own `fingerprint`, or where it has none the name of its class.
+class SearchEngine:
+    """Answers search requests. A subclass defines `search`; everything else has a default.
 
-    A class whose settings change its pages needs a fingerprint of its own: its name does not tell
-    them apart.
+    Attributes:
+        name: shown as the provenance of documents.
+        in_process: whether the engine only computes. It is then called directly, without a thread
+            and a deadline.
+        query_only: whether query and number of documents alone decide the page. A cache then
+            shares pages between questions and seeds.
+        step_dependent: whether pages depend on the training step.
     """
-    own = getattr(engine, "fingerprint", None)
-    return own or f"{type(engine).__module__}.{type(engine).__qualname__}"
+
+    name: str = ""
+    in_process: bool = False
+    query_only: bool = False
+    step_dependent: bool = False
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies everything that decides the engine's pages; part of the key of a cache.
+
+        The default is the name of the class. A class with settings that change its pages needs
+        its own fingerprint.
+        """
+        return _class_name(self)
+
+    def search(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
+        """Return one page per request, in the same order.
+
+        A SearchError in the place of a page fails that request only.
+
+        Raises:
+            SearchError: if the engine cannot answer any of the requests.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define search(requests)")
+
+    def set_training_step(self, step: int) -> None:
+        """Set the training step, counted from 0. Only step-dependent engines use it."""
+
+    def close(self) -> None:
+        """Release what the engine holds: files, connections, threads."""
 
 
-def is_local(engine: Any) -> bool:
-    """Whether it says with `local` that it only computes, and so cannot hang."""
-    return bool(getattr(engine, "local", False))
+class EngineWrapper(SearchEngine):
+    """An engine that passes requests on to one or several other engines.
+
+    Its attributes follow from theirs. They are read once, here.
+
+    Args:
+        engines: engines, or any objects with a method `search`.
+    """
+
+    def __init__(self, *engines: Any) -> None:
+        self.engines = tuple(map(as_engine, engines))
+        self.name = type(self).name or (self.engines[0].name if self.engines else "")
+        self.in_process = all(engine.in_process for engine in self.engines)
+        self.query_only = all(engine.query_only for engine in self.engines)
+        self.step_dependent = any(engine.step_dependent for engine in self.engines)
+
+    @property
+    def fingerprint(self) -> str:
+        """The default is made of the class's name and the inner engines' fingerprints."""
+        return f"{_class_name(self)}:{[engine.fingerprint for engine in self.engines]}"
+
+    def set_training_step(self, step: int) -> None:
+        """Set the training step of the inner engines."""
+        for engine in self.engines:
+            engine.set_training_step(step)
+
+    def close(self) -> None:
+        """Close the inner engines."""
+        for engine in self.engines:
+            engine.close()
 
 
-def sees_only_queries(engine: Any) -> bool:
-    """Whether it says with `by_query` that nothing else of a request decides its page."""
-    return bool(getattr(engine, "by_query", False))
+class _PlainEngine(SearchEngine):
+    """Adapts an object that has a method `search` but is not a SearchEngine.
+
+    The object may have the attributes of a SearchEngine as well. They are read once, here.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self.name = str(getattr(engine, "name", ""))
+        self.in_process = bool(getattr(engine, "in_process", False))
+        self.query_only = bool(getattr(engine, "query_only", False))
+        self.step_dependent = bool(getattr(engine, "step_dependent", False))
+        self.fingerprint = getattr(engine, "fingerprint", None) or _class_name(engine)
+
+    def search(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
+        """Return the object's own answer."""
+        return self._engine.search(requests)
+
+    def set_training_step(self, step: int) -> None:
+        """Set the training step if the object depends on it."""
+        if self.step_dependent:
+            self._engine.set_training_step(step)
+
+    def close(self) -> None:
+        """Close the object if it has a method for this."""
+        if callable(close := getattr(self._engine, "close", None)):
+            close()
 
 
-def is_scheduled(engine: Any) -> bool:
-    """Whether it says with `scheduled` that its pages depend on the training step."""
-    return bool(getattr(engine, "scheduled", False))
+def as_engine(engine: Any) -> SearchEngine:
+    """Return `engine` if it is a SearchEngine, and otherwise an adapter of its method `search`.
+
+    Raises:
+        TypeError: if it has no such method.
+    """
+    if isinstance(engine, SearchEngine):
+        return engine
+    if not callable(getattr(engine, "search", None)):
+        raise TypeError(
+            "expected an engine with a method search(requests) -> list of SearchPage, got "
+            f"{engine!r}"
+        )
+    return _PlainEngine(engine)
 
 
-def at_step(engine: Any, step: int) -> None:
-    """Tell it the training step, where that matters to it."""
-    if is_scheduled(engine):
-        engine.at_step(step)
+def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
+    """Call an engine and check what it returns.
+
+    Returns:
+        One page per request, with a SearchError in the place of any object that is not a page.
+
+    Raises:
+        SearchError: if the engine does not return a list with one item per request.
+    """
+    pages: Any = engine.search(requests)
+    if not isinstance(pages, list | tuple):
+        raise SearchError(f"wrong type: search() returned {type(pages).__name__}, expected a list")
+    if len(pages) != len(requests):
+        raise SearchError(
+            f"wrong number of pages: {len(pages)} for {len(requests)} requests"
+            + (f" from the engine {engine.name!r}" if engine.name else "")
+        )
+    answers: list[Answer] = []
+    for page in pages:
+        if isinstance(page, SearchPage):
+            if not (isinstance(page.cost, SearchCost) and isinstance(page.engine, str)):
+                page = SearchError(
+                    "wrong type: expected a page with a SearchCost and the engine's name, got "
+                    f"{type(page.cost).__name__} and {type(page.engine).__name__}"
+                )
+        elif not isinstance(page, SearchError):
+            page = SearchError(f"wrong type: {type(page).__name__} in place of a SearchPage")
+        answers.append(page)
+    return answers
 
 
-def close(engine: Any) -> None:
-    """Close it where it can be closed."""
-    method = getattr(engine, "close", None)
-    if callable(method):
-        method()
+def search_distinct(
+    keys: Sequence[Key], search: Callable[[list[Key]], Sequence[Answer]]
+) -> list[Answer]:
+    """Search once for each distinct key and return one page per key.
+
+    Only the first page of a key carries its cost.
+    """
+    distinct = dict.fromkeys(keys)
+    if len(distinct) == len(keys):
+        return list(search(list(keys)))
+    found = dict(zip(distinct, search(list(distinct)), strict=True))
+    answers, charged = [], set[Hashable]()
+    for key in keys:
+        page = found[key]
+        if key in charged and isinstance(page, SearchPage):
+            page = replace(page, cost=SearchCost())
+        charged.add(key)
+        answers.append(page)
+    return answers
+
+
+def _class_name(engine: object) -> str:
+    return f"{type(engine).__module__}.{type(engine).__qualname__}"

@@ -1,8 +1,8 @@
-"""JSON over HTTP to servers of models, many requests at a time.
+"""JSON over HTTP to model servers, many requests at a time.
 
-An event loop in a daemon thread holds the connections. aiohttp carries them, because a client has
-to keep up with servers that answer a thousand short requests a second. The bearer token comes from
-an environment variable, is read when requests are made, and is kept nowhere.
+An event loop in a daemon thread holds the connections. It uses aiohttp, which keeps up with servers
+that answer a thousand short requests a second. The bearer token is read from an environment
+variable when a request is sent, and is not stored.
 """
 
 from __future__ import annotations
@@ -16,48 +16,24 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
+from zs_env.search.retry import RequestFailed, is_final
+
 if TYPE_CHECKING:
     import aiohttp
 
 API_KEY_VARIABLE = "ZEROSEARCH_API_KEY"
-_MAX_BODY = 16 * 2**20  # a chat answer is some kilobytes
+_MAX_BODY = 16 * 2**20  # a chat answer has some kilobytes
 _EXCERPT = 300
-# The server says that it could answer later; every other 4xx is about the request itself.
-_TRY_AGAIN = frozenset({408, 409, 425, 429})
-# How servers refuse a prompt, and not the request as a whole.
-_REFUSED_PROMPT = re.compile(
-    r"context|too long|too many tokens|max\w*[ _-](model[ _-])?len|content.?(policy|filter)", re.I
-)
-
-
-class RequestFailed(Exception):
-    """A request that brought no text.
-
-    Attributes:
-        reason: in a word, to be counted.
-        final: whether to ask again is of no use.
-    """
-
-    def __init__(self, reason: str, detail: str = "", final: bool = False) -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.final = reason, final
-
-    @property
-    def of_prompt(self) -> bool:
-        """Whether it lies with what was to be written: too long, refused, answered by nothing."""
-        if self.reason in ("status 400", "status 422"):
-            return _REFUSED_PROMPT.search(str(self)) is not None
-        return self.reason in ("status 413", "blank")
 
 
 class HTTPLoop:
-    """An event loop in a daemon thread, with the connections that live in it.
+    """An event loop in a daemon thread, with its connections.
 
     Args:
-        connect_timeout_s: until a connection stands.
+        connect_timeout_s: seconds to open a connection.
 
     Attributes:
-        pid: the process that the thread lives in; a forked child has the object but not the thread.
+        pid: the process of the thread; a forked child has the object but not the thread.
     """
 
     def __init__(self, *, connect_timeout_s: float) -> None:
@@ -73,7 +49,7 @@ class HTTPLoop:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self) -> None:
-        """Close the connections and let the thread end."""
+        """Close the connections and end the thread."""
         if self._loop.is_closed() or self.pid != os.getpid():
             return
 
@@ -83,7 +59,7 @@ class HTTPLoop:
             self._loop.stop()
 
         asyncio.run_coroutine_threadsafe(close(), self._loop)
-        # Whoever was the last to need it may have ended in the loop's own thread.
+        # A finalizer may run in the thread of the loop.
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=5.0)
 
@@ -94,10 +70,10 @@ class HTTPLoop:
     async def request(
         self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
     ) -> dict[str, Any]:
-        """Return the JSON object that a server answers.
+        """Return a server's answer, a JSON object.
 
         Raises:
-            RequestFailed: if it answers nothing of the kind.
+            RequestFailed: if the server does not answer, or with anything else.
         """
         text = await self._exchange(method, url, timeout_s, body)
         try:
@@ -109,10 +85,10 @@ class HTTPLoop:
         return answer
 
     async def post(self, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> None:
-        """Post to a server, whose answer may be anything.
+        """Post to a server and ignore the text of its answer.
 
         Raises:
-            RequestFailed: if it does not answer, or with a status other than 200.
+            RequestFailed: if the server does not answer, or with a status other than 200.
         """
         await self._exchange("POST", url, timeout_s, body)
 
@@ -142,8 +118,7 @@ class HTTPLoop:
             ) from None
         text = raw.decode("utf-8", "replace")
         if status != 200:
-            final = 300 <= status < 500 and status not in _TRY_AGAIN
-            raise RequestFailed(f"status {status}", _redacted(text)[:_EXCERPT], final)
+            raise RequestFailed(f"status {status}", _redacted(text)[:_EXCERPT], is_final(status))
         if len(raw) > _MAX_BODY:
             raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
         return text
@@ -152,34 +127,34 @@ class HTTPLoop:
         session = self._session
         if session is None:
             aiohttp = import_aiohttp()
-            # Whoever asks bounds what is under way; a second bound would only hide it.
+            # The callers bound the number of requests; a second bound would only hide theirs.
             connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
             session = self._session = aiohttp.ClientSession(connector=connector)
         return session
 
 
 def excerpt(answer: object) -> str:
-    """The beginning of an answer as an error quotes it, without the key."""
+    """Return the beginning of an answer, without the key, for an error message."""
     return _redacted(repr(answer))[:_EXCERPT]
 
 
 def _redacted(text: str) -> str:
-    """A server may quote the key that it was sent."""
+    """Remove the key, which a server may quote."""
     key = os.environ.get(API_KEY_VARIABLE, "")
     return text.replace(key, "[key]") if key else text
 
 
 def base_url(url: str) -> str:
-    """Return a server's URL up to the version of its API, which is /v1 unless it names one.
+    """Return a server's URL with the version of its API; without a path, /v1 is added.
 
     Raises:
-        ValueError: if it is no http(s) URL, or holds credentials, a query or a fragment.
+        ValueError: if it is not an http(s) URL, or has credentials, a query or a fragment.
     """
     match = re.fullmatch(r"(https?://[^/\s@?#]+)(/[^\s?#]*)?", url.strip())
     if match is None:
         raise ValueError(
-            f"got the server {url!r}, expected a URL such as http://127.0.0.1:8000/v1, without "
-            f"credentials in it (a key goes into the variable {API_KEY_VARIABLE})"
+            f"got the server {url!r}, expected a URL such as http://127.0.0.1:8000/v1 without "
+            f"credentials; set the environment variable {API_KEY_VARIABLE} to pass a key"
         )
     host, path = match.groups()
     return host + ((path or "").rstrip("/") or "/v1")
@@ -189,12 +164,12 @@ def import_aiohttp() -> Any:
     """Return the module aiohttp.
 
     Raises:
-        ImportError: if it is missing, with what to install.
+        ImportError: if it is missing; the message says what to install.
     """
     try:
         import aiohttp
     except ImportError as error:
         raise ImportError(
-            'servers of models need aiohttp; pip install "zerosearch-gym[simulator]"'
+            'model servers need aiohttp; pip install "zerosearch-gym[simulator]"'
         ) from error
     return aiohttp

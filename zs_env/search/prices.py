@@ -1,4 +1,4 @@
-"""What searches cost in money, beside what a commercial search engine would have taken for them."""
+"""The price of searches in US dollars, compared with a commercial search engine."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 from rich.table import Table
 
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 from zs_env.text.suggestions import make_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prices:
-    """Prices in US dollars, and the day they were looked up.
+class PriceTable:
+    """What calls, tokens and machine time cost, in US dollars.
 
     Attributes:
-        prompt_tokens: per million tokens that a simulator reads.
-        completion_tokens: per million tokens that it writes.
-        hour: per hour that its machine works; 1.475 is an A100 of the original's cost table.
-        call: per call of a service that is paid by the call, such as Google through SerpAPI.
-        search: per search of the engine that a simulator stands in for, to compare with. The
-            default is what the original paid SerpAPI for Google: $586.70 for 64,000 searches
-            (arXiv:2505.04588, table 5).
-        date: when these prices held.
+        prompt_tokens: per million prompt tokens of a simulator.
+        completion_tokens: per million tokens that a simulator generates.
+        hour: per hour of the simulator's machine; 1.475 is an A100 in the paper's cost table.
+        call: per call of a paid service, such as Google through SerpAPI.
+        search: per search of the commercial engine in the comparison. The default is the price of
+            Google through SerpAPI in the paper: $586.70 for 64,000 searches (arXiv:2505.04588,
+            table 5).
+        date: month in which these prices were valid.
 
     Raises:
         ValueError: if a price is negative.
@@ -43,8 +43,8 @@ class Prices:
             if name != "date" and not 0 <= value < float("inf"):
                 raise ValueError(f"the price {name} must be finite and not negative, got {value}")
 
-    def of(self, costs: Costs) -> float:
-        """Return the dollars that searches took."""
+    def dollars(self, costs: SearchCost) -> float:
+        """Return the price of searches."""
         return (
             costs.calls * self.call
             + costs.prompt_tokens * self.prompt_tokens / 1e6
@@ -53,38 +53,41 @@ class Prices:
         )
 
     @property
-    def all_free(self) -> bool:
-        """Whether nothing that a search can take has a price."""
+    def is_free(self) -> bool:
+        """Whether all searches cost 0 dollars."""
         return not (self.prompt_tokens or self.completion_tokens or self.hour or self.call)
 
-    def compare(self, costs: Costs) -> dict[str, float]:
-        """Return the dollars taken, and what the engine compared with would have taken.
+    def compare(self, costs: SearchCost) -> dict[str, float]:
+        """Return the price of searches ("simulated") and their price at a commercial engine.
 
-        That engine is given the same cache: only searches that reached the simulator count.
+        The commercial engine ("bought") is assumed to have the same cache: only searches that
+        reached the simulator count.
         """
-        asked = costs.searches - costs.cached - costs.failures
-        return {"simulated": self.of(costs), "bought": max(asked, 0) * self.search}
+        bought = costs.searches - costs.cached - costs.failures
+        return {"simulated": self.dollars(costs), "bought": max(bought, 0) * self.search}
 
 
-def prices_from_text(text: str) -> Prices:
+def prices_from_json(text: str) -> PriceTable:
     """Read prices from a JSON object.
 
     Raises:
-        ValueError: if it is none, or has a field that does not exist.
+        ValueError: if the text is not a JSON object, or a field is unknown.
     """
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"prices are a JSON object, got {text!r}: {error}") from None
+        raise ValueError(f"expected prices as a JSON object, got {text!r}: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f'prices are a JSON object, such as {{"hour": 1.475}}, got {text!r}')
-    return make_named("price", Prices, values)
+        raise ValueError(
+            f'expected prices as a JSON object, such as {{"hour": 1.475}}, got {text!r}'
+        )
+    return make_named("price", PriceTable, values)
 
 
-def cost_table(costs: Costs | Mapping[str, Any], prices: Prices) -> Table:
-    """Lay out what searches took: searches, tokens, seconds and dollars."""
-    if not isinstance(costs, Costs):
-        costs = Costs(**costs)
+def cost_table(costs: SearchCost | Mapping[str, Any], prices: PriceTable) -> Table:
+    """Return a table of searches, tokens, seconds and dollars."""
+    if not isinstance(costs, SearchCost):
+        costs = SearchCost(**costs)
     dollars = prices.compare(costs)
     table = Table(title=f"cost of the searches, prices of {prices.date}")
     for name in ("", "searches", "from cache", "prompt tokens", "written tokens", "seconds", "US$"):

@@ -1,34 +1,32 @@
-"""What an episode asks of a search engine, and what it gets back.
+"""Requests to search engines, and the pages that they return.
 
-A request travels whole: the query never leaves the question it was asked for, so no batch can
-pair it with another row's.
+A request holds the query together with its question, so no batch can pair the query with another
+question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
 
 class SearchError(RuntimeError):
-    """An engine could not answer. It ends the episode as truncated; it is never an observation."""
+    """An engine could not answer. It truncates the episode and is not shown to the agent."""
 
 
 class BudgetExceeded(RuntimeError):
-    """Further searches would cost more than was allowed. It ends the run, not just an episode."""
+    """More searches would exceed the budget. This ends the run, not only an episode."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """One query with all that an engine may use to answer it.
+    """One query, with everything that an engine may use to answer it.
 
     Attributes:
-        query: what the agent wrote.
-        question: text of the question behind the query, None where nobody knows it.
-        answers: gold answers of that question, None where nobody knows them.
-        useful: one flag per document wanted; False asks for a noisy document.
-        seed: 63-bit seed of the page's luck; equal requests of one episode get unequal seeds.
+        query: text of the agent.
+        question: text of the episode's question; None if unknown.
+        answers: gold answers of the question; None if unknown.
+        useful: one flag per requested document; False requests a noisy document.
+        seed: 63-bit seed of the page. Repeated queries of an episode have different seeds.
     """
 
     query: str
@@ -38,23 +36,23 @@ class SearchRequest:
     seed: int
 
     def flipped(self) -> SearchRequest:
-        """The same request, its luck included, for the opposite of every document."""
+        """Return the same request, with the same seed, with the opposite of every flag."""
         return replace(self, useful=tuple(not flag for flag in self.useful))
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One search result. Only `text` is needed; the episode fills in the provenance.
+    """One search result. Engines set at least `text`; the episode completes the provenance.
 
     Attributes:
-        text: at most `Limits.max_document_chars` characters once it is part of a transcript.
-        title: shown before the text where there is one.
-        useful: what was asked for, True useful and False noisy; None where nothing was asked.
-        engine: name of the engine that gave it.
-        rank: 0-based place on its page.
-        contains_answer: whether a gold answer stands in it; None for yes/no questions, and where no
+        text: at most `Limits.max_document_chars` characters in a transcript.
+        title: shown before the text if not empty.
+        useful: whether a useful or a noisy document was requested; None if neither was.
+        engine: name of the engine that returned it.
+        rank: 0-based position on its page.
+        contains_answer: whether it contains a gold answer; None for yes/no questions and if no
             answer is known.
-        truncated: whether the text was cut to fit.
+        truncated: whether the text was cut to the limit.
         checks: names of the quality checks that the document failed.
         metadata: further provenance, JSON values (passage id, score, ...).
     """
@@ -70,15 +68,57 @@ class Document:
     metadata: tuple[tuple[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: making a frozen dataclass takes five times as long, and searches add up many.
+@dataclass(slots=True, kw_only=True)
 class SearchCost:
-    """What a page cost. Seconds are wall time of the call, shared by the pages of a batch."""
+    """What one page, or any number of searches, cost; the sum of two is taken field by field.
 
+    An engine sets the fields from `calls` to `cached` of its pages. The others are counted by
+    the client that calls the engine.
+
+    Attributes:
+        batches: calls of `SearchEngine.search`.
+        searches: requests in these calls.
+        calls: backend calls.
+        prompt_tokens: read by a simulator.
+        completion_tokens: written by a simulator.
+        seconds: wall time; the pages of a batch share it.
+        cached: pages from a cache.
+        failures: requests without a page.
+        short_pages: pages with fewer documents than requested.
+        long_pages: pages with more documents than requested.
+    """
+
+    batches: int = 0
+    searches: int = 0
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-    cached: bool = False
+    cached: int = 0
+    failures: int = 0
+    short_pages: int = 0
+    long_pages: int = 0
+
+    def __iadd__(self, other: SearchCost) -> SearchCost:
+        """Add another cost in place."""
+        self.batches += other.batches
+        self.searches += other.searches
+        self.calls += other.calls
+        self.prompt_tokens += other.prompt_tokens
+        self.completion_tokens += other.completion_tokens
+        self.seconds += other.seconds
+        self.cached += other.cached
+        self.failures += other.failures
+        self.short_pages += other.short_pages
+        self.long_pages += other.long_pages
+        return self
+
+    def __add__(self, other: SearchCost) -> SearchCost:
+        """Return the sum of two costs."""
+        total = replace(self)
+        total += other
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,43 +126,8 @@ class SearchPage:
     """The documents an engine returns for one request, best first, and what they cost."""
 
     documents: tuple[Document, ...]
-    cost: SearchCost = field(default=SearchCost(), compare=False)
+    cost: SearchCost = field(default_factory=SearchCost, compare=False)
     engine: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "documents", tuple(self.documents))
-
-
-class SearchEngine(Protocol):
-    """Answers a batch of requests.
-
-    An engine may also have `name` (str, shown as provenance), `fingerprint` (str, part of the
-    cache key: all that changes its pages), `close()`, `local` (bool, True where it only computes:
-    it is then called without a deadline, at no cost) and `by_query` (bool, True where query and
-    number of documents alone decide the page: a cache then asks once, whoever asks), and
-    `scheduled` (bool) with `at_step(step)`, where its pages depend on the training step.
-    """
-
-    def search(self, requests: Sequence[SearchRequest]) -> Sequence[SearchPage | SearchError]:
-        """Return one page per request, in the same order.
-
-        A SearchError in a page's place ends the episode of that request alone.
-
-        Raises:
-            SearchError: if the engine cannot answer any of them.
-        """
-        ...
-
-
-def shared_pages(
-    keys: Sequence[Hashable], pages: Mapping[Any, SearchPage | SearchError]
-) -> list[SearchPage | SearchError]:
-    """Return one page per key; what a page cost is said once, where its key comes first."""
-    shared, paid = [], set[Hashable]()
-    for key in keys:
-        page = pages[key]
-        if key in paid and isinstance(page, SearchPage):
-            page = replace(page, cost=SearchCost())
-        paid.add(key)
-        shared.append(page)
-    return shared

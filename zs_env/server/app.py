@@ -23,7 +23,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from zs_env.noise import Noise, NoiseSchedule
 from zs_env.questions.question import Question
-from zs_env.search.types import BudgetExceeded, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search.engine import SearchEngine, as_engine, search_checked
+from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
 from zs_env.server.schemas import Retrieval, WireError, decode_retrieval, encode_pages
 from zs_env.text.hashing import uniform
 
@@ -75,7 +76,7 @@ class SearchServer:
         questions: Mapping[str, Question] | None = None,
         settings: ServerSettings | None = None,
     ) -> None:
-        self.engine, self.questions = engine, questions or {}
+        self.engine, self.questions = as_engine(engine), questions or {}
         self.settings = settings or ServerSettings()
         self.noise: Noise = _constant(noise) if isinstance(noise, int | float) else noise
         self.searches = 0
@@ -224,15 +225,12 @@ class SearchServer:
 
     def _pages(self, requests: list[SearchRequest]) -> list[Any]:
         try:
-            pages = list(self.engine.search(requests))
+            return search_checked(self.engine, requests)
         except (SearchError, BudgetExceeded) as error:
             return [error] * len(requests)
         except Exception as error:
             # A user's engine may raise anything; the server goes on.
             return [SearchError(f"{type(error).__name__}: {error}")] * len(requests)
-        if len(pages) != len(requests):
-            return [SearchError(f"{len(pages)} pages for {len(requests)} requests")] * len(requests)
-        return pages
 
     async def _get_noise(self, request: web.Request) -> web.Response:
         return web.json_response({"probability": self.probability(), "searches": self.searches})
@@ -248,7 +246,7 @@ class SearchServer:
         return await self._get_noise(request)
 
     async def _health(self, request: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "engine": getattr(self.engine, "name", "")})
+        return web.json_response({"status": "ok", "engine": self.engine.name})
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         self._metrics.noise.set(self.probability())

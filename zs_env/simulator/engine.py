@@ -14,19 +14,12 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from zs_env.search import engine as optional
-from zs_env.search.types import (
-    Document,
-    SearchCost,
-    SearchError,
-    SearchPage,
-    SearchRequest,
-    shared_pages,
-)
+from zs_env.search.engine import SearchEngine, search_distinct
+from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.simulator.checks import CHECKS, failed_checks
 from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
 from zs_env.simulator.page_parsing import split_documents
-from zs_env.simulator.prompts import STYLES, SimulatorPrompts
+from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.hashing import derive_seed, stable_hash
 from zs_env.text.suggestions import unknown_name
 
@@ -61,56 +54,52 @@ class SimulatorCounts:
         }
 
 
-class LanguageModelEngine:
+class LanguageModelEngine(SearchEngine):
     """Writes pages with a language model.
 
     Args:
-        writer: the model.
-        style: how it is asked: a style or the name of one, "prompted" for any instruct model,
+        generator: the model.
+        prompts: how it is asked: a prompts or the name of one, "prompted" for any instruct model,
             "tuned" for a model that was tuned as a simulator.
         retries: how often a text that fails a check is written again; 0 only marks.
         retry_on: the checks that call for another try, out of `checks.CHECKS`; all where None.
 
     Raises:
-        ValueError: if a style or a check does not exist, or `retries` is negative.
+        ValueError: if a prompts or a check does not exist, or `retries` is negative.
     """
 
     name = "simulator"
 
     def __init__(
         self,
-        writer: TextGenerator,
-        style: SimulatorPrompts | str = "prompted",
+        generator: TextGenerator,
+        prompts: SimulatorPrompts | str = "prompted",
         *,
         retries: int = DEFAULT_RETRIES,
         retry_on: Collection[str] | None = None,
     ) -> None:
-        if isinstance(style, str):
-            if style not in STYLES:
-                raise unknown_name("style", style, STYLES)
-            style = STYLES[style]
+        if isinstance(prompts, str):
+            if prompts not in PROMPT_SETS:
+                raise unknown_name("prompts", prompts, PROMPT_SETS)
+            prompts = PROMPT_SETS[prompts]
         for check in retry_on or ():
             if check not in CHECKS:
                 raise unknown_name("check", check, CHECKS)
         if retries < 0:
             raise ValueError(f"retries must not be negative, got {retries}")
-        self.writer, self.style, self.retries = writer, style, retries
+        self.generator, self.prompts, self.retries = generator, prompts, retries
         self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
         self.counts = SimulatorCounts()
+        self.in_process = bool(getattr(generator, "local", False))
         self._lock = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
         """Changes with the model, its sampling, the templates and the retries."""
         return (
-            f"simulator-1:{self.writer.fingerprint}:{self.style.fingerprint}:{self.retries}:"
+            f"simulator-1:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
             f"{sorted(self.retry_on)}"
         )
-
-    @property
-    def local(self) -> bool:
-        """Whether the writer only computes."""
-        return optional.is_local(self.writer)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
         """Return one page per request, equal ones for equal requests.
@@ -118,10 +107,14 @@ class LanguageModelEngine:
         What could not be written has a SearchError in its place.
 
         Raises:
-            SearchError: if the writer does not return one text per prompt.
+            SearchError: if the generator does not return one text per prompt.
         """
+        return search_distinct(requests, self._pages)
+
+    def _pages(self, requests: list[SearchRequest]) -> list[SearchPage | SearchError]:
+        """Return the pages of distinct requests."""
         started = time.perf_counter()
-        deadline_s = getattr(self.writer, "deadline_s", math.inf)
+        deadline_s = getattr(self.generator, "deadline_s", math.inf)
         drafts = {request: _drafts(request) for request in requests}
         open_drafts = [draft for of_request in drafts.values() for draft in of_request]
         for attempt in range(self.retries + 1):
@@ -132,13 +125,13 @@ class LanguageModelEngine:
             if not open_drafts or spent * (attempt + 2) / (attempt + 1) > deadline_s:
                 break
         seconds = (time.perf_counter() - started) / max(len(drafts), 1)
-        pages = {request: self._page(drafts[request], request, seconds) for request in drafts}
         self._count(drafts)
-        return shared_pages(requests, pages)
+        return [self._page(drafts[request], request, seconds) for request in requests]
 
     def close(self) -> None:
-        """Close the writer, if it can be closed."""
-        optional.close(self.writer)
+        """Close the generator, if it can be closed."""
+        if callable(close := getattr(self.generator, "close", None)):
+            close()
 
     def __getstate__(self) -> dict[str, object]:
         state = dict(self.__dict__)
@@ -160,26 +153,26 @@ class LanguageModelEngine:
         if not prompts:
             return
 
-        def take(number: int, writing: Completion | GenerationError) -> None:
-            asked[number].consider(writing, self.style)
+        def take(number: int, completion: Completion | GenerationError) -> None:
+            asked[number].consider(completion, self.prompts)
 
-        generate_stream = getattr(self.writer, "generate_stream", None)
+        generate_stream = getattr(self.generator, "generate_stream", None)
         if generate_stream is not None:
             generate_stream(prompts, take)
             return
-        written = self.writer.write(prompts)
+        written = self.generator.generate(prompts)
         if len(written) != len(prompts):
             raise SearchError(
-                f"the writer gave {len(written)} texts for {len(prompts)} prompts; a writer gives "
+                f"the generator gave {len(written)} texts for {len(prompts)} prompts; a generator gives "
                 "one for each, or a GenerationError in its place"
             )
-        for number, writing in enumerate(written):
-            take(number, writing)
+        for number, completion in enumerate(written):
+            take(number, completion)
 
     def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
-        text = self.style.prompt(draft.request, useful=draft.useful, num_documents=draft.count)
+        text = self.prompts.prompt(draft.request, useful=draft.useful, num_documents=draft.count)
         seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
-        return Prompt(text, self.style.system, seed)
+        return Prompt(text, self.prompts.system, seed)
 
     def _call_again(self, draft: _Draft) -> bool:
         if draft.error is not None:
@@ -206,7 +199,7 @@ class LanguageModelEngine:
 
     def _in_order(self, draft: _Draft) -> list[Document]:
         """The documents as they are shown."""
-        if not self.style.shuffled:
+        if not self.prompts.shuffled:
             return draft.documents
         seed = draft.request.seed
         order = sorted(
@@ -244,23 +237,23 @@ class _Draft:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
-    def consider(self, writing: Completion | GenerationError, style: SimulatorPrompts) -> None:
+    def consider(self, completion: Completion | GenerationError, prompts: SimulatorPrompts) -> None:
         """Take a text in place of the one at hand if it fails less."""
         self.attempts += 1
-        if isinstance(writing, GenerationError):
+        if isinstance(completion, GenerationError):
             # A text that fails a check is better than none.
-            self.error = None if self.documents else writing
+            self.error = None if self.documents else completion
             return
-        self.calls += writing.calls
-        self.prompt_tokens += writing.prompt_tokens
-        self.completion_tokens += writing.completion_tokens
-        texts = split_documents(writing.text, self.count)
+        self.calls += completion.calls
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
+        texts = split_documents(completion.text, self.count)
         failed = failed_checks(
             texts,
             self.request,
             useful=self.useful,
             num_documents=self.count,
-            num_words=style.num_words,
+            num_words=prompts.num_words,
         )
         documents = [
             Document(text, useful=self.useful, checks=checks)

@@ -106,7 +106,7 @@ class SimulatorPrompts:
             values["context"] = self.context.format_map(values)
         elif missing := [name for name in _variables(template) if name in _OF_THE_QUESTION]:
             raise ValueError(
-                f"the template of style {self.name!r} needs {missing}, and the query "
+                f"the template of prompts {self.name!r} needs {missing}, and the query "
                 f"{request.query!r} came without its question; put that sentence into `context`, "
                 "which is left out where nobody knows the question"
             )
@@ -172,4 +172,4 @@ PROMPTED = SimulatorPrompts(
     "tip reach the wrist. Beginners take shorter ones.\n\n"
     "Query: {query}\n",
 )
-STYLES = {style.name: style for style in (PROMPTED, TUNED)}
+PROMPT_SETS = {prompts.name: prompts for prompts in (PROMPTED, TUNED)}

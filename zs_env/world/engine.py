@@ -14,6 +14,7 @@ from functools import cached_property
 from itertools import chain, islice, pairwise
 
 from zs_env.metrics import contains_answer
+from zs_env.search.engine import SearchEngine
 from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.world.relations import RELATIONS
 from zs_env.world.world import Entity, Fact, World
@@ -26,11 +27,11 @@ _MAX_MATCHES = 4  # asked-for facts on one page, so that a page always holds som
 _MAX_DRAWS = 64  # facts drawn at random before a page is left shorter
 
 
-class WorldEngine:
+class WorldEngine(SearchEngine):
     """Answers queries from a world's facts. Deterministic given the request."""
 
     name = "world"
-    local = True
+    in_process = True
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -37,7 +37,7 @@ from agents.studies.benchmark.result import Result, read_results
 from agents.studies.benchmark.sample import Sample
 from agents.studies.benchmark.scores import Score, score_all
 from zs_env.questions.rows import write_rows
-from zs_env.search.prices import cost_table, prices_from_text
+from zs_env.search.prices import cost_table, prices_from_json
 
 SETTING_FILE = "benchmark.json"
 RESULTS_FILE = "results.jsonl"
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(config: BenchmarkConfig, output: Path) -> int:
-    prices = prices_from_text(config.prices)
+    prices = prices_from_json(config.prices)
     sets = question_sets(config.sets)
     played = sorted((output / "evaluations").glob(f"*/*/*/{EPISODES_FILE}"))
     keep_setting(output / SETTING_FILE, config.setting(), what="benchmark", played=played)

@@ -21,7 +21,7 @@ from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import EpisodeBar
 from agents.specs import data_files
 from agents.storage.plain_text import say
-from zs_env.search.prices import cost_table, prices_from_text
+from zs_env.search.prices import cost_table, prices_from_json
 
 DEFAULT_FOLDER = Path("runs/evaluations")
 
@@ -37,10 +37,10 @@ class EvaluateConfig(EnvironmentFlags):
         agent: random, answer-at-once, search-once, quote-page, search-names, follow-the-hops;
             "module:Class"; a folder of train-sb3; a language model that was trained: tiny, a
             folder, a .gguf file, a Hugging Face name; or one that is prompted, as JSON: {"kind":
-            "rag", "writer": {"kind": "server", "servers": URL}}, of the kinds direct, cot, rag,
+            "rag", "generator": {"kind": "server", "servers": URL}}, of the kinds direct, cot, rag,
             ragent, search-o1.
         noise: chance in [0, 1] that a search returns noise; the environment's own by default.
-        prices: US dollars as JSON, fields of `zs_env.search.prices.Prices`, for the table of costs.
+        prices: US dollars as JSON, fields of `zs_env.search.prices.PriceTable`.
         output: folder for results and transcripts; one of its own under runs/evaluations by
             default.
         json: print one JSON object to standard output.
@@ -56,7 +56,7 @@ class EvaluateConfig(EnvironmentFlags):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 1 where a failure ended every episode."""
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
-    prices = prices_from_text(config.prices)
+    prices = prices_from_json(config.prices)
     agent = build_agent(config.agent)
     agent_print = fingerprint(agent)
     if config.prompt is None:

@@ -24,7 +24,7 @@ from agents.cli.flags import flags_of_table, read_toml, take_flag
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.folder_lock import folder_lock
-from zs_env.search.prices import Prices, cost_table, prices_from_text
+from zs_env.search.prices import PriceTable, cost_table, prices_from_json
 
 if TYPE_CHECKING:
     from agents.llm.trainer.loop import TrainResult
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run_training(config: TrainConfig) -> TrainResult | None:
     """Train, and show and leave behind how it ended; None where it failed, which is said."""
-    prices = prices_from_text(config.prices)
+    prices = prices_from_json(config.prices)
     _require_extra()
     from agents.llm.distributed.context import RankLostError, init_distributed
     from agents.llm.generators.base import GenerationError
@@ -80,7 +80,7 @@ def run_training(config: TrainConfig) -> TrainResult | None:
     return result
 
 
-def _tell(config: TrainConfig, result: TrainResult, prices: Prices, console: Console) -> None:
+def _tell(config: TrainConfig, result: TrainResult, prices: PriceTable, console: Console) -> None:
     """Write and show how a run ended."""
     summary = summarize(config, result)
     _leave_behind(config, result, summary)

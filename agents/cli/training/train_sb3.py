@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     if missing:
         raise ValueError(f'train-sb3 needs {", ".join(missing)}: pip install "zerosearch-gym[sb3]"')
     if config.eval_episodes:
-        config.eval_env_kwargs()  # raises before the training, not after it
+        config.env_kwargs(held_out=True)  # raises before the training, not after it
     with folder_lock(config.output):
         return _run(config)
 
@@ -52,6 +52,8 @@ def _run(config: TrainSB3Config) -> int:
     started, cpu_started = time.perf_counter(), time.process_time()
     model = train(config, on_step=on_step)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+    agent = ChoiceAgent(model, config.limits)
+    rows = _evaluate(config, agent) if config.eval_episodes else []
     result = {
         "algorithm": config.algorithm,
         "seed": config.seed,
@@ -59,13 +61,11 @@ def _run(config: TrainSB3Config) -> int:
         "train_seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),
         "folder": str(config.output),
-        "evaluation": _evaluate(config, ChoiceAgent(model, config.limits))
-        if config.eval_episodes
-        else [],
+        "evaluation": rows,
     }
     (config.output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    if result["evaluation"]:
-        console.print(_table(result["evaluation"]))
+    if rows:
+        console.print(_table(rows))
     console.print(
         f"{result['steps']} steps, {seconds:.0f} s; play it with zerosearch evaluate --agent "
         f"{config.output}"
@@ -77,22 +77,17 @@ def _run(config: TrainSB3Config) -> int:
 
 def _evaluate(config: TrainSB3Config, agent: Agent) -> list[dict[str, Any]]:
     """Play the same held-out questions with the same seed with each agent and noise."""
-    agents: dict[str, Agent] = {
-        config.algorithm: agent,
-        "search-once": SearchOnce(),
-        "random": RandomWords(),
-    }
-    settings: dict[str, Any] = {
-        "episodes": config.eval_episodes,
-        "env_kwargs": config.eval_env_kwargs(),
-    }
+    agents = {config.algorithm: agent, "search-once": SearchOnce(), "random": RandomWords()}
+    kwargs = config.env_kwargs(held_out=True)
     rows = []
     for noise in config.eval_noise:
         for name, player in agents.items():
-            report = evaluate(player, config.env, noise=noise, **settings)
-            f1, searches = report.metrics["f1"].to_json(), report.metrics["searches"].mean
-            row = {"agent": name, "noise": noise, "f1": f1, "searches": searches}
-            rows.append({**row, "episodes": report.num_episodes})
+            report = evaluate(
+                player, config.env, episodes=config.eval_episodes, noise=noise, env_kwargs=kwargs
+            )
+            row = {"agent": name, "noise": noise, "f1": report.metrics["f1"].to_json()}
+            row |= {"searches": report.metrics["searches"].mean, "episodes": report.num_episodes}
+            rows.append(row)
     return rows
 
 

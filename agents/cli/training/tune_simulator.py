@@ -38,7 +38,6 @@ from agents.storage.folder_lock import folder_lock
 from zs_env.config import build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
-from zs_env.search import engine as optional
 from zs_env.simulator.generators.base import TextGenerator, TextSampling
 from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.storage import read_transcripts
@@ -99,11 +98,11 @@ def _collect(config: TuneConfig) -> dict[str, Any]:
 
 def _judge(config: TuneConfig) -> dict[str, Any]:
     """Say of every document whether it is useful, and how far the judges agree."""
-    writer, said = None, config.output / "verdicts.jsonl"
+    generator, said = None, config.output / "verdicts.jsonl"
     if config.judge_model is not None:
-        spec = spec_from_text(config.judge_model, role="writer", flag="judge-model")
-        writer = CachedTextGenerator(build_generator(spec), said)
-    pages = list(judge_transcripts(_transcripts(config), writer))
+        spec = spec_from_text(config.judge_model, role="generator", flag="judge-model")
+        generator = CachedTextGenerator(build_generator(spec), said)
+    pages = list(judge_transcripts(_transcripts(config), generator))
     write_rows(config.output / "judged.jsonl", pages)
     # What is judged anew is asked anew: the model behind a server may be another.
     said.unlink(missing_ok=True)
@@ -121,14 +120,14 @@ def _build(config: TuneConfig) -> dict[str, Any]:
     if config.released is not None:
         released = load_released(config.released, location=config.released_file)
         pairs = balance(
-            [with_prompt(pair, config.simulator_style()) for pair in released], excluded=excluded
+            [with_prompt(pair, config.simulator_prompts()) for pair in released], excluded=excluded
         )
     elif not judged.exists():
         raise FileNotFoundError(f"{judged} is missing; run the stage 'judge' first")
     else:
         pairs = build_pairs(
             read_judged(judged),
-            config.simulator_style(),
+            config.simulator_prompts(),
             judge=config.judge,
             num_documents=config.num_documents,
             min_useful=min(config.min_useful, config.num_documents),
@@ -136,8 +135,8 @@ def _build(config: TuneConfig) -> dict[str, Any]:
         )
         kept = [pair for pair in pairs if is_held_out(pair, config.held_out)]
         training = [pair for pair in pairs if not is_held_out(pair, config.held_out)]
-        style = config.simulator_style()
-        pairs = kept + with_exchanged_answers(training, style, share=config.exchanged)
+        prompts = config.simulator_prompts()
+        pairs = kept + with_exchanged_answers(training, prompts, share=config.exchanged)
     if not pairs:
         raise ValueError(
             "no pair could be made: the pages hold no useful or no noisy document; collect more "
@@ -167,7 +166,7 @@ def _train(config: TuneConfig) -> dict[str, Any]:
         config,
         read_pairs(config.output / "data" / "train.jsonl"),
         config.output / "tuned",
-        system=config.simulator_style().system,
+        system=config.simulator_prompts().system,
         on_log=lambda step, steps, loss: _CONSOLE.print(
             f"step {step}/{steps}: {loss:.3f} nats a token", highlight=False
         ),
@@ -179,33 +178,34 @@ def _report(config: TuneConfig) -> Table:
     """Compare the model before and after with the real engine, on held-out queries."""
     from agents.simulator_tuning import report
 
-    style = config.simulator_style()
+    prompts = config.simulator_prompts()
     held_out = read_pairs(config.output / "data" / "held_out.jsonl")
     pairs = [
         pair
         for kind in ("useful", "noisy")
         for pair in [pair for pair in held_out if pair.kind == kind][: config.report_queries]
     ]
-    pages = {"real engine": report.real_pages(pairs, style, num_documents=config.num_documents)}
+    pages = {"real engine": report.real_pages(pairs, prompts, num_documents=config.num_documents)}
     folder = config.output / "report"
     folder.mkdir(parents=True, exist_ok=True)
     kept = {name: folder / f"written-{name}.jsonl" for name in ("before", "after")}
     for name, path in kept.items():
-        writer = CachedTextGenerator(_report_writer(config, name), path)
+        generator = CachedTextGenerator(_report_generator(config, name), path)
         ways = {name: report.write_pages}
         if name == "after":
             ways["after, checked"] = report.checked_pages
         for way, write in ways.items():
             pages[way] = write(
-                writer,
-                style,
+                generator,
+                prompts,
                 pairs,
                 num_documents=config.num_documents,
                 batch_size=config.report_batch,
                 on_batch=lambda done, way=way: _CONSOLE.print(f"{way}: {done}/{len(pairs)} pages"),
             )
-        optional.close(writer)
-        del writer
+        if callable(close := getattr(generator, "close", None)):
+            close()
+        del generator
     encoder = None if config.embedder is None else load_encoder(config.embedder)
     figures = {
         name: report.measure(part, num_documents=config.num_documents, encoder=encoder)
@@ -231,7 +231,7 @@ def _report(config: TuneConfig) -> Table:
     return table
 
 
-def _report_writer(config: TuneConfig, name: str) -> TextGenerator:
+def _report_generator(config: TuneConfig, name: str) -> TextGenerator:
     """The model before or after tuning, as a server that has it or loaded here."""
     sampling = TextSampling(
         temperature=config.temperature,
@@ -240,7 +240,7 @@ def _report_writer(config: TuneConfig, name: str) -> TextGenerator:
     )
     spec = config.before if name == "before" else config.after
     if spec is not None:
-        wanted = spec_from_text(spec, role="writer", flag=name)
+        wanted = spec_from_text(spec, role="generator", flag=name)
         return build_generator({"sampling": asdict(sampling), **wanted})
     from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 

@@ -47,14 +47,12 @@ class Generation:
         logprobs: [T] nats, float32, under the distribution sampled from.
         stop_reason: "tag" or "eos", or "length" (`max_new_tokens`) or "context" (model's limit).
         drift: ids of the request that differ from those fed or sampled earlier in the session.
-        weight_version: how often weights had been loaded when it was sampled.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     stop_reason: StopReason
     token_mismatch: int = 0
-    weight_version: int = 0
 
 
 def never() -> bool:

@@ -26,7 +26,6 @@ class ScriptedGenerator:
         self.max_context = policy.max_context
         self._write = write
         self._stop = StopRule(policy.codec)
-        self._weight_version = 0
         self._ended: dict[int, Generation] = {}
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
@@ -46,8 +45,7 @@ class ScriptedGenerator:
             self._ended.pop(name, None)
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Count the weights; none are used."""
-        self._weight_version += 1
+        """Do nothing: no weights are used."""
 
     def close(self) -> None:
         """Do nothing."""
@@ -66,5 +64,4 @@ class ScriptedGenerator:
             token_ids=tuple(written),
             logprobs=(0.0,) * len(written),
             stop_reason=reason or ("context" if limit >= room else "length"),
-            weight_version=self._weight_version,
         )

@@ -1,14 +1,14 @@
-"""A language model as an agent that evaluations can play.
+"""A language model policy as an agent for evaluations and `zerosearch ask`.
 
-It is shown text and remembers which ids that text came from, so it goes on from the ids it sampled
-and its generator reads only what is new.
+It keeps the token ids of each episode by `info["episode_id"]`, so later turns continue from the
+sampled ids and the generator processes only new tokens.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from itertools import count
@@ -23,16 +23,17 @@ from agents.llm.policy.policy import Policy, load_policy
 from zs_env.text.sanitize import clean_text
 
 _GREEDY = Sampling(temperature=0.0)
-# Texts whose ids are remembered: far more than episodes are ever played at once.
-_MAX_REMEMBERED = 16384
+# Far more episodes than are ever played at once; the oldest are forgotten.
+_MAX_EPISODES = 16384
 
 
-@dataclass(slots=True, eq=False)
-class _Memory:
-    """Ids behind a text, and the sessions of the episodes that have come so far."""
+@dataclass(frozen=True, slots=True)
+class _Episode:
+    """An episode up to the agent's last turn: its ids, and the length of its transcript."""
 
+    session: int
     token_ids: tuple[int, ...]
-    sessions: list[int] = field(default_factory=list)
+    num_chars: int
 
 
 class PolicyAgent:
@@ -40,9 +41,9 @@ class PolicyAgent:
 
     Args:
         policy: encodes and decodes.
-        generator: writes the turns; one on transformers where None is given.
-        sampling: how tokens are drawn; the draws follow from the text seen and `seed`.
-        seed: of the draws.
+        generator: generates the turns; a `TransformersGenerator` by default.
+        sampling: temperature and longest turn. Samples depend only on the transcript and `seed`.
+        seed: of the samples.
     """
 
     def __init__(
@@ -57,19 +58,19 @@ class PolicyAgent:
         self.sampling = sampling
         self.seed = seed
         self._generator = generator or TransformersGenerator(policy)
-        self._remembered: OrderedDict[str, _Memory] = OrderedDict()
+        self._episodes: OrderedDict[int, _Episode] = OrderedDict()
         self._open_sessions: OrderedDict[int, None] = OrderedDict()
-        self._names = count()
+        self._new_sessions = count()
         self._largest_batch = 1
 
     @classmethod
     def load(cls, name_or_path: str, *, sampling: Sampling = _GREEDY, seed: int = 0) -> Self:
-        """Load the policy as `load_policy` does and play with it."""
+        """Load the policy with `load_policy` and return an agent that plays with it."""
         return cls(load_policy(name_or_path), sampling=sampling, seed=seed)
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the weights and of how tokens are drawn."""
+        """Digest of the weights, the sampling settings and the seed."""
         digest = blake2b(f"{self.sampling}{self.seed}".encode(), digest_size=8)
         for name, tensor in sorted(self.policy.model.state_dict().items()):
             digest.update(name.encode())
@@ -78,39 +79,49 @@ class PolicyAgent:
 
     @property
     def prompt(self) -> str | None:
-        """The prompt that the policy was trained with; None where it does not say."""
+        """The prompt that the policy was trained with; None if unknown."""
         return self.policy.prompt
 
-    def act(self, observation: Mapping[str, Any]) -> str:
-        """Return the policy's next turn."""
-        return self.act_batch([observation])[0]
+    def act(self, observation: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> str:
+        """Return the policy's next turn.
 
-    def act_batch(self, observations: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return the next turn of each of several episodes."""
-        requests = [self._request(observation) for observation in observations]
-        generations = generate(self._generator, requests, self.sampling)
-        texts = [
-            self._take(observation, request, generation)
-            for observation, request, generation in zip(
-                observations, requests, generations, strict=True
-            )
-        ]
-        self._forget(len(requests))
+        Args:
+            observation: of the environment.
+            info: of the environment. Without its `episode_id` the whole transcript is encoded as
+                one prompt.
+        """
+        return self.act_batch([observation], [info or {}])[0]
+
+    def act_batch(
+        self, observations: Sequence[Mapping[str, Any]], infos: Sequence[Mapping[str, Any]] = ()
+    ) -> list[str]:
+        """Return the next turn of each of several episodes; see `act`."""
+        infos = infos or [{}] * len(observations)
+        requests = list(map(self._request, observations, infos))
+        turns = generate(self._generator, requests, self.sampling)
+        texts = list(map(self._finish_turn, observations, infos, requests, turns))
+        self._forget_oldest(len(requests))
         return texts
 
-    def stream(self, observation: Mapping[str, Any], show: Callable[[str], None]) -> str:
-        """Return the policy's next turn, and show its text while it is written.
+    def stream(
+        self,
+        observation: Mapping[str, Any],
+        info: Mapping[str, Any],
+        show: Callable[[str], None],
+    ) -> str:
+        """Return the policy's next turn, and show its text while it is generated.
 
-        A generator that cannot say what it has written so far has the text shown as a whole.
+        If the generator has no `partial_turn`, the text is shown as a whole.
         """
-        request = self._request(observation)
-        written = getattr(self._generator, "written", None)
+        request = self._request(observation, info)
+        partial_turn = getattr(self._generator, "partial_turn", None)
         shown = ""
 
-        def look() -> bool:
+        def show_new_text() -> bool:
             nonlocal shown
-            text = self.policy.decode_action(written(request.session)) if written else ""
-            # A character may take several tokens; until the last it reads as U+FFFD.
+            ids = partial_turn(request.session) if partial_turn else ()
+            text = self.policy.decode_action(ids)
+            # The last character may be incomplete: it decodes to U+FFFD until its last token.
             if text.startswith(shown) and not text.endswith("\ufffd"):
                 show(text[len(shown) :])
                 shown = text
@@ -119,31 +130,25 @@ class PolicyAgent:
         self._generator.submit([request], self.sampling)
         ended: dict[int, Generation] = {}
         while request.session not in ended:
-            ended |= self._generator.poll(look)
-        text = self._take(observation, request, ended[request.session])
+            ended |= self._generator.poll(show_new_text)
+        text = self._finish_turn(observation, info, request, ended[request.session])
         show(text.removeprefix(shown))
-        self._forget(1)
+        self._forget_oldest(1)
         return text
 
-    def _take(
-        self, observation: Mapping[str, Any], request: GenerationRequest, generation: Generation
-    ) -> str:
-        """Return a turn's text, and remember which ids stand behind what has come of it."""
-        text = self.policy.decode_action(generation.token_ids)
-        seen = observation["transcript"] + clean_text(text)
-        ids = (*request.token_ids, *generation.token_ids)
-        self._remembered.setdefault(seen, _Memory(ids)).sessions.append(request.session)
-        return text
-
-    def _request(self, observation: Mapping[str, Any]) -> GenerationRequest:
-        """Continue the episode whose text this is; an unknown text is read as a first message."""
+    def _request(
+        self, observation: Mapping[str, Any], info: Mapping[str, Any]
+    ) -> GenerationRequest:
+        """Request the next turn: continue a known episode, or encode the transcript as a prompt."""
         transcript, message = observation["transcript"], observation["message"]
-        memory = self._remembered.get(transcript.removesuffix(message))
-        if memory is None:
-            token_ids = self.policy.encode_prompt(transcript)
+        episode = self._episodes.get(info.get("episode_id", -1))
+        # An episode that was reset with the same seed has the same id, but a shorter transcript.
+        if episode is not None and episode.num_chars + len(message) == len(transcript):
+            session = episode.session
+            token_ids = episode.token_ids + self.policy.encode_environment(message)
         else:
-            token_ids = memory.token_ids + self.policy.encode_environment(message)
-        session = memory.sessions.pop() if memory and memory.sessions else next(self._names)
+            session = next(self._new_sessions)
+            token_ids = self.policy.encode_prompt(transcript)
         self._open_sessions[session] = None
         self._open_sessions.move_to_end(session)
         digest = blake2b(f"{self.seed}\0{transcript}".encode(), digest_size=8).digest()
@@ -151,10 +156,28 @@ class PolicyAgent:
             session=session, token_ids=token_ids, seed=int.from_bytes(digest, "little")
         )
 
-    def _forget(self, batch_size: int) -> None:
-        """Let go of the oldest sessions, most of them over; ids outlive a session's cache."""
+    def _finish_turn(
+        self,
+        observation: Mapping[str, Any],
+        info: Mapping[str, Any],
+        request: GenerationRequest,
+        turn: Generation,
+    ) -> str:
+        """Keep the ids of the episode and return the text of the turn."""
+        text = self.policy.decode_action(turn.token_ids)
+        if "episode_id" in info:
+            self._episodes[info["episode_id"]] = _Episode(
+                session=request.session,
+                token_ids=(*request.token_ids, *turn.token_ids),
+                num_chars=len(observation["transcript"]) + len(clean_text(text)),
+            )
+            self._episodes.move_to_end(info["episode_id"])
+        return text
+
+    def _forget_oldest(self, batch_size: int) -> None:
+        """Release the sessions used longest ago; the token ids of more episodes are kept."""
         self._largest_batch = max(self._largest_batch, batch_size)
         while len(self._open_sessions) > 2 * self._largest_batch:
             self._generator.release([self._open_sessions.popitem(last=False)[0]])
-        while len(self._remembered) > _MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        while len(self._episodes) > _MAX_EPISODES:
+            self._episodes.popitem(last=False)

@@ -1,23 +1,24 @@
-"""From questions to groups of rollouts: a policy plays a Gymnasium vector environment.
+"""Collects rollouts: a policy plays the questions of a step in a vector environment.
 
-Tokens in, tokens out: what the policy sampled is kept as sampled, and only what the environment
-newly says is ever encoded. An episode that ends makes room for the next one at once.
+The sampled ids are kept as they are; only new environment text is encoded. When an episode ends,
+the next one starts in its slot at once.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 
-from agents.llm.generators.base import Generator, generate
+from agents.env_pool import EnvPool
+from agents.llm.generators.base import Generation, Generator, generate
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
-from agents.llm.rollout.env_pool import PlayedEpisode, Stage
-from agents.llm.rollout.episode_seeds import group_seeds
+from agents.llm.rollout.episode import TokenEpisode
+from agents.llm.rollout.question_order import group_seeds
 from agents.llm.rollout.types import Group
 
 _DEFAULT_SAMPLING = Sampling()
@@ -37,109 +38,146 @@ def collect_rollouts(
     share_group_seed: bool = False,
     lock_step: bool = True,
 ) -> list[Group]:
-    """Play every question `group_size` times and return the groups in the questions' order.
+    """Play every question `group_size` times and return the groups in the order of the questions.
 
-    The result depends on the arguments only: episodes fill the sub-environments in order, and each
-    samples from a random stream of its own.
+    The result depends only on the arguments: episodes start in a fixed order, and each samples
+    from its own random stream.
 
     Args:
-        vector_env: any number of sub-environments that show `message`, with
-            `AutoresetMode.DISABLED` and per-environment options, as `ZeroSearchVectorEnv` has them.
+        vector_env: see `EnvPool`; any number of sub-environments.
         policy: encodes and decodes.
-        generator: writes the turns; all sessions are released at the end.
-        question_indices: [Q] which questions to play.
-        seeds: [Q] at least 0, one per question; the environment of its first episode gets it as it
-            is, all other draws follow from it.
-        group_size: episodes per question.
-        sampling: how tokens are drawn.
-        noise_probability: chance of noise in [0, 1]; None leaves it to the environment.
-        training_step: of the engine's schedule, and of the environment's noise where
-            `noise_probability` is None; None leaves it to its own count.
-        share_group_seed: whether the episodes of a group meet the same pages for the same queries.
-        lock_step: whether all turns are awaited, then all pages, so that batches never depend on
-            how long an engine takes, nor do last bits. Without it no episode waits for another:
-            the engine gets a call for each search, and the environment needs `send` and `recv`.
+        generator: generates the turns; all sessions are released at the end.
+        question_indices: [Q] questions to play.
+        seeds: [Q] at least 0, one for each question; see `group_seeds`.
+        group_size: episodes of each question.
+        sampling: temperature and longest turn.
+        noise_probability: in [0, 1]; None leaves it to the environment.
+        training_step: step of the engine's schedules, and of the environment's noise schedule if
+            `noise_probability` is None; None leaves it to the environment's own count.
+        share_group_seed: whether all episodes of a group get the same pages for the same queries.
+        lock_step: whether to wait for all turns, then for all pages. Batches then do not depend on
+            the engine's latency, so the result is the same to the last bit. If False, no episode
+            waits for another: each search is its own engine call, and the environment needs
+            `send` and `recv`.
 
     Raises:
-        ValueError: if the lengths differ, or the environment resets itself or cannot play apart.
+        ValueError: if the lengths differ, or the environment resets itself or lacks `send`.
     """
     if len(seeds) != len(question_indices):
         raise ValueError(
             f"got {len(seeds)} seeds for {len(question_indices)} questions; pass one per question"
         )
-    if vector_env.metadata.get("autoreset_mode") is not AutoresetMode.DISABLED:
-        raise ValueError(
-            f"the vector environment has {vector_env.metadata.get('autoreset_mode')}; make it with "
-            "autoreset_mode=AutoresetMode.DISABLED, so that rollouts reset it"
-        )
     if not lock_step and not hasattr(vector_env.unwrapped, "send"):
         raise ValueError(
             f"{type(vector_env.unwrapped).__name__} has no send() and recv(), so its episodes "
-            "cannot be played apart; pass lock_step=True"
+            "wait for each other; pass lock_step=True"
         )
-    shared = {"noise_probability": noise_probability, "training_step": training_step}
-    options = {name: value for name, value in shared.items() if value is not None}
+    options = {"noise_probability": noise_probability, "training_step": training_step}
+    pool = EnvPool(vector_env, options=options)
     groups = [
         [
-            PlayedEpisode(place * group_size + member, index, drawing)
-            for member, drawing in enumerate(group_seeds(seed, group_size))
+            TokenEpisode(number * group_size + member, index, episode_seeds)
+            for member, episode_seeds in enumerate(group_seeds(seed, group_size))
         ]
-        for place, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
+        for number, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
     ]
     episodes = list(chain.from_iterable(groups))
-    stage = Stage(vector_env, policy, options, share_group_seed=share_group_seed)
-    play = _play_in_step if lock_step else _play_apart
+    collector = _Collector(pool, policy, generator, sampling, episodes, share_group_seed)
     try:
-        play(stage, generator, sampling, deque(episodes))
+        if lock_step:
+            collector.run_in_lock_step()
+        else:
+            collector.run_asynchronously()
     finally:
-        generator.release([episode.number for episode in episodes])
+        generator.release([episode.session for episode in episodes])
     return [Group(rollouts=tuple(episode.rollout() for episode in group)) for group in groups]
 
 
-def _play_in_step(
-    stage: Stage, generator: Generator, sampling: Sampling, waiting: deque[PlayedEpisode]
-) -> None:
-    """Every episode writes a turn, then every episode gets its page."""
-    while waiting or stage.playing:
-        stage.seat(waiting)
-        places = sorted(stage.playing)
-        readers = [place for place in places if not stage.playing[place].record.context_full]
-        requests = [stage.playing[place].request() for place in readers]
-        actions = [""] * stage.env.num_envs
-        for place, generation in zip(readers, generate(generator, requests, sampling), strict=True):
-            actions[place] = stage.take(place, generation)
-        observation, _, terminated, truncated, _ = stage.env.step(actions)
-        over = [place for place in places if terminated[place] or truncated[place]]
-        going = [place for place in places if place not in over]
-        stage.hear({place: observation["message"][place] for place in going})
-        generator.release(stage.finish(over))
+class _Collector:
+    """Plays token episodes in the slots of a pool."""
 
+    def __init__(
+        self,
+        pool: EnvPool,
+        policy: Policy,
+        generator: Generator,
+        sampling: Sampling,
+        episodes: Iterable[TokenEpisode],
+        share_group_seed: bool,
+    ) -> None:
+        self._pool, self._policy = pool, policy
+        self._generator, self._sampling = generator, sampling
+        self._waiting = deque(episodes)
+        self._share_group_seed = share_group_seed
+        self._by_slot: dict[int, TokenEpisode] = {}
 
-def _play_apart(
-    stage: Stage, generator: Generator, sampling: Sampling, waiting: deque[PlayedEpisode]
-) -> None:
-    """Each episode goes on as soon as its own turn is written, or its own page has come."""
-    env = stage.env.unwrapped
-    writing: dict[int, int] = {}  # place by session
-    turning = stage.seat(waiting)
-    while stage.playing:
-        readers = [place for place in turning if not stage.playing[place].record.context_full]
-        writing |= {stage.playing[place].number: place for place in readers}
-        generator.submit([stage.playing[place].request() for place in readers], sampling)
-        actions = {place: "" for place in turning if place not in readers}
-        for session, generation in generator.poll(env.can_recv).items():
-            place = writing.pop(session)
-            actions[place] = stage.take(place, generation)
-        env.send(actions)
-        # With no turn left to write there is nothing to do but wait for a page.
-        turning, over = _receive(stage, env.recv(0.0 if writing else None))
-        generator.release(stage.finish(over))
-        turning += stage.seat(waiting)
+    def run_in_lock_step(self) -> None:
+        """Alternate between one turn of every episode and one step of every environment."""
+        while self._waiting or self._by_slot:
+            self._start_waiting()
+            slots = self._pool.active
+            actions = dict.fromkeys(slots, "")
+            writing = [slot for slot in slots if not self._by_slot[slot].context_full]
+            requests = [self._by_slot[slot].request() for slot in writing]
+            turns = generate(self._generator, requests, self._sampling)
+            for slot, turn in zip(writing, turns, strict=True):
+                actions[slot] = self._append_action(slot, turn)
+            ended = self._pool.step(actions)
+            self._append_observations(self._pool.active)
+            self._finish(ended)
 
+    def run_asynchronously(self) -> None:
+        """Continue each episode as soon as its own turn or its own page is there."""
+        slot_of: dict[int, int] = {}  # of the sessions whose turn is being generated
+        ready = self._start_waiting()
+        while self._by_slot:
+            writing = [slot for slot in ready if not self._by_slot[slot].context_full]
+            slot_of |= {self._by_slot[slot].session: slot for slot in writing}
+            requests = [self._by_slot[slot].request() for slot in writing]
+            self._generator.submit(requests, self._sampling)
+            actions = {slot: "" for slot in ready if slot not in writing}
+            for session, turn in self._generator.poll(self._pool.can_recv).items():
+                slot = slot_of.pop(session)
+                actions[slot] = self._append_action(slot, turn)
+            self._pool.send(actions)
+            # If no turn is left to generate, wait for a page.
+            ready, ended = self._pool.recv(0.0 if slot_of else None)
+            self._append_observations(ready)
+            self._finish(ended)
+            ready += self._start_waiting()
 
-def _receive(stage: Stage, steps: Mapping[int, Any]) -> tuple[list[int], list[int]]:
-    """Record what environments answered; return the places that go on, and those that are over."""
-    over = [place for place, (_, _, done, cut, _) in steps.items() if done or cut]
-    going = [place for place in steps if place not in over]
-    stage.hear({place: steps[place][0]["message"] for place in going})
-    return going, over
+    def _start_waiting(self) -> list[int]:
+        """Start waiting episodes in free slots and return these slots."""
+        slots = self._pool.free_slots[: len(self._waiting)]
+        if not slots:
+            return []
+        starting = {slot: self._waiting.popleft() for slot in slots}
+        self._by_slot |= starting
+        groups = {slot: episode.seeds.group for slot, episode in starting.items()}
+        self._pool.start(
+            {slot: episode.question_index for slot, episode in starting.items()},
+            seeds={slot: episode.seeds.environment for slot, episode in starting.items()},
+            group_seeds=groups if self._share_group_seed else None,
+        )
+        for slot, episode in starting.items():
+            message = self._pool.observation(slot)["message"]
+            episode.append_prompt(self._policy.encode_prompt(message))
+        return slots
+
+    def _append_action(self, slot: int, turn: Generation) -> str:
+        """Record a turn and return its text."""
+        self._by_slot[slot].append_action(turn)
+        return self._policy.decode_action(turn.token_ids)
+
+    def _append_observations(self, slots: Sequence[int]) -> None:
+        messages = [self._pool.observation(slot)["message"] for slot in slots]
+        encoded = self._policy.encode_environments(messages)
+        for slot, token_ids in zip(slots, encoded, strict=True):
+            self._by_slot[slot].append_observation(token_ids)
+
+    def _finish(self, slots: Iterable[int]) -> None:
+        """Keep the transcripts of ended episodes and release their sessions."""
+        ended = {slot: self._by_slot.pop(slot) for slot in slots}
+        for slot, episode in ended.items():
+            episode.transcript = self._pool.transcript(slot)
+        self._generator.release([episode.session for episode in ended.values()])

@@ -1,4 +1,4 @@
-"""What a step's rollouts say about the policy, before any of it is learnt."""
+"""Metrics of the rollouts of a step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 from agents.llm.rollout.types import Group, Rollout, Source
 from zs_env.actions import MALFORMED_KINDS
 
-_PHRASE = 4  # tokens
+_PHRASE_LENGTH = 4  # tokens
 
 
 def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
-    """Means over the episodes that no failure ended, and counts over all.
+    """Means over the episodes that did not fail, and counts over all.
 
-    `drift` must read 0; `useful_pages` is the share of pages with a useful document, as drawn;
-    `repeated_tokens` is the share of what the policy wrote in phrases that it had written before.
+    `token_mismatch` is expected to be 0. `useful_pages` is the share of pages with a useful
+    document. `repeated_tokens` is the share of the policy's 4-token phrases that repeat an earlier
+    one of the same rollout.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     sound = [rollout for rollout in rollouts if not rollout.failed]
@@ -48,12 +49,15 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 
 def _repeated(rollout: Rollout) -> float:
-    """Share of the policy's phrases of four tokens that stand in the rollout more than once."""
+    """Share of the policy's 4-token phrases that repeat an earlier one."""
     phrases: list[tuple[int, ...]] = []
     for segment in rollout.segments:
         if segment.source is Source.POLICY:
             ids = segment.token_ids
-            phrases += [ids[start : start + _PHRASE] for start in range(len(ids) - _PHRASE + 1)]
+            phrases += [
+                ids[start : start + _PHRASE_LENGTH]
+                for start in range(len(ids) - _PHRASE_LENGTH + 1)
+            ]
     return 1 - len(set(phrases)) / len(phrases) if phrases else 0.0
 
 

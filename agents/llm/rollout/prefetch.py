@@ -1,8 +1,7 @@
-"""The next step's episodes, played in a thread while this step's update is made.
+"""Collects the rollouts of the next step in a thread, while the current update runs.
 
-What the update changes, the thread never reads: its generator has weights of its own, and every
-draw comes from an episode's seed, none from a global random generator. So what is played depends
-on neither thread's pace.
+The thread does not read what the update changes: its generator has its own weights, and all
+randomness comes from the seeds of the episodes. So the result does not depend on timing.
 """
 
 from __future__ import annotations
@@ -21,43 +20,16 @@ from agents.llm.distributed.stop_signal import Stopped, StopSignal
 from agents.llm.generators.base import Generation, Generator, never
 from agents.llm.rollout.serialization import group_from_json, group_to_json
 from agents.llm.rollout.types import Group
-from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.self_search import writes_itself
-from agents.specs import spec_from_text
-
-
-def check_one_step_off(config: TrainConfig, distributed: DistributedContext) -> None:
-    """Refuse a run whose episodes would be written by weights in the middle of an update.
-
-    Raises:
-        ValueError: if the generator, or the writer of pages, reads the model in training.
-    """
-    # On several ranks the policy that plays is a whole copy of the one that is trained.
-    if not config.one_step_off or distributed.world_size > 1:
-        return
-    kind = spec_from_text(config.generator or "transformers", role="generator")["kind"]
-    if kind == "transformers" and config.rollout_dtype is None:
-        raise ValueError(
-            "one_step_off plays episodes while the policy is updated, but the generator "
-            "'transformers' reads the weights in training; give it a copy with "
-            f"rollout_dtype={config.dtype!r}, or take a generator with weights of its own, such as "
-            "'vllm-server'"
-        )
-    if config.engine and writes_itself(spec_from_text(config.engine, role="engine")):
-        raise ValueError(
-            "one_step_off plays episodes while the policy is updated, but in --engine the policy "
-            "in training writes the pages; leave one_step_off out, or take another writer"
-        )
 
 
 class RolloutPrefetcher:
-    """Plays one step's episodes in a thread, and keeps them until the step after them.
+    """Collects and keeps this rank's groups of one step.
 
     Args:
-        distributed: of the run, each with an object like this for its share of the episodes.
-        generator: writes the turns; nobody else uses it while it does.
-        stop: once SIGTERM has come, nothing more is played.
-        kept: what `to_json` of another process gave; None for nothing.
+        distributed: of the run; each has a prefetcher for its share of the episodes.
+        generator: generates the turns; it is not used elsewhere meanwhile.
+        stop: after SIGTERM nothing more is generated.
+        state: result of `to_json`, to restore; None for an empty prefetcher.
     """
 
     def __init__(
@@ -65,34 +37,34 @@ class RolloutPrefetcher:
         distributed: DistributedContext,
         generator: Generator,
         stop: StopSignal,
-        kept: Mapping[str, Any] | None = None,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         self._distributed = distributed
-        self._unwanted = Event()
-        self._generator = _WhileWanted(
-            generator, lambda: not (self._unwanted.is_set() or stop.requested)
+        self._cancelled = Event()
+        self._generator = _CancellableGenerator(
+            generator, lambda: self._cancelled.is_set() or stop.requested
         )
         self._step: int | None = None
-        self._played: Future[list[Group]] = Future()
-        if kept is not None:
-            groups = map(group_from_json, json.loads(kept["groups"]))
-            self._step = kept["step"]
-            self._played.set_result(list(groups) if distributed.is_main else [])
+        self._groups: Future[list[Group]] = Future()
+        if state is not None:
+            groups = map(group_from_json, json.loads(state["groups"]))
+            self._step = state["step"]
+            self._groups.set_result(list(groups) if distributed.is_main else [])
 
     @contextmanager
-    def playing(self, step: int, play: Callable[[Generator], list[Group]]) -> Iterator[None]:
-        """Play a step's episodes while the block runs; it ends when they have ended too.
+    def prefetch(self, step: int, collect: Callable[[Generator], list[Group]]) -> Iterator[None]:
+        """Collect the groups of a step while the block runs; wait for them at its end.
 
-        SIGTERM and an error in the block make them end before their time, after the engine's
-        answer that they wait for. What goes wrong with them is raised by `share`.
+        SIGTERM or an exception in the block cancels the collection after the engine call in
+        progress. An exception of the collection is raised by `get`.
 
         Args:
-            step: whose episodes they are.
-            play: plays this rank's share with the generator that it is given.
+            step: whose groups are collected.
+            collect: collects this rank's share with the given generator.
         """
-        self.forget()
-        played: Future[list[Group]] = Future()
-        # Threads of CPU operations and the current GPU are each thread's own.
+        self.clear()
+        groups: Future[list[Group]] = Future()
+        # The number of CPU threads and the current GPU are settings of each thread.
         threads = torch.get_num_threads()
         gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
 
@@ -101,63 +73,63 @@ class RolloutPrefetcher:
             if gpu is not None:
                 torch.cuda.set_device(gpu)
             try:
-                played.set_result(play(self._generator))
-            except BaseException as error:  # it belongs to whoever wants the episodes
-                played.set_exception(error)
+                groups.set_result(collect(self._generator))
+            except BaseException as error:  # raised by get()
+                groups.set_exception(error)
 
-        self._unwanted.clear()
+        self._cancelled.clear()
         thread = Thread(target=run, name=f"episodes of step {step + 1}", daemon=True)
         thread.start()
         try:
             yield
             thread.join()
         finally:
-            self._unwanted.set()
+            self._cancelled.set()
             thread.join()
-        self._step, self._played = step, played
+        self._step, self._groups = step, groups
 
-    def share(self, step: int) -> Callable[[], list[Group]] | None:
-        """What gives this rank's share of a step's episodes, or raises what went wrong with them.
+    def get(self, step: int) -> Callable[[], list[Group]] | None:
+        """A function that returns this rank's groups of a step, or raises what stopped them.
 
         Returns:
-            None where they have not been played.
+            None if the step was not prefetched.
         """
-        return self._played.result if step == self._step else None
+        return self._groups.result if step == self._step else None
 
-    def forget(self) -> None:
-        """Drop what has been played; it is played anew when its step comes."""
-        self._step, self._played = None, Future()
+    def clear(self) -> None:
+        """Drop the groups."""
+        self._step, self._groups = None, Future()
 
     def to_json(self, step: int) -> dict[str, Any] | None:
-        """A step's episodes for a checkpoint; all ranks ask together, and the first is told.
+        """The groups of a step for a checkpoint; all ranks call it, the main rank gets the result.
 
         Returns:
-            None where they have not all been played.
+            None if not all ranks have prefetched the step.
         """
-        whole = step == self._step and self._played.exception() is None
+        complete = step == self._step and self._groups.exception() is None
         shares = self._distributed.all_gather(
-            self._played.result() if whole else None, "gather the episodes played ahead"
+            self._groups.result() if complete else None, "gather the prefetched episodes"
         )
         groups: list[Any] = []
         for share in shares:
             if share is None or not self._distributed.is_main:
                 return None
             groups += map(group_to_json, share)
-        # As one text: a checkpoint copies and checks what it holds value by value.
+        # One string: a checkpoint copies and checks every value that it holds.
         return {"step": step, "groups": json.dumps(groups)}
 
 
-class _WhileWanted:
-    """A generator that raises `Stopped` once its turns are no longer wanted."""
+class _CancellableGenerator:
+    """A generator whose `poll` raises `Stopped` once it is cancelled."""
 
-    def __init__(self, generator: Generator, wanted: Callable[[], bool]) -> None:
+    def __init__(self, generator: Generator, cancelled: Callable[[], bool]) -> None:
         self.max_context = generator.max_context
         self.submit, self.release = generator.submit, generator.release
         self.load_weights, self.close = generator.load_weights, generator.close
-        self._generator, self._wanted = generator, wanted
+        self._generator, self._cancelled = generator, cancelled
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        ended = self._generator.poll(lambda: should_yield() or not self._wanted())
-        if not self._wanted():
+        ended = self._generator.poll(lambda: should_yield() or self._cancelled())
+        if self._cancelled():
             raise Stopped
         return ended

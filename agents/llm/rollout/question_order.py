@@ -1,36 +1,40 @@
-"""In which order a run goes through its questions: a pure function of how many it has seen.
+"""The questions of a training step and the seeds of its episodes.
 
-Nothing has to be stored but the cursor, so a resumed run asks what the undisturbed one would.
+Both are pure functions of the run's seed and its progress, so a resumed run needs only its cursor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from zs_env.questions.question import QuestionDataset
 
-# Larger sets are walked in their own order: a permutation would not fit, and a world that makes
-# its questions from their index has shuffled them already.
+# Larger sets keep their own order: a permutation would need too much memory, and the fictional
+# world, which makes questions from their index, is shuffled already.
 _LARGEST_SHUFFLED = 2_000_000
-# Questions looked at for each one taken, before a structure counts as absent.
-_LONGEST_STRETCH = 500
+# Questions searched for each one taken, before a structure counts as absent.
+_SEARCH_LENGTH = 500
 
 
 def question_indices(cursor: int, count: int, *, num_questions: int, seed: int) -> list[int]:
     """Indices of the next `count` questions after `cursor` earlier ones.
 
-    Every question comes once in each pass through the set; each pass has its own order.
+    Every epoch holds each question once, in an order of its own.
 
     Args:
-        cursor: questions asked so far in the run.
-        count: how many to take.
+        cursor: number of questions taken so far in the run.
+        count: number of questions to take.
         num_questions: size of the set.
         seed: of the order.
+
+    Raises:
+        ValueError: if the set is empty.
     """
     if num_questions < 1:
-        raise ValueError("there are no questions to train on; --questions names an empty set")
+        raise ValueError("got an empty question set; choose another with --questions")
     if num_questions > _LARGEST_SHUFFLED:
         start = int(np.random.default_rng((seed, 0)).integers(num_questions))
         return [(start + cursor + place) % num_questions for place in range(count)]
@@ -52,22 +56,22 @@ def matching_questions(
     structures: Sequence[str],
     seed: int,
 ) -> tuple[list[int], int]:
-    """Indices of the next `count` questions of some structures, and the cursor after them.
+    """Indices of the next `count` questions with one of some structures, and the cursor after them.
 
-    Others in between are passed over.
+    Questions of other structures are skipped.
 
     Args:
-        cursor: questions passed so far.
-        count: how many to take.
-        questions: the set, whose metadata name a `structure`.
-        structures: which to take.
+        cursor: number of questions taken or skipped so far.
+        count: number of questions to take.
+        questions: the set; `metadata["structure"]` is compared.
+        structures: allowed values.
         seed: of the order.
 
     Raises:
-        ValueError: if a long stretch of the set holds too few.
+        ValueError: if too few are found within 500 questions for each one wanted.
     """
     found: list[int] = []
-    stretch = _LONGEST_STRETCH * count
+    stretch = _SEARCH_LENGTH * count
     for place in range(cursor, cursor + stretch):
         (index,) = question_indices(place, 1, num_questions=len(questions), seed=seed)
         if questions[index].metadata.get("structure") in structures:
@@ -75,30 +79,59 @@ def matching_questions(
             if len(found) == count:
                 return found, place + 1
     raise ValueError(
-        f"of {stretch} questions only {len(found)} have a structure of {tuple(structures)}, "
-        f"wanted {count}; name structures that the set holds in --curriculum"
+        f"only {len(found)} of {stretch} questions have a structure of {tuple(structures)}, "
+        f"expected {count}; use structures of the question set in --curriculum"
     )
 
 
 def structures_at(step: int, *, curriculum: Sequence[str], steps: int) -> tuple[str, ...]:
-    """Structures that are asked for at a 0-based step.
+    """Structures of the curriculum that a 0-based step uses.
 
-    The first is there from the beginning; the others join at equal intervals, the last one at
-    `steps`.
+    The first is used from the start; the others are added at equal intervals, the last at `steps`.
     """
     joined = (len(curriculum) - 1) * step // max(steps, 1)
     return tuple(curriculum[: 1 + min(joined, len(curriculum) - 1)])
 
 
 def step_seeds(seed: int, step: int, count: int, *, refill: int = 0) -> list[int]:
-    """Seeds of a step's draws, below 2^31; a pure function of the run's seed and the step.
+    """Seeds of a step, in [0, 2^31).
 
     Args:
         seed: of the run.
-        step: updates made so far.
-        count: of seeds.
-        refill: how often the step has already drawn other questions in place of useless ones.
+        step: number of updates so far.
+        count: number of seeds.
+        refill: how often the step has already replaced groups without signal.
     """
     entropy = (seed, step, refill) if refill else (seed, step)
     state = np.random.SeedSequence(entropy).generate_state(count, np.uint32)
     return [int(value) >> 1 for value in state]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSeeds:
+    """Seeds of one episode.
+
+    Attributes:
+        environment: of the environment's reset.
+        sampling: of the policy's random stream.
+        group: `group_seed` reset option, equal in a group.
+    """
+
+    environment: int
+    sampling: int
+    group: int
+
+
+def group_seeds(seed: int, group_size: int) -> list[EpisodeSeeds]:
+    """Seeds of the episodes of one question.
+
+    Args:
+        seed: at least 0; the environment seed of the first episode.
+        group_size: number of episodes. The environment and sampling seeds of an episode do not
+            depend on it.
+    """
+    state = np.random.SeedSequence(seed).generate_state(2 * group_size + 1, np.uint32).tolist()
+    return [
+        EpisodeSeeds(state[2 * member] if member else seed, state[2 * member + 1], state[-1])
+        for member in range(group_size)
+    ]

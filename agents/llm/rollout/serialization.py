@@ -1,4 +1,4 @@
-"""Groups of rollouts as JSON values and back; equal groups come back, logprobs to the last bit."""
+"""Groups as JSON values and back, without loss of precision."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ def _segment_to_json(segment: Segment) -> dict[str, Any]:
         "source": segment.source.value,
         "token_ids": list(segment.token_ids),
         "logprobs": None if segment.logprobs is None else list(segment.logprobs),
-        "weight_version": segment.weight_version,
     }
 
 
@@ -50,5 +49,4 @@ def _segment_from_json(value: Mapping[str, Any]) -> Segment:
         source=Source(value["source"]),
         token_ids=tuple(value["token_ids"]),
         logprobs=None if logprobs is None else tuple(logprobs),
-        weight_version=value["weight_version"],
     )

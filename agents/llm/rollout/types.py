@@ -1,6 +1,6 @@
-"""Token ids with their source: what a rollout hands to the learner.
+"""Episodes as token ids.
 
-A loss mask is never stored. It follows from who wrote each token, so it cannot disagree with it.
+The loss mask is not stored. It is derived from the source of each segment (`Rollout.action_mask`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zs_env.transcripts.transcript import Transcript
 
 
 class Source(Enum):
-    """Who wrote a token."""
+    """Where a token comes from."""
 
     PROMPT = "prompt"
     POLICY = "policy"
@@ -23,41 +23,40 @@ class Source(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """Consecutive tokens written by one source.
+    """Consecutive tokens of one source.
 
     Attributes:
-        source: who wrote them; only POLICY tokens are trained.
+        source: only POLICY tokens are trained.
         token_ids: [T] ids as they were sampled or encoded, never re-encoded.
         logprobs: [T] natural-log probabilities under the sampling policy; POLICY only.
-        weight_version: version of the weights that sampled them.
     """
 
     source: Source
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...] | None = None
-    weight_version: int = 0
 
     def __post_init__(self) -> None:
         if (self.logprobs is not None) != (self.source is Source.POLICY):
             raise ValueError(
-                f"a {self.source.value} segment {'has' if self.logprobs else 'lacks'} logprobs; "
-                "policy segments have them, no other has"
+                f"got a {self.source.value} segment {'with' if self.logprobs else 'without'} "
+                "logprobs; policy segments need logprobs, other segments have none"
             )
         if self.logprobs is not None and len(self.logprobs) != len(self.token_ids):
             raise ValueError(
-                f"{len(self.token_ids)} token ids but {len(self.logprobs)} logprobs in a segment"
+                f"got {len(self.token_ids)} token ids but {len(self.logprobs)} logprobs in a "
+                "segment; expected one logprob for each id"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout:
-    """One episode as tokens.
+    """One finished episode as tokens.
 
     Attributes:
         segments: in order; the first is PROMPT.
         transcript: the same episode as text, with its reward.
-        drift: policy or environment tokens whose stored id differs from what the model was fed;
-            it must read 0.
+        token_mismatch: number of tokens whose stored id differs from the id that the model
+            processed; expected to be 0.
     """
 
     segments: tuple[Segment, ...]
@@ -66,27 +65,27 @@ class Rollout:
 
     @property
     def reward(self) -> float:
-        """Episode reward; 0 where the episode is void."""
+        """Episode reward; 0 if the episode failed."""
         return self.transcript.reward
 
     @property
     def failed(self) -> bool:
-        """Whether a failure ended it: such an episode reaches no loss and no statistic."""
+        """Whether an engine failure ended the episode; it enters no loss and no statistic."""
         return self.transcript.failure is not None
 
     @property
     def has_actions(self) -> bool:
-        """Whether the policy wrote anything; where the prompt fills the context it cannot."""
+        """Whether it holds policy tokens; it does not if the prompt fills the context."""
         return any(s.source is Source.POLICY and s.token_ids for s in self.segments)
 
     @cached_property
     def token_ids(self) -> tuple[int, ...]:
-        """[T] all ids, as the model read and wrote them."""
+        """[T] all ids, in the order the model processed them."""
         return tuple(chain.from_iterable(segment.token_ids for segment in self.segments))
 
     @cached_property
     def action_mask(self) -> tuple[bool, ...]:
-        """[T] True where the policy wrote the token."""
+        """[T] True for tokens that the policy sampled."""
         return tuple(
             chain.from_iterable(
                 (segment.source is Source.POLICY,) * len(segment.token_ids)
@@ -96,7 +95,7 @@ class Rollout:
 
     @cached_property
     def logprobs(self) -> tuple[float, ...]:
-        """[T] sampling logprobs, 0.0 where the policy did not write."""
+        """[T] sampling logprobs, 0.0 where `action_mask` is False."""
         return tuple(
             chain.from_iterable(
                 segment.logprobs or (0.0,) * len(segment.token_ids) for segment in self.segments
@@ -117,11 +116,11 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Rollouts of the same question, each the others' baseline."""
+    """Rollouts of the same question; their mean reward is the baseline."""
 
     rollouts: tuple[Rollout, ...]
 
     @property
     def has_signal(self) -> bool:
-        """Whether its rewards differ, so that comparing its rollouts says something."""
+        """Whether rewards differ, so that group-relative advantages are not all 0."""
         return len({rollout.reward for rollout in self.rollouts if not rollout.failed}) > 1

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.question import Paragraph, Question
-from zs_env.search.types import Document, SearchEngine, SearchError, SearchRequest
+from zs_env.search.engine import SearchEngine
+from zs_env.search.types import Document, SearchError, SearchRequest
 from zs_env.text.words import STOPWORDS, content_words
 from zs_env.transcripts.transcript import Transcript
 

@@ -151,7 +151,7 @@ class TrainConfig:
             for the slowest rollout and for the writing of checkpoints.
         tensorboard: write event files.
         tracker: also report to Weights & Biases or trackio, where installed.
-        prices: US dollars as JSON, fields of `zs_env.search.prices.Prices`, for the table of costs.
+        prices: US dollars as JSON, fields of `zs_env.search.prices.PriceTable`.
         guard: what is done about a collapse (reward halved while entropy, format, repetition, KL or
             gradients are no longer what they were): "warn" says so, "stop" ends the run with an
             error, "roll_back" goes on from the best checkpoint with half the learning rate, up to

@@ -14,19 +14,19 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.self_search import with_policy_as_writer
-from agents.specs import rewritten, spec_from_text
+from agents.llm.trainer.self_search import with_policy_as_generator
+from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_questions
 from zs_env.questions.question import QuestionDataset
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 
 Spec = dict[str, Any]
 
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
-    """The environment that rollouts are collected in; the policy may be its engine's writer."""
-    engine = with_policy_as_writer(_with_ledger(_training_engine(config), config), policy)
+    """The environment that rollouts are collected in; the policy may be its engine's generator."""
+    engine = with_policy_as_generator(_with_ledger(_training_engine(config), config), policy)
     return _make(config, num_envs, _training_questions(config), engine)
 
 
@@ -41,7 +41,7 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     Raises:
         ValueError: if nobody says which questions are held out.
     """
-    engine = with_policy_as_writer(_with_ledger(_held_out_engine(config), config), policy)
+    engine = with_policy_as_generator(_with_ledger(_held_out_engine(config), config), policy)
     return _make(config, num_envs, _held_out_questions(config), engine)
 
 
@@ -67,7 +67,7 @@ def num_questions(environment: VectorEnv) -> int:
     return environment.unwrapped.num_questions  # type: ignore[attr-defined]
 
 
-def search_costs(environment: VectorEnv) -> Costs:
+def search_costs(environment: VectorEnv) -> SearchCost:
     """What an environment's searches have cost so far; more can be added to it."""
     return environment.unwrapped.costs  # type: ignore[attr-defined]
 
@@ -122,15 +122,7 @@ def _training_engine(config: TrainConfig) -> Spec | None:
 
 
 def _held_out_questions(config: TrainConfig) -> Spec:
-    if config.eval_questions is not None:
-        return spec_from_text(config.eval_questions, role="questions", flag="eval-questions")
-    questions = _training_questions(config)
-    if questions["kind"] != "world":
-        raise ValueError(
-            f"questions of kind {questions['kind']!r} have no held-out split that we know of; "
-            "name the questions to judge the policy on with --eval-questions"
-        )
-    return {**questions, "split": "heldout"}
+    return held_out_questions(_training_questions(config), config.eval_questions)
 
 
 def _held_out_engine(config: TrainConfig) -> Spec | None:

@@ -14,7 +14,7 @@ from typing import Any
 from gymnasium.vector import VectorEnv
 
 from agents.baselines.follow_the_hops import FollowTheHops
-from agents.evaluation.env_pool import VectorSeats, episode_seed
+from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.episodes import play_episodes
 from agents.evaluation.summary import Report
@@ -31,7 +31,7 @@ from agents.llm.trainer.environments import (
     real_engine_environment,
     search_costs,
 )
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 
@@ -144,14 +144,14 @@ class Evaluator:
         for setting in self.settings:
             vector = setting.environment.unwrapped
             assert isinstance(vector, ZeroSearchVectorEnv)
-            seats = VectorSeats(vector, seed=self._config.seed, noise=setting.noise)
+            pool = EnvPool(vector, options={"noise_probability": setting.noise})
             indices = range(min(episodes, vector.num_questions))
             agent = FollowTheHops(self._config.max_turns)
-            played = play_episodes(agent, seats, indices, seed=self._config.seed)
+            played = play_episodes(agent, pool, indices, seed=self._config.seed)
             scores[setting.name] = sum(result.f1 for result, _ in played) / len(indices)
         return scores
 
-    def costs(self) -> Costs:
+    def costs(self) -> SearchCost:
         """What the searches took that the real engine did not answer."""
         return search_costs(self.settings[0].environment)
 

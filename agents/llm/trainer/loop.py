@@ -28,7 +28,7 @@ from agents.llm.trainer.checkpoint import random_state, restore_random_state
 from agents.llm.trainer.collapse import CollapseWatch
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Row
-from agents.llm.trainer.rollouts import drop_zero_variance, playing_ahead, roll_out
+from agents.llm.trainer.rollouts import drop_zero_variance, prefetch_next_step, roll_out
 from agents.llm.trainer.run import Run, open_run
 from zs_env.search.types import BudgetExceeded
 from zs_env.transcripts.transcript import Transcript
@@ -59,7 +59,7 @@ class TrainResult:
             questions; empty where there is none.
         transcripts: held-out episodes of the policy as it ended, in the last setting.
         costs: what the searches of all sessions took, but for those of the real engine; fields of
-            `zs_env.search.client.Costs`.
+            `zs_env.search.types.SearchCost`.
         stopped: whether SIGTERM ended the run; --resume goes on.
     """
 
@@ -109,7 +109,7 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
                 _check_engine(run, played)
                 groups = drop_zero_variance(config, played)
                 rolled_out = time.perf_counter()
-                with playing_ahead(run, cursor):
+                with prefetch_next_step(run, cursor):
                     report = run.learner.update(groups)
                     updated = time.perf_counter()
                 joined = time.perf_counter()
@@ -248,7 +248,7 @@ def _save(run: Run) -> str:
     state = {
         "run": asdict(run.state),
         "learner": run.learner.state_dict(),
-        "ahead": run.ahead.to_json(step),
+        "prefetched": run.prefetcher.to_json(step),
     }
     return run.distributed.run_on_main(
         lambda: str(checkpoints.save(step, state, run.policy.save)),

@@ -1,13 +1,16 @@
 """A step's rollouts: which questions are asked, under what noise, and when they are played.
 
-They are a pure function of weights, settings and step, also where they are played one step ahead:
-then the weights are those of before the last update.
+They are a pure function of weights, settings and step, also if they are prefetched: then
+the weights are those from before the last update.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+
+import numpy as np
 
 from agents.llm.generators.base import Generator
 from agents.llm.generators.sampling import Sampling
@@ -18,8 +21,7 @@ from agents.llm.rollout.question_order import (
     step_seeds,
     structures_at,
 )
-from agents.llm.rollout.shuffled_rewards import shuffle_rewards
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, Rollout
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import num_questions
 from agents.llm.trainer.run import Run
@@ -28,7 +30,7 @@ from agents.llm.trainer.run import Run
 def roll_out(run: Run) -> tuple[list[Group], int]:
     """Play the step's questions, and others for groups that teach nothing, `max_refills` times.
 
-    What was played ahead is taken as it is; what is played for others has the newest weights.
+    Prefetched rollouts are used as they are; refills use the newest weights.
 
     Returns:
         All groups played, and the cursor after their questions.
@@ -49,18 +51,20 @@ def drop_zero_variance(config: TrainConfig, played: list[Group]) -> list[Group]:
     return [group for group in played if group.has_signal or not config.max_refills] or played
 
 
-def playing_ahead(run: Run, cursor: int) -> AbstractContextManager[None]:
-    """Play the next step's episodes while this lasts, where the run is one step off.
+def prefetch_next_step(run: Run, cursor: int) -> AbstractContextManager[None]:
+    """Collect the rollouts of the next step while the block runs, if the run is one step off.
 
     Args:
-        run: in the middle of a step; its generator has the weights of before the update.
+        run: in the middle of a step; its generator has the weights from before the update.
         cursor: after the step's questions.
     """
     config, step = run.config, run.state.step + 1
     if not config.one_step_off or step == config.steps:
         return nullcontext()
     indices, _ = _next_questions(run, step, cursor, config.questions_per_step)
-    return run.ahead.playing(step, lambda generator: _play_share(run, generator, step, indices, 0))
+    return run.prefetcher.prefetch(
+        step, lambda generator: _play_share(run, generator, step, indices, 0)
+    )
 
 
 def _next_questions(run: Run, step: int, cursor: int, count: int) -> tuple[list[int], int]:
@@ -85,8 +89,8 @@ def _play(run: Run, indices: Sequence[int], refill: int) -> list[Group]:
     def play_share() -> list[Group]:
         return _play_share(run, run.generator, step, indices, refill)
 
-    ahead = None if refill else run.ahead.share(step)
-    groups = run.split(ahead or play_share, f"play the episodes of step {step + 1}")
+    prefetched = None if refill else run.prefetcher.get(step)
+    groups = run.split(prefetched or play_share, f"play the episodes of step {step + 1}")
     if config.control == "shuffled_rewards":
         *_, seed = step_seeds(config.seed, step, len(indices) + 1, refill=refill)
         return shuffle_rewards(groups, seed=seed)
@@ -115,3 +119,22 @@ def _play_share(
     # A cache that has grown in earlier steps adds up in another order: a resumed run has none.
     generator.close()
     return groups
+
+
+def shuffle_rewards(groups: Sequence[Group], *, seed: int) -> list[Group]:
+    """Permute the rewards over all episodes that did not fail, across groups.
+
+    A control: episodes and the distribution of rewards stay the same, but rewards no longer depend
+    on actions. A policy that improves nevertheless does so for another reason than reward.
+    """
+    rollouts = [rollout for group in groups for rollout in group.rollouts if not rollout.failed]
+    order = np.random.default_rng(seed).permutation(len(rollouts))
+    reward_terms = iter([rollouts[place].transcript.reward_terms for place in order])
+
+    def reassign(rollout: Rollout) -> Rollout:
+        if rollout.failed:
+            return rollout
+        transcript = replace(rollout.transcript, reward_terms=next(reward_terms))
+        return replace(rollout, transcript=transcript)
+
+    return [Group(rollouts=tuple(map(reassign, group.rollouts))) for group in groups]

@@ -32,7 +32,7 @@ from agents.llm.learner.allocator import keep_freed_memory
 from agents.llm.learner.learner import Learner
 from agents.llm.policy.lora import adapter_size, add_adapter, has_adapter, train_adapter
 from agents.llm.policy.policy import Policy, load_policy
-from agents.llm.rollout.prefetch import RolloutPrefetcher, check_one_step_off
+from agents.llm.rollout.prefetch import RolloutPrefetcher
 from agents.llm.trainer.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import search_costs, training_environment, training_questions
@@ -41,8 +41,10 @@ from agents.llm.trainer.learner_settings import make_learner
 from agents.llm.trainer.metrics import MetricsLog, NoMetrics
 from agents.llm.trainer.progress import TrainProgress
 from agents.llm.trainer.run_folder import RunFolder
+from agents.llm.trainer.self_search import writes_itself
+from agents.specs import spec_from_text
 from zs_env.questions.question import QuestionDataset
-from zs_env.search.client import Costs
+from zs_env.search.types import SearchCost
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ class RunState:
         before: examination of the policy as it started; None until it is taken.
         rollbacks: times that the policy was put back after a collapse.
         watched: what `CollapseWatch` has seen.
-        costs: what the searches so far took, fields of `zs_env.search.client.Costs`.
+        costs: what the searches so far took, fields of `zs_env.search.types.SearchCost`.
         random: every global random state; of the first rank, and from a resumed run's start of
             all. Nothing that differs between ranks is drawn from it: rollouts have seeds.
     """
@@ -89,7 +91,7 @@ class Run:
             (twice with `rollout_dtype`), and follows the learner's with `sync_weights`.
         questions: empty where no curriculum looks at them.
         stop: interrupts what `split` runs.
-        ahead: what has been played of the next step.
+        prefetcher: keeps the rollouts of the next step.
     """
 
     config: TrainConfig
@@ -100,7 +102,7 @@ class Run:
     policy: Policy
     learner: Learner
     generator: Generator
-    ahead: RolloutPrefetcher
+    prefetcher: RolloutPrefetcher
     environment: VectorEnv
     questions: QuestionDataset
     examination: Evaluator
@@ -135,19 +137,14 @@ class Run:
 
     def costs(self) -> dict[str, float]:
         """What all searches of the run took, but for those of the real engine."""
-        mine = Costs()
-        mine.add(search_costs(self.environment))
-        mine.add(self.examination.costs())
-        total = Costs()
-        for part in self.distributed.all_gather(mine, "add up costs"):
-            total.add(part)
-        return asdict(total)
+        mine = search_costs(self.environment) + self.examination.costs()
+        return asdict(sum(self.distributed.all_gather(mine, "add up costs"), SearchCost()))
 
     def rollback(self, *, lr_scale: float) -> str:
         """Put the policy back to its best checkpoint, or else to its beginning.
 
         The run goes on from the step where it is; `sync_weights` follows, as after any step. What
-        the policy that collapsed has played ahead is forgotten.
+        the policy that collapsed has prefetched is dropped.
 
         Args:
             lr_scale: factor on every learning rate from now on.
@@ -161,7 +158,7 @@ class Run:
         kept = _load_policy(self.config, source).model
         state = None if source is None else load_state(source)["learner"]
         self.learner.rollback(kept, state, lr_scale=lr_scale)
-        self.ahead.forget()
+        self.prefetcher.clear()
         return str(source or self.config.policy)
 
 
@@ -192,7 +189,8 @@ def open_run(
         environment = training_environment(config, num_questions * config.group_size, policy)
         opened.callback(environment.close)
         if distributed.is_main:
-            search_costs(environment).add(Costs(**state.costs))
+            costs = search_costs(environment)
+            costs += SearchCost(**state.costs)  # in place
         examination = Evaluator(config, policy, distributed)
         opened.callback(examination.close)
         distributed.run_on_main(folder.record_config, "begin the run")
@@ -210,7 +208,7 @@ def open_run(
             policy=policy,
             learner=learner,
             generator=generator,
-            ahead=RolloutPrefetcher(distributed, generator, stop, saved.get("ahead")),
+            prefetcher=RolloutPrefetcher(distributed, generator, stop, saved.get("prefetched")),
             environment=environment,
             questions=training_questions(config) if config.curriculum else (),
             examination=examination,
@@ -218,6 +216,30 @@ def open_run(
             progress=opened.enter_context(
                 TrainProgress(config.steps, done=state.step, console=console)
             ),
+        )
+
+
+def check_one_step_off(config: TrainConfig, distributed: DistributedContext) -> None:
+    """Check that nothing reads the weights in training while an update changes them.
+
+    Raises:
+        ValueError: if the generator or the engine's text generator does.
+    """
+    # On several ranks the policy that plays is a copy of the one that is trained.
+    if not config.one_step_off or distributed.world_size > 1:
+        return
+    kind = spec_from_text(config.generator or "transformers", role="generator")["kind"]
+    if kind == "transformers" and config.rollout_dtype is None:
+        raise ValueError(
+            "one_step_off collects rollouts during an update, but the generator 'transformers' "
+            "reads the weights in training; give it a copy with "
+            f"rollout_dtype={config.dtype!r}, or choose a generator with its own weights, such as "
+            "'vllm-server'"
+        )
+    if config.engine and writes_itself(spec_from_text(config.engine, role="engine")):
+        raise ValueError(
+            "one_step_off collects rollouts during an update, but in --engine the policy in "
+            "training writes the pages; leave one_step_off out, or choose another writer"
         )
 
 

@@ -1,6 +1,6 @@
 """Self-search: the policy in training writes the pages that it reads (SSRL, arXiv:2508.10874).
 
-In the spec of a simulator the writer `{"kind": "policy"}` stands for it, with the weights that it
+In the spec of a simulator the generator `{"kind": "policy"}` stands for it, with the weights that it
 has at that moment. Fields: `sampling`, `batch_size`.
 """
 
@@ -19,18 +19,18 @@ _KIND = "policy"
 
 
 def writes_itself(spec: object) -> bool:
-    """Whether a writer of kind "policy" stands anywhere in an engine's spec."""
+    """Whether a generator of kind "policy" stands anywhere in an engine's spec."""
     if isinstance(spec, Mapping):
         return spec.get("kind") == _KIND or any(map(writes_itself, spec.values()))
     return isinstance(spec, list | tuple) and any(map(writes_itself, spec))
 
 
-def with_policy_as_writer(spec: Any, policy: Policy) -> Any:
-    """Return an engine's spec with the policy in place of every writer of kind "policy".
+def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
+    """Return an engine's spec with the policy in place of every generator of kind "policy".
 
     Raises:
         ValueError: if a cache is around it, which would keep the pages of old weights, or a field
-            of the writer does not exist.
+            of the generator does not exist.
     """
 
     def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:

@@ -1,8 +1,8 @@
-"""An agent loop for verl: one coroutine plays one episode on verl's servers.
+"""An agent loop for verl 0.9: one coroutine plays one episode with verl's servers.
 
-verl's configuration names it (`actor_rollout_ref.rollout.agent.agent_loop_config_path`), so verl
-imports it and not the other way round. Written against verl 0.9; token ids, mask and reward are
-those of our own rollouts.
+verl imports this module; its configuration names the class in
+`actor_rollout_ref.rollout.agent.agent_loop_config_path`. Token ids, mask and reward are the same as
+in `collect_rollouts`.
 """
 
 from __future__ import annotations
@@ -27,39 +27,39 @@ from verl.utils.model import get_generation_config  # type: ignore[import-not-fo
 from agents.llm.generators.base import Generation
 from agents.llm.policy.stopping import CLOSING_TAGS, StopRule
 from agents.llm.policy.text_codec import TextCodec, as_ids
-from agents.llm.rollout.episode_record import EpisodeRecord
-from agents.llm.rollout.episode_seeds import group_seeds
-from agents.llm.verl.output import EpisodeTally, episode_output, turn_logprobs
+from agents.llm.rollout.episode import TokenEpisode
+from agents.llm.rollout.question_order import group_seeds
+from agents.llm.verl.output import GenerationStats, episode_output, turn_logprobs
 from envs_registry.verl import SharedEnvironment
 from zs_env.env import ZeroSearchEnv
 from zs_env.text.suggestions import unknown_name
 
 _LOGGER = logging.getLogger(__name__)
-# Searches of a worker process that may wait for their pages; its event loop goes on meanwhile.
+# Environment steps that may block at the same time; the event loop of the worker stays free.
 _THREADS = ThreadPoolExecutor(256, thread_name_prefix="zerosearch")
 _BUILDING = Lock()
 
 
-class _Void(Exception):
-    """The episode says nothing about the policy."""
+class _EpisodeFailed(Exception):
+    """The episode must not be trained on."""
 
 
 class ZeroSearchAgentLoop(AgentLoopBase):
-    """Plays the question of a row that `envs_registry.verl.verl_row` made.
+    """Plays the question of a dataset row made by `envs_registry.verl.verl_row`.
 
-    A void episode (its engine failed, or the server aborted a turn) reaches no loss and no
-    statistic: verl's trainer gets nothing for it, and its group is the smaller. The older trainers,
-    which number no sessions, need something for each row; they get the tokens with a mask of zeros
-    and reward 0, which trains nothing but does count in the group's mean.
+    An episode fails if its engine fails or the server aborts a turn. A failed episode enters no
+    loss and no statistic: the loop returns nothing, and the group is smaller by one. Older trainers
+    of verl pass no `session_id` and need an output for each row. They get the tokens with a mask of
+    zeros and reward 0, which trains nothing but counts in the mean reward of the group.
 
     Args:
-        arguments: of `AgentLoopBase`, which verl gives.
-        environments: by the rows' `data_source`; see `SharedEnvironment` for their fields. Their
-            questions and engines are shared by all episodes of a worker process.
+        arguments: arguments of `AgentLoopBase`, passed by verl.
+        environments: specs by the rows' `data_source`; see `SharedEnvironment`. All episodes of a
+            worker process share their questions and engines.
         max_new_tokens: longest turn, in tokens.
-        seed: of the episodes whose row has none of its own; they differ from step to step.
-        share_group_seed: whether the episodes of a group meet the same pages for the same queries.
-        settings: further arguments of `AgentLoopBase`.
+        seed: for rows without a seed; their episodes differ between steps.
+        share_group_seed: whether all episodes of a group get the same pages for the same queries.
+        settings: keyword arguments of `AgentLoopBase`.
     """
 
     def __init__(
@@ -76,66 +76,68 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         self._max_new_tokens = max_new_tokens
         self._seed = seed
         self._share_luck = share_group_seed
-        self._codec, self._rule = _reader(self.tokenizer, self.config.actor_rollout_ref.model.path)
+        self._codec, self._stop_rule = _load_codec(
+            self.tokenizer, self.config.actor_rollout_ref.model.path
+        )
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> Any:
         """Play an episode.
 
         Args:
-            sampling_params: of verl's server; the stops and the length of a turn are added.
-            row: of the data set: `data_source` and `extra_info`; from the trainer `global_steps`
-                and `session_id`, the episode's place in its group.
+            sampling_params: of verl's server; stop strings and `max_tokens` are added.
+            row: `data_source` and `extra_info` from the dataset; `global_steps` and `session_id`
+                (number of the episode in its group) from the trainer.
 
         Returns:
-            An `AgentLoopOutput`, or an empty list for a void episode.
+            An `AgentLoopOutput`, or an empty list if the episode failed.
 
         Raises:
-            ValueError: if the row belongs to other questions, or its prompt is too long.
+            ValueError: if the row was made from other questions, or its prompt is too long.
         """
-        record, tally = EpisodeRecord(), EpisodeTally()
+        episode, stats = TokenEpisode(), GenerationStats()
+        has_logprobs = bool(sampling_params.get("logprobs"))
         env, message = await _in_thread(lambda: self._start(row))
         try:
-            record.begin(self._encode_prompt(message))
-            await self._play(env, record, tally, sampling_params, int(row.get("priority", 0)))
-            rollout = record.rollout(env.transcript())
-            if rollout.transcript.failure is not None:
-                raise _Void(rollout.transcript.failure)
-            return episode_output(rollout, tally, bool(sampling_params.get("logprobs")))
-        except _Void as void:
-            _LOGGER.warning("a void episode of %s: %s", row.get("extra_info"), void)
+            episode.append_prompt(self._encode_prompt(message))
+            await self._play(env, episode, stats, sampling_params, int(row.get("priority", 0)))
+            episode.transcript = env.transcript()
+            if episode.transcript.failure is not None:
+                raise _EpisodeFailed(episode.transcript.failure)
+            return episode_output(episode.rollout(), stats, has_logprobs)
+        except _EpisodeFailed as failure:
+            _LOGGER.warning("the episode of %s failed: %s", row.get("extra_info"), failure)
             if "session_id" in row:
                 return []
-            rollout = record.rollout(env.transcript())
-            output = episode_output(rollout, tally, bool(sampling_params.get("logprobs")))
-            return self._untrained(output)
+            episode.transcript = env.transcript()
+            return self._untrained(episode_output(episode.rollout(), stats, has_logprobs))
         finally:
             env.close()
 
     async def _play(
         self,
         env: ZeroSearchEnv,
-        record: EpisodeRecord,
-        tally: EpisodeTally,
+        episode: TokenEpisode,
+        stats: GenerationStats,
         sampling_params: Mapping[str, Any],
         priority: int,
     ) -> None:
         over = False
         while not over:
             text = ""
-            if not record.context_full:
-                with tally.timed("generating_s"):
-                    turn = await self._generate(record, tally, sampling_params, priority)
-                record.take(turn)
+            if not episode.context_full:
+                with stats.timed("generating_s"):
+                    turn = await self._generate(episode, stats, sampling_params, priority)
+                episode.append_action(turn)
                 text = self._codec.decode_action(turn.token_ids)
-            with tally.timed("searching_s"):
+            with stats.timed("searching_s"):
                 step = await _in_thread(lambda text=text: env.step(text))
             observation, _, terminated, truncated, _ = step
             over = terminated or truncated
             if not over:
-                record.hear(self._codec.encode_environment(observation["message"]))
+                episode.append_observation(self._codec.encode_environment(observation["message"]))
 
     def _start(self, row: Mapping[str, Any]) -> tuple[ZeroSearchEnv, str]:
-        """Return the environment of a row's episode and what it says first."""
+        """Return the environment of a row's episode and its first message."""
         name, info = str(row["data_source"]), row["extra_info"]
         if name not in self._environments:
             raise unknown_name("data_source", name, self._environments)
@@ -152,11 +154,12 @@ class ZeroSearchAgentLoop(AgentLoopBase):
             options["noise_probability"] = info["noise_probability"]
         if self._share_luck:
             options["group_seed"] = seeds.group
-        observation, described = env.reset(seed=seeds.environment, options=options)
-        if described["question_id"] != info["question_id"]:
+        observation, reset_info = env.reset(seed=seeds.environment, options=options)
+        if reset_info["question_id"] != info["question_id"]:
             raise ValueError(
-                f"question {index} of environment {name!r} is {described['question_id']!r}, the "
-                f"row says {info['question_id']!r}; write the rows again, from these questions"
+                f"question {index} of environment {name!r} is {reset_info['question_id']!r}, but "
+                f"the row expects {info['question_id']!r}; write the rows again with `zerosearch "
+                "verl-rows` from the questions of this environment"
             )
         return env, observation["message"]
 
@@ -164,8 +167,8 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         prompt, limit = self._codec.encode_prompt(message), self.rollout_config.prompt_length
         if len(prompt) > limit:
             raise ValueError(
-                f"a prompt has {len(prompt)} tokens, more than data.max_prompt_length={limit}; "
-                "raise it"
+                f"a prompt has {len(prompt)} tokens, expected at most "
+                f"data.max_prompt_length={limit}; raise it"
             )
         if self._room(len(prompt), len(prompt)) < 1:
             raise ValueError(
@@ -176,40 +179,42 @@ class ZeroSearchAgentLoop(AgentLoopBase):
 
     async def _generate(
         self,
-        record: EpisodeRecord,
-        tally: EpisodeTally,
+        episode: TokenEpisode,
+        stats: GenerationStats,
         sampling_params: Mapping[str, Any],
         priority: int,
     ) -> Generation:
-        token_ids = record.token_ids()
-        room = self._room(len(token_ids), len(record.segments[0].token_ids))
+        token_ids = episode.token_ids
+        room = self._room(len(token_ids), len(episode.segments[0].token_ids))
         if room < 1:
             return Generation(token_ids=(), logprobs=(), stop_reason="context")
         limit = min(self._max_new_tokens, room)
         output = await self.server_manager.generate(
-            request_id=tally.request_id,
+            request_id=stats.request_id,
             prompt_ids=token_ids,
             sampling_params={**sampling_params, **self._stops(), "max_tokens": limit},
             priority=priority,
         )
         if output.stop_reason in ("abort", "aborted") or not output.token_ids:
-            raise _Void(f"the server wrote nothing more ({output.stop_reason})")
-        tally.add(output)
-        turn, reason = self._rule.cut(output.token_ids[:limit])
+            raise _EpisodeFailed(f"the server aborted a turn ({output.stop_reason})")
+        stats.add(output)
+        turn, reason = self._stop_rule.cut(output.token_ids[:limit])
         return Generation(
             token_ids=turn,
-            logprobs=turn_logprobs(output, len(turn), asked=bool(sampling_params.get("logprobs"))),
+            logprobs=turn_logprobs(
+                output, len(turn), requested=bool(sampling_params.get("logprobs"))
+            ),
             stop_reason=reason or ("context" if len(turn) >= room else "length"),
         )
 
     def _room(self, num_tokens: int, num_prompt: int) -> int:
-        """Tokens that the policy may still write."""
+        """Number of tokens that the policy may still generate."""
         room = self.rollout_config.response_length - (num_tokens - num_prompt)
         longest = self.rollout_config.get("max_model_len")
         return room if longest is None else min(room, longest - num_tokens)
 
     def _stops(self) -> dict[str, Any]:
-        """Sampling parameters that end a turn early; what comes after its end is cut anyway."""
+        """Sampling parameters that end a turn at a closing tag; `_generate` cuts the rest off."""
         if self.rollout_config.name != "vllm":
             return {}
         return {
@@ -219,7 +224,7 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         }
 
     def _untrained(self, output: Any) -> Any:
-        """The same episode with a mask of zeros and no reward."""
+        """The same episode with a mask of zeros and reward 0."""
         response = output.response_ids or [self._codec.pad_token_id]
         output.response_ids = response
         output.response_mask = [0] * len(response)
@@ -234,12 +239,12 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
 
 
 def _as_values(config: Any) -> Any:
-    """Plain values of a configuration, its interpolations resolved."""
+    """Plain values of a configuration, with interpolations resolved."""
     return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
 
 
 def _shared_environment(spec: str) -> SharedEnvironment:
-    # The first episodes of a worker all come at once.
+    # The first episodes of a worker start at the same time; only one builds the environment.
     with _BUILDING:
         return _build_environment(spec)
 
@@ -250,8 +255,8 @@ def _build_environment(spec: str) -> SharedEnvironment:
 
 
 @lru_cache(maxsize=4)
-def _reader(tokenizer: Any, model_path: str) -> tuple[TextCodec, StopRule]:
-    """What reads and ends turns, made once per process: it looks through the whole vocabulary."""
+def _load_codec(tokenizer: Any, model_path: str) -> tuple[TextCodec, StopRule]:
+    """Codec and stop rule, cached per process: the stop rule scans the whole vocabulary."""
     generation = get_generation_config(copy_to_local(model_path))
     stops = as_ids(None if generation is None else generation.eos_token_id)
     codec = TextCodec(tokenizer, name=model_path, model_stop_ids=stops)

@@ -1,4 +1,4 @@
-"""What verl's trainer gets of an episode: its tokens after the prompt, with mask and reward."""
+"""A finished episode as the `AgentLoopOutput` of verl."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from agents.llm.rollout.types import Rollout
 
 
 @dataclass(slots=True)
-class EpisodeTally:
-    """What an episode's turns have cost, and with which weights they were written.
+class GenerationStats:
+    """Times of an episode and the weights that generated its turns.
 
     Attributes:
-        request_id: names the episode to the servers, so that one of them keeps its cache.
-        generating_s: seconds that the servers took.
-        searching_s: seconds that the environment took.
-        num_preempted: how often a server put a turn off; -1 where it does not say.
-        first_version: trainer's step whose weights wrote the first turn.
-        last_version: the same of the last turn.
+        request_id: identifies the episode to the servers, so that one server keeps its cache.
+        generating_s: seconds spent in generation.
+        searching_s: seconds spent in environment steps.
+        num_preempted: number of preemptions on the servers; -1 if unknown.
+        first_version: trainer step of the weights that generated the first turn.
+        last_version: trainer step of the weights that generated the last turn.
     """
 
     request_id: str = field(default_factory=lambda: uuid4().hex)
@@ -39,13 +39,13 @@ class EpisodeTally:
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Add the seconds of a block to the attribute of this name."""
+        """Add the seconds that the block takes to attribute `name`."""
         started = time.perf_counter()
         yield
         setattr(self, name, getattr(self, name) + time.perf_counter() - started)
 
     def add(self, output: Any) -> None:
-        """Note with which weights a turn was written."""
+        """Record the weights and preemptions of a turn."""
         fields = output.extra_fields
         if self.first_version is None:
             self.first_version = fields.get("min_global_steps", fields.get("global_steps"))
@@ -54,8 +54,8 @@ class EpisodeTally:
             self.num_preempted = max(self.num_preempted, 0) + output.num_preempted
 
 
-def episode_output(rollout: Rollout, tally: EpisodeTally, has_logprobs: bool) -> Any:
-    """Return an episode as verl wants it: the prompt, and everything after it as the response."""
+def episode_output(rollout: Rollout, stats: GenerationStats, has_logprobs: bool) -> Any:
+    """Return the episode for verl: the prompt, and everything after it as the response."""
     prompt = rollout.segments[0].token_ids
     start, transcript = len(prompt), rollout.transcript
     return AgentLoopOutput(
@@ -66,16 +66,16 @@ def episode_output(rollout: Rollout, tally: EpisodeTally, has_logprobs: bool) ->
         reward_score=float(rollout.reward),
         num_turns=len(rollout.segments),
         metrics=AgentLoopMetrics(
-            generate_sequences=tally.generating_s,
-            tool_calls=tally.searching_s,
-            num_preempted=tally.num_preempted,
+            generate_sequences=stats.generating_s,
+            tool_calls=stats.searching_s,
+            num_preempted=stats.num_preempted,
         ),
         extra_fields={
             "turn_scores": [],
             "tool_rewards": [],
-            "global_steps": tally.last_version,
-            "min_global_steps": tally.first_version,
-            "max_global_steps": tally.last_version,
+            "global_steps": stats.last_version,
+            "min_global_steps": stats.first_version,
+            "max_global_steps": stats.last_version,
             "reward_extra_info": {
                 **transcript.scores(),
                 "num_searches": transcript.num_searches,
@@ -85,13 +85,14 @@ def episode_output(rollout: Rollout, tally: EpisodeTally, has_logprobs: bool) ->
     )
 
 
-def turn_logprobs(output: Any, count: int, *, asked: bool) -> tuple[float, ...]:
-    """The logprobs of a turn's first tokens; zeros where verl asked for none."""
-    if not asked:
+def turn_logprobs(output: Any, count: int, *, requested: bool) -> tuple[float, ...]:
+    """Logprobs of the first `count` tokens of a turn; zeros if verl did not request any."""
+    if not requested:
         return (0.0,) * count
     if output.log_probs is None:
         raise ValueError(
-            "the server gave no logprobs; set actor_rollout_ref.rollout.calculate_log_probs=False "
-            "or use a server that has them"
+            "the server returned no logprobs; set "
+            "actor_rollout_ref.rollout.calculate_log_probs=False "
+            "or use a server that returns them"
         )
     return tuple(output.log_probs[:count])

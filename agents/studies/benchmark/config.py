@@ -39,7 +39,7 @@ class BenchmarkConfig(PlaySettings):
         repeats: of every question, with the seeds `seed`, `seed` + 1 and so on.
         temperature: at which language models draw tokens; 0 takes the likeliest.
         noise: chance in [0, 1] that a search returns noise; the environment's own by default.
-        prices: US dollars as JSON, fields of `zs_env.search.prices.Prices`, for what searches cost.
+        prices: US dollars as JSON, fields of `zs_env.search.prices.PriceTable`.
         json: print one JSON object to standard output.
         f1_tokens: what F1 counts: "words", or "characters" for Chinese and Japanese.
         output: folder; one of its own under runs/benchmarks by default.

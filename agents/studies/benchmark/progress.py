@@ -12,8 +12,8 @@ from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.summary import Report
 from agents.storage.plain_text import say
 from agents.studies.benchmark.cell import Cell
-from zs_env.search.client import Costs
-from zs_env.search.prices import Prices
+from zs_env.search.prices import PriceTable
+from zs_env.search.types import SearchCost
 
 
 class BenchmarkProgress:
@@ -25,7 +25,7 @@ class BenchmarkProgress:
         prices: of what searches take.
     """
 
-    def __init__(self, console: Console, total: int, prices: Prices) -> None:
+    def __init__(self, console: Console, total: int, prices: PriceTable) -> None:
         self._console, self._total, self._prices = console, total, prices
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -87,14 +87,14 @@ class BenchmarkProgress:
             say(self._console, told)
 
     @property
-    def total_costs(self) -> Costs:
+    def total_costs(self) -> SearchCost:
         """What the searches of this session have cost."""
-        return Costs(**(self._earlier + self._running))  # type: ignore[arg-type]
+        return SearchCost(**(self._earlier + self._running))  # type: ignore[arg-type]
 
     def spent(self) -> str:
         """Searches and dollars so far, and the dollars that the whole may take at this rate."""
         costs = self.total_costs
-        dollars = self._prices.of(costs)
+        dollars = self._prices.dollars(costs)
         parts = [f"{costs.searches:,} searches"]
         if dollars and self._played:
             left = self._total - self._done

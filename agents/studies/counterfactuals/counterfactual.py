@@ -19,7 +19,7 @@ from rich.console import Console
 
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
-from agents.evaluation.env_pool import VectorSeats, open_vector
+from agents.env_pool import EnvPool, open_vector
 from agents.evaluation.episodes import play_episodes
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.evaluation.progress import EpisodeBar
@@ -129,8 +129,8 @@ def _flip(
 ) -> None:
     """Flip the pages of the given questions and turns, once their episodes go as recorded."""
     setting = recorded.setting
-    num_seats = min(concurrency, len(recorded.transcripts))
-    vector = open_vector(setting["env"], num_seats, setting["env_kwargs"])
+    num_slots = min(concurrency, len(recorded.transcripts))
+    vector = open_vector(setting["env"], num_slots, setting["env_kwargs"])
     with closing(vector):
         players = _Replays(agent, vector, recorded, console)
         players.check(sorted({index for index, _ in left}))
@@ -178,16 +178,12 @@ class _Replays:
         self, indices: Sequence[int], label: str, flipped_turn: int | None
     ) -> Iterator[tuple[int, Transcript]]:
         setting = self._recorded.setting
-        seats = VectorSeats(
-            self._vector,
-            seed=setting["seed"],
-            noise=setting["noise"],
-            flipped_turn=flipped_turn,
-        )
+        options = {"noise_probability": setting["noise"], "flipped_turn": flipped_turn}
+        pool = EnvPool(self._vector, options=options)
         with EpisodeBar(self._console, label) as bar:
             bar.start(len(indices), 0)
             for result, transcript in play_episodes(
-                self._agent, seats, indices, seed=setting["seed"]
+                self._agent, pool, indices, seed=setting["seed"]
             ):
                 assert transcript is not None  # our own environments keep one
                 bar.episode(result)

@@ -21,14 +21,14 @@ class Silent:
         return "hm"
 """
 PAGE = '{"kind": "scripted", "script": {}, "default": ["Ann built it.", "Bo did not."]}'
-BROKEN = '{"kind": "simulator", "style": {"name": "s", "useful": "{answer}", "noisy": ""}, '
-BROKEN += '"writer": {"kind": "echo"}}'
-SIMULATOR = '{"kind": "simulator", "writer": {"kind": "echo"}, "retries": 0}'
+BROKEN = '{"kind": "simulator", "prompts": {"name": "s", "useful": "{answer}", "noisy": ""}, '
+BROKEN += '"generator": {"kind": "echo"}}'
+SIMULATOR = '{"kind": "simulator", "generator": {"kind": "echo"}, "retries": 0}'
 
 
 @pytest.fixture(autouse=True)
 def prompts(tmp_path, monkeypatch):
-    """Prompts that a simulator's writer was given."""
+    """Prompts that a simulator's generator was given."""
     (tmp_path / "mine_for_asking.py").write_text(AGENT)
     monkeypatch.chdir(tmp_path)
     prompts = []

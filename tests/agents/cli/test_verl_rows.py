@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agents.cli.main import main
-from agents.evaluation.env_pool import episode_seed
+from agents.env_pool import episode_seed
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnc
 from agents.evaluation import EpisodeResult, Report, evaluate
 from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
 from zs_env import Document, Question, SearchError, SearchPage
-from zs_env.config import builder as building
+from zs_env.config.engines import ENGINE_KINDS
 from zs_env.simulator import LanguageModelEngine, ScriptedTextGenerator
 from zs_env.transcripts.storage import load_transcripts
 
@@ -28,7 +28,7 @@ QUESTIONS = [
 class Shelf:
     """Knows every answer, and fails on every third tower."""
 
-    local = True
+    in_process = True
 
     def search(self, requests):
         if any(int(request.answers[0].split()[1]) % 3 == 0 for request in requests):
@@ -140,7 +140,7 @@ def test_another_seed_is_another_evaluation():
 
 def test_an_agent_that_acts_in_batches_scores_the_same():
     class Batched(SearchOnce):
-        def act_batch(self, observations):
+        def act_batch(self, observations, infos):
             return [super(Batched, self).act(observation) for observation in observations]
 
         def act(self, observation):
@@ -181,7 +181,7 @@ class Stops:
     def __init__(self, agent, actions):
         self.agent, self.left = agent, actions
 
-    def act_batch(self, observations):
+    def act_batch(self, observations, infos):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
@@ -276,7 +276,7 @@ def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, mo
     path = tmp_path / "questions.jsonl"
     rows = [{"id": one.id, "question": one.text, "answers": one.answers} for one in QUESTIONS]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    monkeypatch.setitem(building.ENGINE_KINDS, "mends", lambda questions: Mends())
+    monkeypatch.setitem(ENGINE_KINDS, "mends", lambda questions: Mends())
     env_kwargs = {"questions": {"kind": "file", "path": str(path)}, "engine": {"kind": "mends"}}
     played = []
 

@@ -26,7 +26,7 @@ def built(monkeypatch):
 
 
 def spec(kind="rag", **fields):
-    return json.dumps({"kind": kind, "writer": {"kind": "echo", "model": "m"}} | fields)
+    return json.dumps({"kind": kind, "generator": {"kind": "echo", "model": "m"}} | fields)
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -41,10 +41,10 @@ def test_kinds_have_fingerprints_of_their_own():
     assert len({fingerprint(build_agent(spec(kind))) for kind in METHODS}) == len(METHODS)
 
 
-def test_agents_of_one_writer_spec_share_the_model_for_as_long_as_one_lives(built):
+def test_agents_of_one_generator_spec_share_the_model_for_as_long_as_one_lives(built):
     first, second = build_agent(spec("rag")), build_agent(spec("cot"))
-    other = build_agent(spec("cot", writer={"kind": "echo", "model": "n"}))
-    assert first.writer is second.writer is not other.writer  # type: ignore[attr-defined]
+    other = build_agent(spec("cot", generator={"kind": "echo", "model": "n"}))
+    assert first.generator is second.generator is not other.generator  # type: ignore[attr-defined]
     assert [model for model, _ in built] == ["m", "n"]
     del first, second
     build_agent(spec("rag"))
@@ -52,9 +52,9 @@ def test_agents_of_one_writer_spec_share_the_model_for_as_long_as_one_lives(buil
 
 
 def test_the_likeliest_answer_is_taken_unless_draws_are_asked_for(built):
-    writer = {"kind": "echo", "model": "m", "sampling": {"max_tokens": 9}}
-    build_agent(spec(writer=writer))
-    build_agent(spec(writer=writer | {"sampling": {"temperature": 0.7}}))
+    generator = {"kind": "echo", "model": "m", "sampling": {"max_tokens": 9}}
+    build_agent(spec(generator=generator))
+    build_agent(spec(generator=generator | {"sampling": {"temperature": 0.7}}))
     assert [sampling for _, sampling in built] == [
         {"temperature": 0.0, "max_tokens": 9},
         {"temperature": 0.7},
@@ -69,12 +69,12 @@ def test_the_likeliest_answer_is_taken_unless_draws_are_asked_for(built):
         (spec("ragent", max_serches=2), "Did you mean 'max_searches'"),
         (spec("ragent", max_searches=0), "at least 1"),
         (spec("rag", seed="x"), "whole number"),
-        (spec("rag", writer=None), "needs 'writer'"),
-        (spec("rag", writer="http://127.0.0.1"), "needs 'writer'"),
-        (spec("rag", writer={"kind": "ecco", "model": "m"}), "Did you mean 'echo'"),
-        (spec("rag", writer={"kind": "echo", "model": "m", "sampling": [1]}), "sampling"),
+        (spec("rag", generator=None), "needs 'generator'"),
+        (spec("rag", generator="http://127.0.0.1"), "needs 'generator'"),
+        (spec("rag", generator={"kind": "ecco", "model": "m"}), "Did you mean 'echo'"),
+        (spec("rag", generator={"kind": "echo", "model": "m", "sampling": [1]}), "sampling"),
         ('{"kind": "rag"', "no valid JSON"),
-        ('{"writer": {}}', '"kind"'),
+        ('{"generator": {}}', '"kind"'),
         ("rag", "needs a language model"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The five prompted agents, played with a writer that says what a test tells it."""
+"""The five prompted agents, played with a generator that says what a test tells it."""
 
 import json
 
@@ -222,7 +222,7 @@ def test_no_text_of_a_model_breaks_an_agent(kind, texts):
 
 
 class _Nothing:
-    local = True
+    in_process = True
 
     def search(self, requests):
         from zs_env import Document, SearchPage

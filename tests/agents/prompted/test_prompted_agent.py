@@ -36,11 +36,11 @@ def test_one_failure_leaves_the_others_of_a_batch_alone():
     assert ["unknown" in text for text in texts] == [False, True, False]
 
 
-def test_a_writer_that_loses_a_text_is_found_out():
+def test_a_generator_that_loses_a_text_is_found_out():
     class Loses:
         fingerprint = "loses"
 
-        def write(self, prompts):
+        def generate(self, prompts):
             return []
 
     with pytest.raises(ValueError, match="0 texts for 1 prompts"):

@@ -23,7 +23,7 @@ def test_an_evaluation_goes_on_where_a_server_that_broke_down_stopped_it(tmp_pat
         return chat("Answer: nobody")
 
     with ChatServer(answer) as server:
-        agent = {"kind": "rag", "writer": {"kind": "server", "servers": server.url}}
+        agent = {"kind": "rag", "generator": {"kind": "server", "servers": server.url}}
         flags = ["--agent", json.dumps(agent), "--episodes", "6", "--concurrency", "1"]
         command = ["evaluate", *flags, "--output", str(tmp_path), "--json"]
         assert main(command) == 1

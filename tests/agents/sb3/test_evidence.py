@@ -82,4 +82,3 @@ def test_documents_that_agree_are_counted():
     name = _names(CHAIN, first + page("x", "Bo Ray left."))["Bo Ray"]
     assert (name.documents, name.page) == (3, 1)
     assert name.overlap == 0.25  # "mayor", of "mayor", "birthplace", "ann", "lee"
-    assert name.context == "met"

@@ -9,13 +9,13 @@ from agents.sb3.train_config import TrainSB3Config
 
 
 def test_the_held_out_world_is_the_default_and_other_sets_must_be_named():
-    assert TrainSB3Config().eval_env_kwargs()["questions"]["split"] == "heldout"
-    questions = TrainSB3Config(questions='{"kind": "world", "seed": 7}').eval_env_kwargs()
+    assert TrainSB3Config().env_kwargs(held_out=True)["questions"]["split"] == "heldout"
+    questions = TrainSB3Config(questions='{"kind": "world", "seed": 7}').env_kwargs(held_out=True)
     assert questions["questions"] == {"kind": "world", "seed": 7, "split": "heldout"}
     from_file = TrainSB3Config(questions="mine.jsonl")
     with pytest.raises(ValueError, match="--eval-questions"):
-        from_file.eval_env_kwargs()
-    named = replace(from_file, eval_questions="theirs.jsonl").eval_env_kwargs()
+        from_file.env_kwargs(held_out=True)
+    named = replace(from_file, eval_questions="theirs.jsonl").env_kwargs(held_out=True)
     assert named["questions"] == {"kind": "file", "path": "theirs.jsonl"}
 
 

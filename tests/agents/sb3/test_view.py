@@ -51,7 +51,7 @@ def test_running_out_of_turns_terminates_and_is_worth_nothing():
 
 def test_a_fault_of_the_engine_truncates():
     class Broken:
-        local = True
+        in_process = True
 
         def search(self, requests):
             raise SearchError("down")

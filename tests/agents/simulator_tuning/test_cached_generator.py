@@ -9,7 +9,7 @@ from zs_env.simulator.generators.scripted import ScriptedTextGenerator
 ONE, TWO, THREE = (Prompt(text, "", 7) for text in ("one", "two", "three"))
 
 
-def _writer(path, said, fingerprint="a"):
+def _generator(path, said, fingerprint="a"):
     def script(prompt):
         said.append(prompt.text)
         return GenerationError("busy") if prompt.text == "three" else f"{prompt.text}!"
@@ -20,25 +20,25 @@ def _writer(path, said, fingerprint="a"):
 def test_only_what_is_missing_is_written_and_in_the_order_asked_for(tmp_path):
     said: list[str] = []
     path = tmp_path / "written.jsonl"
-    first = _writer(path, said).write([ONE])
-    again = _writer(path, said).write([TWO, ONE])
-    assert [writing.text for writing in again] == ["two!", "one!"]
+    first = _generator(path, said).generate([ONE])
+    again = _generator(path, said).generate([TWO, ONE])
+    assert [completion.text for completion in again] == ["two!", "one!"]
     assert again[1] == first[0]
     assert said == ["one", "two"]
 
 
 def test_another_seed_or_system_message_is_another_text(tmp_path):
     said: list[str] = []
-    writer = _writer(tmp_path / "written.jsonl", said)
-    writer.write([ONE])
-    writer.write([Prompt("one", "", 8), Prompt("one", None, 7), ONE])
+    generator = _generator(tmp_path / "written.jsonl", said)
+    generator.generate([ONE])
+    generator.generate([Prompt("one", "", 8), Prompt("one", None, 7), ONE])
     assert said == ["one"] * 3
 
 
 def test_an_error_is_not_kept(tmp_path):
     said: list[str] = []
     for _ in range(2):
-        written = _writer(tmp_path / "written.jsonl", said).write([THREE, ONE])
+        written = _generator(tmp_path / "written.jsonl", said).generate([THREE, ONE])
         assert isinstance(written[0], GenerationError)
     assert said == ["three", "one", "three"]
 
@@ -46,12 +46,12 @@ def test_an_error_is_not_kept(tmp_path):
 def test_a_line_that_a_kill_cut_off_and_another_models_lines_count_for_nothing(tmp_path):
     said: list[str] = []
     path = tmp_path / "written.jsonl"
-    _writer(path, said).write([ONE, TWO])
+    _generator(path, said).generate([ONE, TWO])
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    _writer(path, said).write([ONE, TWO])
+    _generator(path, said).generate([ONE, TWO])
     assert said == ["one", "two", "two"]
     assert path.read_bytes() == whole
-    assert _writer(path, said, fingerprint="b").write([ONE])[0].text == "one!"
+    assert _generator(path, said, fingerprint="b").generate([ONE])[0].text == "one!"
     assert said[-1] == "one"
     assert all(json.loads(line) for line in path.read_text().splitlines())

@@ -79,8 +79,10 @@ def test_what_a_judge_thinks_is_not_what_it_says():
 
 def test_every_page_keeps_its_own_verdicts_over_many_batches():
     transcripts = [transcript(texts=(f"doc {n}", f"other {n}")) for n in range(150)]
-    writer = ScriptedTextGenerator(lambda prompt: "yes" if "doc" in prompt.text[60:120] else "no")
-    pages = list(judge_transcripts(transcripts, writer))
+    generator = ScriptedTextGenerator(
+        lambda prompt: "yes" if "doc" in prompt.text[60:120] else "no"
+    )
+    pages = list(judge_transcripts(transcripts, generator))
     assert [page.documents[0][1] for page in pages] == [f"doc {n}" for n in range(150)]
     assert all(page.useful["model"] == (True, False) for page in pages)
 

@@ -8,7 +8,7 @@ import pytest
 from agents.simulator_tuning.build import balance, with_prompt
 from agents.simulator_tuning.released import RELEASED, load_released
 from zs_env.search.types import SearchRequest
-from zs_env.simulator.prompts import STYLES
+from zs_env.simulator.prompts import PROMPT_SETS
 
 PAGE = "Doc 1: One  thing.\nDoc 2: Another.\n"
 
@@ -58,9 +58,9 @@ def test_pairs_get_the_prompt_that_an_engine_will_ask_with(tmp_path):
     path.write_text(json.dumps(FORMS["alpaca"](prompt("Noisy"))) + "\n")
     (pair,) = load_released("google", location=path)
     request = SearchRequest(pair.query, pair.question, pair.answers, (False, False), 0)
-    asked = STYLES["tuned"].prompt(request, useful=False, num_documents=2)
-    assert with_prompt(pair, STYLES["tuned"]) == replace(pair, prompt=asked)
-    unknown = with_prompt(replace(pair, answers=()), STYLES["tuned"])
+    asked = PROMPT_SETS["tuned"].prompt(request, useful=False, num_documents=2)
+    assert with_prompt(pair, PROMPT_SETS["tuned"]) == replace(pair, prompt=asked)
+    unknown = with_prompt(replace(pair, answers=()), PROMPT_SETS["tuned"])
     assert "first king of Norway" in unknown.prompt and "Harald" not in unknown.prompt
 
 

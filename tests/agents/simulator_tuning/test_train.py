@@ -82,10 +82,10 @@ def test_a_tuned_model_writes_what_it_was_taught(model, tmp_path):
     assert (result.pairs, result.too_long, result.steps) == (4, 0, 100)
     assert result.loss < 0.2 < seen[0][2]
     assert seen[-1][:2] == (100, 100)
-    writer = TransformersTextGenerator(
+    generator = TransformersTextGenerator(
         result.model, sampling=TextSampling(temperature=0, max_tokens=30)
     )
-    written = writer.write([Prompt(one.prompt, None, 0) for one in PAIRS])
+    written = generator.generate([Prompt(one.prompt, None, 0) for one in PAIRS])
     assert [one.text.strip() for one in written] == [one.completion.strip() for one in PAIRS]
     assert not any(one.cut for one in written)
 

@@ -61,7 +61,7 @@ def test_the_run_on_a_gpu_is_one_that_the_trainer_accepts():
         "paragraphs"
     }
     inner = json.loads(str(changed["wrong-question"].engine))["engine"]
-    assert inner["kind"] == "simulator" and inner["style"] == "tuned"
+    assert inner["kind"] == "simulator" and inner["prompts"] == "tuned"
 
 
 def test_the_run_on_real_questions_is_one_that_the_trainer_accepts():

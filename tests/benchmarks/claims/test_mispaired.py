@@ -15,7 +15,7 @@ QUESTIONS = [Question(id=str(n), text=f"q{n}?", answers=(f"a{n}",)) for n in ran
 class _Recorder:
     """Answers with one useful and one noisy sentence, and keeps what it was asked."""
 
-    local = True
+    in_process = True
 
     def __init__(self) -> None:
         self.asked: list[SearchRequest] = []
@@ -36,7 +36,7 @@ def _engine(told: bool = False) -> tuple[MispairedEngine, _Recorder]:
     engine = MispairedEngine(
         recorder, QUESTIONS, seed=0, questions_per_step=3, group_size=2, told=told
     )
-    engine.at_step(0)
+    engine.set_training_step(0)
     return engine, recorder
 
 
@@ -68,7 +68,7 @@ def test_behind_a_row_that_does_not_search_all_are_wrong():
 def test_each_step_has_rows_of_its_own():
     engine, recorder = _engine()
     first = _rows(engine, recorder, 6)
-    engine.at_step(1)
+    engine.set_training_step(1)
     second = _rows(engine, recorder, 6)
     assert set(first) | set(second) == {question.text for question in QUESTIONS}
 
@@ -98,7 +98,7 @@ def test_a_spec_builds_it_over_a_world():
     engine = mispaired_engine(
         questions, engine={"kind": "world"}, seed=0, questions_per_step=1, group_size=1
     )
-    assert engine.local and engine.scheduled  # type: ignore[attr-defined]
-    engine.at_step(0)  # type: ignore[attr-defined]
+    assert engine.in_process and engine.step_dependent  # type: ignore[attr-defined]
+    engine.set_training_step(0)  # type: ignore[attr-defined]
     page = engine.search([SearchRequest("mayor", None, None, (True,) * 5, 3)])[0]
     assert isinstance(page, SearchPage) and len(page.documents) == 5

@@ -4,12 +4,13 @@ import pytest
 
 from zs_env.config import build_engine
 from zs_env.engines import BM25Engine, HybridEngine
+from zs_env.search.engine import SearchEngine
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 
 
-class Ranking:
-    by_query = True
-    local = True
+class Ranking(SearchEngine):
+    query_only = True
+    in_process = True
 
     def __init__(self, *texts):
         self.texts, self.asked, self.closed = texts, [], False
@@ -75,7 +76,7 @@ def test_one_page_that_failed_is_one_error():
 
 def test_what_does_not_fit_is_refused():
     class SeesAll(Ranking):
-        by_query = False
+        query_only = False
 
     class Short(Ranking):
         def search(self, requests):
@@ -84,20 +85,20 @@ def test_what_does_not_fit_is_refused():
     for engines, weights in (([], None), ([Ranking()], [1, 2]), ([Ranking()], [0])):
         with pytest.raises(ValueError, match="weight"):
             HybridEngine(engines, weights)
-    with pytest.raises(ValueError, match=r"engine 1 of the hybrid .* looks at more than"):
+    with pytest.raises(ValueError, match=r"engine 1 of the hybrid .* is not query-only"):
         HybridEngine([Ranking(), SeesAll()])
     with pytest.raises(ValueError, match="depth"):
         HybridEngine([Ranking()], depth=0)
-    with pytest.raises(SearchError, match="gave 0 pages for 1 requests"):
+    with pytest.raises(SearchError, match="wrong number of pages: 0 for 1 requests"):
         HybridEngine([Short()]).search([request()])
 
 
 def test_it_closes_and_names_what_it_is_made_of():
     one, other = Ranking("a"), Ranking("b")
     hybrid = HybridEngine([one, other])
-    assert hybrid.local
-    other.local = False
-    assert not hybrid.local
+    assert hybrid.in_process
+    other.in_process = False
+    assert not HybridEngine([one, other]).in_process
     assert hybrid.fingerprint != HybridEngine([one, other], depth=7).fingerprint
     hybrid.close()
     assert one.closed and other.closed

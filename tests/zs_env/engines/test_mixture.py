@@ -6,7 +6,7 @@ import pytest
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.config import build_engine
 from zs_env.engines import CachedEngine, MeteredEngine, MixtureEngine, ScriptedEngine
-from zs_env.noise import NoiseSchedule
+from zs_env.noise import Schedule
 from zs_env.search.types import SearchError, SearchRequest
 
 
@@ -52,13 +52,13 @@ def test_a_mixture_in_a_mixture_has_luck_of_its_own():
 
 
 def test_a_schedule_within_a_mixture_moves():
-    schedule = NoiseSchedule(0.0, 1.0, shape="linear", total_steps=2)
+    schedule = Schedule(0.0, 1.0, shape="linear", total_steps=2)
     inner = MixtureEngine([_named("a"), _named("b")], schedule=schedule)
     outer = MixtureEngine([inner, _named("c")], [1, 0])
-    assert outer.scheduled
+    assert outer.step_dependent
     names = []
     for step in (0, 10):
-        outer.at_step(step)
+        outer.set_training_step(step)
         names.append({*_names(outer, _requests(50))})
     assert names == [{"a"}, {"b"}]
 
@@ -86,7 +86,7 @@ def test_an_engine_that_gives_too_few_pages_is_an_error():
         def search(self, requests):
             return []
 
-    with pytest.raises(SearchError, match="gave 0 pages for 3 requests"):
+    with pytest.raises(SearchError, match="wrong number of pages: 0 for 3 requests"):
         MixtureEngine([Short()]).search(_requests(3))
 
 
@@ -109,18 +109,18 @@ def test_the_fingerprint_is_made_of_engines_and_weights():
 
 def test_it_is_local_only_where_all_of_it_is():
     here, there = ScriptedEngine({}), _named("a")
-    assert MixtureEngine([here, here]).local
-    assert not MixtureEngine([here, there]).local
+    assert MixtureEngine([here, here]).in_process
+    assert not MixtureEngine([here, there]).in_process
 
 
-RISE = NoiseSchedule(0.0, 1.0, total_steps=4, shape="linear")
+RISE = Schedule(0.0, 1.0, total_steps=4, shape="linear")
 
 
 def test_a_schedule_leads_from_one_engine_to_the_other():
     engine = MixtureEngine([_named("simulated"), _named("real")], schedule=RISE)
     shares, pages = [], []
     for step in (0, 1, 2, 4, 9):
-        engine.at_step(step)
+        engine.set_training_step(step)
         names = _names(engine, _requests(1000))
         shares.append(names.count("real") / 1000)
         pages.append(names)

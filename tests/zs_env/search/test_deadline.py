@@ -3,7 +3,7 @@ import threading
 from zs_env.search.deadline import TIMED_OUT, PendingCalls
 
 
-def test_calls_end_in_any_order_and_each_keeps_its_ticket():
+def test_calls_end_in_any_order_and_each_keeps_its_id():
     gate = threading.Event()
 
     def search(requests):
@@ -12,7 +12,7 @@ def test_calls_end_in_any_order_and_each_keeps_its_ticket():
         return f"page of {requests[0]}"
 
     calls = PendingCalls(search, timeout_s=30)
-    slow, fast = calls.begin(["slow"]), calls.begin(["fast"])
+    slow, fast = calls.submit(["slow"]), calls.submit(["fast"])
     assert calls.wait() == {fast: "page of fast"}
     assert calls.wait(0.0) == {} and len(calls) == 1
     gate.set()
@@ -29,13 +29,13 @@ def test_threads_are_used_again():
 
     calls = PendingCalls(search, timeout_s=30)
     for _ in range(5):
-        calls.begin(["query"])
+        calls.submit(["query"])
         assert list(calls.wait().values()) == [None]
     assert len(threads) == 1
     calls.close()
 
 
-def test_a_late_answer_is_reported_as_late_and_never_again():
+def test_a_late_result_is_a_timeout_and_never_returned():
     gate, answered = threading.Event(), threading.Event()
 
     def search(requests):
@@ -45,10 +45,10 @@ def test_a_late_answer_is_reported_as_late_and_never_again():
         return "page"
 
     calls = PendingCalls(search, timeout_s=0.2)
-    ticket = calls.begin(["hangs"])
-    assert calls.wait() == {ticket: TIMED_OUT}
+    call_id = calls.submit(["hangs"])
+    assert calls.wait() == {call_id: TIMED_OUT}
     gate.set()
     assert answered.wait(timeout=30)
-    other = calls.begin(["query"])
+    other = calls.submit(["query"])
     assert calls.wait() == {other: "page"}
     calls.close()

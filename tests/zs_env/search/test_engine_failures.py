@@ -32,7 +32,7 @@ def raises(requests):
     raise KeyError("a bug in somebody's engine")
 
 
-FAULTS = {
+FAILURES = {
     "SearchError: the backend is down": fails,
     "KeyError": raises,
     "wrong number of pages: 0 for 1": lambda requests: [],
@@ -47,14 +47,14 @@ FAULTS = {
 
 
 class Engine:
-    def __init__(self, search, local=True):
-        self.search, self.local = search, local
+    def __init__(self, search, in_process=True):
+        self.search, self.in_process = search, in_process
 
 
-@pytest.mark.parametrize("local", [True, False])
-@pytest.mark.parametrize("reason", FAULTS)
-def test_a_fault_truncates_the_episode_and_is_named(reason, local):
-    env = ZeroSearchEnv(QUESTIONS, Engine(FAULTS[reason], local))
+@pytest.mark.parametrize("in_process", [True, False])
+@pytest.mark.parametrize("reason", FAILURES)
+def test_a_fault_truncates_the_episode_and_is_named(reason, in_process):
+    env = ZeroSearchEnv(QUESTIONS, Engine(FAILURES[reason], in_process))
     env.reset(seed=0)
     observation, reward, terminated, truncated, info = env.step(SEARCH)
     assert (reward, terminated, truncated) == (0.0, False, True)
@@ -77,7 +77,7 @@ def test_a_hanging_engine_is_left_behind_and_the_next_call_gets_through():
             released.wait(30)
         return [page()] * len(requests)
 
-    env = ZeroSearchEnv(QUESTIONS, Engine(search, local=False), engine_timeout_s=0.1)
+    env = ZeroSearchEnv(QUESTIONS, Engine(search, in_process=False), engine_timeout_s=0.1)
     env.reset(seed=0)
     *_, truncated, info = env.step(SEARCH)
     assert truncated
@@ -209,7 +209,7 @@ def test_an_interrupted_search_leaves_the_environment_usable():
 
     env = ZeroSearchEnv([Question(id="1", text="Who?", answers=("Ada",))], Slow(), max_turns=9)
     env.reset(seed=0)
-    calls = env._engine._open_calls()
+    calls = env._engine._calls
     wait = calls.wait
 
     def interrupt(*arguments):

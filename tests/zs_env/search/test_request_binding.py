@@ -20,7 +20,7 @@ QUESTIONS = [
 class Witness:
     """Checks that each query, which names its question, came with that question's gold answers."""
 
-    local = True
+    in_process = True
 
     def __init__(self):
         self.seen, self.wrong, self.batches = 0, 0, 0

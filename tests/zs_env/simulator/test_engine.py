@@ -36,7 +36,7 @@ class Recorder:
         self.batches = []
         self.page = page or self.good
 
-    def write(self, prompts):
+    def generate(self, prompts):
         self.batches.append(list(prompts))
         return [self.page(prompt) for prompt in prompts]
 
@@ -48,8 +48,8 @@ class Recorder:
         return Completion("\n".join(lines), prompt_tokens=10, completion_tokens=20)
 
 
-def engine(writer, **settings):
-    return LanguageModelEngine(writer, STYLE, **settings)
+def engine(generator, **settings):
+    return LanguageModelEngine(generator, STYLE, **settings)
 
 
 def texts(page):
@@ -57,8 +57,8 @@ def texts(page):
 
 
 def test_useful_and_noisy_documents_stand_where_they_were_asked_for():
-    writer = Recorder()
-    (page,) = engine(writer).search([REQUEST])
+    generator = Recorder()
+    (page,) = engine(generator).search([REQUEST])
     assert texts(page) == [
         "useful 1 who Ada",
         "noisy 1 who nobody",
@@ -69,17 +69,17 @@ def test_useful_and_noisy_documents_stand_where_they_were_asked_for():
     assert [document.useful for document in page.documents] == [True, False, False, True, False]
     assert not any(document.checks for document in page.documents)
     assert (page.cost.calls, page.cost.prompt_tokens, page.cost.completion_tokens) == (2, 20, 40)
-    assert [prompt.text for prompt in writer.batches[0]] == [
+    assert [prompt.text for prompt in generator.batches[0]] == [
         "useful|2|who|Who was it?|Ada",
         "noisy|3|who|Who was it?|Ada",
     ]
 
 
 def test_a_page_of_one_kind_is_one_text_and_equal_requests_are_one_page():
-    writer = Recorder()
+    generator = Recorder()
     useful = replace(REQUEST, useful=(True,) * 5)
-    one, other, same = engine(writer).search([useful, replace(useful, query="whom"), useful])
-    assert [len(batch) for batch in writer.batches] == [2]
+    one, other, same = engine(generator).search([useful, replace(useful, query="whom"), useful])
+    assert [len(batch) for batch in generator.batches] == [2]
     assert one == same and texts(other)[0] == "useful 1 whom Ada"
     assert (one.cost.completion_tokens, same.cost.completion_tokens) == (20, 0)  # written once
 
@@ -101,8 +101,8 @@ def test_a_text_that_fails_is_written_again_with_another_seed():
         seeds.append(prompt.seed)
         return "Doc 1: it was Eve again" if len(seeds) < 3 else "Doc 1: it was Ada again"
 
-    writer = Recorder(lambda prompt: Completion(script(prompt), completion_tokens=5))
-    simulator = engine(writer, retries=2)
+    generator = Recorder(lambda prompt: Completion(script(prompt), completion_tokens=5))
+    simulator = engine(generator, retries=2)
     (page,) = simulator.search([replace(REQUEST, useful=(True,))])
     assert texts(page) == ["it was Ada again"] and page.documents[0].checks == ()
     assert len(set(seeds)) == 3 and all(0 <= seed < 2**63 for seed in seeds)
@@ -120,28 +120,28 @@ def test_what_never_passes_is_kept_at_its_best_and_marked():
 
 
 def test_without_retries_a_failure_is_only_marked():
-    writer = Recorder(lambda prompt: Completion("Doc 1: Ada Ada Ada was here"))
-    (page,) = engine(writer, retries=0).search([replace(REQUEST, useful=(False, False))])
+    generator = Recorder(lambda prompt: Completion("Doc 1: Ada Ada Ada was here"))
+    (page,) = engine(generator, retries=0).search([replace(REQUEST, useful=(False, False))])
     assert page.documents[0].checks == ("count", "leak")
-    (page,) = engine(writer, retry_on=["length"]).search([replace(REQUEST, useful=(False,))])
-    assert len(writer.batches) == 2
+    (page,) = engine(generator, retry_on=["length"]).search([replace(REQUEST, useful=(False,))])
+    assert len(generator.batches) == 2
 
 
 def test_only_texts_that_failed_are_written_again():
-    writer = Recorder()
-    good = writer.page
-    writer.page = lambda prompt: Completion("") if "bad" in prompt.text else good(prompt)
-    pages = engine(writer, retries=1).search([REQUEST, replace(REQUEST, query="bad")])
-    assert [len(batch) for batch in writer.batches] == [4, 2]
+    generator = Recorder()
+    good = generator.page
+    generator.page = lambda prompt: Completion("") if "bad" in prompt.text else good(prompt)
+    pages = engine(generator, retries=1).search([REQUEST, replace(REQUEST, query="bad")])
+    assert [len(batch) for batch in generator.batches] == [4, 2]
     assert len(pages[0].documents) == 5 and pages[1].documents == ()
 
 
 def test_a_request_that_nobody_could_write_fails_alone():
-    writer = Recorder()
-    good = writer.page
+    generator = Recorder()
+    good = generator.page
     error = GenerationError("no server")
-    writer.page = lambda prompt: error if "bad" in prompt.text else good(prompt)
-    simulator = engine(writer)
+    generator.page = lambda prompt: error if "bad" in prompt.text else good(prompt)
+    simulator = engine(generator)
     page, failed = simulator.search([REQUEST, replace(REQUEST, query="bad")])
     assert isinstance(page, SearchPage) and failed is error
     assert simulator.counts.failures == 1
@@ -161,11 +161,11 @@ def test_a_template_that_needs_an_unknown_question_fails_its_request_alone():
     assert isinstance(failed, SearchError) and "came without its question" in str(failed)
 
 
-def test_a_writer_that_loses_prompts_is_an_error():
+def test_a_generator_that_loses_prompts_is_an_error():
     class Short:
         fingerprint = "short"
 
-        def write(self, prompts):
+        def generate(self, prompts):
             return []
 
     with pytest.raises(SearchError, match="0 texts for 2 prompts"):
@@ -173,13 +173,13 @@ def test_a_writer_that_loses_prompts_is_an_error():
 
 
 def test_all_that_changes_a_page_changes_the_fingerprint():
-    writer = Recorder()
+    generator = Recorder()
     prints = {
-        engine(writer).fingerprint,
-        engine(writer, retries=0).fingerprint,
-        engine(writer, retry_on=["leak"]).fingerprint,
-        LanguageModelEngine(writer, "tuned").fingerprint,
-        LanguageModelEngine(writer, replace(STYLE, date="today")).fingerprint,
+        engine(generator).fingerprint,
+        engine(generator, retries=0).fingerprint,
+        engine(generator, retry_on=["leak"]).fingerprint,
+        LanguageModelEngine(generator, "tuned").fingerprint,
+        LanguageModelEngine(generator, replace(STYLE, date="today")).fingerprint,
         engine(ScriptedTextGenerator(Recorder.good, fingerprint="other")).fingerprint,
     }
     assert len(prints) == 6
@@ -194,7 +194,7 @@ def test_settings_that_do_not_exist_are_refused():
         engine(Recorder(), retries=-1)
 
 
-def test_what_was_recorded_is_replayed_without_the_writer(tmp_path):
+def test_what_was_recorded_is_replayed_without_the_generator(tmp_path):
     path = tmp_path / "pages.sqlite"
     recorded = CachedEngine(engine(Recorder()), path, "record")
     pages = recorded.search([REQUEST])
@@ -225,7 +225,7 @@ def test_the_same_seed_is_the_same_episode():
 
 def test_a_copy_works():
     copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), STYLE)))
-    copy.writer = Recorder()
+    copy.generator = Recorder()
     assert len(copy.search([REQUEST])[0].documents) == 5
 
 

@@ -3,18 +3,18 @@ from dataclasses import replace
 import pytest
 
 from zs_env.search.types import SearchRequest
-from zs_env.simulator.prompts import PROMPTED, STYLES, TUNED, SimulatorPrompts
+from zs_env.simulator.prompts import PROMPT_SETS, PROMPTED, TUNED, SimulatorPrompts
 
 KNOWN = SearchRequest("{query} {0}", "Who {x}?", ("Ada", "Countess"), (True,), 1)
 UNKNOWN = SearchRequest("who", None, None, (True,), 1)
 
 
-def style(**fields):
+def prompts(**fields):
     return SimulatorPrompts(**{"name": "mine", "useful": "", "noisy": "", **fields})
 
 
 def test_every_variable_is_filled_in_and_braces_in_values_mean_nothing():
-    mine = style(
+    mine = prompts(
         useful="{kind} {num_documents} {num_words} {date}|{query}|{context}",
         context="{question}={answer}={answers}",
         num_words=12,
@@ -26,12 +26,12 @@ def test_every_variable_is_filled_in_and_braces_in_values_mean_nothing():
 
 
 def test_useful_and_noisy_are_templates_of_their_own():
-    mine = style(useful="u {kind}", noisy="n {kind}")
+    mine = prompts(useful="u {kind}", noisy="n {kind}")
     assert mine.prompt(KNOWN, useful=True, num_documents=1) == "u useful"
     assert mine.prompt(KNOWN, useful=False, num_documents=1) == "n noisy"
 
 
-@pytest.mark.parametrize("shipped", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("shipped", PROMPT_SETS.values(), ids=PROMPT_SETS)
 @pytest.mark.parametrize("useful", [True, False])
 def test_the_shipped_styles_do_without_a_question(shipped, useful):
     prompt = shipped.prompt(UNKNOWN, useful=useful, num_documents=5)
@@ -47,13 +47,13 @@ def test_what_a_shipped_prompt_gives_away():
 
 def test_few_answers_are_three_and_plain_ones_come_first():
     many = replace(KNOWN, answers=("Ada (film)", "Ada", "Countess", "A. L.", "The Ada"))
-    prompt = style(useful="{few_answers}").prompt(many, useful=True, num_documents=1)
+    prompt = prompts(useful="{few_answers}").prompt(many, useful=True, num_documents=1)
     assert prompt == "Ada / Countess / A. L."
 
 
 def test_a_template_that_needs_the_question_says_so_where_it_is_unknown():
     with pytest.raises(ValueError, match=r"needs \['answer'\].*put that sentence into `context`"):
-        style(useful="{answer}").prompt(UNKNOWN, useful=True, num_documents=1)
+        prompts(useful="{answer}").prompt(UNKNOWN, useful=True, num_documents=1)
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_a_template_that_needs_the_question_says_so_where_it_is_unknown():
 )
 def test_wrong_templates_are_refused(fields, match):
     with pytest.raises(ValueError, match=match):
-        style(**fields)
+        prompts(**fields)

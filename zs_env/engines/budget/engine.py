@@ -1,4 +1,4 @@
-"""A meter around any engine: a ledger of every page's cost, and a budget that ends the run."""
+"""Counts the cost of every page, and stops the run when a budget is spent."""
 
 from __future__ import annotations
 
@@ -8,157 +8,124 @@ from pathlib import Path
 from typing import Any
 
 from zs_env.engines.budget.ledger import Ledger
-from zs_env.search import engine as optional
-from zs_env.search.client import Costs
-from zs_env.search.prices import Prices
-from zs_env.search.types import BudgetExceeded, SearchEngine, SearchError, SearchPage, SearchRequest
+from zs_env.search.engine import Answer, EngineWrapper, search_checked
+from zs_env.search.prices import PriceTable
+from zs_env.search.types import BudgetExceeded, SearchCost, SearchError, SearchPage, SearchRequest
 
 
-class MeteredEngine:
-    """Passes requests on, and keeps account.
+class MeteredEngine(EngineWrapper):
+    """Passes requests on to an engine and counts the cost.
 
-    Before each call the dearest search so far, times the searches in the batch, must fit into what
-    the calls under way leave of the budget; until one is known, searches go one after the other.
+    A batch runs only if `max_cost * len(batch)` fits into the unreserved budget. Until the cost
+    of one search is known, searches run one after the other.
 
     Args:
-        engine: what is asked. Around a cache, hits are accounted for as well.
-        prices: of tokens and machine time.
-        budget: US dollars; None for no limit. What a file already holds counts.
-        path: ledger of JSON lines, one per page; continued where it exists, None for none. Meters
-            with the same ledger have one account, in other processes too.
+        engine: the engine. Around a cache, cached pages are counted as well.
+        prices: prices of calls, tokens and machine time.
+        budget: US dollars; None for no limit. The costs in the file count.
+        path: the ledger, a file of JSON lines with one line per page; an existing file is
+            continued; None writes none. Several processes may share a ledger and its budget.
+
+    Attributes:
+        costs: cost of all searches so far.
+        max_cost: US dollars of the most expensive search so far.
 
     Raises:
-        ValueError: if the budget is not positive or nothing has a price, or the file is no ledger.
+        ValueError: if the budget is not positive, no price is set, or the file is not a ledger.
     """
 
     def __init__(
         self,
-        engine: SearchEngine,
+        engine: Any,
         *,
-        prices: Prices | None = None,
+        prices: PriceTable | None = None,
         budget: float | None = None,
         path: str | Path | None = None,
     ) -> None:
+        super().__init__(engine)
         if budget is not None and not 0 < budget < float("inf"):
             raise ValueError(f"budget must be positive, got {budget}")
-        self.engine, self.prices, self.budget = engine, prices or Prices(), budget
-        if budget is not None and self.prices.all_free:
+        self.prices, self.budget = prices or PriceTable(), budget
+        if budget is not None and self.prices.is_free:
             raise ValueError(
-                "a budget needs prices to be spent by, got none; give what the engine is paid for: "
-                'completion_tokens, prompt_tokens, hour, or call, as in {"call": 0.00917}'
+                "a budget needs prices, got none; set the prices of the engine: completion_tokens, "
+                'prompt_tokens, hour, or call, as in {"call": 0.00917}'
             )
-        self.costs = Costs()
+        self.costs = SearchCost()
+        self.max_cost = 0.0
+        self._reserved = 0.0  # US dollars, for running calls
         self._ledger = None if path is None else Ledger(Path(path))
-        self._dearest = 0.0
-        self._reserved = 0.0  # for the calls under way
-        self._lock, self._one_by_one = threading.Lock(), threading.Lock()
+        self._lock, self._first_search = threading.Lock(), threading.Lock()
         self._read_ledger()
 
     @property
-    def name(self) -> str:
-        """Name of the engine behind it."""
-        return getattr(self.engine, "name", "")
-
-    @property
-    def local(self) -> bool:
-        """Whether the engine behind it only computes."""
-        return optional.is_local(self.engine)
-
-    @property
-    def by_query(self) -> bool:
-        """Whether the engine behind it sees only queries."""
-        return optional.sees_only_queries(self.engine)
-
-    @property
-    def scheduled(self) -> bool:
-        """Whether the engine's pages depend on the training step."""
-        return optional.is_scheduled(self.engine)
-
-    def at_step(self, step: int) -> None:
-        """Tell the engine the training step."""
-        optional.at_step(self.engine, step)
-
-    @property
     def fingerprint(self) -> str:
-        """That of the engine: a meter changes no page."""
-        return optional.fingerprint_of(self.engine)
+        """The fingerprint of the engine: counting does not change pages."""
+        return self.engines[0].fingerprint
 
     @property
     def spent(self) -> float:
         """US dollars so far."""
-        return self.prices.of(self.costs)
+        return self.prices.dollars(self.costs)
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
-        """Return what the engine returns.
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return the pages of the engine.
 
         Raises:
-            BudgetExceeded: if the batch might cost more than is left.
+            BudgetExceeded: if the batch might cost more than the rest of the budget.
             SearchError: if the engine raises it, or the ledger cannot be written.
         """
         if not requests:
             with self._lock:
                 self._read_ledger()
-        pages: list[SearchPage | SearchError] = []
-        while self.budget is not None and not self._dearest and len(pages) < len(requests):
-            with self._one_by_one:
-                if not self._dearest:
-                    pages += self._ask(requests[len(pages) : len(pages) + 1])
+        pages: list[Answer] = []
+        while self.budget is not None and not self.max_cost and len(pages) < len(requests):
+            with self._first_search:
+                if not self.max_cost:
+                    pages += self._search_within_budget(requests[len(pages) : len(pages) + 1])
             if pages and isinstance(pages[-1], SearchError):
-                break  # an engine that fails takes nothing and tells no price
-        left = requests[len(pages) :]
-        return pages + self._ask(left) if left else pages
-
-    def close(self) -> None:
-        """Close the engine, if it can be closed."""
-        optional.close(self.engine)
+                break  # a failed search costs nothing and reveals no price
+        rest = requests[len(pages) :]
+        return pages + self._search_within_budget(rest) if rest else pages
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_lock"], state["_one_by_one"]
+        del state["_lock"], state["_first_search"]
         return state | {"_reserved": 0.0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock(), _one_by_one=threading.Lock())
+        self.__dict__.update(state, _lock=threading.Lock(), _first_search=threading.Lock())
 
-    def _ask(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
+    def _search_within_budget(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         with self._lock:
             self._read_ledger()
-            expected = self._dearest * len(requests)
-            self._check_budget(expected, len(requests))
+            expected = self.max_cost * len(requests)
+            used = self.spent + self._reserved
+            if self.budget is not None and (used + expected > self.budget or used >= self.budget):
+                raise BudgetExceeded(
+                    f"${used:.4f} of the budget of ${self.budget:.4f} are spent or reserved, and "
+                    f"{len(requests)} searches may cost ${expected:.4f}; raise the budget to "
+                    "continue"
+                )
             self._reserved += expected
         try:
-            pages = list(self.engine.search(requests))
+            answers = search_checked(self.engines[0], requests)
             with self._lock:
-                self._account(requests, pages)
+                self._record(answers)
         finally:
             with self._lock:
                 self._reserved -= expected
-        return pages
+        return answers
 
-    def _check_budget(self, expected: float, count: int) -> None:
-        gone = self.spent + self._reserved
-        if self.budget is not None and (gone + expected > self.budget or gone >= self.budget):
-            raise BudgetExceeded(
-                f"${gone:.4f} of the budget of ${self.budget:.4f} are spent or under way, and "
-                f"{count} searches may cost ${expected:.4f}; raise the budget and go on"
-            )
-
-    def _account(
-        self, requests: Sequence[SearchRequest], pages: Sequence[SearchPage | SearchError]
-    ) -> None:
-        self.costs.batches += 1
-        found = [page for page in pages if isinstance(page, SearchPage)]
-        failures = len(pages) - len(found)
-        self.costs.add(Costs(searches=failures, failures=failures))
+    def _record(self, answers: Sequence[Answer]) -> None:
+        pages = [page for page in answers if isinstance(page, SearchPage)]
+        failures = len(answers) - len(pages)
+        self.costs += SearchCost(batches=1, searches=failures, failures=failures)
         if self._ledger is None:
-            for request, page in zip(requests, pages, strict=False):
-                if isinstance(page, SearchPage):
-                    one = Costs(searches=1)
-                    one.record(request, page)
-                    self._add(one)
-        elif found:
+            self._add([page.cost for page in pages])
+        elif pages:
             try:
-                self._ledger.write(found)
+                self._ledger.write(pages)
             except OSError as error:
                 raise SearchError(
                     f"the ledger {self._ledger.path} cannot be written: {error}"
@@ -166,9 +133,11 @@ class MeteredEngine:
             self._read_ledger()
 
     def _read_ledger(self) -> None:
-        for one in self._ledger.read_on() if self._ledger else ():
-            self._add(one)
+        if self._ledger is not None:
+            self._add(self._ledger.read_new())
 
-    def _add(self, one: Costs) -> None:
-        self._dearest = max(self._dearest, self.prices.of(one))
-        self.costs.add(one)
+    def _add(self, page_costs: Sequence[SearchCost]) -> None:
+        for cost in page_costs:
+            self.max_cost = max(self.max_cost, self.prices.dollars(cost))
+            self.costs += cost
+        self.costs.searches += len(page_costs)

@@ -1,6 +1,6 @@
-"""The file in which searches are accounted for: JSON lines, one per page.
+"""A file with the cost of every page: JSON lines, one per page.
 
-Several engines and processes may share one: each reads what the others have written.
+Several engines and processes may share a ledger: each reads the lines of the others.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from zs_env.search.client import Costs
-from zs_env.search.types import SearchPage
+from zs_env.search.types import SearchCost, SearchPage
 
-_BEGINNING = b'{"calls": '  # of every line
+_FIELDS = ("calls", "prompt_tokens", "completion_tokens", "seconds", "cached")
+_LINE_START = b'{"calls": '
 
 
 class Ledger:
-    """Reads what was written since the last look, and writes pages.
+    """Writes the costs of pages, and reads the lines that are new.
 
     Args:
-        path: made with its folder when the first page is written.
+        path: the file; it and its folder are created when the first page is written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,11 +30,11 @@ class Ledger:
         self._position = 0  # after the last whole line that was read
         self._lines = 0
 
-    def read_on(self) -> list[Costs]:
-        """Return the pages that were written since the last call, by whomever.
+    def read_new(self) -> list[SearchCost]:
+        """Return the costs of pages that were written, by any process, since the last call.
 
         Raises:
-            ValueError: if a line is no page's account.
+            ValueError: if a line is not the cost of a page.
             OSError: if the file cannot be read.
         """
         try:
@@ -43,12 +42,12 @@ class Ledger:
                 if os.fstat(file.fileno()).st_size <= self._position:
                     return []
                 file.seek(self._position)
-                # A line without its end is still being written, or its writer was killed.
+                # A line without an end is still being written, or the process was killed.
                 whole, end, torn = file.read().rpartition(b"\n")
         except (FileNotFoundError, NotADirectoryError):
             return []
-        if not torn.startswith(_BEGINNING[: len(torn)]):
-            raise self._no_row(self._lines + whole.count(b"\n") + bool(end) + 1, torn)
+        if not torn.startswith(_LINE_START[: len(torn)]):
+            raise self._wrong_line(self._lines + whole.count(b"\n") + bool(end) + 1, torn)
         self._position += len(whole) + len(end)
         return list(self._parse(whole.splitlines()))
 
@@ -58,36 +57,35 @@ class Ledger:
         Raises:
             OSError: if the file cannot be written.
         """
-        rows = [{**asdict(page.cost), "engine": page.engine} for page in pages]
+        rows = [
+            {name: getattr(page.cost, name) for name in _FIELDS}
+            | {"cached": bool(page.cost.cached), "engine": page.engine}
+            for page in pages
+        ]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             _cut_torn_line(file)
             file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode())
 
-    def _parse(self, lines: Iterable[bytes]) -> Iterator[Costs]:
+    def _parse(self, lines: Iterable[bytes]) -> Iterator[SearchCost]:
         for line in lines:
             self._lines += 1
             try:
                 row = json.loads(line)
-                yield Costs(
-                    searches=1,
-                    **{name: row[name] for name in ("calls", "prompt_tokens", "completion_tokens")},
-                    seconds=row["seconds"],
-                    cached=bool(row["cached"]),
-                )
+                yield SearchCost(**{name: row[name] for name in _FIELDS})
             except (ValueError, KeyError, TypeError) as error:
-                raise self._no_row(self._lines, line) from error
+                raise self._wrong_line(self._lines, line) from error
 
-    def _no_row(self, number: int, line: bytes) -> ValueError:
+    def _wrong_line(self, number: int, line: bytes) -> ValueError:
         return ValueError(
-            f"{self.path}, line {number}: expected a ledger's row, got {line[:80]!r}; give the "
-            "ledger another path"
+            f"{self.path}, line {number}: expected a line of a ledger, got {line[:80]!r}; choose "
+            "another path for the ledger"
         )
 
 
 def _cut_torn_line(file: BinaryIO) -> None:
-    """Cut off what a killed process left of its last line; lines are short."""
+    """Remove the incomplete last line of a killed process; lines are short."""
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(size - 4096, 0))
     tail = file.read()

@@ -24,15 +24,16 @@ from zs_env.engines.retrieval.bm25_index import (
 )
 from zs_env.engines.retrieval.passage_file import Passage, index_folder
 from zs_env.engines.retrieval.ranked_passages import ranked_pages
-from zs_env.search.types import SearchPage, SearchRequest
+from zs_env.search.engine import Answer, SearchEngine
+from zs_env.search.types import SearchRequest
 from zs_env.text.words import content_words
 
 K1, B = 1.2, 0.75
 _BLOCK = 256
 
 
-class BM25Engine:
-    """DistributedContext passages by BM25 (Lucene's variant) of the query's content words.
+class BM25Engine(SearchEngine):
+    """Ranks passages by BM25 (Lucene's variant) of the query's content words.
 
     A passage without any of them is not found, so a page may be short or empty.
 
@@ -52,8 +53,8 @@ class BM25Engine:
     """
 
     name = "bm25"
-    local = True
-    by_query = True
+    in_process = True
+    query_only = True
 
     def __init__(
         self,
@@ -106,8 +107,8 @@ class BM25Engine:
             return super().__reduce_ex__(protocol)
         return _reopen, self._opened_with
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return one page per request, of at most as many documents as it wants."""
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return one page per request, with at most the requested number of documents."""
         return ranked_pages(requests, self._rank, self.name)
 
     def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:

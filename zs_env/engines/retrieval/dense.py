@@ -19,13 +19,14 @@ import numpy as np
 from zs_env.engines.retrieval.dense_index import Encoder, load_encoder, open_index
 from zs_env.engines.retrieval.passage_file import Passage, index_folder
 from zs_env.engines.retrieval.ranked_passages import ranked_pages
-from zs_env.search.types import SearchPage, SearchRequest
+from zs_env.search.engine import Answer, SearchEngine
+from zs_env.search.types import SearchRequest
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-class DenseEngine:
-    """DistributedContext passages by the cosine of their embedding with the query's.
+class DenseEngine(SearchEngine):
+    """Ranks passages by the cosine of their embedding with the query's.
 
     Args:
         passages: JSONL or Parquet file, plain or gzipped, rows with `text` (or `contents`) and
@@ -48,8 +49,8 @@ class DenseEngine:
     """
 
     name = "dense"
-    local = True
-    by_query = True
+    in_process = True
+    query_only = True
 
     def __init__(
         self,
@@ -99,8 +100,8 @@ class DenseEngine:
         # A copy in another process maps the same files instead of carrying them along.
         return self._opened_again, ()
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return one page per request, of at most as many documents as it wants."""
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return one page per request, with at most the requested number of documents."""
         return ranked_pages(requests, self._rank, self.name)
 
     def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:

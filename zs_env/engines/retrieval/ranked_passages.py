@@ -1,4 +1,4 @@
-"""Pages of engines that rank passages by the query alone."""
+"""Pages of engines that rank passages by the query only."""
 
 from __future__ import annotations
 
@@ -6,29 +6,28 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from zs_env.engines.retrieval.passage_file import Passage
+from zs_env.search.engine import Answer, search_distinct
 from zs_env.search.types import Document, SearchCost, SearchPage, SearchRequest
 
 Rank = Callable[[str, int], Iterable[tuple[Passage, float]]]
 
 
-def ranked_pages(requests: Sequence[SearchRequest], rank: Rank, engine: str) -> list[SearchPage]:
-    """Return one page per request; a query that is asked for twice is ranked once.
+def ranked_pages(requests: Sequence[SearchRequest], rank: Rank, engine: str) -> list[Answer]:
+    """Return one page per request; each distinct query is ranked once.
 
     Args:
-        requests: of which only the query and the number of documents count.
-        rank: from these to the best passages with their scores, best first.
+        requests: only the query and the number of documents matter.
+        rank: maps both to the best passages with their scores, best first.
         engine: name of the engine.
     """
-    started = time.perf_counter()
-    found: dict[tuple[str, int], tuple[Document, ...]] = {}
-    for request in requests:
-        asked = (request.query, len(request.useful))
-        if asked not in found:
-            found[asked] = tuple(_document(*ranked) for ranked in rank(*asked))
-    cost = SearchCost(calls=1, seconds=(time.perf_counter() - started) / max(len(requests), 1))
-    return [
-        SearchPage(found[request.query, len(request.useful)], cost, engine) for request in requests
-    ]
+
+    def search(keys: list[tuple[str, int]]) -> list[SearchPage]:
+        started = time.perf_counter()
+        found = [tuple(_document(*ranked) for ranked in rank(*key)) for key in keys]
+        cost = SearchCost(calls=1, seconds=(time.perf_counter() - started) / max(len(keys), 1))
+        return [SearchPage(documents, cost, engine) for documents in found]
+
+    return search_distinct([(one.query, len(one.useful)) for one in requests], search)
 
 
 def _document(passage: Passage, score: float) -> Document:

@@ -91,13 +91,13 @@ class TextGenerator(Protocol):
     Attributes:
         fingerprint: all that decides what it writes for a prompt: model, sampling.
 
-    A writer may also have `close()`, `local` (bool, True where it only computes and so cannot
+    A generator may also have `close()`, `local` (bool, True where it only computes and so cannot
     hang), and `generate_stream(prompts, take)`, which calls `take` with each prompt's number and text
     once it is written, so that pages are checked while others are still awaited.
     """
 
     fingerprint: str
 
-    def write(self, prompts: Sequence[Prompt]) -> Sequence[Completion | GenerationError]:
+    def generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion | GenerationError]:
         """Return one text per prompt in the same order, or what kept it from being written."""
         ...

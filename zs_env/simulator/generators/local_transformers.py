@@ -1,6 +1,6 @@
-"""A writer in this process, on transformers: no server to start, for small models and for tests.
+"""A generator in this process, on transformers: no server to start, for small models and for tests.
 
-The one module of the environment that needs torch; it is imported when such a writer is asked for.
+The one module of the environment that needs torch; it is imported when such a generator is asked for.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class TransformersTextGenerator:
         self.fingerprint = f"transformers-1:{digest}:{self.sampling}"
 
     @torch.inference_mode()
-    def write(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
         """Return one text per prompt; one whose prompt is too long for the model is an error."""
         encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
         written: dict[int, Completion | GenerationError] = {}
@@ -126,11 +126,11 @@ class TransformersTextGenerator:
             logits_processor=processors,
         )
         return [
-            self._as_writing(ids, len(prompt), stops)
+            self._as_completion(ids, len(prompt), stops)
             for ids, prompt in zip(output[:, width:].tolist(), batch, strict=True)
         ]
 
-    def _as_writing(self, ids: list[int], prompt_tokens: int, stops: list[int]) -> Completion:
+    def _as_completion(self, ids: list[int], prompt_tokens: int, stops: list[int]) -> Completion:
         end = next((place for place, token in enumerate(ids) if token in stops), None)
         text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
         written = len(ids) if end is None else end + 1

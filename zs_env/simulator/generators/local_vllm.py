@@ -1,4 +1,4 @@
-"""A writer in this process, on vLLM: fastest where one program has the accelerator alone."""
+"""A generator in this process, on vLLM: fastest where one program has the accelerator alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VLLMTextGenerator:
         self._llm: Any = LLM(model=str(model), **settings)
         self.fingerprint = f"vllm-1:{model}:{sorted(settings.items())}:{self.sampling}"
 
-    def write(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
         """Return one text per prompt."""
         if not prompts:
             return []
@@ -52,10 +52,10 @@ class VLLMTextGenerator:
             ],
             use_tqdm=False,
         )
-        return [_writing(output) for output in outputs]
+        return [_as_completion(output) for output in outputs]
 
 
-def _writing(output: Any) -> Completion:
+def _as_completion(output: Any) -> Completion:
     (completion,) = output.outputs
     return Completion(
         completion.text,

@@ -1,4 +1,4 @@
-"""A writer that says what it is told: for tests and demonstrations."""
+"""A generator that says what it is told: for tests and demonstrations."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ class ScriptedTextGenerator:
         self._script = script
         self.fingerprint = fingerprint or f"scripted:{getattr(script, '__qualname__', script)}"
 
-    def write(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
         """Return one text per prompt."""
-        return [self._as_writing(self._script(prompt)) for prompt in prompts]
+        return [self._as_completion(self._script(prompt)) for prompt in prompts]
 
-    def _as_writing(self, said: str | Completion | GenerationError) -> Completion | GenerationError:
+    def _as_completion(
+        self, said: str | Completion | GenerationError
+    ) -> Completion | GenerationError:
         # Words stand in for tokens.
         return (
             Completion(said, completion_tokens=len(said.split())) if isinstance(said, str) else said

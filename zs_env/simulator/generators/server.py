@@ -1,4 +1,4 @@
-"""A writer behind servers that speak OpenAI's chat API: vLLM, SGLang, llama.cpp, hosted ones.
+"""A generator behind servers that speak OpenAI's chat API: vLLM, SGLang, llama.cpp, hosted ones.
 
 Every prompt is a task of its own with a deadline of its own: it waits for a server with room, asks,
 and where that fails asks again, elsewhere if it can. aiohttp carries it, because the client has to
@@ -115,7 +115,7 @@ class ServerTextGenerator:
         """Seconds after which a page comes too late, tries and retries included."""
         return self.limits.deadline_s
 
-    def write(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
+    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
         """Return one text per prompt; none takes longer than `limits.deadline_s`."""
         written: dict[int, Completion | GenerationError] = {}
         self.generate_stream(prompts, written.__setitem__)
@@ -219,7 +219,7 @@ class ServerTextGenerator:
                 error = GenerationError
                 break
             try:
-                writing = await self._ask(loop, server, prompt, deadline)
+                completion = await self._ask(loop, server, prompt, deadline)
             except RequestFailed as failure:
                 blame = not (failure.final or failure.of_prompt)
                 self._pool.release(server, failure.reason, blame=blame)
@@ -233,7 +233,7 @@ class ServerTextGenerator:
                 raise
             else:
                 self._pool.release(server, None)
-                return replace(writing, calls=attempt + 1)
+                return replace(completion, calls=attempt + 1)
         return error(
             f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last: "
             f"{reasons[-1]}"
@@ -260,7 +260,7 @@ class ServerTextGenerator:
         remaining = deadline - asyncio.get_running_loop().time()
         timeout = max(min(self.limits.read_timeout_s, remaining), 0.001)
         answer = await loop.request("POST", f"{server.url}/chat/completions", timeout, body)
-        return _writing(answer)
+        return _as_completion(answer)
 
     async def _only_model(self, loop: HTTPLoop, server: Server) -> str:
         models = await self._models(loop, server)
@@ -289,7 +289,7 @@ class ServerTextGenerator:
         return await asyncio.gather(*map(check, self._pool.servers))
 
 
-def _writing(answer: dict[str, Any]) -> Completion:
+def _as_completion(answer: dict[str, Any]) -> Completion:
     try:
         choice = answer["choices"][0]
         text = choice["message"]["content"]

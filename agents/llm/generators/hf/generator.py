@@ -62,7 +62,6 @@ class TransformersGenerator:
         if dtype is not None:
             self._model = _with_dtype(policy.model, dtype)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
-        self.weight_version = 0
         self._stop = StopRule(policy.codec)
         watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
@@ -115,8 +114,8 @@ class TransformersGenerator:
             del self._turns[name]
         return {name: self._generation(turn) for name, turn in over.items()}
 
-    def written(self, session: int) -> list[int]:
-        """Return what the turn of a session, begun and not yet returned, has come to."""
+    def partial_turn(self, session: int) -> list[int]:
+        """Ids sampled so far in the unfinished turn of a session."""
         turn = self._turns[session]
         return self._batch.written(turn) if self._batch else list(turn.token_ids)
 
@@ -140,7 +139,6 @@ class TransformersGenerator:
             self.policy.model.load_state_dict(weights)
         if self._model is not self.policy.model:
             _copy_weights(self.policy.model, self._model)
-        self.weight_version += 1
         self._sessions.clear()
         self._batch = None
 
@@ -186,7 +184,6 @@ class TransformersGenerator:
             logprobs=tuple(turn.logprobs),
             stop_reason=turn.stop_reason,
             token_mismatch=turn.token_mismatch,
-            weight_version=self.weight_version,
         )
 
     def _join_or_wait(self) -> None:

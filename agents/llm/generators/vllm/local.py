@@ -54,7 +54,6 @@ class VLLMGenerator:
             ) from error
         self.policy = policy
         self.max_context = min(max_context or policy.max_context, policy.max_context)
-        self.weight_version = 0
         with tempfile.TemporaryDirectory() as folder:
             policy.save_merged(folder)
             self.llm: Any = LLM(
@@ -81,7 +80,7 @@ class VLLMGenerator:
         check_requests(requests, writing | self._full.keys())
         for request in requests:
             if self._turns.room(request, sampling) < 1:
-                self._full[request.session] = self._turns.full(request, self.weight_version)
+                self._full[request.session] = self._turns.full(request)
                 continue
             self._number += 1
             name = str(self._number)
@@ -136,7 +135,6 @@ class VLLMGenerator:
             raise GenerationError(
                 "vLLM kept a prefix cache of the old weights; report the version of vllm"
             )
-        self.weight_version += 1
 
     def close(self) -> None:
         """Give up every turn and forget every session; the engine keeps its memory."""
@@ -151,6 +149,4 @@ class VLLMGenerator:
             by_id[token_id].logprob
             for by_id, token_id in zip(completion.logprobs or (), token_ids, strict=True)
         ]
-        return self._turns.generation(
-            request, sampling, token_ids, logprobs, weight_version=self.weight_version
-        )
+        return self._turns.generation(request, sampling, token_ids, logprobs)

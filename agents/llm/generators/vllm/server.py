@@ -37,7 +37,7 @@ _CONTROL_TIMEOUT_S = 30.0
 class WeightSync(Protocol):
     """Brings the policy's weights to where turns are sampled."""
 
-    def send(self, policy: Policy, version: int) -> None:
+    def send(self, policy: Policy) -> None:
         """Bring them, and have what was computed from others forgotten.
 
         Raises:
@@ -84,7 +84,6 @@ class VLLMServerGenerator:
         if not self.urls:
             raise ValueError("got no server; give the base URL of at least one")
         self.turn_deadline_s = turn_deadline_s
-        self.weight_version = 0
         self._weights = weights
         self._http = HTTPLoop(connect_timeout_s=connect_timeout_s)
         weakref.finalize(self, self._http.stop)
@@ -152,7 +151,6 @@ class VLLMServerGenerator:
         check_idle(len(self._open))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
-        self.weight_version += 1
         self._send_weights()
 
     def close(self) -> None:
@@ -162,7 +160,7 @@ class VLLMServerGenerator:
 
     def _send_weights(self) -> None:
         if self._weights is not None:
-            self._weights.send(self.policy, self.weight_version)
+            self._weights.send(self.policy)
 
     def _take(
         self, one: tuple[int, int, Generation | Exception], ended: dict[int, Generation]
@@ -186,7 +184,7 @@ class VLLMServerGenerator:
 
     async def _turn(self, request: GenerationRequest, sampling: Sampling) -> Generation:
         if self._turns.room(request, sampling) < 1:
-            return self._turns.full(request, self.weight_version)
+            return self._turns.full(request)
         place = request.session % len(self.urls)
         body = {
             "model": self._models[place],
@@ -207,7 +205,6 @@ class VLLMServerGenerator:
             sampling,
             choice.get("token_ids") or (),
             logprobs,
-            weight_version=self.weight_version,
         )
 
     async def _ask(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,14 +66,13 @@ class VLLMTurns:
             "logprobs": 0,  # of the sampled token alone
         }
 
-    def full(self, request: GenerationRequest, weight_version: int) -> Generation:
+    def full(self, request: GenerationRequest) -> Generation:
         """The turn of an episode whose context is full."""
         return Generation(
             token_ids=(),
             logprobs=(),
             stop_reason="context",
             token_mismatch=self._drift(request),
-            weight_version=weight_version,
         )
 
     def generation(
@@ -82,8 +81,6 @@ class VLLMTurns:
         sampling: Sampling,
         token_ids: Sequence[int],
         logprobs: Sequence[float],
-        *,
-        weight_version: int,
     ) -> Generation:
         """Read a turn off sampled ids, and remember the session's.
 
@@ -105,7 +102,6 @@ class VLLMTurns:
             logprobs=tuple(logprobs[:count]),
             stop_reason=reason,
             token_mismatch=token_mismatch,
-            weight_version=weight_version,
         )
 
     def forget(self, session: int) -> None:

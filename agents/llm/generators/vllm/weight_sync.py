@@ -70,14 +70,16 @@ class FolderSync:
     ) -> None:
         self._controls = Controls(servers, deadline_s=deadline_s)
         self._folder = Path(folder).resolve()
+        self._num_sent = 0
 
-    def send(self, policy: Policy, version: int) -> None:
+    def send(self, policy: Policy) -> None:
         """Bring the weights and empty the prefix caches.
 
         Raises:
             GenerationError: if they could not be written, or were not read in time.
         """
-        folder = self._folder / f"weights-{version}"
+        folder = self._folder / f"weights-{self._num_sent}"
+        self._num_sent += 1
         try:
             folder.mkdir(parents=True, exist_ok=True)
             policy.save_merged(folder)
@@ -117,7 +119,7 @@ class NCCLSync:
         self._workers = workers
         self._engine: Any = None
 
-    def send(self, policy: Policy, version: int) -> None:
+    def send(self, policy: Policy) -> None:
         """Bring the weights and empty the prefix caches.
 
         Raises:

@@ -18,7 +18,7 @@ from agents.cli.main import main
 from agents.storage.folder_lock import folder_lock
 from tests.paths import ROOT
 from zs_env import Document, SearchError, SearchPage
-from zs_env.config import builder as building
+from zs_env.config.engines import ENGINE_KINDS
 
 FILES = ("results.jsonl", "scores.csv", "comparisons.csv", "tables.md", "sample.json")
 
@@ -42,7 +42,7 @@ def _sets(tmp_path, monkeypatch):
 class Shaky:
     """Knows every answer, and fails on every third tower."""
 
-    local = True
+    in_process = True
 
     def search(self, requests):
         numbers = [int(re.findall(r"\d+", request.question)[0]) for request in requests]
@@ -56,7 +56,7 @@ class Shaky:
 
 @pytest.fixture
 def _shaky(monkeypatch):
-    monkeypatch.setitem(building.ENGINE_KINDS, "shaky", lambda questions: Shaky())
+    monkeypatch.setitem(ENGINE_KINDS, "shaky", lambda questions: Shaky())
 
 
 def _flags(*flags, agents=("search-once", "answer-at-once"), engine="none", output="out"):
@@ -317,7 +317,7 @@ def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
 class Down:
     """A server that cannot be reached, until it can."""
 
-    local = True
+    in_process = True
     down = True
 
     def search(self, requests):
@@ -327,7 +327,7 @@ class Down:
 
 
 def test_a_dead_engine_is_said_with_status_1_and_asked_again_once_it_lives(monkeypatch, capsys):
-    monkeypatch.setitem(building.ENGINE_KINDS, "down", lambda questions: Down())
+    monkeypatch.setitem(ENGINE_KINDS, "down", lambda questions: Down())
     monkeypatch.setattr(Down, "down", True)
     assert main(_flags(engine="down")) == 1
     error = " ".join(capsys.readouterr().err.split())

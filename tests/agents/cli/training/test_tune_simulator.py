@@ -69,8 +69,8 @@ def test_the_model_may_be_behind_a_server(flags, capsys):
         return chat("Doc 1: mills of Person arda\nDoc 2: mills and nothing more")
 
     with ChatServer(answer) as server:
-        writer = json.dumps({"kind": "server", "servers": server.url})
-        assert main(["report", *arguments, "--after", writer]) == 0
+        generator = json.dumps({"kind": "server", "servers": server.url})
+        assert main(["report", *arguments, "--after", generator]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed["after"]["exact_count_rate"]["mean"] == 1.0
     assert {body["max_tokens"] for body in server.bodies} == {2 * 8 * 4}
@@ -79,7 +79,7 @@ def test_the_model_may_be_behind_a_server(flags, capsys):
     assert len(server.bodies) == 4 + 2 + 2 * 3
 
 
-def test_a_writer_that_is_no_json_names_its_flag(flags):
+def test_a_generator_that_is_no_json_names_its_flag(flags):
     arguments, output = flags
     if not (output / "data").exists():
         main(["run", *arguments])

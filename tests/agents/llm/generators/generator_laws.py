@@ -151,8 +151,6 @@ def new_weights_are_sampled_from_at_once(policy: Policy, generator: Generator) -
     after = generate(generator, requests, SAMPLED)
     for request, turn in zip(requests, after, strict=True):
         assert _distance(policy, tuple(request.token_ids), turn, 1.0) < TOLERANCE
-    versions = {turn.weight_version for turn in before}, {turn.weight_version for turn in after}
-    assert versions == ({min(versions[0])}, {min(versions[0]) + 1})
     generator.release(range(4))
     generator.load_weights(kept)
     again = generate(generator, requests, SAMPLED)

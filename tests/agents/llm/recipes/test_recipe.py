@@ -99,17 +99,17 @@ def test_a_stage_s_own_settings_stand_before_those_of_all(tmp_path):
 def test_self_search_is_asked_with_the_query_alone():
     (config,) = stage_configs(load_recipe("ssrl"), [])
     spec = json.loads(config.engine)
-    assert spec["writer"]["kind"] == "policy"
+    assert spec["generator"]["kind"] == "policy"
     asked = []
 
     class TextGenerator:
         fingerprint = "w"
 
-        def write(self, prompts):
+        def generate(self, prompts):
             asked.extend(prompts)
             return [WRITING for _ in prompts]
 
-    engine = build_engine({**spec, "writer": TextGenerator()}, [])
+    engine = build_engine({**spec, "generator": TextGenerator()}, [])
     request = SearchRequest("who built it", "Who built Zorn?", ("Ann Lee",), (True, True), 3)
     noisy = SearchRequest("who built it", "Who built Zorn?", ("Ann Lee",), (False, False), 3)
     engine.search([request])

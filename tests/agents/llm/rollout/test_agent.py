@@ -2,6 +2,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+from agents.env_pool import EnvPool
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.rollout.agent import PolicyAgent
@@ -25,21 +26,21 @@ def _environment(num_envs: int) -> ZeroSearchVectorEnv:
     )
 
 
-def _rows(observation: dict, num_envs: int) -> list[dict]:
-    return [
-        {key: observation[key][i] for key in ("question", "message", "transcript")}
-        for i in range(num_envs)
-    ]
-
-
 def _play(agent: PolicyAgent, indices: list[int], *, one_by_one: bool = False) -> list[str]:
-    environment = _environment(len(indices))
-    observation, _ = environment.reset(seed=0, options={"question_index": indices})
-    for _ in range(3):
-        rows = _rows(observation, len(indices))
-        texts = [agent.act(row) for row in rows] if one_by_one else agent.act_batch(rows)
-        observation = environment.step(texts)[0]
-    return [environment.transcript(i).text for i in range(len(indices))]
+    pool = _started(indices)
+    while slots := pool.active:
+        seen = [pool.observation(slot) for slot in slots], [pool.info(slot) for slot in slots]
+        texts = list(map(agent.act, *seen)) if one_by_one else agent.act_batch(*seen)
+        pool.step(dict(zip(slots, texts, strict=True)))
+    return [pool.transcript(slot).text for slot in range(len(indices))]
+
+
+def _started(indices: list[int]) -> EnvPool:
+    """A pool whose slots have episodes of these questions, with seeds 0, 1, ..."""
+    pool = EnvPool(_environment(len(indices)))
+    slots = range(len(indices))
+    pool.start(dict(zip(slots, indices, strict=True)), seeds=dict(zip(slots, slots, strict=True)))
+    return pool
 
 
 def _wanted(policy, indices: list[int]) -> list[str]:
@@ -58,31 +59,38 @@ def _wanted(policy, indices: list[int]) -> list[str]:
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_an_agent_plays_what_a_greedy_rollout_plays(make_policy, one_by_one):
     policy = make_policy()
-    # Question 1 twice: two episodes with one text at once.
+    # Question 1 twice: two episodes with the same first message.
     indices = [0, 1, 1, 3]
     agent = PolicyAgent(policy, sampling=GREEDY)
     assert _play(agent, indices, one_by_one=one_by_one) == _wanted(policy, indices)
 
 
-def test_later_turns_read_only_what_is_new(make_policy):
+def test_later_turns_process_only_new_tokens(make_policy):
     policy = make_policy()
     agent = PolicyAgent(policy, sampling=GREEDY)
-    environment = _environment(1)
-    observation, _ = environment.reset(seed=0, options={"question_index": 0})
-    (row,) = _rows(observation, 1)
-    text = agent.act(row)
-    (row,) = _rows(environment.step([text])[0], 1)
+    pool = _started([0])
+    pool.step({0: agent.act(pool.observation(0), pool.info(0))})
     read: list[int] = []
     policy.model.base_model.register_forward_pre_hook(
         lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
-    agent.act(row)
-    # The last id written and the message, whose own last id begins the turn.
-    assert read[0] == len(policy.encode_environment(row["message"]))
+    agent.act(pool.observation(0), pool.info(0))
+    # The last id of the turn and the message without its last id, which starts the next turn.
+    assert read[0] == len(policy.encode_environment(pool.observation(0)["message"]))
     assert set(read[1:]) == {1}
 
 
-def test_an_episode_it_has_not_begun_is_read_as_one_message(make_policy):
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_an_episode_that_is_played_again_starts_anew(make_policy, one_by_one):
+    agent = PolicyAgent(make_policy(), sampling=GREEDY)
+    first = _play(agent, [0, 1], one_by_one=one_by_one)
+    assert _play(agent, [0, 1], one_by_one=one_by_one) == first
+    started = _started([0, 1])  # left unfinished
+    agent.act(started.observation(1), started.info(1))
+    assert _play(agent, [0, 1], one_by_one=one_by_one) == first
+
+
+def test_an_unknown_episode_is_encoded_as_one_prompt(make_policy):
     policy = make_policy()
     agent = PolicyAgent(policy, sampling=GREEDY)
     row = {"transcript": "Question: x?\nhm\nnotice\n", "message": "\nnotice\n"}
@@ -90,7 +98,7 @@ def test_an_episode_it_has_not_begun_is_read_as_one_message(make_policy):
     assert agent.act(row) == PolicyAgent(policy, sampling=GREEDY).act(fresh)
 
 
-def test_draws_follow_from_text_and_seed(make_policy):
+def test_samples_depend_on_transcript_and_seed(make_policy):
     policy = make_policy()
     warm = Sampling(max_new_tokens=15)
     row = {"transcript": "Question: x?\n", "message": "Question: x?\n"}
@@ -101,7 +109,7 @@ def test_draws_follow_from_text_and_seed(make_policy):
     assert agent.act_batch([other, row])[1] == texts[0]
 
 
-def test_the_fingerprint_tells_weights_and_sampling_apart(make_policy):
+def test_the_fingerprint_depends_on_weights_and_sampling(make_policy):
     agents = [
         PolicyAgent(make_policy(0)),
         PolicyAgent(make_policy(0)),
@@ -113,23 +121,22 @@ def test_the_fingerprint_tells_weights_and_sampling_apart(make_policy):
     assert len(set(prints)) == 3
 
 
-def test_a_saved_policy_is_an_agent_by_its_folder(make_policy, tmp_path):
+def test_a_saved_policy_is_loaded_from_its_folder(make_policy, tmp_path):
     policy = make_policy(dtype=torch.float32)
     policy.save(tmp_path)
     agent = PolicyAgent.load(str(tmp_path), sampling=GREEDY)
     assert agent.fingerprint == PolicyAgent(policy, sampling=GREEDY).fingerprint
 
 
-def test_a_streamed_turn_is_the_turn_that_is_acted(make_policy):
+def test_stream_returns_the_turn_of_act(make_policy):
     for max_new_tokens in (15, 1):
         sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
         acts, streams = (PolicyAgent(make_policy(), sampling=sampling) for _ in range(2))
-        environment = _environment(1)
-        observation, _ = environment.reset(seed=0, options={"question_index": [1]})
+        pool = _started([1])
         for _ in range(3):
-            (row,) = _rows(observation, 1)
+            seen = pool.observation(0), pool.info(0)
             pieces: list[str] = []
-            text = streams.stream(row, pieces.append)
-            assert text == acts.act(row) == "".join(pieces)
+            text = streams.stream(*seen, pieces.append)
+            assert text == acts.act(*seen) == "".join(pieces)
             assert sum(map(bool, pieces)) > (max_new_tokens > 1)
-            observation = environment.step([text])[0]
+            pool.step({0: text})

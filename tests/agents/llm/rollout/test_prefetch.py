@@ -26,15 +26,16 @@ from agents.llm.generators.sampling import Sampling
 from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import load_policy
 from agents.llm.rollout.collect import collect_rollouts
-from agents.llm.rollout.prefetch import RolloutPrefetcher, check_one_step_off
+from agents.llm.rollout.prefetch import RolloutPrefetcher
 from agents.llm.rollout.question_order import question_indices, step_seeds
-from agents.llm.rollout.types import Group, Segment, Source
+from agents.llm.rollout.types import Group
 from agents.llm.trainer import rollouts as step_rollouts
 from agents.llm.trainer.checkpoint import CheckpointStore, load_state, random_state
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import num_questions, training_environment
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
+from agents.llm.trainer.run import check_one_step_off
 
 # Long enough for any machine; only a test that fails waits so long.
 PATIENCE_S = 120.0
@@ -75,26 +76,26 @@ def play_for_ever(generator: Generator) -> list[Group]:
 
 
 def test_episodes_are_there_once_the_block_is_over(make_rollout) -> None:
-    groups, ahead = [Group(rollouts=(make_rollout(2, 3),))], _ahead()
-    assert ahead.share(1) is None
-    with ahead.playing(1, lambda _: groups):
+    groups, prefetcher = [Group(rollouts=(make_rollout(2, 3),))], _prefetcher()
+    assert prefetcher.get(1) is None
+    with prefetcher.prefetch(1, lambda _: groups):
         pass
-    share = ahead.share(1)
+    share = prefetcher.get(1)
     assert share is not None and share() == share() == groups
-    assert ahead.share(2) is None
-    ahead.forget()
-    assert ahead.share(1) is None and ahead.to_json(1) is None
+    assert prefetcher.get(2) is None
+    prefetcher.clear()
+    assert prefetcher.get(1) is None and prefetcher.to_json(1) is None
 
 
 def test_what_goes_wrong_is_raised_where_the_episodes_are_asked_for() -> None:
     def fail(_: Generator) -> list[Group]:
         raise GenerationError("no server")
 
-    ahead, reached = _ahead(), []
-    with ahead.playing(1, fail):
+    prefetcher, reached = _prefetcher(), []
+    with prefetcher.prefetch(1, fail):
         reached.append("rest of the update")
-    assert reached and ahead.to_json(1) is None
-    share = ahead.share(1)
+    assert reached and prefetcher.to_json(1) is None
+    share = prefetcher.get(1)
     assert share is not None
     with pytest.raises(GenerationError, match="no server"):
         share()
@@ -102,47 +103,49 @@ def test_what_goes_wrong_is_raised_where_the_episodes_are_asked_for() -> None:
 
 def test_an_error_in_the_update_ends_what_is_played() -> None:
     generator = EndlessGenerator()
-    ahead = _ahead(generator)
-    with pytest.raises(ZeroDivisionError), ahead.playing(1, play_for_ever):
+    prefetcher = _prefetcher(generator)
+    with pytest.raises(ZeroDivisionError), prefetcher.prefetch(1, play_for_ever):
         assert generator.begun.wait(PATIENCE_S)
         raise ZeroDivisionError
-    assert ahead.share(1) is None
-    with ahead.playing(2, lambda _: []):  # it can be used again
+    assert prefetcher.get(1) is None
+    with prefetcher.prefetch(2, lambda _: []):  # it can be used again
         pass
-    assert ahead.to_json(2) == {"step": 2, "groups": "[]"}
+    assert prefetcher.to_json(2) == {"step": 2, "groups": "[]"}
 
 
 def test_sigterm_ends_what_is_played_and_no_update() -> None:
     generator, reached = EndlessGenerator(), []
     with StopSignal() as stop:
-        ahead = _ahead(generator, stop)
-        with ahead.playing(1, play_for_ever):
+        prefetcher = _prefetcher(generator, stop)
+        with prefetcher.prefetch(1, play_for_ever):
             assert generator.begun.wait(PATIENCE_S)
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append("rest of the update")
-        share = ahead.share(1)
+        share = prefetcher.get(1)
     assert reached and share is not None
     with pytest.raises(Stopped):
         share()
 
 
 def test_another_process_gets_what_a_checkpoint_kept(make_rollout) -> None:
-    groups, ahead = [Group(rollouts=(make_rollout(2, 3), make_rollout(2, 1)))], _ahead()
-    with ahead.playing(5, lambda _: groups):
+    groups, prefetcher = [Group(rollouts=(make_rollout(2, 3), make_rollout(2, 1)))], _prefetcher()
+    with prefetcher.prefetch(5, lambda _: groups):
         pass
-    assert ahead.to_json(4) is None
+    assert prefetcher.to_json(4) is None
     for distributed, wanted in (
         (SINGLE_PROCESS, groups),
         (DistributedContext(rank=1, world_size=2), []),
     ):
-        share = RolloutPrefetcher(distributed, _NOBODY, StopSignal(), ahead.to_json(5)).share(5)
+        share = RolloutPrefetcher(distributed, _NOBODY, StopSignal(), prefetcher.to_json(5)).get(5)
         assert share is not None and share() == wanted
 
 
 _NOBODY = EndlessGenerator()
 
 
-def _ahead(generator: Generator = _NOBODY, stop: StopSignal | None = None) -> RolloutPrefetcher:
+def _prefetcher(
+    generator: Generator = _NOBODY, stop: StopSignal | None = None
+) -> RolloutPrefetcher:
     return RolloutPrefetcher(SINGLE_PROCESS, generator, stop or StopSignal())
 
 
@@ -157,7 +160,7 @@ def _ahead(generator: Generator = _NOBODY, stop: StopSignal | None = None) -> Ro
         (
             {
                 "rollout_dtype": "float32",
-                "engine": '{"kind": "simulator", "writer": {"kind": "policy"}}',
+                "engine": '{"kind": "simulator", "generator": {"kind": "policy"}}',
             },
             "another writer",
         ),
@@ -250,31 +253,6 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Update]]:
     yield seen
 
 
-def versions(groups: list[Group]) -> set[int]:
-    return {
-        segment.weight_version
-        for group in groups
-        for rollout in group.rollouts
-        for segment in rollout.segments
-        if segment.source is Source.POLICY
-    }
-
-
-def without_versions(groups: list[Group]) -> list[Group]:
-    def plain(segment: Segment) -> Segment:
-        return replace(segment, weight_version=0)
-
-    return [
-        Group(
-            rollouts=tuple(
-                replace(rollout, segments=tuple(map(plain, rollout.segments)))
-                for rollout in group.rollouts
-            )
-        )
-        for group in groups
-    ]
-
-
 def played_by_hand(config: TrainConfig, weights: dict[str, Tensor], step: int) -> list[Group]:
     policy = load_policy("tiny")
     policy.model.load_state_dict(weights)
@@ -304,12 +282,11 @@ def test_episodes_come_from_the_weights_before_the_last_update(
     config: TrainConfig, updates: list[Update]
 ) -> None:
     train(config)
-    assert [versions(groups) for groups, _ in updates] == [{0}, {0}, {1}]
     for step, (groups, newest) in enumerate(updates):
         older = updates[max(step - 1, 0)][1]
-        assert without_versions(groups) == played_by_hand(config, older, step)
+        assert groups == played_by_hand(config, older, step)
         if step:
-            assert without_versions(groups) != played_by_hand(config, newest, step)
+            assert groups != played_by_hand(config, newest, step)
     rows = read_metrics(config.output, "train")
     # The first step's sampler is the learner to the last bits; later ones lag behind.
     assert rows[0]["sampler_k3"] < 1e-9 < min(row["sampler_k3"] for row in rows[1:])
@@ -331,7 +308,7 @@ def test_where_no_update_moves_a_weight_it_is_the_ordinary_run(
             ]
         )
     assert len(rows[0]) > STEPS and rows[0] == rows[1]
-    played = [without_versions(groups) for groups, _ in updates]
+    played = [groups for groups, _ in updates]
     assert len(played) == 2 * STEPS and played[:STEPS] == played[STEPS:]
     rewards = {rollout.reward for groups in played for g in groups for rollout in g.rollouts}
     assert len(rewards) > 1
@@ -376,12 +353,12 @@ def test_a_fault_of_the_generator_ends_the_run_which_goes_on_later(
     # It came up during the second update, which is whole.
     latest = CheckpointStore(config.output / "checkpoints").latest()
     assert latest is not None
-    assert load_state(latest)["run"]["step"] == 2 and load_state(latest)["ahead"] is None
+    assert load_state(latest)["run"]["step"] == 2 and load_state(latest)["prefetched"] is None
     train(replace(config, resume=True))
     assert [row["step"] for row in read_metrics(config.output, "train")] == [1, 2, 3]
     # What failed is played anew, by the newest weights there are.
     groups, newest = updates[2]
-    assert without_versions(groups) == played_by_hand(config, newest, 2)
+    assert groups == played_by_hand(config, newest, 2)
 
 
 def test_a_policy_that_is_put_back_plays_what_it_learns_from(
@@ -395,5 +372,4 @@ def test_a_policy_that_is_put_back_plays_what_it_learns_from(
     beginning = updates[0][1]
     groups, weights = updates[2]
     assert all(torch.equal(weights[name], beginning[name]) for name in weights)
-    assert versions(groups) == {2}
-    assert without_versions(groups) == played_by_hand(config, beginning, 2)
+    assert groups == played_by_hand(config, beginning, 2)

@@ -3,6 +3,7 @@
 import pytest
 
 from agents.llm.rollout.question_order import (
+    group_seeds,
     matching_questions,
     question_indices,
     step_seeds,
@@ -32,7 +33,7 @@ def test_an_unlimited_set_is_walked_without_repetition() -> None:
 
 
 def test_an_empty_set_is_refused() -> None:
-    with pytest.raises(ValueError, match="--questions names an empty set"):
+    with pytest.raises(ValueError, match=r"empty question set.*--questions"):
         question_indices(0, 1, num_questions=0, seed=0)
 
 
@@ -70,3 +71,20 @@ def test_a_structure_that_the_set_lacks_is_named() -> None:
     questions = [Question(id="q", text="?", answers=("a",), metadata={"structure": "bridge"})]
     with pytest.raises(ValueError, match=r"\('chain9',\).*--curriculum"):
         matching_questions(0, 2, questions=questions, structures=("chain9",), seed=0)
+
+
+def test_the_first_episode_of_a_group_has_the_seed_itself():
+    assert group_seeds(7, 3)[0].environment == 7
+
+
+def test_episode_seeds_do_not_depend_on_the_group_size():
+    def seeds(size):
+        return [(one.environment, one.sampling) for one in group_seeds(7, size)]
+
+    assert seeds(5)[:2] == seeds(2)
+
+
+def test_only_the_group_seed_is_shared():
+    seeds = group_seeds(7, 4)
+    assert len({one.group for one in seeds}) == 1
+    assert len({one.environment for one in seeds} | {one.sampling for one in seeds}) == 8

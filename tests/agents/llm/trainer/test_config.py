@@ -52,9 +52,9 @@ def test_noise_goes_from_the_first_step_to_the_last() -> None:
 
 
 def test_a_resumed_run_may_find_its_simulator_elsewhere_and_spend_more() -> None:
-    def engine(port: int, budget: float, style: str = "tuned") -> str:
-        writer = {"kind": "server", "servers": f"http://127.0.0.1:{port}/v1"}
-        simulator = {"kind": "simulator", "style": style, "writer": writer}
+    def engine(port: int, budget: float, prompts: str = "tuned") -> str:
+        generator = {"kind": "server", "servers": f"http://127.0.0.1:{port}/v1"}
+        simulator = {"kind": "simulator", "prompts": prompts, "generator": generator}
         return json.dumps({"kind": "metered", "budget": budget, "engine": simulator})
 
     run = TrainConfig(engine=engine(8000, 1.0))

@@ -34,7 +34,7 @@ from tests.agents.llm.distributed.rank_processes import (
     run_command,
     start_ranks,
 )
-from zs_env.config import builder as building
+from zs_env.config.engines import ENGINE_KINDS
 from zs_env.episode import EpisodeConfig
 from zs_env.prompts import PromptTemplate
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
@@ -314,7 +314,7 @@ def test_an_engine_that_dies_stops_the_run_which_goes_on_once_it_lives(
     capfd: pytest.CaptureFixture[str],
     torch_settings: None,
 ) -> None:
-    monkeypatch.setitem(building.ENGINE_KINDS, "mortal", Mortal)
+    monkeypatch.setitem(ENGINE_KINDS, "mortal", Mortal)
     monkeypatch.setattr(Mortal, "alive", False)
     output = tmp_path / "run"
 

@@ -7,12 +7,12 @@ import torch
 
 from agents.cli.training.train import main
 from agents.llm.trainer.metrics import read_metrics
-from agents.llm.trainer.self_search import with_policy_as_writer, writes_itself
+from agents.llm.trainer.self_search import with_policy_as_generator, writes_itself
 from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 
-WRITER = {"kind": "policy", "sampling": {"max_tokens": 12, "temperature": 0.0}}
-SPEC = {"kind": "simulator", "writer": WRITER, "retries": 0}
+GENERATOR = {"kind": "policy", "sampling": {"max_tokens": 12, "temperature": 0.0}}
+SPEC = {"kind": "simulator", "generator": GENERATOR, "retries": 0}
 REQUEST = SearchRequest("author", "Who is the author?", ("Ada",), (True, True), 3)
 
 
@@ -22,8 +22,8 @@ def texts(engine):
 
 def test_pages_follow_the_weights(make_worded_policy):
     policy = make_worded_policy()
-    engine = build_engine(with_policy_as_writer(SPEC, policy), [])
-    assert engine.writer.model is policy.model
+    engine = build_engine(with_policy_as_generator(SPEC, policy), [])
+    assert engine.generator.model is policy.model
     before = texts(engine)
     assert texts(engine) == before
     with torch.no_grad():
@@ -36,19 +36,19 @@ def test_the_policy_is_found_wherever_it_stands(make_worded_policy):
     policy = make_worded_policy()
     mixture = {"kind": "mixture", "engines": [{"kind": "world"}, SPEC], "weights": [1, 1]}
     assert writes_itself(mixture) and not writes_itself({"kind": "world"})
-    made = with_policy_as_writer(mixture, policy)
-    assert made["engines"][1]["writer"].model is policy.model
+    made = with_policy_as_generator(mixture, policy)
+    assert made["engines"][1]["generator"].model is policy.model
     assert mixture["engines"][1] == SPEC  # the spec itself stays what the run records
-    assert with_policy_as_writer(None, policy) is None
+    assert with_policy_as_generator(None, policy) is None
 
 
 def test_old_weights_are_not_kept_and_typos_are_said(make_worded_policy):
     policy = make_worded_policy()
     with pytest.raises(ValueError, match="leave the cache out"):
-        with_policy_as_writer({"kind": "cache", "engine": SPEC}, policy)
-    wrong = {**SPEC, "writer": {"kind": "policy", "samplng": {}}}
+        with_policy_as_generator({"kind": "cache", "engine": SPEC}, policy)
+    wrong = {**SPEC, "generator": {"kind": "policy", "samplng": {}}}
     with pytest.raises(ValueError, match="Did you mean 'sampling'"):
-        with_policy_as_writer(wrong, policy)
+        with_policy_as_generator(wrong, policy)
 
 
 def test_a_run_searches_itself(make_worded_policy, tmp_path):

@@ -63,8 +63,8 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     cache = {"kind": "cache", "path": str(folder / "pages.sqlite")}
     with ChatServer(librarian()) as server:
-        writer = {"kind": "server", "servers": server.url, "model": "m"}
-        simulator = {"kind": "simulator", "writer": writer, "retries": 1}
+        generator = {"kind": "server", "servers": server.url, "model": "m"}
+        simulator = {"kind": "simulator", "generator": generator, "retries": 1}
         metered = {"kind": "metered", "engine": simulator, "path": str(folder / "ledger.jsonl")}
         recorded = {**cache, "mode": "record", "engine": metered}
         outputs = [train(folder / "recorded", recorded)]
@@ -141,8 +141,8 @@ def test_a_run_that_ran_out_of_money_goes_on_with_more_as_if_nothing_had_been(ru
     spent = tokens_read(folder / "ledger.jsonl")
 
     def engine(server, budget):
-        writer = {"kind": "server", "servers": server.url, "model": "m"}
-        simulator = {"kind": "simulator", "writer": writer, "retries": 1}
+        generator = {"kind": "server", "servers": server.url, "model": "m"}
+        simulator = {"kind": "simulator", "generator": generator, "retries": 1}
         prices = {"prompt_tokens": 1e6}  # a dollar each
         metered = {"kind": "metered", "engine": simulator, "budget": budget, "prices": prices}
         ledger = {"path": str(tmp_path / "ledger.jsonl")}

@@ -7,7 +7,7 @@ from rich.console import Console
 from agents.evaluation import EpisodeResult, Report
 from agents.studies.benchmark.cell import Cell
 from agents.studies.benchmark.progress import BenchmarkProgress
-from zs_env.search.prices import Prices
+from zs_env.search.prices import PriceTable
 
 
 def _result(index, failure=None):
@@ -19,7 +19,7 @@ def _result(index, failure=None):
 
 def test_the_cost_of_the_whole_is_estimated_from_what_this_session_played():
     output = io.StringIO()
-    prices = Prices(completion_tokens=1.0)  # a dollar for a million
+    prices = PriceTable(completion_tokens=1.0)  # a dollar for a million
     with BenchmarkProgress(Console(file=output, width=120), 20, prices) as progress:
         progress.begin(Cell(agent="x", set_name="nq"))
         progress.found(10, 6)  # 4 are left here, and 10 in the next cell

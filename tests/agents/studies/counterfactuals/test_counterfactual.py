@@ -129,7 +129,7 @@ class Stops:
     def __init__(self, actions):
         self.left = actions
 
-    def act_batch(self, observations):
+    def act_batch(self, observations, infos):
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt

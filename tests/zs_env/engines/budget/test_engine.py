@@ -11,8 +11,7 @@ from zs_env.engines import CachedEngine, MeteredEngine
 from zs_env.env import ZeroSearchEnv
 from zs_env.questions.question import Question
 from zs_env.search.client import EngineClient
-from zs_env.search.engine import fingerprint_of
-from zs_env.search.prices import Prices, cost_table, prices_from_text
+from zs_env.search.prices import PriceTable, cost_table, prices_from_json
 from zs_env.search.types import (
     BudgetExceeded,
     Document,
@@ -22,7 +21,7 @@ from zs_env.search.types import (
     SearchRequest,
 )
 
-PRICES = Prices(prompt_tokens=1.0, completion_tokens=2.0, hour=3.6, search=0.01)
+PRICES = PriceTable(prompt_tokens=1.0, completion_tokens=2.0, hour=3.6, search=0.01)
 # A page of the engine below: 1e6 * $1/1e6 + 500k * $2/1e6 + 10 s * $3.6/h.
 PAGE_DOLLARS = 1.0 + 1.0 + 0.01
 
@@ -36,7 +35,9 @@ class Costly:
 
     def search(self, requests):
         self.asked += len(requests)
-        cost = SearchCost(1, self.tokens, self.tokens // 2, 10.0)
+        cost = SearchCost(
+            calls=1, prompt_tokens=self.tokens, completion_tokens=self.tokens // 2, seconds=10.0
+        )
         return [
             SearchError("none") if request.query == "bad" else SearchPage((Document("x"),), cost)
             for request in requests
@@ -115,7 +116,7 @@ def test_what_is_paid_by_the_call_uses_a_budget_up():
             return [SearchPage((), SearchCost(calls=1)) for _ in requests]
 
     engine = ByTheCall()
-    meter = MeteredEngine(engine, prices=Prices(call=0.01), budget=0.055)
+    meter = MeteredEngine(engine, prices=PriceTable(call=0.01), budget=0.055)
     for number in range(5):
         meter.search(requests(str(number)))
     with pytest.raises(BudgetExceeded):
@@ -125,7 +126,7 @@ def test_what_is_paid_by_the_call_uses_a_budget_up():
 
 def test_a_budget_that_nothing_can_use_up_is_refused():
     with pytest.raises(ValueError, match="a budget needs prices"):
-        MeteredEngine(Costly(), prices=Prices(search=1.0), budget=1.0)
+        MeteredEngine(Costly(), prices=PriceTable(search=1.0), budget=1.0)
 
 
 def test_what_a_ledger_holds_counts_against_the_budget(tmp_path):
@@ -165,11 +166,11 @@ def test_a_line_that_was_torn_off_leaves_the_ledger_readable(tmp_path):
     assert MeteredEngine(Costly(), prices=PRICES, path=torn_from_the_start).spent > 0
 
 
-def test_another_file_is_no_ledger(tmp_path):
+def test_another_file_is_not_a_ledger(tmp_path):
     path = tmp_path / "notes.txt"
     for text in ("hello\n", "hello", '{"name": 1}', "{}"):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"notes\.txt, line 1: expected a ledger's row"):
+        with pytest.raises(ValueError, match=r"notes\.txt, line 1: expected a line of a ledger"):
             MeteredEngine(Costly(), path=path)
 
 
@@ -180,10 +181,10 @@ def test_a_ledger_that_cannot_be_written_is_an_error(tmp_path):
         meter.search(requests("a"))
 
 
-@pytest.mark.parametrize("local", [False, True])
-def test_a_spent_budget_ends_the_run_and_not_an_episode(local):
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_spent_budget_ends_the_run_and_not_an_episode(in_process):
     engine = Costly()
-    engine.local = local
+    engine.in_process = in_process
     meter = MeteredEngine(engine, prices=PRICES, budget=3.0)
     env = ZeroSearchEnv([Question(id="1", text="Who?", answers=("Ada",))], meter, max_turns=9)
     env.reset(seed=0)
@@ -196,15 +197,15 @@ def test_a_spent_budget_ends_the_run_and_not_an_episode(local):
 def test_a_meter_changes_nothing_but_the_account():
     engine = Costly()
     meter = MeteredEngine(engine)
-    assert meter.name == "costly" and fingerprint_of(meter) == "costly"
-    assert not meter.local and not meter.by_query
+    assert meter.name == "costly" and meter.fingerprint == "costly"
+    assert not meter.in_process and not meter.query_only
     assert EngineClient(meter, timeout_s=5).engine is meter
     copy = pickle.loads(pickle.dumps(meter))
     assert len(copy.search(requests("a"))) == 1
 
 
 def test_prices_are_read_and_checked():
-    assert prices_from_text('{"hour": 1.5}') == Prices(hour=1.5)
+    assert prices_from_json('{"hour": 1.5}') == PriceTable(hour=1.5)
     for text, match in [
         ("{", "JSON object"),
         ("3", "JSON object"),
@@ -212,7 +213,7 @@ def test_prices_are_read_and_checked():
         ('{"hour": -1}', "not negative"),
     ]:
         with pytest.raises(ValueError, match=match):
-            prices_from_text(text)
+            prices_from_json(text)
     with pytest.raises(ValueError, match="budget must be positive"):
         MeteredEngine(Costly(), budget=0)
 

@@ -100,7 +100,7 @@ def test_an_engine_without_a_fingerprint_is_known_by_its_class(tmp_path):
 
 def test_an_engine_that_sees_only_queries_is_asked_once_whoever_asks(tmp_path):
     engine = Counting()
-    engine.by_query = True
+    engine.query_only = True
     path = tmp_path / "cache.sqlite"
     cached = CachedEngine(engine, path, "record")
     other = SearchRequest("who", None, None, (False, False), 8)
@@ -118,7 +118,7 @@ def test_a_replay_without_engine_knows_a_named_one_that_sees_only_queries(
     tmp_path, recorded, replayed
 ):
     engine = Counting()
-    engine.by_query = True
+    engine.query_only = True
     path = tmp_path / "cache.sqlite"
     with closing(CachedEngine(engine, path, "record", fingerprint=recorded)) as cached:
         cached.search([REQUEST])
@@ -214,7 +214,7 @@ def test_a_failure_is_not_kept():
     ("answer", "match"),
     [
         ([], "wrong number of pages: 0 for 1"),
-        (None, "wrong number of pages: NoneType"),
+        (None, "wrong type: search.. returned NoneType"),
         (["x"], "wrong type: str"),
         ([SearchPage((Document("x", metadata=(("k", object()),)),))], "metadata JSON values"),
         ([SearchPage(("text",))], "cannot be recorded"),
@@ -229,7 +229,7 @@ def test_a_broken_engine_is_a_fault_and_nothing_is_kept(tmp_path, answer, match)
 
     path = tmp_path / "cache.sqlite"
     with pytest.raises(SearchError, match=match):
-        CachedEngine(Broken(), path).search([REQUEST])
+        raise CachedEngine(Broken(), path).search([REQUEST])[0]
     with pytest.raises(SearchError, match="not recorded"):
         CachedEngine(None, path, "replay", fingerprint="broken").search([REQUEST])
 

@@ -23,7 +23,7 @@ def model(make_worded_llama):
     return make_worded_llama(num_hidden_layers=2, initializer_range=0.5)
 
 
-def writer(model, **settings):
+def generator(model, **settings):
     return TransformersTextGenerator(*model, **{"sampling": SAMPLING, **settings})
 
 
@@ -33,20 +33,20 @@ def texts(written):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_company_changes_nothing(model, batch_size):
-    alone = [writer(model).write([prompt])[0].text for prompt in PROMPTS]
-    assert texts(writer(model, batch_size=batch_size).write(PROMPTS)) == alone
-    assert texts(writer(model).write(PROMPTS[::-1])) == alone[::-1]
+    alone = [generator(model).generate([prompt])[0].text for prompt in PROMPTS]
+    assert texts(generator(model, batch_size=batch_size).generate(PROMPTS)) == alone
+    assert texts(generator(model).generate(PROMPTS[::-1])) == alone[::-1]
     assert len(set(alone)) == 3
 
 
 def test_another_seed_is_another_text(model):
-    one, other = writer(model).write([PROMPTS[0], replace(PROMPTS[0], seed=9)])
+    one, other = generator(model).generate([PROMPTS[0], replace(PROMPTS[0], seed=9)])
     assert one.text != other.text
 
 
 def test_without_temperature_the_likeliest_tokens_are_taken(model):
-    greedy = writer(model, sampling=replace(SAMPLING, temperature=0.0))
-    one, other = greedy.write([PROMPTS[0], replace(PROMPTS[0], seed=9)])
+    greedy = generator(model, sampling=replace(SAMPLING, temperature=0.0))
+    one, other = greedy.generate([PROMPTS[0], replace(PROMPTS[0], seed=9)])
     ids = torch.tensor([model[1].encode("The author of")])
     with torch.no_grad():
         for _ in range(12):
@@ -61,7 +61,7 @@ def test_without_temperature_the_likeliest_tokens_are_taken(model):
 def test_a_penalty_grows_with_every_time_a_token_was_written(model):
     greedy = replace(SAMPLING, temperature=0.0, frequency_penalty=2.0)
     short = Prompt("the", None, 2)  # padded on the left
-    written = texts(writer(model, sampling=greedy).write([PROMPTS[0], short]))
+    written = texts(generator(model, sampling=greedy).generate([PROMPTS[0], short]))
     for prompt, text in zip((PROMPTS[0], short), written, strict=True):
         ids = torch.tensor([model[1].encode(prompt.text)])
         begin = ids.shape[1]
@@ -74,17 +74,17 @@ def test_a_penalty_grows_with_every_time_a_token_was_written(model):
                     break
         assert text == model[1].decode(ids[0, begin:], skip_special_tokens=True)
     plain = replace(greedy, frequency_penalty=0.0)
-    assert texts(writer(model, sampling=plain).write([PROMPTS[0], short])) != written
+    assert texts(generator(model, sampling=plain).generate([PROMPTS[0], short])) != written
 
 
 def test_tokens_are_counted_and_a_text_at_the_limit_is_cut(model):
-    (written,) = writer(model, sampling=replace(SAMPLING, max_tokens=3)).write(PROMPTS[:1])
+    (written,) = generator(model, sampling=replace(SAMPLING, max_tokens=3)).generate(PROMPTS[:1])
     assert (written.prompt_tokens, written.completion_tokens, written.cut) == (5, 3, True)
 
 
 def test_a_prompt_too_long_for_the_model_fails_alone(model):
     long = Prompt("the " * 400, None, 1)
-    error, written = writer(model).write([long, PROMPTS[0]])
+    error, written = generator(model).generate([long, PROMPTS[0]])
     assert isinstance(error, PromptRejected) and "lower max_tokens" in str(error)
     assert isinstance(written, Completion)
 
@@ -100,7 +100,7 @@ def test_draws_follow_the_probabilities(model):
     # 400 seeds of one token: each token's share lies within 5 standard deviations.
     short = replace(SAMPLING, max_tokens=1)
     asked = [replace(PROMPTS[0], seed=seed) for seed in range(400)]
-    drawn = texts(writer(model, sampling=short, batch_size=64).write(asked))
+    drawn = texts(generator(model, sampling=short, batch_size=64).generate(asked))
     ids = torch.tensor([model[1].encode("The author of")])
     with torch.no_grad():
         probabilities = model[0](ids).logits[0, -1].softmax(-1)
@@ -114,9 +114,9 @@ def test_a_saved_model_is_built_from_its_spec(model, tmp_path):
     model[1].save_pretrained(tmp_path)
     spec = {
         "kind": "simulator",
-        "style": "tuned",
+        "prompts": "tuned",
         "retries": 0,
-        "writer": {
+        "generator": {
             "kind": "transformers",
             "model": str(tmp_path),
             "sampling": {"max_tokens": 20},
@@ -136,4 +136,4 @@ def test_what_does_not_fit_is_refused(model):
     with pytest.raises(ValueError, match="pass tokenizer="):
         TransformersTextGenerator(model[0])
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
-        writer(model, batch_size=0)
+        generator(model, batch_size=0)

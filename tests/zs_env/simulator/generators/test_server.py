@@ -41,13 +41,13 @@ def assert_echoed(written, asked):
 def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
     monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
     with ChatServer(echo) as server:
-        writer = ServerTextGenerator(
+        generator = ServerTextGenerator(
             server.url,
             sampling=TextSampling(temperature=0.5, top_p=0.9, frequency_penalty=0.4, max_tokens=7),
             extra={"stop": ["x"]},
         )
-        (written,) = writer.write([Prompt("p", "", 2**62 + 5)])
-        writer.close()
+        (written,) = generator.generate([Prompt("p", "", 2**62 + 5)])
+        generator.close()
     assert (written.text, written.prompt_tokens, written.completion_tokens) == ("echo p", 3, 2)
     assert written.calls == 1
     assert server.bodies == [
@@ -68,10 +68,10 @@ def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
 def test_every_prompt_gets_its_own_answer_from_several_servers():
     asked = prompts(300)
     with ChatServer(echo) as one, ChatServer(echo) as other:
-        writer = ServerTextGenerator([one.url, other.url], limits=ServerLimits(concurrency=8))
-        assert_echoed(writer.write(asked), asked)
-        shares = [row["answered"] for row in writer.report()]
-        writer.close()
+        generator = ServerTextGenerator([one.url, other.url], limits=ServerLimits(concurrency=8))
+        assert_echoed(generator.generate(asked), asked)
+        shares = [row["answered"] for row in generator.report()]
+        generator.close()
     assert sum(shares) == 300 and min(shares) > 100
 
 
@@ -86,16 +86,16 @@ def test_texts_are_taken_as_they_come_each_once():
     asked, taken = prompts(20), {}
     with ChatServer(answer) as server:
 
-        def take(number, writing):
+        def take(number, completion):
             assert number not in taken
-            taken[number] = writing
+            taken[number] = completion
             if len(taken) == 19:  # all but the first, which waits until then
                 server.call_soon(released.set)
 
-        writer = ServerTextGenerator(server.url)
-        writer.generate_stream(asked, take)
-        writer.generate_stream([], take)
-        writer.close()
+        generator = ServerTextGenerator(server.url)
+        generator.generate_stream(asked, take)
+        generator.generate_stream([], take)
+        generator.close()
     assert list(taken)[-1] == 0
     assert_echoed([taken[number] for number in range(20)], asked)
 
@@ -112,18 +112,18 @@ def test_no_more_is_under_way_than_a_server_is_to_take():
         return chat("x")
 
     with ChatServer(answer) as server:
-        writer = ServerTextGenerator(server.url, limits=ServerLimits(concurrency=5))
-        writer.write(prompts(40))
-        writer.close()
+        generator = ServerTextGenerator(server.url, limits=ServerLimits(concurrency=5))
+        generator.generate(prompts(40))
+        generator.close()
     assert most == 5
 
 
 def test_a_server_that_is_killed_and_comes_back_loses_nothing():
     asked = prompts(1000)
     first = ChatServer(echo)
-    writer = ServerTextGenerator(first.url, limits=QUICK)
+    generator = ServerTextGenerator(first.url, limits=QUICK)
     written = []
-    thread = threading.Thread(target=lambda: written.extend(writer.write(asked)))
+    thread = threading.Thread(target=lambda: written.extend(generator.generate(asked)))
     thread.start()
     while len(first.bodies) < 300:
         time.sleep(0.001)
@@ -133,10 +133,10 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing():
         thread.join(timeout=20)
         assert not thread.is_alive()
     assert_echoed(written, asked)
-    (row,) = writer.report()
+    (row,) = generator.report()
     assert row["answered"] == 1000 and sum(row["failures"].values()) > 0
     assert row["breaker_opened"] >= 1
-    writer.close()
+    generator.close()
 
 
 def _hang():
@@ -183,16 +183,16 @@ def _garbage():
 def test_one_bad_server_of_three_costs_no_request(bad, reason):
     asked = prompts(200)
     with ChatServer(bad()) as worst, ChatServer(echo) as one, ChatServer(echo) as other:
-        writer = ServerTextGenerator(
+        generator = ServerTextGenerator(
             [worst.url, one.url, other.url],
             "m",
             limits=ServerLimits(
                 concurrency=8, read_timeout_s=2.0, deadline_s=60.0, failures_to_open=3
             ),
         )
-        assert_echoed(writer.write(asked), asked)
-        rows = writer.report()
-        writer.close()
+        assert_echoed(generator.generate(asked), asked)
+        rows = generator.report()
+        generator.close()
     assert rows[0]["failures"][reason] > 0
     assert not rows[1]["failures"] and not rows[2]["failures"]
     assert sum(row["answered"] for row in rows) == 200
@@ -200,25 +200,25 @@ def test_one_bad_server_of_three_costs_no_request(bad, reason):
 
 def test_nobody_waits_beyond_the_deadline():
     with ChatServer(_hang()) as server:
-        writer = ServerTextGenerator(
+        generator = ServerTextGenerator(
             server.url,
             "m",
             limits=ServerLimits(read_timeout_s=0.1, deadline_s=0.4, concurrency=2, max_tries=100),
         )
-        written = writer.write(prompts(50))  # 50 hangs of 0.1 s, were they waited for
-        writer.close()
+        written = generator.generate(prompts(50))  # 50 hangs of 0.1 s, were they waited for
+        generator.close()
     assert all(isinstance(one, GenerationError) for one in written)
 
 
 def test_no_server_at_all_is_said():
     with ChatServer(echo) as server:
         url = server.url
-    writer = ServerTextGenerator(url, limits=ServerLimits(deadline_s=0.3, failures_to_open=2))
-    (error,) = writer.write(prompts(1))
+    generator = ServerTextGenerator(url, limits=ServerLimits(deadline_s=0.3, failures_to_open=2))
+    (error,) = generator.generate(prompts(1))
     assert isinstance(error, GenerationError)
     assert "connection" in str(error) or "no server had room" in str(error)
-    assert "error" in writer.check()[0]
-    writer.close()
+    assert "error" in generator.check()[0]
+    generator.close()
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
@@ -227,9 +227,9 @@ def test_a_request_that_is_refused_is_not_sent_again(status):
         return web.Response(status=status, text="no such model")
 
     with ChatServer(answer) as server:
-        writer = ServerTextGenerator(server.url, "m")
-        (error,) = writer.write(prompts(1))
-        writer.close()
+        generator = ServerTextGenerator(server.url, "m")
+        (error,) = generator.generate(prompts(1))
+        generator.close()
     assert isinstance(error, GenerationError) and not isinstance(error, PromptRejected)
     assert f"status {status}: no such model" in str(error)
     assert len(server.bodies) == 1
@@ -257,19 +257,19 @@ def test_a_prompt_that_a_server_cannot_write_for_is_told_from_a_server_that_fail
         )
 
     with ChatServer(answer) as server:
-        writer = ServerTextGenerator(server.url, "m", limits=ServerLimits(max_tries=2))
-        (error,) = writer.write(prompts(1))
-        writer.close()
+        generator = ServerTextGenerator(server.url, "m", limits=ServerLimits(max_tries=2))
+        (error,) = generator.generate(prompts(1))
+        generator.close()
     assert isinstance(error, PromptRejected)
 
 
 def test_a_server_of_several_models_asks_for_a_choice():
     with ChatServer(echo, models=("a", "b")) as server:
-        writer = ServerTextGenerator(server.url)
-        (error,) = writer.write(prompts(1))
+        generator = ServerTextGenerator(server.url)
+        (error,) = generator.generate(prompts(1))
         assert "['a', 'b']" in str(error) and "model=" in str(error)
-        assert writer.check() == [{"url": server.url, "models": ["a", "b"]}]
-        writer.close()
+        assert generator.check() == [{"url": server.url, "models": ["a", "b"]}]
+        generator.close()
 
 
 def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
@@ -280,26 +280,26 @@ def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
         return web.Response(status=401, text=f"wrong key {key}")
 
     with ChatServer(answer) as server:
-        writer = ServerTextGenerator(server.url, "m")
-        (error,) = writer.write(prompts(1))
-        report = json.dumps(writer.report())
-        writer.close()
+        generator = ServerTextGenerator(server.url, "m")
+        (error,) = generator.generate(prompts(1))
+        report = json.dumps(generator.report())
+        generator.close()
     assert server.headers[0]["Authorization"] == f"Bearer {key}"
-    for kept in (str(error), report, repr(vars(writer)), writer.fingerprint):
+    for kept in (str(error), report, repr(vars(generator)), generator.fingerprint):
         assert key not in kept
-    assert key.encode() not in pickle.dumps(writer)
+    assert key.encode() not in pickle.dumps(generator)
 
 
-def test_a_copy_and_a_closed_writer_open_connections_of_their_own():
+def test_a_copy_and_a_closed_generator_open_connections_of_their_own():
     with ChatServer(echo) as server:
-        writer = ServerTextGenerator(server.url)
-        writer.write(prompts(1))
-        copy = pickle.loads(pickle.dumps(writer))
-        assert isinstance(copy.write(prompts(1))[0], Completion)
-        writer.close()
-        assert writer.report()[0]["answered"] == 1
-        assert isinstance(writer.write(prompts(1))[0], Completion)
-        writer.close()
+        generator = ServerTextGenerator(server.url)
+        generator.generate(prompts(1))
+        copy = pickle.loads(pickle.dumps(generator))
+        assert isinstance(copy.generate(prompts(1))[0], Completion)
+        generator.close()
+        assert generator.report()[0]["answered"] == 1
+        assert isinstance(generator.generate(prompts(1))[0], Completion)
+        generator.close()
         copy.close()
 
 

@@ -1,4 +1,4 @@
-"""A real vLLM server as the writer; skipped where its environment was not built."""
+"""A real vLLM server as the generator; skipped where its environment was not built."""
 
 import pytest
 
@@ -31,21 +31,21 @@ def server(make_worded_llama, tmp_path_factory):
 
 
 def test_a_seed_is_a_text(server):
-    writer = ServerTextGenerator(server, sampling=TextSampling(temperature=1.0, max_tokens=16))
+    generator = ServerTextGenerator(server, sampling=TextSampling(temperature=1.0, max_tokens=16))
     prompts = [Prompt("The author of", None, seed) for seed in (1, 1, 2, 3)]
-    written = writer.write(prompts)
+    written = generator.generate(prompts)
     assert all(isinstance(one, Completion) for one in written)
     texts = [one.text for one in written]
     assert texts[0] == texts[1] and len(set(texts)) == 3
     assert all(one.prompt_tokens > 0 and one.completion_tokens == 16 for one in written)
     assert all(one.cut for one in written)
-    assert writer.check()[0]["models"]
-    writer.close()
+    assert generator.check()[0]["models"]
+    generator.close()
 
 
 def test_it_is_a_search_engine(server):
-    writer = ServerTextGenerator(server, sampling=TextSampling(max_tokens=40))
-    engine = LanguageModelEngine(writer, "tuned", retries=1)
+    generator = ServerTextGenerator(server, sampling=TextSampling(max_tokens=40))
+    engine = LanguageModelEngine(generator, "tuned", retries=1)
     requests = [SearchRequest(f"q{n}", "Q?", ("a",), (n % 2 == 0,) * 2, n) for n in range(8)]
     pages = engine.search(requests)
     assert all(isinstance(page, SearchPage) and page.documents for page in pages)

@@ -81,8 +81,8 @@ def _sync(stub, **settings):
 def test_servers_are_paused_get_the_weights_and_forget_their_caches(vllm, stub):
     policy = load_policy("tiny")
     sync = _sync(stub)
-    for version in (0, 1):
-        sync.send(policy, version)
+    for _ in range(2):
+        sync.send(policy)
     a_round = [
         "/pause?mode=wait",
         "/start_weight_update",
@@ -104,7 +104,7 @@ def test_a_transfer_that_hangs_ends_with_its_deadline_and_the_servers_go_on(
     gate = threading.Event()
     monkeypatch.setattr(_Engine, "gate", gate)
     with pytest.raises(GenerationError, match=r"the weights to be received up to 0\.5 s"):
-        _sync(stub, deadline_s=0.5).send(load_policy("tiny"), 0)
+        _sync(stub, deadline_s=0.5).send(load_policy("tiny"))
     assert stub.posts[-1][0] == "/resume"
     gate.set()
 
@@ -112,7 +112,7 @@ def test_a_transfer_that_hangs_ends_with_its_deadline_and_the_servers_go_on(
 def test_a_server_that_refuses_is_named(vllm, stub):
     stub.fail = lambda route, body: 500 if route == "/update_weights" else None
     with pytest.raises(GenerationError, match=r"waited for http://127.*/update_weights"):
-        _sync(stub).send(load_policy("tiny"), 0)
+        _sync(stub).send(load_policy("tiny"))
     assert stub.posts[-1][0] == "/resume"
 
 
@@ -144,5 +144,5 @@ def test_weights_that_a_full_disk_refuses_are_no_crash(tmp_path):
             raise SafetensorError("No space left on device")
 
     with pytest.raises(GenerationError, match=r"cannot be written .*No space left"):
-        FolderSync(["http://127.0.0.1:9"], tmp_path).send(Full(), 1)
+        FolderSync(["http://127.0.0.1:9"], tmp_path).send(Full())
     assert not list(tmp_path.iterdir())
