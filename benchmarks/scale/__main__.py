@@ -12,9 +12,8 @@ that the flags give, Qwen2.5-1.5B's unless they say otherwise:
 - tokens that our generator writes in a second, beside transformers' `generate`;
 - a forward and backward pass with logits of action tokens only, beside one with all logits: time,
   memory;
-- attention of a packed line in one kernel, beside span by span (where there is such a kernel);
-- updates, plain, with gradient_checkpointing, and with share_prompts and compile_layers, alone and
-  together: tokens of rollouts a second, MFU (formula: `update_flops`), peak memory;
+- updates, plain, with gradient_checkpointing, and with compile_layers: tokens of rollouts a second,
+  MFU (formula: `update_flops`), peak memory;
 - the same update by TRL's GRPOTrainer, where this Python (or --trl-python) has trl and datasets.
 
 Every part compares results first: ids, losses, norms of gradients; a difference beyond rounding
@@ -55,11 +54,6 @@ _PARTS: dict[str, Part] = {
     "TRL": scale_parts.trl_update,
     "head": scale_parts.head,
     "update, gradient_checkpointing": partial(scale_parts.update, variant="gradient_checkpointing"),
-    "update, share_prompts": partial(scale_parts.update, variant="share_prompts"),
-    "update, compile_layers and share_prompts": partial(
-        scale_parts.update, variant="compile_layers and share_prompts"
-    ),
-    "line attention": scale_parts.line_attention,
 }
 
 

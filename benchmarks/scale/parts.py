@@ -26,7 +26,7 @@ from agents.llm.learner.logprobs import action_logprobs
 from benchmarks.peers.peer_venv import run_peer
 from benchmarks.report import Row
 from benchmarks.scale.job import Job, Made, ParityError
-from benchmarks.scale.update_flops import Reading, update_flops
+from benchmarks.scale.update_flops import update_flops
 from benchmarks.scale.workload import play, play_with_generate, share_written_alike
 from benchmarks.workers.rollout_files import from_json
 
@@ -99,12 +99,12 @@ def update(job: Job, variant: str) -> Iterator[Row]:
         job.check(f"the gradient's norm, {variant} over plain", norm / plain.norm, 1.0)
     seconds = job.median_seconds(lambda: learner.update(groups), job.updates)
     batch = Batch.from_groups(groups)
-    read = Reading.of_rollouts(batch)
-    made = Made(norm=norm, tokens_per_s=read.tokens / seconds, peak_bytes=job.peak_bytes())
+    tokens = _num_read(batch)
+    made = Made(norm=norm, tokens_per_s=tokens / seconds, peak_bytes=job.peak_bytes())
     job.made[variant] = made
     yield job.row(f"update, {variant}", made.tokens_per_s, None, "tokens/s")
     if job.peak is not None:
-        mfu = update_flops(model, read) / seconds / job.peak
+        mfu = update_flops(model, batch) / seconds / job.peak
         yield job.row(f"update, {variant}: MFU", 100 * mfu, None, "%")
     yield job.row(f"update, {variant}: peak memory", made.peak_bytes / 1e9, None, "GB")
 
@@ -126,8 +126,7 @@ def trl_update(job: Job) -> Iterator[Row]:
         return
     (theirs,) = results
     job.check("the gradient's norm over TRL's", ours.norm / theirs["grad_norms"][0], 1.0)
-    tokens = Reading.of_rollouts(_batch(job)).tokens
-    their_speed = tokens / statistics.median(theirs["wall_s"][1:])
+    their_speed = _num_read(_batch(job)) / statistics.median(theirs["wall_s"][1:])
     yield job.row("update beside TRL's", ours.tokens_per_s, their_speed, "tokens/s")
     case = "update beside TRL's: peak memory"
     yield job.row(case, ours.peak_bytes / 1e9, theirs["peak_bytes"] / 1e9, "GB")
@@ -168,6 +167,11 @@ def _trl_job(job: Job, model: Path) -> dict[str, Any]:
             "max_completion_length": longest,
         },
     }
+
+
+def _num_read(batch: Batch) -> int:
+    """Tokens that a model reads of a batch, without padding."""
+    return sum(len(ids) - 1 for ids in batch.token_ids)
 
 
 def _batch(job: Job) -> Batch:

@@ -1,7 +1,7 @@
-"""SIGTERM as an orderly end: training stops between updates and saves.
+"""Graceful shutdown on SIGTERM: training saves a checkpoint and stops.
 
-The signal interrupts a rollout or an evaluation at once, since both can be repeated, and waits for
-everything else, since an update and a checkpoint must be whole.
+The signal interrupts rollouts and evaluations, which can be repeated. Updates and checkpoints are
+finished first.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from types import FrameType
 
 
 class Stopped(BaseException):
-    """The process was asked to end. Not an `Exception`, so that nothing takes it for a failure."""
+    """SIGTERM was received. Not an `Exception`, so that error handlers do not catch it."""
 
 
 class StopSignal:
-    """Holds SIGTERM back while used as a context; it does nothing in other threads than the main.
+    """Defers SIGTERM while used as a context, in the main thread only.
 
-    Where the context is left by one of the errors of `outlasting`, the signal stays without effect:
-    who ends a run because one of its processes is lost must not end the others before they have
-    said so.
+    Args:
+        outlasting: errors after which SIGTERM stays ignored. If one process of a run is lost, the
+            launcher terminates the others; they must report the loss first.
     """
 
     def __init__(self, *, outlasting: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
@@ -32,7 +32,7 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        """Whether the signal has come; any thread may ask."""
+        """Whether the signal was received; may be read from any thread."""
         return self._requested
 
     def __enter__(self) -> StopSignal:
@@ -48,11 +48,7 @@ class StopSignal:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let the signal end the block at once.
-
-        Raises:
-            Stopped: where the signal comes, or has come before.
-        """
+        """Raise `Stopped` in the block as soon as the signal is received, or if it was before."""
         self._interruptible = True
         try:
             if self._requested:
@@ -63,6 +59,6 @@ class StopSignal:
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         first, self._requested = not self._requested, True
-        # Once is enough: a second signal must not interrupt what the first one is making room for.
+        # A second signal must not interrupt the shutdown.
         if first and self._interruptible:
             raise Stopped

@@ -1,7 +1,7 @@
-"""Memory that training gives back and takes again in every pass, kept by the process.
+"""Keeps freed memory in the process, for training on a CPU.
 
-glibc hands large blocks back to the kernel, which clears each page when it is asked for again: with
-a vocabulary of 49,000 that is half of the time of a training step on a CPU.
+By default glibc returns large freed blocks to the kernel, which clears every page when it is
+allocated again. With a vocabulary of 49,000 this takes half of the time of a training step.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep what tensors free, for the life of the process.
-
-    It then holds as much as its largest pass needed. Called before the first large tensor.
+    """Make the C library keep freed memory; call it before the first large tensor.
 
     Returns:
-        Whether the C library can be told so; only glibc can.
+        Whether the C library supports it; only glibc does.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -3,8 +3,8 @@
 An update whose loss or gradient is not finite keeps the weights of its last good step and returns
 the batch in its report.
 
-With several ranks, each holds the whole batch and the same experience and computes its share of the
-gradient of every step. The summed gradient equals that of a single process.
+Every rank holds the whole batch and the same experience, and computes its share of each gradient.
+The summed gradient equals that of a single process.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ class Learner:
         total_updates: length of the learning-rate schedule.
         temperature: sampling temperature of the rollouts.
         loss_divisor: tokens per rollout that the loss aggregation "constant" divides by.
-        muon_learning_rate: peak learning rate of Muon, which then trains the matrices inside the
-            layers; None trains everything with AdamW.
+        muon_learning_rate: peak learning rate of Muon for the matrices of layers; None: no Muon.
         distributed: ranks that policy, reference, critic and optimizer are sharded over. With more
             than one, call the models through the learner only; `gather_weights` copies the policy.
 
@@ -70,8 +69,8 @@ class Learner:
         lr_scale: factor on every learning rate; below 1 after a collapse.
 
     Raises:
-        ValueError: if there is a KL without a reference model, or if gradient checkpointing or
-            compiled layers are set for a model without transformer layers.
+        ValueError: if there is a KL without a reference model, or a setting needs transformer
+            layers that the model does not have.
     """
 
     def __init__(
@@ -117,8 +116,8 @@ class Learner:
             apply_fsdp(self._reference, distributed)
         self.optimizers = policy_optimizers(policy_model, optimizer, muon_learning_rate)
         if self.critic is not None:
-            weights = [weight for weight in self.critic.parameters() if weight.requires_grad]
-            self.optimizers["critic"] = adamw(weights, optimizer, algorithm.critic_learning_rate)
+            rate = algorithm.critic_learning_rate
+            self.optimizers["critic"] = adamw(self.critic.parameters(), optimizer, rate)
         self._peaks = {name: one.defaults["lr"] for name, one in self.optimizers.items()}
         trained = [policy_model, self.critic]
         self._recomputed = self._compiled = []
@@ -135,7 +134,7 @@ class Learner:
                 counted and left out.
 
         Raises:
-            ValueError: if the algorithm compares within groups and all groups have one rollout.
+            ValueError: if the algorithm compares rollouts, but all groups have only one.
             RankLostError: if another rank does not compute its share.
         """
         self._check_groups(groups)
@@ -158,9 +157,8 @@ class Learner:
         batch = Batch.from_groups(groups)
         metrics = input_metrics(groups, batch) | {"lr": self._peaks["policy"] * factor}
         if not len(batch):
-            reason = "every rollout failed"
-            if metrics["actionless_rollouts"]:
-                reason = "no rollout has an action token: the prompts fill the context"
+            actionless = "no rollout has an action token: the prompts fill the context"
+            reason = actionless if metrics["actionless_rollouts"] else "every rollout failed"
             return UpdateReport(metrics=metrics, skipped=True, reason=reason)
         with compiling(self._compiled), recomputing(self._recomputed):
             experience = make_experience(
@@ -265,12 +263,8 @@ class Learner:
                 break
         means = StepMeans.merged(self.distributed.all_gather(means, "count the computed tokens"))
         metrics |= {**means.metrics(), **experience.metrics}
-        return UpdateReport(
-            metrics=metrics,
-            skipped=bool(reason),
-            reason=reason,
-            batch=batch if reason else None,
-        )
+        bad = batch if reason else None
+        return UpdateReport(metrics=metrics, skipped=bool(reason), reason=reason, batch=bad)
 
     def _step(
         self,
@@ -286,7 +280,8 @@ class Learner:
         weights_A[members_A] = token_weights(
             batch.counts_B[sorted(rows)], self.config.aggregation, divisor=self.loss_divisor
         )
-        self._zero_grad()
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
         loss = torch.zeros(())
         max_tokens = self.optimizer_config.tokens_per_micro_batch
         for micro_batch in batch.micro_batches(max_tokens, computed, distributed=self.distributed):
@@ -326,7 +321,8 @@ class Learner:
         numbers = {"loss": loss} | norms
         broken = [f"{name} is {float(n)}" for name, n in numbers.items() if not n.isfinite()]
         if broken:
-            self._zero_grad()
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad()
             raise _NonFiniteError("; ".join(broken))
         for optimizer in self.optimizers.values():
             optimizer.step()
@@ -334,10 +330,6 @@ class Learner:
     def _clip(self, module: nn.Module) -> Tensor:
         limit = self.optimizer_config.max_grad_norm
         return full_tensor(nn.utils.clip_grad_norm_(module.parameters(), limit))
-
-    def _zero_grad(self) -> None:
-        for optimizer in self.optimizers.values():
-            optimizer.zero_grad()
 
     def _logprobs(self, model: LogprobModel, micro_batch: MicroBatch) -> TokenLogprobs:
         with self._autocast:

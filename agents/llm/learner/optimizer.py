@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -27,9 +28,10 @@ def learning_rate_factor(config: OptimizerConfig, update: int, total_updates: in
     )
 
 
-def adamw(weights: list[nn.Parameter], config: OptimizerConfig, lr: float) -> torch.optim.AdamW:
-    """Make AdamW over `weights` with peak learning rate `lr`."""
-    return torch.optim.AdamW(weights, lr=lr, weight_decay=config.weight_decay, fused=True)
+def adamw(weights: Iterable[nn.Parameter], config: OptimizerConfig, lr: float) -> torch.optim.AdamW:
+    """Make AdamW, with peak learning rate `lr`, over the weights that require gradients."""
+    trained = [weight for weight in weights if weight.requires_grad]
+    return torch.optim.AdamW(trained, lr=lr, weight_decay=config.weight_decay, fused=True)
 
 
 def policy_optimizers(

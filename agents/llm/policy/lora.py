@@ -1,7 +1,6 @@
-"""Low-rank adapters in a Hugging Face model, by peft.
+"""LoRA adapters inside a Hugging Face model, with peft.
 
-The model stays the class that it was, with small layers inside: whatever reads or trains a model
-does so with or without them.
+The model keeps its class, so everything that uses a model works with and without adapters.
 
 Source: arXiv:2106.09685.
 """
@@ -18,14 +17,14 @@ from torch import Tensor
 
 
 def add_adapter(model: Any, *, rank: int, alpha: int) -> None:
-    """Put an adapter beside every linear layer of a model's body and train nothing else.
+    """Add an adapter to every linear layer of a model's body, and freeze all other weights.
 
-    At first it adds nothing: the model says what it said before.
+    A new adapter adds zero.
 
     Args:
         model: a Hugging Face causal language model without adapters.
-        rank: of the two matrices.
-        alpha: the adapter's output is scaled by alpha / rank.
+        rank: rank of the two matrices.
+        alpha: scale of the adapter's output, times rank.
 
     Raises:
         ImportError: if peft is missing.
@@ -42,25 +41,25 @@ def add_adapter(model: Any, *, rank: int, alpha: int) -> None:
 
 
 def has_adapter(model: Any) -> bool:
-    """Whether a model has adapters inside."""
+    """Whether a model has adapters."""
     return getattr(model, "_hf_peft_config_loaded", False)
 
 
 def adapter_size(model: Any) -> tuple[int, int]:
-    """Rank and alpha of a model's adapter."""
+    """Return rank and alpha of a model's adapter."""
     (adapter,) = model.peft_config.values()
     return adapter.r, adapter.lora_alpha
 
 
 def train_adapter(model: Any) -> None:
-    """Train a model's adapters and freeze the rest, as after `add_adapter`; loading undoes it."""
+    """Make only the adapters trainable; loading a model makes everything trainable."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
 
 
 @contextmanager
 def without_adapter(model: Any) -> Iterator[None]:
-    """Have a model say what it would without its adapters: the reference of a KL for free."""
+    """Disable the adapter, so that the base model serves as the KL reference."""
     model.disable_adapters()
     try:
         yield
@@ -70,10 +69,10 @@ def without_adapter(model: Any) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yield the weights under the names of a model without adapters, the adapters added in.
+    """Yield the weights of a model without adapters, with the adapters merged into them.
 
-    The model itself stays as it is. Weights that share memory come once, but on a CPU each by its
-    own: vLLM 0.32 there packs a copy of a tied head, which weights without that name never reach.
+    The model is not changed. Tied weights are yielded once on a GPU and under each of their names
+    on a CPU, where vLLM 0.32 keeps a copy of a tied head that needs its own name.
     """
     for name, weight in model.named_parameters(remove_duplicate=model.device.type != "cpu"):
         if ".lora_" in name:

@@ -23,9 +23,9 @@ from agents.llm.policy.lora import has_adapter, merged_weights
 from agents.llm.policy.text_codec import TextCodec, as_ids
 
 TINY_POLICY = Path(__file__).parents[1] / "tiny_policy"
-# A folder with an adapter has no config.json: with one it would be read as a whole model.
+# A folder with an adapter must not have a config.json, or it would be loaded as a full model.
 _BESIDE_ADAPTER = "zerosearch.json"
-# Where a configuration names no limit; long enough for every episode we run.
+# If a configuration has no limit.
 _DEFAULT_CONTEXT = 8192
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -36,8 +36,8 @@ class Policy:
 
     Attributes:
         model: any Hugging Face causal language model.
-        tokenizer: its tokenizer; a chat template is used where there is one.
-        name: what it was loaded from.
+        tokenizer: its tokenizer; its chat template is used if it has one.
+        name: name or path that it was loaded from.
     """
 
     model: PreTrainedModel
@@ -46,71 +46,71 @@ class Policy:
 
     @property
     def prompt(self) -> str | None:
-        """The prompt that it was trained with, as its config.json says; None where it does not."""
+        """The prompt template it was trained with, from its config.json; None if unknown."""
         return getattr(self.model.config, "zerosearch_prompt", None)
 
     @cached_property
     def codec(self) -> TextCodec:
-        """Its tokenizer, with the stop tokens that the model's configuration names."""
+        """The tokenizer with the stop tokens of the model's configuration."""
         generation = getattr(self.model, "generation_config", None)
         stops = as_ids(getattr(generation, "eos_token_id", None))
         stops += as_ids(self.model.config.get_text_config().eos_token_id)
         return TextCodec(self.tokenizer, name=self.name, model_stop_ids=stops)
 
     def encode_prompt(self, message: str) -> tuple[int, ...]:
-        """Encode the environment's first message as a user turn, ready for the policy to write."""
+        """Encode the first message as a user turn, followed by the start of the policy's turn."""
         return self.codec.encode_prompt(message)
 
     def encode_environment(self, text: str) -> tuple[int, ...]:
-        """Encode text that the policy did not write; no control token comes out of it."""
+        """Encode text of the environment, without control tokens."""
         return self.codec.encode_environment(text)
 
     def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Encode several environment texts, each alone."""
+        """Encode several environment texts separately."""
         return self.codec.encode_environments(texts)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of ids as it was written, control tokens included."""
+        """Decode ids to text, including control tokens."""
         return self.codec.decode(token_ids)
 
     def decode_action(self, token_ids: Sequence[int]) -> str:
-        """Return a turn's text without the stop token that ended it."""
+        """Decode a turn without the stop token at its end."""
         return self.codec.decode_action(token_ids)
 
     @property
     def stop_token_ids(self) -> frozenset[int]:
-        """Ids that end a turn; a model may have several."""
+        """Ids that end a turn."""
         return self.codec.stop_token_ids
 
     @property
     def pad_token_id(self) -> int:
-        """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
+        """Padding id; it often equals a stop token, so no mask may depend on it."""
         return self.codec.pad_token_id
 
     @property
     def control_token_ids(self) -> frozenset[int]:
-        """Ids that only the chat template and the policy itself may write."""
+        """Ids that only the chat template and the policy may produce."""
         return self.codec.control_token_ids
 
     @cached_property
     def max_context(self) -> int:
-        """Longest sequence that the model reads, in tokens."""
+        """Longest sequence of the model, in tokens."""
         config = self.model.config.get_text_config()
         limit = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
         window = getattr(config, "sliding_window", None)
         slides = getattr(config, "use_sliding_window", True)
-        # Inside its window a sliding attention is an ordinary one, which is all we implement.
+        # Within its window a sliding attention is an ordinary one; longer is not implemented.
         return min(limit, window) if window and slides else limit
 
     @property
     def vocabulary_size(self) -> int:
-        """Rows of the output layer; it may exceed the tokenizer's vocabulary."""
+        """Rows of the output layer; may exceed the tokenizer's vocabulary."""
         return self.model.config.get_text_config().vocab_size
 
     def save(self, folder: str | Path) -> None:
-        """Write the policy as a Hugging Face folder that `load_policy` reads.
+        """Write a Hugging Face folder that `load_policy` reads.
 
-        Of a policy with an adapter only that is written, and where the rest was loaded from.
+        For a policy with an adapter, only the adapter and the path of its base model are written.
         """
         self.model.save_pretrained(folder)
         if has_adapter(self.model):
@@ -119,16 +119,16 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
 
     def save_merged(self, folder: str | Path) -> None:
-        """Write the policy as a folder of a model without adapters, which vLLM reads.
+        """Write a Hugging Face folder without adapters, which vLLM reads.
 
-        An adapter is added into the weights; the policy itself stays as it is. On a CPU a tied
-        head is written as a weight of its own, see `merged_weights`.
+        Adapters are merged into the written weights; the policy is not changed. On a CPU a tied
+        head is written under its own name too, see `merged_weights`.
         """
         weights: dict[str, torch.Tensor] = {}
         written: set[int] = set()
         for name, weight in merged_weights(self.model):
             weight = weight.detach().cpu().contiguous()
-            # The file holds no memory twice under two names.
+            # safetensors refuses tensors that share memory.
             weights[name] = weight.clone() if weight.data_ptr() in written else weight
             written.add(weight.data_ptr())
         save_file(weights, Path(folder) / "model.safetensors", metadata={"format": "pt"})
@@ -150,12 +150,12 @@ def load_policy(
     Args:
         name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
             Face format, a name on the hub, or a path that ends in .gguf.
-        gguf_file: file of the folder or hub repository to read the weights from, dequantised.
+        gguf_file: GGUF file in the folder or hub repository; its weights are dequantized.
         dtype: "float32", "bfloat16", "float16" or "float64".
-        device: where the model lives.
+        device: device of the model.
 
     Raises:
-        ValueError: if the dtype is another, or a local path does not exist.
+        ValueError: if the dtype is unknown or a local path does not exist.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
@@ -174,7 +174,7 @@ def load_policy(
     if gguf_file is not None:
         model = _without_quantization(model)
     if has_adapter(model):
-        # It came with the base model's configuration; what it was trained with lies beside it.
+        # The configuration is that of the base model; the prompt is stored beside the adapter.
         model.config.zerosearch_prompt = _prompt_beside(Path(source))
     _align(model)
     return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
@@ -186,17 +186,17 @@ def _prompt_beside(folder: Path) -> str | None:
 
 
 def _align(model: Any) -> None:
-    """Copy the weights out of the file's memory map, where they lie at any address.
+    """Copy the weights from the memory map of the file to aligned memory.
 
-    Kernels add up in another order where the address is not a multiple of the vector width, so a
-    model that has been read back would give other last bits than the one that was written.
+    At unaligned addresses, kernels sum in another order: a loaded model would compute other last
+    bits than the saved one.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
 
 
 def _without_quantization(model: Any) -> PreTrainedModel:
-    """Rebuild a dequantised model, which still counts as quantised and could not be saved."""
+    """Rebuild a dequantized model, which transformers still treats as quantized."""
     config = model.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

@@ -1,7 +1,7 @@
-"""When a turn is over: after the token that completes a closing action tag, or at a stop token.
+"""The end of a turn: after the token that completes a closing action tag, or at a stop token.
 
-Tokenizers merge `>` with what follows it, so the tag is looked for in the decoded text; few tokens
-can complete one, and only after those is anything decoded.
+Tokenizers merge `>` with the following text, so tags are searched in the decoded text. Text is only
+decoded after the few tokens that can complete a tag.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def may_complete_tag(token_text: str) -> bool:
 
 
 class StopRule:
-    """Says where a turn ends that a policy writes.
+    """Decides where a generated turn ends.
 
     Attributes:
-        watched: ids after which `reason` must be asked; after all others a turn goes on.
+        watched: ids after which `reason` must be called; no other id can end a turn.
     """
 
     def __init__(self, codec: TextCodec) -> None:
@@ -42,14 +42,14 @@ class StopRule:
         self.watched = codec.stop_token_ids | _tag_token_ids(codec)
 
     def reason(self, turn_ids: Sequence[int]) -> StopReason | None:
-        """Say why a turn ends after its last id; None where it goes on."""
+        """Return why a turn ends after its last id; None if it continues."""
         if turn_ids[-1] in self._stop_token_ids:
             return "eos"
         text = self._codec.decode(turn_ids)
         return "tag" if any(tag in text for tag in CLOSING_TAGS) else None
 
     def cut(self, token_ids: Sequence[int]) -> tuple[tuple[int, ...], StopReason | None]:
-        """Return the ids up to where the turn ends, and why it ends there; None if nowhere."""
+        """Return the ids up to the end of the turn, and its reason; None if it does not end."""
         for end, token_id in enumerate(token_ids, start=1):
             if token_id in self.watched and (reason := self.reason(token_ids[:end])):
                 return tuple(token_ids[:end]), reason

@@ -1,7 +1,7 @@
-"""A tokenizer, and the only ways text becomes ids.
+"""Encoding and decoding of text.
 
-Text that the model did not write never becomes a control token, whatever it says: the prompt's
-frame comes from the chat template, everything else is encoded with control tokens split.
+Text that the model did not generate never becomes a control token: only the frame of the prompt
+comes from the chat template, everything else is encoded with control tokens split.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-_PLACE = "MESSAGEGOESHERE"
+_PLACEHOLDER = "MESSAGEGOESHERE"
 
 
 @dataclass(frozen=True, eq=False)
 class TextCodec:
-    """Encodes prompts and messages, and decodes turns.
+    """Encodes prompts and observations, and decodes turns.
 
     Attributes:
-        tokenizer: a chat template is used where there is one.
-        name: of the model, for error messages.
-        model_stop_ids: ids that end a turn as the model's configuration has them; the tokenizer's
-            own are added.
+        tokenizer: its chat template is used if it has one.
+        name: name of the model, for error messages.
+        model_stop_ids: ids that end a turn according to the model's configuration, in addition to
+            those of the tokenizer.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -32,16 +32,16 @@ class TextCodec:
     model_stop_ids: tuple[int, ...] = ()
 
     def encode_prompt(self, message: str) -> tuple[int, ...]:
-        """Encode the environment's first message as a user turn, ready for the policy to write."""
+        """Encode the first message as a user turn, followed by the start of the policy's turn."""
         before, after = self._prompt_frame
         return before + self.encode_environment(message) + after
 
     def encode_environment(self, text: str) -> tuple[int, ...]:
-        """Encode text that the policy did not write; no control token comes out of it."""
+        """Encode text of the environment, without control tokens."""
         return self.encode_environments([text])[0]
 
     def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Encode several environment texts, each alone."""
+        """Encode several environment texts separately."""
         if not texts:
             return []
         encoded = self.tokenizer(
@@ -61,7 +61,7 @@ class TextCodec:
         return rows
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Return the text of ids as it was written, control tokens included."""
+        """Decode ids to text, including control tokens."""
         return str(
             self.tokenizer.decode(
                 list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -69,26 +69,26 @@ class TextCodec:
         )
 
     def decode_action(self, token_ids: Sequence[int]) -> str:
-        """Return a turn's text without the stop token that ended it."""
+        """Decode a turn without the stop token at its end."""
         ends = bool(token_ids) and token_ids[-1] in self.stop_token_ids
         return self.decode(token_ids[:-1] if ends else token_ids)
 
     @cached_property
     def stop_token_ids(self) -> frozenset[int]:
-        """Ids that end a turn; a model may have several."""
+        """Ids that end a turn."""
         return frozenset(as_ids(self.tokenizer.eos_token_id) + self.model_stop_ids)
 
     @cached_property
     def pad_token_id(self) -> int:
-        """Id that fills the end of short rows; often it equals a stop token, so no mask uses it."""
+        """Padding id; it often equals a stop token, so no mask may depend on it."""
         pad = as_ids(self.tokenizer.pad_token_id)
         return pad[0] if pad else min(self.stop_token_ids, default=0)
 
     @cached_property
     def control_token_ids(self) -> frozenset[int]:
-        """Ids that only the chat template and the policy itself may write.
+        """Ids that only the chat template and the policy may produce.
 
-        The unknown token is none of them unless it serves a second purpose.
+        The unknown token is excluded, unless it is also used as another special token.
         """
         tokenizer = self.tokenizer
         added = tokenizer.added_tokens_decoder.items()
@@ -101,17 +101,19 @@ class TextCodec:
 
     @cached_property
     def _prompt_frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids before and after the first message."""
+        """Ids before and after the first message of the prompt."""
         tokenizer = self.tokenizer
         if not tokenizer.chat_template:
             added = as_ids(tokenizer("")["input_ids"])
             return tuple(i for i in added[:1] if i in as_ids(tokenizer.bos_token_id)), ()
         rendered = str(
             tokenizer.apply_chat_template(
-                [{"role": "user", "content": _PLACE}], tokenize=False, add_generation_prompt=True
+                [{"role": "user", "content": _PLACEHOLDER}],
+                tokenize=False,
+                add_generation_prompt=True,
             )
         )
-        pieces = rendered.split(_PLACE)
+        pieces = rendered.split(_PLACEHOLDER)
         if len(pieces) != 2:
             raise ValueError(
                 f"the chat template of {self.name!r} shows the user's message {len(pieces) - 1} "
@@ -124,5 +126,5 @@ class TextCodec:
 
 
 def as_ids(value: Any) -> tuple[int, ...]:
-    """Read ids as configurations and tokenizers give them: none, one or several."""
+    """Convert None, one id or several ids, as configurations hold them, to a tuple."""
     return () if value is None else (value,) if isinstance(value, int) else tuple(value)
