@@ -61,7 +61,8 @@ class Schedule:
             )
         if self.shape not in get_args(NoiseShape):
             raise ValueError(
-                f"{type(self).__name__}.shape must be one of {get_args(NoiseShape)}, got {self.shape!r}"
+                f"{type(self).__name__}.shape must be one of {get_args(NoiseShape)}, "
+                f"got {self.shape!r}"
             )
 
     def value(self, step: int) -> float:

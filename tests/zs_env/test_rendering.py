@@ -50,7 +50,7 @@ def test_a_notice_and_a_failure_are_shown():
     env.step("<search>who</search>")
     text = env.render()
     assert "Your last message contained neither a search nor an answer." in text
-    assert "the engine failed: wrong number of pages" in text
+    assert "the engine failed: SearchError: wrong number of pages" in text
 
 
 def test_without_colours_no_escape_sequence_is_left():
