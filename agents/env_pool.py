@@ -16,8 +16,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
-from zs_env.config import make_vector_env
 
+from zs_env.config import make_vector_env
 from zs_env.search.types import SearchCost
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv

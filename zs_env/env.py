@@ -1,7 +1,7 @@
-"""The Gymnasium environment: one question is one episode, one action is one piece of text.
+"""The Gymnasium environment: one question is one episode, and an action is a text.
 
-It is a thin shell: the rules are in `episode.py`, the draws in `dealer.py`, the engine is called by
-`engine_call.py`.
+`episode.py` has the rules of an episode, `sampler.py` the random draws, and `search/client.py` the
+calls of the engine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zs_env.observations import (
 )
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import QuestionDataset
-from zs_env.rendering import render_start, render_turn
+from zs_env.rendering import render_start, render_transcript, render_turn
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.sampler import EpisodeSampler
 from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
@@ -32,71 +32,89 @@ from zs_env.transcripts.transcript import Transcript
 
 
 class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
-    """A question to be answered with the help of a search engine, real or simulated.
+    """An environment in which an agent answers a question with the help of a search engine.
 
     ## Description
-    The agent reads a question. It may search, read the documents that come back, search again,
-    and answers at last. A search returns useful or noisy documents, by chance; how likely noise is
-    may rise as training goes on.
+    The agent reads a question and acts by writing text. It can search any number of times, reads
+    the documents of each search, and ends the episode with an answer. The documents of a search are
+    useful or noisy; the noise probability may change during training.
 
     ## Action Space
-    `UnicodeText`: any text. The first `</search>` or `</answer>` in it acts, see
-    `zs_env.parse_action`. A text without an action costs a turn and is answered by a notice.
+    `UnicodeText`: any string. The first `</search>` or `</answer>` in it ends the action; see
+    `zs_env.parse_action`. A text without a valid action uses up a turn, and the next message is a
+    notice.
 
     ## Observation Space
-    `Dict` of Unicode text: `question`; `message`, what the environment says now; `transcript`,
-    everything so far; `documents`, a tuple of `num_documents` texts, "" where there is none.
+    A `Dict` with the texts `question`, `message` (the newest message of the environment) and
+    `transcript` (the whole episode), and with `documents`, a `Tuple` of `num_documents` texts
+    ("" for missing documents).
 
     ## Starting State
-    A question drawn with `np_random`, and the prompt. `reset(options=...)` takes
-    `question_index`, `group_seed` (episodes that share it share the engine's luck),
-    `noise_probability`, `training_step`, which sets the noise where that is not given, and the
-    engine's own schedule where it has one, and `flipped_turn`: the number of a turn, from 0, whose
-    search finds noise where it would have found useful documents, or the reverse.
-    `reset(seed=...)` also restarts the environment's own noise schedule, which counts episodes.
+    The question is drawn with `np_random`, and `message` is the prompt. `reset(seed=...)` also
+    restarts the noise schedule. `reset(options=...)` accepts:
+
+    - `question_index`: the index of the question.
+    - `noise_probability`: the noise probability of this episode, in [0, 1].
+    - `training_step`: the step of the noise schedule, if `noise_probability` is not given, and of
+      the engine's schedule, if it has one.
+    - `group_seed`: a seed that replaces the episode's own. Episodes with the same question, group
+      seed and noise probability get the same documents for the same queries.
+    - `flipped_turn`: the index of a turn, from 0, whose search returns noisy documents instead of
+      useful ones and the reverse.
 
     ## Rewards
-    0 until the end; then the sum of the reward's terms, by default the answer's token F1 in
-    [0, 1]. An episode that a failure ended has reward 0 and is void: learn nothing from it.
+    0 before the end of the episode, then the sum of the terms of `reward`; by default the token F1
+    of the answer, in [0, 1]. 0 if the engine failed; exclude such an episode from training.
 
     ## Episode End
-    Terminated: the agent answered. Truncated: `max_turns` actions were taken without an answer (a
-    search as the last one is not sent), or the engine failed.
+    Termination: the agent answered.
+    Truncation: the agent took `max_turns` actions without an answer (a search in the last turn is
+    not sent to the engine), or the engine failed.
 
     ## Information
-    Always `episode_id`, `question_id`, `noise_probability`, `num_searches`, `action` ("search",
-    "answer" or a malformed kind; None at reset) and `documents` with their provenance. `episode_id`
-    is a 63-bit integer drawn with `np_random`: the same after every step of an episode, different
-    for episodes of different reset seeds, and equal again if the same seed is reset again; members
-    of a group that share `group_seed` have ids of their own. At the end also `reason`
-    ("answer", "turn_limit", "failure"), `scores` (`f1`, `exact_match`, `cover_match`), `answers`
-    (gold), `failure` (text or None) and `reward_terms`. What searches cost is in `costs`.
+    - `episode_id`: a 63-bit integer that is constant during an episode. It is drawn with
+      `np_random`, so equal seeds give equal ids; `group_seed` does not change it.
+    - `question_id`: the id of the question.
+    - `noise_probability`: the noise probability of the episode.
+    - `num_searches`: the number of searches that were sent to the engine.
+    - `action`: the last action, "search", "answer" or a malformed kind; None after `reset`.
+    - `documents`: the last documents, as `zs_env.Document` objects with their provenance.
+
+    In the last step also:
+
+    - `reason`: "answer", "turn_limit" or "failure".
+    - `failure`: the error of the engine; None if it did not fail.
+    - `scores`: `f1`, `exact_match` and `cover_match` of the answer.
+    - `reward_terms`: the terms of the reward.
+    - `answers`: the gold answers.
+
+    The cost of the searches is the attribute `costs`.
 
     ## Arguments
-    Those of the constructor, below.
+    See the arguments of the constructor below.
 
     ## References
     Sun et al., "ZeroSearch: Incentivize the Search Capability of LLMs without Searching"
     (arXiv:2505.04588).
 
     ## Version History
-    v0: first version.
+    v0: initial version.
 
     Args:
-        questions: a list of `Question`, or anything with `__len__` and `__getitem__`.
-        engine: answers the searches. An engine with `in_process` is called directly.
-        max_turns: actions allowed in an episode.
-        num_documents: documents asked for per search.
-        noise: chance in [0, 1] that a search is answered by noise: a number, a `NoiseSchedule`, an
-            `AdaptiveNoise`, or the values of either as a mapping.
-        noise_draw: "search", "document" or "group": what the chance is drawn for.
-        reward: maps a finished transcript to named terms.
-        prompt: the environment's words: a template or a name of `zs_env.prompts.PROMPTS`.
-        limits: longest texts, in characters.
-        engine_timeout_s: seconds that a call of the engine may take; None for no limit.
-        owns_engine: whether `close()` closes the engine too.
-        render_mode: "ansi" (`render()` returns the episode as coloured text), "human" (printed as
-            it goes) or None.
+        questions: a list of `Question`, or any object with `__len__` and `__getitem__`.
+        engine: the search engine. An engine with `in_process` is called without a deadline.
+        max_turns: maximum number of actions in an episode.
+        num_documents: number of documents requested per search.
+        noise: probability in [0, 1] that a search returns noise: a number, a `NoiseSchedule`, an
+            `AdaptiveNoise`, or a mapping with the arguments of either.
+        noise_draw: what is drawn as useful or noisy: "search", "document" or "group".
+        reward: function from a finished transcript to named terms.
+        prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`.
+        limits: maximum lengths of texts, in characters.
+        engine_timeout_s: timeout of a call of the engine, in seconds; None for no timeout.
+        owns_engine: whether `close()` also closes the engine.
+        render_mode: "ansi" (`render()` returns the episode as coloured text), "human" (new text is
+            printed in every step) or None.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
@@ -118,7 +136,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode is 'ansi', 'human' or None, got {render_mode!r}")
+            raise ValueError(f"got render_mode={render_mode!r}, expected 'ansi', 'human' or None")
         self.config = EpisodeConfig(
             max_turns=max_turns,
             num_documents=num_documents,
@@ -142,7 +160,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     @property
     def num_questions(self) -> int:
-        """Questions there are: `question_index` is below it."""
+        """Number of questions; the option `question_index` is below it."""
         return self._sampler.num_questions
 
     def transcript(self) -> Transcript:
@@ -156,11 +174,11 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start another episode; see the class for the options.
+        """Start an episode; see "Starting State" for the options.
 
         Raises:
-            ValueError: if an option is unknown or out of range, or the question's prompt is longer
-                than its limit.
+            ValueError: if an option is unknown or out of range, or the prompt is longer than
+                `limits.max_prompt_chars`.
         """
         super().reset(seed=seed)
         if seed is not None:
@@ -174,12 +192,12 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         return get_obs(self._episode), get_info(self._episode)
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Take the agent's text.
+        """Apply an action.
 
         Raises:
             TypeError: if the action is not a string.
-            ResetNeeded: if there is no episode, or it is over.
-            BudgetExceeded: if the engine has spent its budget; the episode cannot be gone on with.
+            ResetNeeded: before the first `reset` and after the end of an episode.
+            BudgetExceeded: if the engine has spent its budget; the episode cannot be continued.
         """
         episode = self._current()
         if episode.finished is not None:
@@ -193,25 +211,24 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         return get_obs(episode), reward, terminated, truncated, get_info(episode)
 
     def render(self) -> str | None:
-        """Return the episode as text ("ansi"), or print what was not printed yet ("human")."""
+        """Return the episode as text ("ansi") or print its new part ("human")."""
         if self.render_mode is None:
             return None
         transcript = self.transcript()
-        done = self._num_printed if self.render_mode == "human" else 0
-        parts = [] if done else [render_start(transcript)]
-        turns = transcript.turns[max(done - 1, 0) :]
-        parts += [render_turn(turn, transcript) for turn in turns]
         if self.render_mode == "ansi":
-            return "".join(parts)
+            return render_transcript(transcript)
+        parts = [render_start(transcript)] if self._num_printed == 0 else []
+        new_turns = transcript.turns[max(self._num_printed - 1, 0) :]
+        parts += [render_turn(turn, transcript) for turn in new_turns]
         self._num_printed = 1 + len(transcript.turns)
         print("".join(parts), end="", flush=True)
         return None
 
     def close(self) -> None:
-        """Let go of the engine; calling it again does nothing."""
+        """Stop the calls of the engine and close it if it is owned; may be called repeatedly."""
         self._engine.close()
 
     def _current(self) -> Episode:
         if self._episode is None:
-            raise gymnasium.error.ResetNeeded("no episode yet; call reset() first")
+            raise gymnasium.error.ResetNeeded("call reset() before step() or transcript()")
         return self._episode

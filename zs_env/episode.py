@@ -1,21 +1,20 @@
-"""One episode, without any input or output.
+"""The rules of one episode, without input or output.
 
-It is told what the agent wrote and answers what must happen next; whoever drives it calls the
-engine. Gymnasium, the vector environment and every adapter are shells around it.
+The caller passes actions and calls the engine; the environments and adapters are such callers.
 
     episode.act(text)      -> SearchRequest | Malformed | Finished
-    episode.receive(page)  -> what the agent reads
+    episode.receive(page)  -> the message to the agent
     episode.fail(error)    -> Finished
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
 from zs_env.noise import NoiseDraw
-from zs_env.prompts import PromptTemplate, render_document
+from zs_env.prompts import PROMPTS, PromptTemplate, render_document
 from zs_env.questions.question import Question
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.search.postprocess import postprocess_page
@@ -27,12 +26,12 @@ from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Longest texts, in characters. They bound every observation.
+    """Maximum lengths of texts, in characters; they bound the observation space.
 
     Attributes:
-        max_action_chars: a longer action is Malformed("too_long") and recorded cut.
-        max_document_chars: longer documents are cut and flagged.
-        max_prompt_chars: a question whose prompt is longer is an error.
+        max_action_chars: a longer action is Malformed("too_long"); the transcript holds its start.
+        max_document_chars: a longer document is cut and marked as `truncated`.
+        max_prompt_chars: a longer prompt is an error.
     """
 
     max_action_chars: int = 8192
@@ -45,21 +44,21 @@ class EpisodeConfig:
     """The rules of an episode.
 
     Attributes:
-        max_turns: actions allowed; a search as the last one is not sent.
-        num_documents: documents asked for per page.
-        noise_draw: "search" draws useful or noisy for each page (the paper), "document" for each
-            document, "group" once per turn for all episodes of one group seed.
-        prompt: the environment's words.
+        max_turns: number of actions; a search in the last turn is not sent.
+        num_documents: number of documents requested per search.
+        noise_draw: what is drawn as useful or noisy: "search" each page (as in the paper),
+            "document" each document, "group" each turn, for all episodes with the same seed.
+        prompt: prompt and notices.
         reward: reward function of a finished transcript.
-        limits: longest texts.
+        limits: maximum lengths of texts.
     """
 
     max_turns: int = 6
     num_documents: int = 5
     noise_draw: NoiseDraw = "search"
-    prompt: PromptTemplate = field(default_factory=PromptTemplate)
+    prompt: PromptTemplate = PROMPTS["instruct"]
     reward: RewardFunction = answer_f1
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
 
     def __post_init__(self) -> None:
         for name in ("max_turns", "num_documents"):
@@ -67,34 +66,33 @@ class EpisodeConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.noise_draw not in ("search", "document", "group"):
             raise ValueError(
-                f"noise_draw is 'search', 'document' or 'group', got {self.noise_draw!r}"
+                f"got noise_draw={self.noise_draw!r}, expected 'search', 'document' or 'group'"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The episode is over. An answer terminates it; a turn limit or a failure truncates it."""
+    """The end of an episode: an answer terminates, a turn limit or a failure truncates it."""
 
     reason: EndReason
 
     @property
     def terminated(self) -> bool:
-        """Whether the agent ended it."""
+        """Whether the episode ended with an answer."""
         return self.reason == "answer"
 
 
 class Episode:
-    """One question from its prompt to its reward.
+    """One question, from the prompt to the reward.
 
     Args:
-        question: what is asked.
-        config: the rules.
-        noise_probability: chance in [0, 1] that what is drawn is noisy.
-        seed: every draw of the episode follows from it; members of a group share it.
-        episode_id: identifies the episode in `info`; None takes the seed.
-        flipped_turn: number of a turn, from 0 over all turns, whose search asks for noise where
-            useful documents were drawn, and for useful ones where noise was; None for none. No
-            other draw changes.
+        question: the question.
+        config: the rules; None for the defaults.
+        noise_probability: probability in [0, 1] that a page or a document is noisy.
+        seed: determines every draw; the episodes of a group have the same seed.
+        episode_id: identifies the episode in `info`; None means `seed`.
+        flipped_turn: index of a turn, from 0. Its search requests noisy documents instead of
+            useful ones and the reverse; all other draws are unchanged. None for no turn.
 
     Raises:
         ValueError: if the prompt is longer than `Limits.max_prompt_chars`.
@@ -128,7 +126,7 @@ class Episode:
                 f"the prompt of question {question.id!r} has {len(self.prompt)} characters, more "
                 f"than max_prompt_chars={self.config.limits.max_prompt_chars}; raise the limit"
             )
-        # The question as it is shown; where the row brings its own prompt it may be longer.
+        # If the question has its own prompt, its text may be longer than the limit.
         self.question_text = clean_text(question.text)[: self.config.limits.max_prompt_chars]
         self.turns: list[Turn] = []
         self.text = self.prompt
@@ -141,21 +139,22 @@ class Episode:
         self.reward_terms: dict[str, float] = {}
         self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
-        self._asked: dict[str, int] = {}
+        self._query_counts: dict[str, int] = {}
 
     def act(self, text: str) -> SearchRequest | Malformed | Finished:
-        """Take the agent's text and say what must happen next.
+        """Apply the agent's action.
 
-        A `SearchRequest` waits for `receive` or `fail`; after Malformed the agent reads
-        `self.message` and acts again; Finished ends the episode.
+        Returns:
+            `SearchRequest` if the caller has to search and call `receive` or `fail`, `Malformed` if
+            the agent has to read `self.message` and act again, `Finished` at the end.
 
         Raises:
-            RuntimeError: if the episode is over or a search is still waiting.
+            RuntimeError: if the episode is over or a search is pending.
         """
         if self.finished is not None:
-            raise RuntimeError("the episode is over; start another")
+            raise RuntimeError("the episode is over; start another one")
         if self._pending is not None:
-            raise RuntimeError("a search is waiting for its page; call receive() or fail() first")
+            raise RuntimeError("a search is pending; call receive() or fail() first")
         config = self.config
         limit = config.limits.max_action_chars
         text = clean_text(text)
@@ -178,16 +177,16 @@ class Episode:
         return action
 
     def receive(self, page: SearchPage) -> str:
-        """Take the page of the waiting search and return what the agent reads.
+        """Add the page of the pending search and return the message to the agent.
 
-        A page with fewer documents than asked for, or none, is an answer; further ones are cut.
+        A page may have fewer documents than requested; further documents are removed.
 
         Raises:
-            RuntimeError: if no search is waiting.
-            TypeError: if the page or one of its documents is of another type.
+            RuntimeError: if no search is pending.
+            TypeError: if the page or one of its documents has a wrong type.
         """
         if self._pending is None:
-            raise RuntimeError("no search is waiting for a page; call act() first")
+            raise RuntimeError("no search is pending; call act() first")
         text, action, request = self._pending
         limit = self.config.limits.max_document_chars
         documents, texts, message = postprocess_page(
@@ -199,9 +198,9 @@ class Episode:
         return message
 
     def fail(self, error: str) -> Finished:
-        """End the episode void: the engine could not answer the waiting search."""
+        """End the episode as failed because the engine could not answer the pending search."""
         if self._pending is None:
-            raise RuntimeError("no search is waiting; only a search can fail")
+            raise RuntimeError("no search is pending; fail() ends a pending search")
         text, action, request = self._pending
         self._pending = None
         self.failure = error
@@ -210,33 +209,37 @@ class Episode:
 
     @property
     def pending(self) -> SearchRequest | None:
-        """The request that waits for its page; None where none does."""
+        """The pending request; None if no search is pending."""
         return None if self._pending is None else self._pending[2]
 
     def replace_pending_request(self, request: SearchRequest) -> None:
-        """Have the waiting search ask for what a recorded one asked for.
+        """Replace the pending request, for example by a recorded one.
 
         Raises:
-            RuntimeError: if no search is waiting.
+            RuntimeError: if no search is pending.
         """
         if self._pending is None:
-            raise RuntimeError("no search is waiting; only a waiting one can ask again")
+            raise RuntimeError("no search is pending; call act() first")
         text, action, _ = self._pending
         self._pending = (text, action, request)
 
-    def replay(self, prompt: str, turns: Sequence[Turn]) -> None:
-        """Take over a recorded past word for word, before the first action."""
+    def restore(self, prompt: str, turns: Sequence[Turn]) -> None:
+        """Set the prompt and the first turns to recorded ones.
+
+        Raises:
+            RuntimeError: if an action was taken already.
+        """
         if self.turns or self._pending is not None:
-            raise RuntimeError("the episode has begun; only a fresh one can take over a past")
+            raise RuntimeError("the episode has begun; restore() needs a new one")
         self.prompt = self.text = self.message = prompt
         for turn in turns:
             if turn.request is not None:
-                self._asked[turn.request.query] = self._asked.get(turn.request.query, 0) + 1
+                self._count(turn.request.query)
             self._record(turn)
         self.document_texts = tuple(map(render_document, self.documents))
 
     def transcript(self) -> Transcript:
-        """Return the episode so far as plain data."""
+        """Return the episode so far."""
         return Transcript(
             question=self.question,
             prompt=self.prompt,
@@ -267,9 +270,7 @@ class Episode:
         return self.finished
 
     def _request(self, query: str) -> SearchRequest:
-        times_asked = self._asked.get(query, 0)
-        self._asked[query] = times_asked + 1
-        digest = stable_hash(f"{self.seed}\0{query}\0{times_asked}")
+        digest = stable_hash(f"{self.seed}\0{query}\0{self._count(query)}")
         draw, count = self.config.noise_draw, self.config.num_documents
         if draw == "document":
             useful = tuple(
@@ -277,8 +278,14 @@ class Episode:
                 for rank in range(count)
             )
         else:
-            luck = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
-            useful = (uniform(luck) >= self.noise_probability,) * count
+            bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
+            useful = (uniform(bits) >= self.noise_probability,) * count
         question = self.question
-        # The page's luck is that of its quality too; engines draw from a hash of it.
+        # The same bits decide `useful` and are the request's seed; engines hash the seed again.
         return SearchRequest(query, question.text, question.answers or None, useful, digest >> 1)
+
+    def _count(self, query: str) -> int:
+        """Count one more search of a query and return the number of searches before it."""
+        count = self._query_counts.get(query, 0)
+        self._query_counts[query] = count + 1
+        return count

@@ -1,10 +1,14 @@
-"""How likely a search is to return noisy documents, as training goes on."""
+"""The noise probability as a function of the training step or of recent rewards."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
+
+from zs_env.text.suggestions import unknown_name
 
 NoiseShape = Literal["exponential", "linear", "constant", "reverse"]
 NoiseDraw = Literal["search", "document", "group"]
@@ -14,7 +18,7 @@ class Noise(Protocol):
     """A noise probability that may depend on the training step and on recent rewards."""
 
     def probability(self, step: int) -> float:
-        """Chance in [0, 1] that what is drawn at this step is noisy."""
+        """Noise probability in [0, 1] at a step."""
         ...
 
 
@@ -22,15 +26,15 @@ class Noise(Protocol):
 class Schedule:
     """A probability that moves from `start` to `end` over `total_steps` training steps.
 
-    p_i = start + (base^(i/total) - 1)/(base - 1) * (end - start), and `end` from there on.
+    p_i = start + (base^(i/total) - 1)/(base - 1) * (end - start), and `end` after `total_steps`.
 
     Attributes:
         start: probability at step 0, in [0, 1].
-        end: probability from `total_steps` on, in [0, 1].
-        base: how late the rise comes; above 1 it is late, below 1 early.
-        total_steps: steps of the schedule, at least 1.
-        shape: "exponential" as above, "linear", "constant" (`start` throughout), or "reverse":
-            the exponential schedule run backwards, from `end` down to `start`.
+        end: probability at and after `total_steps`, in [0, 1].
+        base: positive and not 1; above 1 most of the change is late, below 1 it is early.
+        total_steps: number of steps, at least 1.
+        shape: "exponential" as above, "linear", "constant" (always `start`), or "reverse": the
+            exponential schedule backwards, from `end` to `start`.
 
     Source: ZeroSearch (arXiv:2505.04588), section 3.4, eq. 1, with base 4.
     """
@@ -45,9 +49,7 @@ class Schedule:
         for name in ("start", "end"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
-                raise ValueError(
-                    f"{type(self).__name__}.{name} is a probability in [0, 1], got {value}"
-                )
+                raise ValueError(f"{type(self).__name__}.{name} must be in [0, 1], got {value}")
         if self.total_steps < 1:
             raise ValueError(
                 f"{type(self).__name__}.total_steps must be at least 1, got {self.total_steps}"
@@ -59,13 +61,18 @@ class Schedule:
             )
         if self.shape not in get_args(NoiseShape):
             raise ValueError(
-                f"{type(self).__name__}.shape is one of {get_args(NoiseShape)}, got {self.shape!r}"
+                f"{type(self).__name__}.shape must be one of {get_args(NoiseShape)}, "
+                f"got {self.shape!r}"
             )
 
     def value(self, step: int) -> float:
-        """Probability at a 0-based step; steps past `total_steps` give the last value."""
+        """Probability at a step, counted from 0.
+
+        Raises:
+            ValueError: if the step is negative.
+        """
         if step < 0:
-            raise ValueError(f"step counts from 0, got {step}")
+            raise ValueError(f"step must be at least 0, got {step}")
         if self.shape == "constant":
             return self.start
         progress = min(step / self.total_steps, 1.0)
@@ -82,15 +89,22 @@ class NoiseSchedule(Schedule):
     __slots__ = ()
 
     def probability(self, step: int) -> float:
-        """Noise probability at a 0-based step."""
+        """Noise probability at a step, counted from 0."""
         return self.value(step)
 
 
 class AdaptiveNoise:
-    """A noise probability that rises while recent rewards are above a target and falls below it.
+    """A noise probability that follows the mean reward of recent episodes; not in the paper.
 
-    Not in the paper. It moves by `rate` after each episode that ended without a failure, once
-    `window` rewards are known; `reset` forgets all.
+    After each episode without an engine failure it rises by `rate` if the mean of the last `window`
+    rewards is above `target`, and falls by `rate` otherwise.
+
+    Args:
+        start: first and lowest probability.
+        end: highest probability.
+        target: mean reward above which the probability rises.
+        window: number of rewards in the mean; the probability is constant until it is reached.
+        rate: change after one episode.
     """
 
     def __init__(
@@ -111,11 +125,11 @@ class AdaptiveNoise:
         self._probability = start
 
     def probability(self, step: int) -> float:
-        """Current probability; `step` does not matter."""
+        """Current probability; `step` has no effect."""
         return self._probability
 
     def record(self, reward: float) -> None:
-        """Take in the reward of an episode that ended without a failure."""
+        """Add the reward of an episode that ended without an engine failure."""
         self._rewards.append(reward)
         if len(self._rewards) == self._rewards.maxlen:
             mean = sum(self._rewards) / len(self._rewards)
@@ -123,6 +137,28 @@ class AdaptiveNoise:
             self._probability = min(max(moved, self.start), self.end)
 
     def reset(self) -> None:
-        """Start again at `start`."""
+        """Clear the rewards and return to `start`."""
         self._rewards.clear()
         self._probability = self.start
+
+
+def build_noise(noise: float | Noise | Mapping[str, Any]) -> Noise:
+    """Build a noise that shares no state with others.
+
+    Args:
+        noise: a constant probability in [0, 1]; a `Noise`, which is copied; or a mapping with the
+            arguments of `NoiseSchedule`, or of `AdaptiveNoise` with `"kind": "adaptive"`.
+
+    Raises:
+        ValueError: if a value is out of range or the kind is unknown.
+    """
+    if isinstance(noise, Mapping):
+        values = dict(noise)
+        kind = values.pop("kind", "schedule")
+        kinds = {"schedule": NoiseSchedule, "adaptive": AdaptiveNoise}
+        if kind not in kinds:
+            raise unknown_name("noise kind", kind, kinds)
+        return kinds[kind](**values)
+    if isinstance(noise, int | float):
+        return NoiseSchedule(float(noise), float(noise), shape="constant")
+    return deepcopy(noise)

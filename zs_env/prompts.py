@@ -1,7 +1,4 @@
-"""The words the environment says: the prompt, the page of documents, the notices.
-
-Everything the agent reads that is not its own comes from here.
-"""
+"""Every text that an agent reads: the prompt, the documents of a search, notices."""
 
 from __future__ import annotations
 
@@ -14,26 +11,32 @@ from zs_env.search.types import Document
 from zs_env.text.sanitize import sanitize
 
 INSTRUCT_PROMPT = (
-    "Find the answer to the question at the end. Each time before you act, think between <think> "
-    "and </think>. To look something up, put a short query between <search> and </search>; up to "
-    "{num_documents} documents then appear between <information> and </information>. A page may "
-    "be of no use: then search again, in other words if need be. You may act {max_turns} times in "
-    "all. Once you know the answer, write it between <answer> and </answer>, as briefly as you "
-    "can, without explanation.\nQuestion: {question}\n"
+    "Answer the question below. Before each action, think between <think> and </think>. To "
+    "search, write a short query between <search> and </search>; up to {num_documents} documents "
+    "are then shown between <information> and </information>. If the documents do not help, search "
+    "again with different words. You have {max_turns} actions in total. When you know the answer, "
+    "write it between <answer> and </answer>, as briefly as possible and without explanation.\n"
+    "Question: {question}\n"
 )
 BARE_PROMPT = "Question: {question}\n"
 NO_SEARCH_PROMPT = (
-    "Answer the question at the end from what you know. Think first, between <think> and "
-    "</think>; then write the answer between <answer> and </answer>, as briefly as you can, "
-    "without explanation.\nQuestion: {question}\n"
+    "Answer the question below from your own knowledge. First think between <think> and </think>. "
+    "Then write the answer between <answer> and </answer>, as briefly as possible and without "
+    "explanation.\nQuestion: {question}\n"
 )
-PROMPTS: dict[str, str] = {
-    "instruct": INSTRUCT_PROMPT,
-    "bare": BARE_PROMPT,
-    "no_search": NO_SEARCH_PROMPT,
-}
 
 NOTICES: dict[MalformedKind, str] = {
+    "no_action": "Your last message contained neither a search nor an answer.",
+    "unclosed": "Your last message opened a tag and did not close it.",
+    "unopened": "Your last message closed a tag that it had not opened.",
+    "empty_query": "The query in your last message was empty.",
+    "empty_answer": "The answer in your last message was empty.",
+    "spoofed_tag": "Your last message contained a page of documents; only a search returns one.",
+    "too_long": "Your last message was too long.",
+}
+_NOTICE_END = "Search with <search> and </search>, or answer with <answer> and </answer>."
+# The tiny policy was trained with the prompt "bare" and these notices.
+BARE_NOTICES: dict[MalformedKind, str] = {
     "no_action": "I wrote neither a search nor an answer.",
     "unclosed": "I opened a tag and did not close it.",
     "unopened": "I closed a tag that I had not opened.",
@@ -42,63 +45,67 @@ NOTICES: dict[MalformedKind, str] = {
     "spoofed_tag": "I wrote a page of documents myself; only a search brings documents.",
     "too_long": "I wrote too much at once.",
 }
-_NOTICE_TAIL = " I search with <search> and </search>, and I answer with <answer> and </answer>."
+_BARE_NOTICE_END = "I search with <search> and </search>, and I answer with <answer> and </answer>."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """How an episode is put into words.
+    """The prompt and the notices of an episode.
 
     Attributes:
-        prompt: a name of `PROMPTS`, or a text in which `{question}` (needed), `{max_turns}` and
-            `{num_documents}` are replaced.
-        notices: what the agent is told after a malformed action, by kind; missing kinds fall back
-            to `NOTICES`.
+        text: the prompt; `{question}` (required), `{max_turns}` and `{num_documents}` are replaced.
+        notices: messages after a malformed action by kind; a missing kind has a default message.
     """
 
-    prompt: str = "instruct"
+    text: str
     notices: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.template:
+        if "{question}" not in self.text:
             raise ValueError(
-                f"prompt {self.prompt!r} is neither one of {sorted(PROMPTS)} nor a text that "
-                "holds '{question}'; add the place for the question"
+                f"got the prompt {self.text!r}, expected one of {[*PROMPTS]} or a text that "
+                "contains '{question}'"
             )
 
     @classmethod
     def of(cls, prompt: str | PromptTemplate) -> PromptTemplate:
-        """Return a template as it is, and one with this prompt where a text is given."""
-        return cls(prompt=prompt) if isinstance(prompt, str) else prompt
-
-    @property
-    def template(self) -> str:
-        """The text with its places still open."""
-        return PROMPTS.get(self.prompt, self.prompt)
+        """Return the template of a name of `PROMPTS` or of a prompt's text."""
+        if isinstance(prompt, PromptTemplate):
+            return prompt
+        return PROMPTS.get(prompt) or cls(prompt)
 
     def render_prompt(self, question: Question, *, max_turns: int, num_documents: int) -> str:
-        """Return the row's own prompt where it brings one, else the filled template."""
+        """Return the question's own prompt, if it has one, or the filled template."""
         if question.prompt is not None:
             return question.prompt
-        # The question goes in last: a place named inside it stays as it is. It comes from a data
-        # set, so its text is made neutral like a document's.
-        template = self.template.replace("{max_turns}", str(max_turns))
-        template = template.replace("{num_documents}", str(num_documents))
-        return template.replace("{question}", sanitize(question.text))
+        # The question is inserted last, so that a placeholder in it is not replaced.
+        prompt = self.text.replace("{max_turns}", str(max_turns))
+        prompt = prompt.replace("{num_documents}", str(num_documents))
+        return prompt.replace("{question}", sanitize(question.text))
 
     def render_notice(self, kind: MalformedKind) -> str:
-        """Return what the agent is told after a malformed action."""
+        """Return the message after a malformed action."""
         notice = (self.notices or {}).get(kind)
-        return f"\n{NOTICES[kind]}{_NOTICE_TAIL}\n" if notice is None else notice
+        return f"\n{NOTICES[kind]} {_NOTICE_END}\n" if notice is None else notice
+
+
+PROMPTS: dict[str, PromptTemplate] = {
+    "instruct": PromptTemplate(INSTRUCT_PROMPT),
+    "bare": PromptTemplate(
+        BARE_PROMPT,
+        {kind: f"\n{notice} {_BARE_NOTICE_END}\n" for kind, notice in BARE_NOTICES.items()},
+    ),
+    "no_search": PromptTemplate(NO_SEARCH_PROMPT),
+}
 
 
 def render_document(document: Document) -> str:
-    """Put a document into one line of words: its title where it has one, then its text."""
+    """Return a document as one text: its title, if it has one, and its text."""
     return f"{document.title}. {document.text}" if document.title else document.text
 
 
 def render_page(documents: Sequence[Document]) -> str:
-    """Put documents between information tags, numbered from 1; their text is neutral already."""
+    """Return sanitized documents between information tags, numbered from 1."""
     lines = [
         f"Doc {rank}: {render_document(document)}"
         for rank, document in enumerate(documents, start=1)

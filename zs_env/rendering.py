@@ -1,7 +1,7 @@
-"""An episode as text for a terminal, coloured by who wrote it.
+"""An episode as coloured text for a terminal.
 
-The prompt is dim, the agent's words are bold, useful documents are green and noisy ones red; gold
-answers appear once the episode is over.
+The prompt is dim, the agent's text bold; useful documents are green, noisy ones red. Gold answers
+are shown at the end of the episode.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def render_transcript(transcript: Transcript, *, color: bool = True) -> str:
-    """Return a whole episode as text, one line for each document."""
+    """Return an episode as text with one line per document."""
     parts = [
         render_start(transcript),
         *(render_turn(turn, transcript) for turn in transcript.turns),
@@ -38,13 +38,13 @@ def render_transcript(transcript: Transcript, *, color: bool = True) -> str:
 
 
 def render_start(transcript: Transcript) -> str:
-    """Return the prompt and the noise the episode is played under."""
+    """Return the prompt and the noise probability."""
     noise = f"[{transcript.question.id}  noise {transcript.noise_probability:.2f}]"
     return _styled("result", noise) + _styled("prompt", transcript.prompt)
 
 
 def render_turn(turn: Turn, transcript: Transcript) -> str:
-    """Return one turn, and the episode's result after its last."""
+    """Return one turn, followed by the result after the last one."""
     parts = [_styled("agent", turn.text)]
     if turn.documents:
         parts += [_document(rank, document) for rank, document in enumerate(turn.documents, 1)]
@@ -57,13 +57,13 @@ def render_turn(turn: Turn, transcript: Transcript) -> str:
 
 def _document(rank: int, document: Document) -> str:
     kind = {True: "useful", False: "noisy", None: "unknown"}[document.useful]
-    marks = [kind, *(["holds answer"] if document.contains_answer else [])]
-    return _styled(kind, f"  Doc {rank} ({', '.join(marks)}): {render_document(document)}")
+    labels = [kind, *(["contains answer"] if document.contains_answer else [])]
+    return _styled(kind, f"  Doc {rank} ({', '.join(labels)}): {render_document(document)}")
 
 
 def _result(transcript: Transcript) -> str:
     if transcript.failure is not None:
-        return _styled("failure", f"void, the engine failed: {transcript.failure}")
+        return _styled("failure", f"the engine failed: {transcript.failure}")
     terms = ", ".join(f"{name} {value:.3g}" for name, value in transcript.reward_terms)
     gold = " | ".join(transcript.question.answers)
     return _styled(
@@ -74,7 +74,7 @@ def _result(transcript: Transcript) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without control characters, which steer terminals, and half characters."""
+    """Replace control characters, which terminals execute, and lone surrogates."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 

@@ -1,8 +1,4 @@
-"""Many environments that share one engine: one engine call a step, or one for each search.
-
-Each sub-environment has its own generator, dealer and episode, so it plays the same episodes as a
-`ZeroSearchEnv` with its seed; only those that search take part in the call.
-"""
+"""The vector environment: episodes side by side that share one engine."""
 
 from __future__ import annotations
 
@@ -16,61 +12,48 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from zs_env.episode import Episode, EpisodeConfig, Limits
-from zs_env.noise import Noise, NoiseDraw
-from zs_env.observations import (
-    action_space,
-    batch_infos,
-    checked_action,
-    get_info,
-    get_obs,
-    observation_space,
-)
-from zs_env.prompts import PromptTemplate
+from zs_env.env import ZeroSearchEnv
+from zs_env.episode import Episode
+from zs_env.noise import Noise
+from zs_env.observations import batch_infos, checked_action, get_info, get_obs
 from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_transcript
-from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.sampler import EpisodeSampler
-from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
 from zs_env.search.engine import SearchEngine
 from zs_env.search.types import SearchCost, SearchRequest
 from zs_env.transcripts.transcript import Transcript
 
 Flags = NDArray[np.bool_]
 StepResult = tuple[dict[str, Any], NDArray[np.float64], Flags, Flags, dict[str, Any]]
-StepOfOne = tuple[dict[str, Any], float, bool, bool, dict[str, Any]]
+SingleStepResult = tuple[dict[str, Any], float, bool, bool, dict[str, Any]]
 
 
 class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
-    """A vector of `ZeroSearchEnv`, whose class documents spaces, rewards and information.
+    """A vector environment of `ZeroSearchEnv`, which documents spaces, rewards and infos.
 
-    Batched observations are tuples of `num_envs` texts (`documents`: a tuple of `num_documents`
-    such tuples); `infos` has the form of Gymnasium's own vector environments.
+    All sub-environments share one engine: `step` makes one call with the searches of all of them.
+    Sub-environment i plays the same episodes as a `ZeroSearchEnv` with its seed.
 
-    `reset(seed=s)` gives sub-environment i the seed `s + i`; a list gives each its own. Each value
-    of `reset(options=...)` may be a sequence of `num_envs` values, and `"reset_mask"` (a bool
-    array) resets only some. In `AutoresetMode.DISABLED` an action for an episode that is over is
-    ignored: its reward is 0, flags and observation stay, and it has no info.
+    Batched observations are tuples of `num_envs` texts; `documents` is a tuple of `num_documents`
+    such tuples. Infos have the format of Gymnasium's vector environments.
 
-    `send` and `recv` play sub-environments apart, so that none waits for another's page; the names
-    are EnvPool's.
+    `reset(seed=s)` seeds sub-environment i with `s + i`; a sequence has one seed per
+    sub-environment. Each value of `reset(options=...)` may be a sequence of `num_envs` values. The
+    option `reset_mask`, a boolean array, selects the sub-environments that are reset. In
+    `AutoresetMode.DISABLED` the action for a finished episode is ignored: the reward is 0, the
+    flags and the observation do not change, and there is no info.
+
+    `send` and `recv` are an asynchronous form of `step`, with the names of EnvPool.
 
     Args:
-        num_envs: sub-environments, at least 1.
-        questions: as for `ZeroSearchEnv`; shared.
-        engine: as for `ZeroSearchEnv`; shared, and called once a step with all requests.
-        autoreset_mode: when a finished episode is followed by another.
-        max_turns: see `ZeroSearchEnv`, as for all that follow.
-        num_documents: documents asked for per search.
-        noise: each sub-environment counts its own episodes and rewards.
-        noise_draw: what the chance of noise is drawn for.
-        reward: maps a finished transcript to named terms.
-        prompt: the environment's words.
-        limits: longest texts, in characters.
-        engine_timeout_s: seconds a batched call may take; when they are over, all its episodes
-            are void.
-        owns_engine: whether `close()` closes the engine too.
+        num_envs: number of sub-environments, at least 1.
+        questions: see `ZeroSearchEnv`.
+        engine: see `ZeroSearchEnv`.
+        autoreset_mode: when a finished episode is followed by the next one.
+        noise: see `ZeroSearchEnv`; each sub-environment counts its own episodes and rewards.
         render_mode: "ansi" or None.
+        settings: other arguments of `ZeroSearchEnv`. `engine_timeout_s` is the timeout of a call
+            with the searches of one step; all its episodes fail together.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it so)
@@ -86,45 +69,33 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         engine: SearchEngine,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        max_turns: int = 6,
-        num_documents: int = 5,
         noise: float | Noise | Mapping[str, Any] = 0.0,
-        noise_draw: NoiseDraw = "search",
-        reward: RewardFunction = answer_f1,
-        prompt: str | PromptTemplate = "instruct",
-        limits: Limits | None = None,
-        engine_timeout_s: float | None = ENGINE_TIMEOUT_S,
-        owns_engine: bool = False,
         render_mode: str | None = None,
+        **settings: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode of a vector is 'ansi' or None, got {render_mode!r}")
+            raise ValueError(f"got render_mode={render_mode!r}, expected 'ansi' or None")
         self.num_envs = num_envs
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode
-        self.config = EpisodeConfig(
-            max_turns=max_turns,
-            num_documents=num_documents,
-            noise_draw=noise_draw,
-            prompt=PromptTemplate.of(prompt),
-            reward=reward,
-            limits=limits or Limits(),
-        )
-        self.single_observation_space = observation_space(self.config)
-        self.single_action_space = action_space(self.config)
+        # A single environment checks the settings and builds what all sub-environments share.
+        single = ZeroSearchEnv(questions, engine, noise=noise, **settings)
+        self.config = single.config
+        self.single_observation_space = single.observation_space
+        self.single_action_space = single.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
+        self._engine = single._engine
         self._samplers = [EpisodeSampler(questions, self.config, noise) for _ in range(num_envs)]
         self._rngs: list[np.random.Generator | None] = [None] * num_envs
         self._episodes: list[Episode] = []
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
-        self._sent: dict[int, Episode] = {}
-        self._unreceived: list[int] = []
+        self._sent: dict[int, Episode] = {}  # by sub-environment: its action was not received yet
+        self._unreceived: list[int] = []  # sub-environments in _sent that do not wait for a page
 
     @property
     def costs(self) -> SearchCost:
@@ -133,11 +104,15 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
 
     @property
     def num_questions(self) -> int:
-        """Questions there are: `question_index` is below it."""
+        """Number of questions; the option `question_index` is below it."""
         return self._samplers[0].num_questions
 
     def transcript(self, index: int) -> Transcript:
-        """Return the episode of a sub-environment so far."""
+        """Return the episode of a sub-environment so far.
+
+        Raises:
+            ResetNeeded: before the first `reset`.
+        """
         self._require_episodes()
         return self._episodes[index].transcript()
 
@@ -147,69 +122,75 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         seed: int | Sequence[int | None] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start another episode everywhere, or where `options["reset_mask"]` is True.
+        """Start an episode in all sub-environments, or in those of `options["reset_mask"]`.
 
         Raises:
-            ValueError: if a sequence is not of length `num_envs`, or an option is wrong.
+            ValueError: if the length of a sequence is not `num_envs`, or an option is wrong.
+            ResetNeeded: if the first reset has a `reset_mask` that is not True everywhere.
         """
         options = dict(options or {})
         mask = self._reset_mask(options.pop("reset_mask", None))
-        seeds = self._each("seed", _spread(seed, self.num_envs))
-        columns = {name: self._each(name, value) for name, value in options.items()}
+        if isinstance(seed, int | np.integer):
+            seed = [int(seed) + index for index in range(self.num_envs)]
+        seeds = self._broadcast("seed", seed)
+        columns = {name: self._broadcast(name, value) for name, value in options.items()}
         if not self._episodes and not mask.all():
-            raise ResetNeeded("no episodes yet; the first reset() must reset all of them")
-        dealt = {
-            index: self._deal(index, seeds[index], {name: columns[name][index] for name in columns})
+            raise ResetNeeded("the first reset() must reset all sub-environments")
+        new = {
+            index: self._sample(
+                index, seeds[index], {name: column[index] for name, column in columns.items()}
+            )
             for index in _where(mask)
         }
-        if "training_step" in columns:
-            steps = [columns["training_step"][index] for index in dealt]
-            if any(step is not None for step in steps):
-                # There is one engine for all of them.
-                self._engine.engine.set_training_step(
-                    max(int(step) for step in steps if step is not None)
-                )
+        steps = [columns["training_step"][i] for i in new] if "training_step" in columns else []
+        if any(step is not None for step in steps):
+            # All sub-environments share the engine.
+            step = max(int(step) for step in steps if step is not None)
+            self._engine.engine.set_training_step(step)
         self._episodes = [
-            dealt[index] if index in dealt else self._episodes[index]
-            for index in range(self.num_envs)
+            new[index] if index in new else self._episodes[index] for index in range(self.num_envs)
         ]
         self._terminated[mask] = self._truncated[mask] = False
-        for index in dealt:
+        for index in new:
             self._sent.pop(index, None)
-        self._unreceived = [index for index in self._unreceived if index not in dealt]
-        infos = {index: get_info(episode) for index, episode in dealt.items()}
-        return self._observe(), batch_infos(infos, self.num_envs)
+        self._unreceived = [index for index in self._unreceived if index not in new]
+        infos = {index: get_info(episode) for index, episode in new.items()}
+        return self._observations(), batch_infos(infos, self.num_envs)
 
     def step(self, actions: Sequence[str]) -> StepResult:
-        """Take one text per sub-environment.
+        """Apply one action per sub-environment.
 
         Raises:
             ResetNeeded: before the first `reset`.
             TypeError: if an action is not a string.
-            ValueError: if their number is not `num_envs`, or actions that were sent are under way.
+            ValueError: if the number of actions is not `num_envs`, or an action that was sent is
+                not received yet.
             BudgetExceeded: if the engine has spent its budget; the episodes that searched cannot
-                be gone on with.
+                be continued.
         """
         self._require_episodes()
         if self._sent:
-            raise ValueError(f"actions of {sorted(self._sent)} are under way; call recv() first")
+            raise ValueError(
+                f"the actions of sub-environments {sorted(self._sent)} are pending; "
+                "call recv() first"
+            )
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
         over = self._terminated | self._truncated
         searching = self._act({i: checked_action(actions[i]) for i in _where(~over)})
         if searching:
-            waiting = [self._episodes[index] for index in searching]
-            self._engine.search(waiting, list(searching.values()))
+            episodes = [self._episodes[index] for index in searching]
+            self._engine.search(episodes, list(searching.values()))
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         infos: dict[int, dict[str, Any]] = {}
         for index, episode in enumerate(self._episodes):
             if not over[index]:
-                rewards[index], terminated, truncated = self._settle(index, episode)
+                rewards[index], terminated, truncated = self._outcome(index, episode)
                 if (terminated or truncated) and self.autoreset_mode == AutoresetMode.SAME_STEP:
                     infos[index] = {"final_obs": get_obs(episode), "final_info": get_info(episode)}
-                    episode = self._episodes[index] = self._deal(index)
+                    episode = self._episodes[index] = self._sample(index)
             elif self.autoreset_mode == AutoresetMode.NEXT_STEP:
-                episode = self._episodes[index] = self._deal(index)
+                episode = self._episodes[index] = self._sample(index)
                 self._terminated[index] = self._truncated[index] = False
             else:
                 continue
@@ -218,94 +199,91 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._terminated[:] = self._truncated[:] = False
         batched = batch_infos(infos, self.num_envs)
-        return self._observe(), rewards, terminated, truncated, batched
+        return self._observations(), rewards, terminated, truncated, batched
 
     def send(self, actions: Mapping[int, str]) -> None:
-        """Take a text for each of some sub-environments, and do not wait for their pages.
+        """Apply actions of some sub-environments without waiting for the engine.
 
-        An engine that only computes is called here, with all searches at once; for any other each
-        search is a call of its own, at the same time as the others.
+        An engine that only computes is called once with all searches. For other engines each search
+        is a separate, concurrent call.
 
         Args:
-            actions: texts by the number of the sub-environment.
+            actions: actions by sub-environment index.
 
         Raises:
             ResetNeeded: before the first `reset`.
             TypeError: if an action is not a string.
-            ValueError: if an episode is over or its last action is under way, or episodes reset
-                themselves.
-            BudgetExceeded: as `step`.
+            ValueError: if an episode is over, its last action is not received yet, or
+                `autoreset_mode` is not DISABLED.
+            BudgetExceeded: as in `step`.
         """
         self._require_episodes()
         if self.autoreset_mode != AutoresetMode.DISABLED:
-            raise ValueError(
-                f"send() needs autoreset_mode DISABLED, got {self.autoreset_mode}; whoever sends "
-                "knows which episodes are over"
-            )
+            raise ValueError(f"send() needs autoreset_mode DISABLED, got {self.autoreset_mode}")
         for index in actions:
-            if index in self._sent or self._terminated[index] or self._truncated[index]:
-                raise ValueError(
-                    f"sub-environment {index} takes no action: "
-                    f"{'its last is under way' if index in self._sent else 'its episode is over'}"
-                )
+            if index in self._sent:
+                raise ValueError(f"sub-environment {index} has a pending action; call recv() first")
+            if self._terminated[index] or self._truncated[index]:
+                raise ValueError(f"the episode of sub-environment {index} is over; reset it first")
         texts = {index: checked_action(action) for index, action in actions.items()}
         self._sent.update({index: self._episodes[index] for index in texts})
         searching = self._act(texts)
         self._unreceived += [index for index in texts if index not in searching]
-        waiting = [self._episodes[index] for index in searching]
-        self._engine.submit(waiting, list(searching.values()))
+        episodes = [self._episodes[index] for index in searching]
+        self._engine.submit(episodes, list(searching.values()))
 
     def can_recv(self) -> bool:
-        """Whether `recv` has something to return at once."""
+        """Whether `recv` would return at least one result without waiting."""
         return bool(self._unreceived) or self._engine.can_poll()
 
-    def recv(self, timeout_s: float | None = None) -> dict[int, StepOfOne]:
-        """Return what `ZeroSearchEnv.step` would, by sub-environment, of sent actions.
+    def recv(self, timeout_s: float | None = None) -> dict[int, SingleStepResult]:
+        """Wait for at least one sent action and return the results that are ready.
 
         Args:
-            timeout_s: how long to wait for the first; None waits as long as an engine may take.
+            timeout_s: maximum time to wait, in seconds; None waits until `engine_timeout_s`.
 
         Returns:
-            Nothing where no action is under way, or no page came in time.
+            Results as of `ZeroSearchEnv.step`, by sub-environment index; empty if no action is
+            pending or none was ready in time.
 
         Raises:
-            BudgetExceeded: as `step`.
+            BudgetExceeded: as in `step`.
         """
         ready, self._unreceived = self._unreceived, []
         ended = set(map(id, self._engine.poll(0.0 if ready else timeout_s)))
-        # Episodes that were reset while their page was under way are nobody's.
+        # An episode that was reset while its search was pending is no longer in `_sent`.
         ready += [index for index, one in self._sent.items() if id(one) in ended]
-        steps: dict[int, StepOfOne] = {}
+        steps: dict[int, SingleStepResult] = {}
         for index in ready:
             episode = self._sent.pop(index, None)
             if episode is not None:
-                result = self._settle(index, episode)
+                result = self._outcome(index, episode)
                 steps[index] = (get_obs(episode), *result, get_info(episode))
         return steps
 
     def render(self) -> tuple[str, ...] | None:
-        """Return each episode as coloured text ("ansi")."""
+        """Return the episodes as coloured texts ("ansi")."""
         if self.render_mode is None:
             return None
         self._require_episodes()
         return tuple(render_transcript(episode.transcript()) for episode in self._episodes)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Let go of the engine."""
+        """Stop the calls of the engine and close it if it is owned."""
         self._engine.close()
 
     def _act(self, actions: Mapping[int, str]) -> dict[int, SearchRequest]:
-        """Play the actions, and return what the episodes that search wait for."""
+        """Apply actions and return the requests of the searches among them."""
         outcomes = {index: self._episodes[index].act(text) for index, text in actions.items()}
-        return {i: asked for i, asked in outcomes.items() if isinstance(asked, SearchRequest)}
+        return {i: one for i, one in outcomes.items() if isinstance(one, SearchRequest)}
 
-    def _settle(self, index: int, episode: Episode) -> tuple[float, bool, bool]:
-        """Reward of an action, and whether it was the last."""
+    def _outcome(self, index: int, episode: Episode) -> tuple[float, bool, bool]:
+        """Return reward, terminated and truncated of a step and store the flags."""
         reward, terminated, truncated = self._samplers[index].outcome(episode)
         self._terminated[index], self._truncated[index] = terminated, truncated
         return reward, terminated, truncated
 
-    def _deal(
+    def _sample(
         self, index: int, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> Episode:
         rng = self._rngs[index]
@@ -315,10 +293,10 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
             self._samplers[index].reset()
         return self._samplers[index].sample(rng, options)
 
-    def _observe(self) -> dict[str, Any]:
+    def _observations(self) -> dict[str, Any]:
         rows = [get_obs(episode) for episode in self._episodes]
         batch: dict[str, Any] = {key: tuple(row[key] for row in rows) for key in rows[0]}
-        # Gymnasium batches a tuple of spaces place by place.
+        # Gymnasium batches each element of a Tuple space separately.
         batch["documents"] = tuple(zip(*batch["documents"], strict=True))
         return batch
 
@@ -328,33 +306,26 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         mask = np.asarray(mask)
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise ValueError(
-                f"reset_mask is a bool array of shape ({self.num_envs},) with at least one True, "
-                f"got {mask!r}"
+                f"got reset_mask={mask!r}, expected a bool array of shape ({self.num_envs},) with "
+                "at least one True"
             )
         return mask
 
-    def _each(self, name: str, value: Any) -> Any:
-        """Spread a value over the sub-environments, or check that there is one for each."""
+    def _broadcast(self, name: str, value: Any) -> Any:
+        """Repeat a value for all sub-environments; check the length of a sequence."""
         if not isinstance(value, list | tuple | np.ndarray):
             return [value] * self.num_envs
         if len(value) != self.num_envs:
             raise ValueError(
-                f"{name} has {len(value)} values for {self.num_envs} sub-environments; "
-                "pass one value for all, or one for each"
+                f"got {len(value)} values of {name} for {self.num_envs} sub-environments, "
+                "expected one value, or one per sub-environment"
             )
         return value
 
     def _require_episodes(self) -> None:
         if not self._episodes:
-            raise ResetNeeded("no episodes yet; call reset() first")
+            raise ResetNeeded("there are no episodes yet; call reset() first")
 
 
 def _where(mask: Flags) -> list[int]:
     return np.flatnonzero(mask).tolist()
-
-
-def _spread(seed: int | Sequence[int | None] | None, num_envs: int) -> Any:
-    """Give each sub-environment a seed of its own, as Gymnasium's vectors do."""
-    if isinstance(seed, int | np.integer):
-        return [int(seed) + index for index in range(num_envs)]
-    return seed

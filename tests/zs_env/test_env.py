@@ -146,7 +146,7 @@ def test_options_change_only_what_they_name():
         ({"noise_probability": 1.5}, "1.5"),
         ({"question_index": 2}, r"\[0, 2\)"),
         ({"question_index": -1}, "-1"),
-        ({"flipped_turn": -1}, "from 0, got -1"),
+        ({"flipped_turn": -1}, "at least 0, got -1"),
     ],
 )
 def test_wrong_options_are_refused(options, words):

@@ -51,7 +51,7 @@ def test_a_wrong_schedule_says_which_field(fields, fix):
 
 
 def test_steps_count_from_zero():
-    with pytest.raises(ValueError, match="from 0"):
+    with pytest.raises(ValueError, match="at least 0"):
         NoiseSchedule(0.0, 0.5).probability(-1)
 
 

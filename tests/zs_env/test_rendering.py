@@ -24,7 +24,7 @@ def played(render_mode="ansi"):
 
 def test_useful_and_noisy_documents_have_different_colours():
     text = played().render()
-    assert f"{GREEN}Doc 1 (useful, holds answer): Facts. It was Ada." in text
+    assert f"{GREEN}Doc 1 (useful, contains answer): Facts. It was Ada." in text
     assert f"{RED}Doc 2 (noisy): Nobody knows." in text
     assert f"{BOLD}<search>who</search>" in text
     assert "noise 0.25" in text
@@ -37,7 +37,7 @@ def test_gold_answers_are_shown_only_at_the_end():
     assert "answer: reward 1 (f1 1)  answer 'Ada', gold 'Ada | A. L.'" in env.render()
 
 
-def test_a_notice_and_a_fault_are_shown():
+def test_a_notice_and_a_failure_are_shown():
     class Broken:
         in_process = True
 
@@ -49,8 +49,8 @@ def test_a_notice_and_a_fault_are_shown():
     env.step("hello")
     env.step("<search>who</search>")
     text = env.render()
-    assert "I wrote neither a search nor an answer." in text
-    assert "void, the engine failed: wrong number of pages" in text
+    assert "Your last message contained neither a search nor an answer." in text
+    assert "the engine failed: SearchError: wrong number of pages" in text
 
 
 def test_without_colours_no_escape_sequence_is_left():

@@ -153,13 +153,13 @@ def test_a_spent_budget_is_raised_to_whoever_receives():
         env.recv()
 
 
-def test_wrong_use_is_named():
+def test_wrong_calls_are_errors():
     env = make(Gates("a"))
     with pytest.raises(ResetNeeded):
         env.send({0: "x"})
     env.reset(seed=0)
     env.send({0: SEARCHES["a"]})
-    with pytest.raises(ValueError, match="under way"):
+    with pytest.raises(ValueError, match="pending action"):
         env.send({0: "x"})
     with pytest.raises(ValueError, match=r"call recv\(\) first"):
         env.step(["x", "x", "x"])
@@ -167,7 +167,7 @@ def test_wrong_use_is_named():
         env.send({1: 5})
     env.send({1: "<answer>x</answer>"})
     env.recv()
-    with pytest.raises(ValueError, match="episode is over"):
+    with pytest.raises(ValueError, match="episode of sub-environment 1 is over"):
         env.send({1: "x"})
     with pytest.raises(ValueError, match="DISABLED"):
         again = make(Gates(), autoreset_mode=AutoresetMode.NEXT_STEP)

@@ -208,9 +208,9 @@ def test_wrong_shapes_are_refused_before_anything_happens():
     with pytest.raises(TypeError, match="NoneType"):
         env.step(("hm", None))  # type: ignore[arg-type]
     assert env.transcript(0).turns == ()
-    with pytest.raises(ValueError, match="seed has 3"):
+    with pytest.raises(ValueError, match="3 values of seed"):
         env.reset(seed=[1, 2, 3])
-    with pytest.raises(ValueError, match="question_index has 1"):
+    with pytest.raises(ValueError, match="1 values of question_index"):
         env.reset(options={"question_index": [1]})
     with pytest.raises(ValueError, match="reset_mask"):
         env.reset(options={"reset_mask": np.array([False, False])})

@@ -88,7 +88,7 @@ def test_a_tag_in_an_argument_has_no_effect(query):
 def test_an_empty_argument_is_a_malformed_action():
     tools = ToolCalls(make())
     tools.reset(seed=0)
-    assert "My query was empty" in tools.search("  ")
+    assert "query in your last message was empty" in tools.search("  ")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 from zs_env.episode import Episode
 from zs_env.search.deadline import TIMED_OUT, PendingCalls
 from zs_env.search.engine import Answer, as_engine, search_checked
-from zs_env.search.types import BudgetExceeded, SearchCost, SearchError, SearchRequest
+from zs_env.search.types import BudgetExceeded, SearchCost, SearchPage, SearchRequest
 
 # Enough for a slow simulator, and short enough to notice an engine that hangs.
 ENGINE_TIMEOUT_S = 60.0
@@ -140,26 +140,26 @@ class EngineClient:
         costs.searches += len(requests)
         if isinstance(result, BudgetExceeded):
             raise result
-        if result is TIMED_OUT:
-            result = f"timeout: no page within {self.timeout_s} s"
-        pages = [result] * len(requests) if isinstance(result, str) else result
-        for episode, request, page in zip(episodes, requests, pages, strict=True):
-            try:
-                if isinstance(page, SearchError):
-                    page = _reason(page)
-                elif not isinstance(page, str):
-                    if self.engine.name and not page.engine:
-                        page = replace(page, engine=self.engine.name)
+        if not isinstance(result, list):
+            if result is TIMED_OUT:
+                result = f"timeout: no page within {self.timeout_s} s"
+            result = [result] * len(requests)
+        for episode, request, page in zip(episodes, requests, result, strict=True):
+            if isinstance(page, SearchPage):
+                if not page.engine and self.engine.name:
+                    page = replace(page, engine=self.engine.name)
+                try:
                     episode.receive(page)
-            except TypeError as error:
-                page = f"wrong type: {error}"
-            if isinstance(page, str):
-                costs.failures += 1
-                episode.fail(page)
-                continue
-            costs += page.cost
-            costs.short_pages += len(page.documents) < len(request.useful)
-            costs.long_pages += len(page.documents) > len(request.useful)
+                except TypeError as error:
+                    page = f"wrong type: {error}"
+                else:
+                    costs += page.cost
+                    if len(page.documents) != len(request.useful):
+                        costs.short_pages += len(page.documents) < len(request.useful)
+                        costs.long_pages += len(page.documents) > len(request.useful)
+                    continue
+            costs.failures += 1
+            episode.fail(page if isinstance(page, str) else _reason(page))
 
 
 def _reason(error: Exception) -> str:

@@ -95,15 +95,19 @@ class HTTPLoop:
     async def _exchange(
         self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
     ) -> str:
-        aiohttp = import_aiohttp()
-        session = self._open_session()
+        import aiohttp
+
+        if self._session is None:
+            # The callers bound the number of requests; a second bound would only hide theirs.
+            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
+            self._session = aiohttp.ClientSession(connector=connector)
         key = os.environ.get(API_KEY_VARIABLE, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=min(self._connect_timeout_s, timeout_s)
         )
         try:
-            async with session.request(
+            async with self._session.request(
                 method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 raw = await response.content.read(_MAX_BODY + 1)
@@ -122,15 +126,6 @@ class HTTPLoop:
         if len(raw) > _MAX_BODY:
             raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
         return text
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        session = self._session
-        if session is None:
-            aiohttp = import_aiohttp()
-            # The callers bound the number of requests; a second bound would only hide theirs.
-            connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
-            session = self._session = aiohttp.ClientSession(connector=connector)
-        return session
 
 
 def excerpt(answer: object) -> str:

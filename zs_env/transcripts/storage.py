@@ -131,7 +131,7 @@ def fork(
         noise_probability=transcript.noise_probability,
         seed=transcript.seed,
     )
-    episode.replay(transcript.prompt, transcript.turns[:turn])
+    episode.restore(transcript.prompt, transcript.turns[:turn])
     recorded = transcript.turns[turn]
     if recorded.request is None or not isinstance(episode.act(recorded.text), SearchRequest):
         raise ValueError(

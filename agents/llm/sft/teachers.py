@@ -26,7 +26,7 @@ def play_demonstrations(config: WarmStartConfig) -> Iterator[Transcript | None]:
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,
-        prompt=PromptTemplate(prompt=config.prompt),
+        prompt=PromptTemplate.of(config.prompt),
         limits=Limits(max_document_chars=config.max_document_chars),
     )
     rng = random.Random(f"demonstrations {config.seed}")

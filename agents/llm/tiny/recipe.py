@@ -42,7 +42,7 @@ from agents.llm.tiny.induction_init import wire_for_reading
 from agents.llm.tiny.tokenizer import END_TOKEN, build_tokenizer
 from zs_env.actions import Malformed
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.prompts import PromptTemplate, render_page
+from zs_env.prompts import PROMPTS, render_page
 from zs_env.questions.question import Question
 from zs_env.search.types import SearchRequest
 from zs_env.transcripts.transcript import Transcript, Turn
@@ -50,7 +50,7 @@ from zs_env.world import STRUCTURES, Comparison, World, WorldEngine, WorldQuesti
 from zs_env.world.relations import INTERSECTIONS
 from zs_env.world.world import YEARS
 
-_CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
+_CONFIG = EpisodeConfig(prompt=PROMPTS["bare"])
 _FIRST_WORLD = 1000  # worlds below are for RL
 _LONGER = {"chain2": 0.15, "chain3": 0.25, "comparison": 0.3, "intersection": 0.3}
 _STEP = re.compile(r" (?:Next|Again) the ")

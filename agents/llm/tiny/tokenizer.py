@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
-from zs_env.prompts import BARE_PROMPT, NOTICES, render_page
+from zs_env.prompts import BARE_NOTICES, BARE_PROMPT, render_page
 from zs_env.search.types import Document
 from zs_env.world.names import NAME_PARTS
 from zs_env.world.relations import RELATIONS
@@ -83,7 +83,7 @@ def _words() -> list[str]:
     # A year is two tokens, as a name is: the order of ten decades is soon learnt, that of a hundred
     # years is not.
     decades = sorted({year[:-1] for year in YEARS})
-    notices = sorted({word for notice in NOTICES.values() for word in notice.split()})
+    notices = sorted({word for notice in BARE_NOTICES.values() for word in notice.split()})
     words = [
         *_TAGS,
         *frame,

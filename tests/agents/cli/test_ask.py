@@ -89,7 +89,7 @@ def test_an_engine_that_fails_is_said_with_status_1(capsys):
 def test_the_turn_limit_is_said(capsys):
     assert ask("Who?", "--max-turns", "2", policy="mine_for_asking:Silent") == 0
     output = capsys.readouterr().out
-    assert "I wrote neither a search nor an answer." in output
+    assert "Your last message contained neither a search nor an answer." in output
     assert "No answer within 2 turns." in output
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zs_env.actions import MALFORMED_KINDS, Answer, Malformed, Search
 from zs_env.episode import Episode, EpisodeConfig, Limits
-from zs_env.prompts import PromptTemplate
+from zs_env.prompts import PROMPTS
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.transcripts.serialization import transcript_from_json, transcript_to_json
@@ -232,7 +232,7 @@ def test_a_fork_with_another_page_goes_on_from_it():
 
 
 def test_the_past_of_a_fork_is_word_for_word_whatever_the_config_says():
-    config = EpisodeConfig(prompt=PromptTemplate(prompt="bare"), limits=Limits(max_action_chars=30))
+    config = EpisodeConfig(prompt=PROMPTS["bare"], limits=Limits(max_action_chars=30))
     episode = Episode(QUESTION, config=config)
     episode.act("<search>a</search>" + "x" * 50)  # too long: recorded cut, and no search
     _search(episode, "b", "page")
@@ -254,4 +254,4 @@ def test_only_a_search_that_was_sent_can_be_forked():
 def test_only_a_fresh_episode_takes_over_a_past():
     transcript = _played()
     with pytest.raises(RuntimeError, match="has begun"):
-        fork(transcript, 2).replay(transcript.prompt, transcript.turns)
+        fork(transcript, 2).restore(transcript.prompt, transcript.turns)

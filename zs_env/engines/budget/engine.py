@@ -56,7 +56,7 @@ class MeteredEngine(EngineWrapper):
         self._reserved = 0.0  # US dollars, for running calls
         self._ledger = None if path is None else Ledger(Path(path))
         self._lock, self._first_search = threading.Lock(), threading.Lock()
-        self._read_ledger()
+        self._add(self._ledger.read_new() if self._ledger else [])
 
     @property
     def fingerprint(self) -> str:
@@ -75,9 +75,9 @@ class MeteredEngine(EngineWrapper):
             BudgetExceeded: if the batch might cost more than the rest of the budget.
             SearchError: if the engine raises it, or the ledger cannot be written.
         """
-        if not requests:
+        if not requests and self._ledger is not None:
             with self._lock:
-                self._read_ledger()
+                self._add(self._ledger.read_new())
         pages: list[Answer] = []
         while self.budget is not None and not self.max_cost and len(pages) < len(requests):
             with self._first_search:
@@ -98,9 +98,10 @@ class MeteredEngine(EngineWrapper):
 
     def _search_within_budget(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         with self._lock:
-            self._read_ledger()
+            if self._ledger is not None:
+                self._add(self._ledger.read_new())
             expected = self.max_cost * len(requests)
-            used = self.spent + self._reserved
+            used = self.prices.dollars(self.costs) + self._reserved
             if self.budget is not None and (used + expected > self.budget or used >= self.budget):
                 raise BudgetExceeded(
                     f"${used:.4f} of the budget of ${self.budget:.4f} are spent or reserved, and "
@@ -110,31 +111,19 @@ class MeteredEngine(EngineWrapper):
             self._reserved += expected
         try:
             answers = search_checked(self.engines[0], requests)
+            pages = [page for page in answers if isinstance(page, SearchPage)]
+            failures = len(answers) - len(pages)
             with self._lock:
-                self._record(answers)
+                self.costs += SearchCost(batches=1, searches=failures, failures=failures)
+                if self._ledger is None:
+                    self._add([page.cost for page in pages])
+                elif pages:
+                    self._ledger.write(pages)
+                    self._add(self._ledger.read_new())
         finally:
             with self._lock:
                 self._reserved -= expected
         return answers
-
-    def _record(self, answers: Sequence[Answer]) -> None:
-        pages = [page for page in answers if isinstance(page, SearchPage)]
-        failures = len(answers) - len(pages)
-        self.costs += SearchCost(batches=1, searches=failures, failures=failures)
-        if self._ledger is None:
-            self._add([page.cost for page in pages])
-        elif pages:
-            try:
-                self._ledger.write(pages)
-            except OSError as error:
-                raise SearchError(
-                    f"the ledger {self._ledger.path} cannot be written: {error}"
-                ) from error
-            self._read_ledger()
-
-    def _read_ledger(self) -> None:
-        if self._ledger is not None:
-            self._add(self._ledger.read_new())
 
     def _add(self, page_costs: Sequence[SearchCost]) -> None:
         for cost in page_costs:

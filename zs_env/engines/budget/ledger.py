@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from zs_env.search.types import SearchCost, SearchPage
+from zs_env.search.types import SearchCost, SearchError, SearchPage
 
 _FIELDS = ("calls", "prompt_tokens", "completion_tokens", "seconds", "cached")
 _LINE_START = b'{"calls": '
@@ -55,18 +55,21 @@ class Ledger:
         """Add a line for each page.
 
         Raises:
-            OSError: if the file cannot be written.
+            SearchError: if the file cannot be written.
         """
         rows = [
             {name: getattr(page.cost, name) for name in _FIELDS}
             | {"cached": bool(page.cost.cached), "engine": page.engine}
             for page in pages
         ]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _cut_torn_line(file)
-            file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                _cut_torn_line(file)
+                file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode())
+        except OSError as error:
+            raise SearchError(f"the ledger {self.path} cannot be written: {error}") from error
 
     def _parse(self, lines: Iterable[bytes]) -> Iterator[SearchCost]:
         for line in lines:

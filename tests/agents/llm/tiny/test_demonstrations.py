@@ -10,12 +10,12 @@ from agents.llm.tiny.demonstrations import NO_FAULTS, Failures, conclude, demons
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
 from zs_env.metrics import exact_match
-from zs_env.prompts import PromptTemplate
+from zs_env.prompts import PROMPTS
 from zs_env.world import STRUCTURES, World, WorldEngine, WorldQuestions
 
 WORLD = World(1000)
 ENGINE = WorldEngine(WORLD)
-CONFIG = EpisodeConfig(prompt=PromptTemplate(prompt="bare"))
+CONFIG = EpisodeConfig(prompt=PROMPTS["bare"])
 
 
 def play(question, failures, noise=0.0, seed=0):

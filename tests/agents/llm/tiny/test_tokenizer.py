@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.llm.tiny.tokenizer import build_tokenizer
-from zs_env.prompts import BARE_PROMPT, INSTRUCT_PROMPT, NOTICES, render_page
+from zs_env.prompts import BARE_NOTICES, BARE_PROMPT, INSTRUCT_PROMPT, NOTICES, render_page
 from zs_env.search.types import Document
 from zs_env.world import World, WorldQuestions
 
@@ -30,7 +30,17 @@ def test_worlds_are_words_to_it_never_characters_and_never_unknown(split, seed):
 
 
 @pytest.mark.parametrize(
-    "text", [INSTRUCT_PROMPT, *NOTICES.values(), "\x00\x7f", "<|end|>", "日本 é 🙂", "", " \n\t  "]
+    "text",
+    [
+        INSTRUCT_PROMPT,
+        *NOTICES.values(),
+        *BARE_NOTICES.values(),
+        "\x00\x7f",
+        "<|end|>",
+        "日本 é 🙂",
+        "",
+        " \n\t  ",
+    ],
 )
 def test_any_text_decodes_to_itself(text):
     ids = TOKENIZER.encode(text, add_special_tokens=False, split_special_tokens=True)

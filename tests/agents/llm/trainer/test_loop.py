@@ -36,7 +36,7 @@ from tests.agents.llm.distributed.rank_processes import (
 )
 from zs_env.config.engines import ENGINE_KINDS
 from zs_env.episode import EpisodeConfig
-from zs_env.prompts import PromptTemplate
+from zs_env.prompts import PROMPTS
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.world import World, WorldEngine, WorldQuestions
 
@@ -83,7 +83,7 @@ def policy(
     policy.model.double()
     world, rng = World(7), random.Random(0)
     questions, engine = WorldQuestions(world, ["chain1"]), WorldEngine(world)
-    config = EpisodeConfig(prompt=PromptTemplate(prompt="bare"), num_documents=2)
+    config = EpisodeConfig(prompt=PROMPTS["bare"], num_documents=2)
     shown = [
         encode_demonstration(
             policy,
