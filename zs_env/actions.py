@@ -1,7 +1,4 @@
-"""What an agent's text does: a search, an answer, or nothing that counts.
-
-Parsing is total: any string gives exactly one of the three.
-"""
+"""Parses an agent's text into an action; every string gives a search, an answer or `Malformed`."""
 
 from __future__ import annotations
 
@@ -15,42 +12,42 @@ MalformedKind = Literal[
 MALFORMED_KINDS: tuple[MalformedKind, ...] = get_args(MalformedKind)
 
 _CLOSING_TAG = re.compile(r"</(search|answer)>")
-_FORGED_TAG = re.compile(r"</?information>")
+_SPOOFED_TAG = re.compile(r"</?information>")
 _TAG_LENGTH = len("<search>")  # and of "<answer>"
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The agent asks the search engine; `query` has single spaces and is not empty."""
+    """A search; `query` is not empty and has single spaces between words."""
 
     query: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The agent ends the episode; `text` is stripped and not empty."""
+    """An answer, which ends the episode; `text` is not empty and has single spaces."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """The text holds no action that can be carried out; `kind` says why."""
+    """A text without a valid action; `kind` is the reason."""
 
     kind: MalformedKind
 
 
 def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer | Malformed:
-    """Read the action in an agent's text.
+    """Parse an agent's text.
 
-    The first `</search>` or `</answer>` acts. Its content runs from the last opening tag of its
-    kind before it, so a tag that is merely mentioned earlier swallows nothing; what follows is
-    ignored. An `<information>` or `</information>` before its end is forged: only the environment
-    writes documents.
+    The first `</search>` or `</answer>` ends the action. The content starts after the last opening
+    tag of the same kind, so a tag that is only mentioned earlier has no effect. The text after the
+    action is ignored. An `<information>` or `</information>` tag before the end of the action is
+    Malformed("spoofed_tag"), because only the environment writes documents.
 
     Args:
         text: any string.
-        max_chars: longer texts are Malformed("too_long"); None for no limit.
+        max_chars: a longer text is Malformed("too_long"); None for no limit.
     """
     if max_chars is not None and len(text) > max_chars:
         return Malformed("too_long")
@@ -60,7 +57,7 @@ def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer 
     is_closed = end >= 0
     if not is_closed:
         end = len(text)
-    if "information>" in text and _FORGED_TAG.search(text, 0, end):
+    if "information>" in text and _SPOOFED_TAG.search(text, 0, end):
         return Malformed("spoofed_tag")
     if not is_closed:
         return Malformed("unclosed" if "<search>" in text or "<answer>" in text else "no_action")
@@ -74,9 +71,9 @@ def parse_action(text: str, *, max_chars: int | None = None) -> Search | Answer 
 
 
 def thinks_before_acting(text: str) -> bool:
-    """Whether one `<think>` is closed before the action of a text begins.
+    """Whether exactly one `<think>` block ends before the action of a text begins.
 
-    The opening tag may be missing: some chat templates write it into the prompt.
+    The opening tag may be missing, because some chat templates add it to the prompt.
     """
     closing = _CLOSING_TAG.search(text)
     if closing is None:

@@ -1,7 +1,7 @@
-"""Scores of a predicted answer against gold answers, all under SQuAD normalisation.
+"""Scores of a predicted answer against gold answers, with SQuAD normalization.
 
-Source: Rajpurkar et al., "SQuAD" (arXiv:1606.05250), official evaluation script, whose rule
-"F1 is equality where a side is empty" is not followed: without a common token F1 is 0.
+Source: Rajpurkar et al., "SQuAD" (arXiv:1606.05250), official evaluation script. Different from the
+script, F1 is 0 if there is no common token, also if both sides are empty.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal
 
-# What F1 counts: words between spaces, or, for Chinese and Japanese, which write none, characters.
+# Units of F1: words, or characters for languages without spaces such as Chinese and Japanese.
 F1Tokens = Literal["words", "characters"]
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -22,7 +22,7 @@ _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 @lru_cache(maxsize=16384)
 def normalize_answer(text: str) -> str:
-    """Lower case, without ASCII punctuation, without a/an/the, single spaces."""
+    """Return the text in lower case, without ASCII punctuation and articles, with single spaces."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
@@ -30,26 +30,26 @@ def f1_score(prediction: str, answers: Sequence[str], *, tokens: F1Tokens = "wor
     """Best token F1 over the gold answers, in [0, 1]; 0 without a common token.
 
     Args:
-        prediction: what was answered.
+        prediction: predicted answer.
         answers: gold answers.
-        tokens: "words" as SQuAD has it; "characters" takes every character that is neither space
-            nor punctuation, in any script. As English shares its letters, that says little of it.
+        tokens: "words" as in SQuAD, or "characters" other than spaces and punctuation, which is not
+            meaningful for English.
     """
     return _best_f1(prediction, tuple(answers), tokens)
 
 
 def exact_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Whether the normalised prediction equals a normalised gold answer."""
+    """Whether the normalized prediction equals a normalized gold answer."""
     return normalize_answer(prediction) in map(normalize_answer, answers)
 
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
-    """Whether a gold answer stands in the text as whole words; an empty gold stands nowhere."""
+    """Whether the text contains a gold answer as whole words; empty gold answers do not count."""
     return holds_any(padded_words(text), padded_answers(tuple(answers)))
 
 
 def holds_any(words: str, golds: tuple[str, ...]) -> bool:
-    """Whether one of the padded answers stands in padded words."""
+    """Whether `padded_words` of a text contain one of `padded_answers`."""
     for gold in golds:  # noqa: SIM110 (`any` over a generator takes three times as long)
         if gold in words:
             return True
@@ -57,27 +57,27 @@ def holds_any(words: str, golds: tuple[str, ...]) -> bool:
 
 
 def padded_words(text: str) -> str:
-    """Return the normalised text between spaces: whole words are found in it as " word "."""
+    """Return the normalized text between spaces, so that " word " matches whole words."""
     return f" {normalize_answer(text)} "
 
 
 @lru_cache(maxsize=16384)
 def padded_answers(answers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the answers as `padded_words` shows them, without those that normalise to nothing."""
+    """Return the `padded_words` of all answers that are not empty after normalization."""
     return tuple(padded_words(answer) for answer in answers if normalize_answer(answer))
 
 
 def substring_match(prediction: str, answers: Sequence[str]) -> bool:
-    """Whether a normalised gold is a substring of the normalised prediction.
+    """Whether a normalized gold answer is a substring of the normalized prediction.
 
-    The original ZeroSearch reports this as "EM": it finds "no" in "november". For comparison with
-    its published numbers only.
+    Only for comparisons with the published numbers of ZeroSearch, which reports this as "EM". It
+    matches "no" in "november".
     """
     normalized = normalize_answer(prediction)
     return any(normalize_answer(gold) in normalized for gold in answers)
 
 
-# A finished episode asks twice: for its reward and for its scores.
+# Called twice at the end of an episode: for the reward and for the scores.
 @lru_cache(maxsize=1024)
 def _best_f1(prediction: str, answers: tuple[str, ...], tokens: F1Tokens) -> float:
     split = _SPLITS[tokens]
@@ -98,7 +98,7 @@ _SPLITS: dict[F1Tokens, Callable[[str], list[str]]] = {
 
 
 def _token_f1(predicted: list[str], gold: list[str]) -> float:
-    # Counted by hand: `Counter & Counter` takes ten times as long, and this runs in every episode.
+    # `Counter & Counter` takes ten times as long, and this runs in every episode.
     left = list(gold)
     for token in predicted:
         if token in left:

@@ -1,8 +1,7 @@
-"""The reward of a finished episode, composed of named terms.
+"""Reward functions: from a finished transcript to named terms, whose sum is the reward.
 
-A reward function sees the parsed transcript, never its text as a whole, and returns named terms
-whose sum is the reward. Faulty episodes never get here: they are void and have reward 0. The
-recipes of related systems are rows of `PRESETS`.
+A reward function reads the parsed actions, not the text of the transcript. It is not called for an
+episode that an engine failure ended. `PRESETS` has the rewards of published systems.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ Term = Callable[[Transcript], float]
 
 
 def answer_f1(transcript: Transcript) -> dict[str, float]:
-    """Token F1 of the parsed answer, 0 without one. Source: ZeroSearch (arXiv:2505.04588), 3.5."""
+    """Token F1 of the answer, 0 without one. Source: ZeroSearch (arXiv:2505.04588), section 3.5."""
     return {"f1": _f1(transcript)}
 
 
 def is_well_formed(transcript: Transcript) -> bool:
-    """Whether the agent answered and no action of the episode was malformed."""
+    """Whether the agent answered and no action was malformed."""
     return transcript.prediction is not None and not any(
         isinstance(turn.action, Malformed) for turn in transcript.turns
     )
 
 
 def is_well_thought(transcript: Transcript) -> bool:
-    """Whether it is well formed and every action comes after a closed `<think>`."""
+    """Whether the episode is well formed and every action follows a `<think>` block."""
     return is_well_formed(transcript) and all(
         thinks_before_acting(turn.text) for turn in transcript.turns
     )
@@ -49,7 +48,7 @@ def _retrieval_hit(transcript: Transcript) -> float:
     return float(any(document.contains_answer for document in documents))
 
 
-# What a weight may stand before. `think_*` terms ask for a closed <think> before every action.
+# Reward terms by name. `think_*` terms require a <think> block before every action.
 TERMS: dict[str, Term] = {
     "f1": _f1,
     "exact_match": lambda transcript: transcript.scores()["exact_match"],
@@ -75,10 +74,10 @@ class Reward:
     """A weighted sum of terms.
 
     Attributes:
-        weights: (name of a row of `TERMS`, weight) pairs; a cost is a negative weight.
+        weights: (name in `TERMS`, weight) pairs; a negative weight is a cost.
 
     Raises:
-        ValueError: if a term is unknown or named twice, or a weight is not a finite number.
+        ValueError: if a term is unknown or repeated, or a weight is not a finite number.
     """
 
     weights: tuple[tuple[str, float], ...]
@@ -86,41 +85,44 @@ class Reward:
     def __post_init__(self) -> None:
         names = [name for name, _ in self.weights]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"a reward needs at least one term and each only once, got {names}")
+            raise ValueError(
+                f"got reward terms {names}, expected at least one term and each only once"
+            )
         for name, weight in self.weights:
             if name not in TERMS:
                 raise unknown_name("reward term", name, TERMS)
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)):
-                raise ValueError(f"the weight of reward term {name!r} is a number, got {weight!r}")
-            if not isfinite(weight):
-                raise ValueError(f"the weight of reward term {name!r} must be finite, got {weight}")
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not isfinite(weight):
+                raise ValueError(
+                    f"the weight of reward term {name!r} must be a finite number, got {weight!r}"
+                )
 
     def __call__(self, transcript: Transcript) -> dict[str, float]:
-        """Return each term, already weighted."""
+        """Return the weighted terms."""
         return {name: weight * TERMS[name](transcript) for name, weight in self.weights}
 
     def to_json(self) -> dict[str, dict[str, float]]:
-        """Return the value from which `build_reward` builds an equal reward."""
+        """Return the JSON value from which `build_reward` builds an equal reward."""
         return {"terms": dict(self.weights)}
 
 
 PRESETS: dict[str, Reward] = {
-    # ZeroSearch (arXiv:2505.04588), section 3.5: token F1 and nothing for the format.
+    # ZeroSearch (arXiv:2505.04588), section 3.5: token F1, no reward for the format.
     "zerosearch": Reward((("f1", 1.0),)),
-    # Search-R1 (arXiv:2503.09516), section 3.4: exact match and nothing for the format.
+    # Search-R1 (arXiv:2503.09516), section 3.4: exact match, no reward for the format.
     "search_r1": Reward((("exact_match", 1.0),)),
-    # R1-Searcher (arXiv:2503.05592), section 2.3, stage 1: learn to call the engine at all.
+    # R1-Searcher (arXiv:2503.05592), section 2.3, stage 1: search and format, not the answer.
     "r1_searcher_stage1": Reward((("retrieval", 0.5), ("think_format", 0.5))),
-    # R1-Searcher, stage 2: the answer counts, and a broken format costs more than it can bring.
+    # R1-Searcher, stage 2: F1, and a penalty for a wrong format that exceeds the F1 of 1.
     "r1_searcher_stage2": Reward((("f1", 1.0), ("think_format_error", -2.0))),
-    # ReSearch (arXiv:2503.19470), section 2.4: F1, or 0.1 where F1 is 0 and the format is right.
+    # ReSearch (arXiv:2503.19470), section 2.4: F1, or 0.1 if F1 is 0 and the format is right.
     "research": Reward((("f1", 1.0), ("think_format_only", 0.1))),
-    # DeepResearcher (arXiv:2504.03160), section 3.3: F1, or -1 where the format is wrong.
+    # DeepResearcher (arXiv:2504.03160), section 3.3: F1, or -1 if the format is wrong.
     "deepresearcher": Reward((("think_format_f1", 1.0), ("think_format_error", -1.0))),
-    # DeepSeek-R1 (arXiv:2501.12948), section 2.2: accuracy and format, at equal weights.
+    # DeepSeek-R1 (arXiv:2501.12948), section 2.2: accuracy and format with equal weights.
     "r1": Reward((("exact_match", 1.0), ("think_format", 1.0))),
-    # SSRL (arXiv:2508.10874): 1 - l for a right answer and l for the format;
-    # l = 0.2 is remembered, not checked.
+    # SSRL (arXiv:2508.10874): 1 - l for a correct answer and l for the format. The value l = 0.2
+    # was not verified against the paper.
     "ssrl": Reward((("exact_match", 0.8), ("think_format", 0.2))),
 }
 
@@ -129,17 +131,17 @@ def build_reward(spec: str | Mapping[str, object]) -> Reward:
     """Build a reward from a JSON value.
 
     Args:
-        spec: a name of `PRESETS`, or `{"terms": {name: weight, ...}}`, to which `"preset"` may
-            add that preset's terms.
+        spec: a name of `PRESETS`, or `{"terms": {name: weight, ...}}`; a key `"preset"` adds the
+            terms of that preset.
 
     Raises:
-        ValueError: if a name is unknown or the form is another.
+        ValueError: if a name is unknown or the value has another form.
     """
     if isinstance(spec, str):
         spec = {"preset": spec}
     if not isinstance(spec, Mapping) or not spec or set(spec) - {"preset", "terms"}:
         raise ValueError(
-            f"a reward is a preset's name or {{'terms': {{name: weight}}}}, got {spec!r}"
+            f"got the reward {spec!r}, expected a preset's name or {{'terms': {{name: weight}}}}"
         )
     weights: dict[str, float] = {}
     if "preset" in spec:
@@ -149,5 +151,5 @@ def build_reward(spec: str | Mapping[str, object]) -> Reward:
         weights |= PRESETS[preset].weights
     terms = spec.get("terms", {})
     if not isinstance(terms, Mapping):
-        raise ValueError(f"'terms' of a reward maps names to weights, got {terms!r}")
+        raise ValueError(f"got {terms!r} as 'terms' of a reward, expected {{name: weight}}")
     return Reward(tuple((weights | dict(terms)).items()))

@@ -1,8 +1,8 @@
 """A Gymnasium space of Unicode text.
 
-`gymnasium.spaces.Text` refuses what its character set lacks, so it refuses most real text; this
-space takes any string up to a length and costs nothing to build. Flat, as in shared memory, a text
-is its length followed by its code points (int32), so that trailing NULs survive.
+`gymnasium.spaces.Text` contains only strings over a fixed character set. This space contains every
+string up to a length. The flattened form, also in shared memory, is the length followed by the code
+points (int32), so that trailing NULs are kept.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ _FIRST_SURROGATE, _NUM_SURROGATES = 0xD800, 0x800
 
 
 class UnicodeText(spaces.Space[str]):
-    """Strings of `min_length` to `max_length` code points, whatever they are.
+    """Strings of `min_length` to `max_length` arbitrary code points.
 
     Args:
-        max_length: most code points, at least 0.
-        min_length: fewest code points.
-        seed: of `sample`, which draws length and code points uniformly, without NUL and surrogates.
+        max_length: maximum number of code points, at least 0.
+        min_length: minimum number of code points.
+        seed: seed of `sample`, which draws length and code points uniformly and excludes NUL and
+            surrogates.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class UnicodeText(spaces.Space[str]):
                 f"UnicodeText needs 0 <= min_length <= max_length, got {min_length}, {max_length}"
             )
         self.min_length, self.max_length = int(min_length), int(max_length)
-        # The dtype is that of the flat form: samples are str and have no shape.
+        # Samples are str and have no shape; the dtype is that of the flattened form.
         super().__init__(shape=None, dtype=np.int32, seed=seed)
 
     @property
@@ -69,12 +70,10 @@ class UnicodeText(spaces.Space[str]):
         """Draw a text.
 
         Raises:
-            ValueError: if a mask or probability is given; there is nothing to choose from.
+            ValueError: if a mask or probability is given; this space supports neither.
         """
         if mask is not None or probability is not None:
-            raise ValueError(
-                "UnicodeText.sample takes neither mask nor probability; leave them out"
-            )
+            raise ValueError("UnicodeText.sample does not support mask and probability; omit them")
         length = int(self.np_random.integers(self.min_length, self.max_length + 1))
         points = self.np_random.integers(
             1, _LAST_CODE_POINT + 1 - _NUM_SURROGATES, size=length, dtype=np.int32
@@ -106,7 +105,7 @@ def _decode(points: NDArray[np.int32]) -> str:
 
 
 def _store(text: str, cells: NDArray[np.int32]) -> None:
-    """Write a text into `1 + max_length` cells; what stands behind its end is left as it is."""
+    """Write a text into `1 + max_length` cells; the cells after its end do not change."""
     cells[0] = len(text)
     cells[1 : 1 + len(text)] = _encode(text)
 
@@ -116,10 +115,10 @@ def _load(cells: NDArray[np.int32]) -> str:
 
 
 class SharedTexts(Sequence[str]):
-    """The texts that stand in shared memory now; a deep copy is a tuple that stays as it is.
+    """A view of the texts in shared memory; a deep copy is a tuple.
 
-    `AsyncVectorEnv` reads its memory once, keeps the result and hands out deep copies of it: a
-    tuple of strings would show the first observation for ever.
+    `AsyncVectorEnv` reads its memory once and returns deep copies of the result, so a tuple of
+    strings would always contain the first observation.
     """
 
     def __init__(self, rows: NDArray[np.int32]) -> None:
@@ -143,8 +142,8 @@ class SharedTexts(Sequence[str]):
         return f"SharedTexts({tuple(self)!r})"
 
 
-# `iterate` has no entry on purpose: Gymnasium then iterates over a tuple of texts text by text,
-# and with one it would iterate over their characters.
+# `iterate` is not registered: without it Gymnasium iterates over the texts of a tuple, with it
+# over the characters of a text.
 
 
 @batch_space.register(UnicodeText)
@@ -158,7 +157,7 @@ def _batch_differing_spaces(texts: Sequence[UnicodeText]) -> spaces.Tuple:
 
 
 def _seed_after(space: UnicodeText) -> int:
-    """Return a seed for a batch: a tuple given the generator would leave all copies alike."""
+    """Return a seed for a batch; with the space's own generator all copies would be equal."""
     return int(deepcopy(space.np_random).integers(2**31))
 
 

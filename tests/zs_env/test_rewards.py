@@ -94,11 +94,11 @@ def test_a_reward_survives_json_and_pickle(name):
     [
         ("zero_search", "Did you mean 'zerosearch'"),
         ({"terms": {"f2": 1}}, "Did you mean 'f1'"),
-        ({"terms": {"f1": "1"}}, "a number"),
+        ({"terms": {"f1": "1"}}, "a finite number"),
         ({"terms": {"f1": float("nan")}}, "finite"),
         ({"terms": {}}, "at least one term"),
         ({"weights": {"f1": 1}}, "'terms'"),
-        ({"terms": ["f1"]}, "maps names"),
+        ({"terms": ["f1"]}, "expected .name: weight"),
         ({}, "preset's name"),
         ({"preset": ["zerosearch"]}, "preset"),
     ],

@@ -1,4 +1,4 @@
-"""Where questions come from: files, sets of the Hugging Face hub, and any list of your own."""
+"""Questions and their data sets: files, data sets of the Hugging Face hub, and subsets."""
 
 from zs_env.questions.files import load_questions_file, load_questions_files
 from zs_env.questions.hub import HUB_SETS, HubSet, load_hub_questions

@@ -1,7 +1,7 @@
-"""Question sets of the Hugging Face hub by short name: the seven benchmarks and ZeroSearch's own.
+"""Question data sets of the Hugging Face hub by short name.
 
-The benchmarks are taken from one collection that gave them one schema, so that everybody scores
-the same rows; its HotpotQA and 2WikiMultihopQA rows bring their paragraphs along.
+These are the seven benchmarks of the paper, from a collection with one schema (FlashRAG), and the
+training set of ZeroSearch. HotpotQA and 2WikiMultihopQA include paragraphs.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSet:
-    """Where a set lies and how its columns are called.
+    """Location and columns of a data set.
 
     Attributes:
-        repository: dataset repository on the hub.
-        config: configuration (subset) name, None for the default one.
-        split: split that is evaluated, or trained on, by default.
-        splits: splits there are.
-        fields: our field name to the set's column.
+        repository: data set repository on the hub.
+        config: name of the configuration (subset); None for the default one.
+        split: default split.
+        splits: all splits.
+        fields: column name by field name.
     """
 
     repository: str
@@ -57,7 +57,7 @@ HUB_SETS: dict[str, HubSet] = {
         config=None,
         split="train",
         splits=("train", "test"),
-        # Ids repeat between the sets that were merged into this one: rows are numbered instead.
+        # The ids of the merged data sets are not unique, so ids are row numbers.
         fields={
             "question": "question",
             "answers": "golden_answers",
@@ -75,19 +75,19 @@ def load_hub_questions(
     location: str | Path | None = None,
     cache_dir: str | Path | None = None,
 ) -> list[Question]:
-    """Load a set by its name in `HUB_SETS`.
+    """Load a data set of `HUB_SETS`.
 
     Args:
         name: short name, such as "nq".
-        split: a split of the set, also a part of one as `datasets` writes it ("test[:500]");
-            None for the set's own default.
-        location: a local copy of the repository to load instead, for machines without network.
-        cache_dir: where `datasets` keeps what it loads; None for its own place.
+        split: a split, or a part of one in the syntax of `datasets` ("test[:500]"); None for the
+            default split.
+        location: path of a local copy of the repository, for machines without network access.
+        cache_dir: cache folder of `datasets`; None for its default.
 
     Raises:
         ValueError: if the name or split is unknown, or a row is malformed.
-        ImportError: if `datasets` is missing.
-        ConnectionError: if the set cannot be had.
+        ImportError: if `datasets` is not installed.
+        ConnectionError: if the data set cannot be loaded.
     """
     if name not in HUB_SETS:
         raise unknown_name("hub set", name, HUB_SETS)
@@ -105,17 +105,17 @@ def load_hub_questions(
 
 
 def load_dataset(path: str, config: str | None = None, *, split: str, **settings: Any) -> Any:
-    """Call `datasets.load_dataset`, with errors that say the fix.
+    """Call `datasets.load_dataset`.
 
     Args:
-        path: repository, folder, or a builder's name such as "json".
-        config: configuration of the set, None for the default one.
-        split: which rows, as `datasets` writes it.
-        settings: further ones of `datasets.load_dataset`.
+        path: repository, folder, or name of a builder such as "json".
+        config: name of the configuration; None for the default one.
+        split: a split, or a part of one in the syntax of `datasets`.
+        settings: further arguments of `datasets.load_dataset`.
 
     Raises:
-        ImportError: if `datasets` is missing.
-        ConnectionError: if the set cannot be had.
+        ImportError: if `datasets` is not installed.
+        ConnectionError: if the data set cannot be loaded.
     """
     try:
         import datasets
@@ -138,8 +138,8 @@ def _renamed(
     missing = [column for column in hub_set.fields.values() if column not in rows.column_names]
     if missing:
         raise ValueError(
-            f"{origin}: the set has the columns {rows.column_names}, expected {missing} too; it is "
-            "another set, or its schema has changed: load it with load_questions_file"
+            f"{origin}: got the columns {rows.column_names}, expected also {missing}; if the "
+            "schema has changed, load the data set with load_questions_file"
         )
     taken = set(hub_set.fields.values()) | {"id"}
     for number, row in enumerate(rows):

@@ -1,8 +1,8 @@
-"""Paragraphs that come with a question, read from the forms that data sets give them.
+"""Reads the paragraphs of a question from the formats of different data sets.
 
-Known forms: our own `paragraphs` of `{title, text, is_gold}`; MuSiQue's of `{title,
-paragraph_text, is_supporting}`; and the `context` with `supporting_facts` of HotpotQA and
-2WikiMultihopQA, at the top of a row or inside its `metadata`.
+Formats: a field `paragraphs` with objects `{title, text, is_gold}`, or as in MuSiQue `{title,
+paragraph_text, is_supporting}`; or the fields `context` and `supporting_facts` of HotpotQA and
+2WikiMultihopQA, in the row or in its `metadata`.
 """
 
 from __future__ import annotations
@@ -17,50 +17,50 @@ _TEXT_FIELDS = ("text", "paragraph_text")
 _GOLD_FIELDS = ("is_gold", "is_supporting")
 
 
-def read_paragraphs(row: Mapping[str, Any], place: RowLocation) -> tuple[Paragraph, ...]:
-    """Return the paragraphs of a row in their order; () where it has none.
+def read_paragraphs(row: Mapping[str, Any], location: RowLocation) -> tuple[Paragraph, ...]:
+    """Return the paragraphs of a row in order; () if it has none.
 
     Raises:
-        ValueError: if a paragraph is of another form, naming place and field.
+        ValueError: if a paragraph has another format, with location and field.
     """
     if row.get("paragraphs") is not None:
         items = row["paragraphs"]
         if not isinstance(items, list):
-            raise place.error("paragraphs", items, "a list of {title, text, is_gold}")
-        return tuple(_listed(item, number, place) for number, item in enumerate(items))
+            raise location.error("paragraphs", items, "a list of {title, text, is_gold}")
+        return tuple(_read_object(item, number, location) for number, item in enumerate(items))
     nested = row.get("metadata")
     for holder in (row, nested if isinstance(nested, Mapping) else {}):
         context, facts = holder.get("context"), holder.get("supporting_facts")
         if isinstance(context, Mapping) and isinstance(facts, Mapping):
-            return _from_context(context, facts, place)
+            return _from_context(context, facts, location)
     return ()
 
 
-def _listed(item: Any, number: int, place: RowLocation) -> Paragraph:
+def _read_object(item: Any, number: int, location: RowLocation) -> Paragraph:
     name = f"paragraphs[{number}]"
     if not isinstance(item, Mapping):
-        raise place.error(name, item, "an object {title, text, is_gold}")
+        raise location.error(name, item, "an object {title, text, is_gold}")
     title = item.get("title") or ""
     text = next((item[field] for field in _TEXT_FIELDS if field in item), None)
     is_gold = next((item[field] for field in _GOLD_FIELDS if field in item), None)
     if not isinstance(title, str):
-        raise place.error(f"{name}.title", title, "a string, or no title at all")
+        raise location.error(f"{name}.title", title, "a string, or no title")
     if not isinstance(text, str):
-        raise place.error(f"{name}.text", text, "a string: the paragraph's words")
+        raise location.error(f"{name}.text", text, "a string, the text of the paragraph")
     if not isinstance(is_gold, bool):
-        raise place.error(f"{name}.is_gold", is_gold, "true where the answer rests on it, or false")
+        raise location.error(f"{name}.is_gold", is_gold, "true if it supports the answer, or false")
     return Paragraph(title=title, text=text, is_gold=is_gold)
 
 
 def _from_context(
-    context: Mapping[str, Any], facts: Mapping[str, Any], place: RowLocation
+    context: Mapping[str, Any], facts: Mapping[str, Any], location: RowLocation
 ) -> tuple[Paragraph, ...]:
     titles = context.get("title")
     bodies = context.get("sentences", context.get("content"))
     if not isinstance(titles, Sequence) or not isinstance(bodies, Sequence):
-        raise place.error("context", context, "{title: [...], sentences: [[...], ...]}")
+        raise location.error("context", context, "{title: [...], sentences: [[...], ...]}")
     if len(titles) != len(bodies):
-        raise place.error("context", context, f"as many texts as titles ({len(titles)})")
+        raise location.error("context", context, f"as many texts as titles ({len(titles)})")
     gold = set(facts.get("title") or ())
     return tuple(
         Paragraph(title=title, text=_joined(sentences), is_gold=title in gold)

@@ -1,4 +1,4 @@
-"""A question with its gold answers: what one episode is about."""
+"""The question of an episode, with its gold answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zs_env.metrics import normalize_answer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paragraph:
-    """A passage that came with a question; `is_gold` marks those the answer rests on."""
+    """A passage of a question; `is_gold` marks the passages that support the answer."""
 
     title: str
     text: str
@@ -21,16 +21,15 @@ class Paragraph:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Question:
-    """One question. Only `id`, `text` and `answers` are needed.
+    """A question. `id`, `text` and `answers` are required.
 
     Attributes:
-        id: unique within its set.
-        text: the question as the agent reads it.
-        answers: gold answers, every alias counts alike; () where nobody knows one, as when a user
-            asks: what such a question is answered with scores 0.
-        source: name of the set the question came from.
-        prompt: shown verbatim in place of the prompt template where a data set brings its own.
-        paragraphs: passages that came with the question.
+        id: unique within its data set.
+        text: the question's text.
+        answers: gold answers and their aliases. Empty if unknown; predictions then score 0.
+        source: name of the data set.
+        prompt: a prompt that replaces the prompt template, if the data set has one.
+        paragraphs: passages that belong to the question.
         metadata: further JSON values, such as `structure` and `hops`.
     """
 
@@ -45,25 +44,25 @@ class Question:
     def __post_init__(self) -> None:
         if isinstance(self.answers, str):
             raise ValueError(
-                f"answers of question {self.id!r} is the string {self.answers!r}; "
-                "expected a sequence of strings: wrap it in a tuple"
+                f"got the string {self.answers!r} as answers of question {self.id!r}, "
+                "expected a sequence of strings; wrap it in a tuple"
             )
         object.__setattr__(self, "answers", tuple(self.answers))
 
     @property
     def is_yes_no(self) -> bool:
-        """Whether no gold answer is more than yes or no, words that say nothing in a page."""
+        """Whether all gold answers are yes or no, which `contains_answer` is not looked up for."""
         return is_yes_no(self.answers)
 
 
 @lru_cache(maxsize=16384)
 def is_yes_no(answers: tuple[str, ...]) -> bool:
-    """Whether all answers are yes or no; true of none."""
+    """Whether all answers are yes or no; True if there are no answers."""
     return all(normalize_answer(answer) in ("yes", "no") for answer in answers)
 
 
 class QuestionDataset(Protocol):
-    """A sequence of questions. A list works."""
+    """A map-style data set of questions, such as a list; it may be unlimited in length."""
 
     def __len__(self) -> int: ...
 

@@ -1,6 +1,6 @@
-"""Rows of a JSONL or Parquet file, plain or gzipped, each with its place for error messages.
+"""Rows of a JSONL or Parquet file, plain or gzipped, with their locations for error messages.
 
-The format is told by the file's first bytes, never by its name.
+The format is detected from the first bytes of a file, not from its name.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _PARQUET_MAGIC = b"PAR1"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
-# How half a character, which UTF-8 has no form for, is written in JSON: by its escape.
+# Error handler of UTF-8 files: a lone surrogate, which UTF-8 cannot encode, becomes a JSON escape.
 HALF_CHARACTERS = "backslashreplace"
 
 
 @dataclass(frozen=True, slots=True)
 class RowLocation:
-    """Where a row stands.
+    """The location of a row.
 
     Attributes:
-        origin: file path or name of the set.
-        number: line number from 1 in text files, row number from 0 in tables.
+        origin: path of the file or name of the data set.
+        number: line number, from 1, in text files; row number, from 0, in tables.
         unit: "line" or "row".
     """
 
@@ -42,7 +42,7 @@ class RowLocation:
         return f"{self.origin}, {self.unit} {self.number}"
 
     def error(self, field: str, got: object, expected: str) -> ValueError:
-        """Return the error of a field that is not as expected; `expected` also says the fix."""
+        """Return the error for a malformed field; `expected` includes the fix."""
         shown = repr(got)
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         return ValueError(
@@ -51,17 +51,17 @@ class RowLocation:
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
-    """Yield every row with its place; blank lines are passed over.
+    """Yield the rows of a file with their locations; blank lines are skipped.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is empty, cut off, not UTF-8, or a line is not a JSON object, or a
-            number is not finite; the message names file, line (row in Parquet) and fix.
-        ImportError: if the file is Parquet and pyarrow is missing.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is empty, truncated or not UTF-8, a line is not a JSON object, or a
+            number is not finite, with file, line (row in Parquet) and fix.
+        ImportError: if the file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; give the path of a JSONL or Parquet file")
+        raise FileNotFoundError(f"{path} is not a file; pass the path of a JSONL or Parquet file")
     with path.open("rb") as raw:
         head = raw.read(4)
         raw.seek(0)
@@ -74,18 +74,18 @@ def read_rows(path: str | Path) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
 
 
 def write_rows(path: Path, things: Iterable[Any]) -> None:
-    """Write dataclass instances as a JSONL file, one a line; what the path held is replaced.
+    """Write dataclass instances as a JSONL file, atomically.
 
     Raises:
-        OSError: if it cannot be written; the path holds what it held then.
+        OSError: if the file cannot be written; an existing file is then unchanged.
     """
-    beside = path.with_name(f"{path.name}.tmp")
+    temporary = path.with_name(f"{path.name}.tmp")
     try:
-        with beside.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
+        with temporary.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.writelines(f"{json.dumps(asdict(one), ensure_ascii=False)}\n" for one in things)
-        beside.replace(path)
+        temporary.replace(path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _read_gzip(path: Path, raw: BinaryIO) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
@@ -105,12 +105,12 @@ def _read_stream(
 ) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
     rows = _parquet_rows(path, stream) if head == _PARQUET_MAGIC else _json_rows(path, stream)
     empty = True
-    for place, row in rows:
+    for location, row in rows:
         empty = False
-        _check_finite(place, row)
-        yield place, row
+        _check_finite(location, row)
+        yield location, row
     if empty:
-        raise ValueError(f"{path} holds no rows; expected at least one")
+        raise ValueError(f"{path} contains no rows, expected at least one")
 
 
 def _json_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
@@ -118,40 +118,40 @@ def _json_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[str,
     lines = iter(stream)
     while True:
         number += 1
-        place = RowLocation(str(path), number)
+        location = RowLocation(str(path), number)
         try:
             line = next(lines, None)
         except _BROKEN_GZIP as error:
-            raise _truncated(str(place), error) from error
+            raise _truncated(str(location), error) from error
         if line is None:
             return
         if number == 1:
-            line = _without_bom(place, line)
+            line = _without_bom(location, line)
         if line.strip():
-            yield place, _parse_line(place, line)
+            yield location, _parse_line(location, line)
 
 
-def _without_bom(place: RowLocation, line: bytes) -> bytes:
+def _without_bom(location: RowLocation, line: bytes) -> bytes:
     if line.startswith(_UTF16_BOMS):
-        raise ValueError(f"{place}: the file is UTF-16; save it as UTF-8")
+        raise ValueError(f"{location}: the file is UTF-16; save it as UTF-8")
     return line.removeprefix(_UTF8_BOM)
 
 
-def _parse_line(place: RowLocation, line: bytes) -> dict[str, Any]:
+def _parse_line(location: RowLocation, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{place}: byte {error.start} is not UTF-8 ({error.reason}); save the file as UTF-8"
+            f"{location}: byte {error.start} is not UTF-8 ({error.reason}); save the file as UTF-8"
         ) from error
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{place}: not JSON ({error}); write one JSON object per line"
+            f"{location}: not JSON ({error}); write one JSON object per line"
             + (", not one array around all of them" if line.lstrip()[:1] == b"[" else "")
         ) from error
     if not isinstance(row, dict):
         raise ValueError(
-            f"{place}: got a JSON {type(row).__name__}, expected an object "
+            f"{location}: got a JSON {type(row).__name__}, expected an object "
             '{"question": ..., "answers": [...]}; write one object per line'
         )
     return row
@@ -166,7 +166,7 @@ def _parquet_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[s
             f'{path} is Parquet, which needs pyarrow: pip install "zerosearch-gym[data]"'
         ) from error
     try:
-        # Parquet is read from its end; a gzipped one has to be unpacked whole.
+        # Parquet is read from its end, so a gzipped file has to be decompressed completely.
         table = pyarrow.parquet.ParquetFile(
             io.BytesIO(stream.read()) if isinstance(stream, gzip.GzipFile) else stream
         )
@@ -177,15 +177,15 @@ def _parquet_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[s
                 number += 1
     except (pyarrow.ArrowException, OSError, *_BROKEN_GZIP) as error:
         raise ValueError(
-            f"{path}: not readable as Parquet ({error}); the file is damaged or cut off: "
+            f"{path}: not readable as Parquet ({error}); the file is damaged or truncated: "
             "write or download it again"
         ) from error
 
 
-def _check_finite(place: RowLocation, row: Mapping[str, Any]) -> None:
+def _check_finite(location: RowLocation, row: Mapping[str, Any]) -> None:
     for field, value in row.items():
         if _has_nan(value):
-            raise place.error(field, value, "finite numbers; leave the field out or write null")
+            raise location.error(field, value, "finite numbers; omit the field or write null")
 
 
 def _has_nan(value: object) -> bool:
@@ -198,5 +198,5 @@ def _has_nan(value: object) -> bool:
 
 def _truncated(where: str, error: Exception) -> ValueError:
     return ValueError(
-        f"{where}: the gzip stream is damaged or cut off ({error}); write or download it again"
+        f"{where}: the gzip stream is damaged or truncated ({error}); write or download it again"
     )

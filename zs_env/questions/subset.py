@@ -1,4 +1,4 @@
-"""A part of a question set, named by its ids."""
+"""A subset of a question data set, selected by ids."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from zs_env.questions.question import Question, QuestionDataset
 
 
 def questions_by_id(questions: QuestionDataset, ids: Sequence[str]) -> list[Question]:
-    """Return the questions of the given ids, in the order of the ids.
+    """Return the questions with the given ids, in the order of the ids.
 
     Raises:
-        ValueError: if an id is named twice, or no question has it.
+        ValueError: if an id is repeated or missing.
     """
     if repeated := len(ids) - len(set(ids)):
-        raise ValueError(f"{repeated} of {len(ids)} question ids are named twice; name each once")
+        raise ValueError(f"{repeated} of {len(ids)} question ids are repeated; list each id once")
     wanted = set(ids)
     found = {
         question.id: question
@@ -24,7 +24,7 @@ def questions_by_id(questions: QuestionDataset, ids: Sequence[str]) -> list[Ques
     missing = [one for one in ids if one not in found]
     if missing:
         raise ValueError(
-            f"{len(missing)} of {len(ids)} questions are not in the set, such as {missing[0]!r}; "
-            f"it holds {len(questions)}: take the ids from this set, or load the set they are of"
+            f"{len(missing)} of {len(ids)} ids, such as {missing[0]!r}, are not in the data set of "
+            f"{len(questions)} questions; use ids of this data set, or load another one"
         )
     return [found[one] for one in ids]

@@ -89,8 +89,8 @@ def test_the_contents_of_chat_messages_are_the_prompt(tmp_path):
         ({"answers": None}, "field 'answers': got None"),
         ({"answers": []}, "field 'answers': got \\[\\]"),
         ({"answers": 1997}, "field 'answers': got 1997"),
-        ({"answers": ["a", 1997]}, "field 'answers\\[1\\]': got 1997.*numbers in quotes"),
-        ({"answers": ["a", " "]}, "field 'answers\\[1\\]'.*drop empty answers"),
+        ({"answers": ["a", 1997]}, "field 'answers\\[1\\]': got 1997.*quote numbers"),
+        ({"answers": ["a", " "]}, "field 'answers\\[1\\]'.*remove empty answers"),
         ({"id": True}, "field 'id': got True"),
         ({"id": ""}, "field 'id': got ''"),
         ({"id": [1]}, "field 'id'"),
@@ -113,9 +113,9 @@ def test_a_bad_field_is_named_with_file_and_line(tmp_path, change, match):
     assert str(caught.value).startswith(f"{path}, line 2, field")
 
 
-def test_an_id_may_stand_once_and_the_error_names_both_lines(tmp_path):
+def test_a_repeated_id_is_an_error_with_both_lines(tmp_path):
     row = {"id": "q", "question": "Q", "answer": "x"}
-    with pytest.raises(ValueError, match=r"line 3, field 'id': got 'q'.*line 1 does not have"):
+    with pytest.raises(ValueError, match=r"line 3, field 'id': got 'q'.*line 1 has it too"):
         load_questions_file(_write(tmp_path, row, row | {"id": "r"}, row))
 
 
@@ -150,7 +150,7 @@ def test_files_take_turns_so_that_the_first_questions_hold_some_of_each(tmp_path
 
 def test_the_same_id_in_two_files_is_an_error_that_names_both(tmp_path):
     path = _write(tmp_path, {"id": "q", "question": "Who?", "answers": ["x"]})
-    with pytest.raises(ValueError, match=r"quiz.v2.jsonl and .*quiz.v2.jsonl both hold .*'q'"):
+    with pytest.raises(ValueError, match=r"quiz.v2.jsonl and .*quiz.v2.jsonl both contain .*'q'"):
         load_questions_files([path, path])
 
 

@@ -108,7 +108,7 @@ def test_another_schema_is_an_error_that_names_the_column(tmp_path):
     folder = tmp_path / "repository"
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"question": "Q", "golden_answers": ["x"]}\n')
-    with pytest.raises(ValueError, match="expected \\['prompt', 'data_source'\\] too"):
+    with pytest.raises(ValueError, match=r"expected also \['prompt', 'data_source'\]"):
         load_hub_questions("zerosearch", location=folder, cache_dir=tmp_path / "cache")
 
 

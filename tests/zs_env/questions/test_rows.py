@@ -51,7 +51,7 @@ def test_a_last_line_without_its_end_counts(tmp_path):
     ("content", "match"),
     [
         (b"", "is empty"),
-        (b"\n\n", "holds no rows"),
+        (b"\n\n", "contains no rows"),
         (gzip.compress(b"", mtime=0), "empty gzip"),
         (_jsonl(ROWS) + b'{"question": \n', "line 3: not JSON"),
         (b"[\n", "line 1: not JSON.*not one array around"),
@@ -77,7 +77,7 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, content, match):
 def test_a_gzip_file_that_was_cut_off_is_an_error_not_a_short_file(tmp_path, kept):
     packed = gzip.compress(_jsonl(ROWS * 500))
     cut = packed[: int(len(packed) * kept) if isinstance(kept, float) else kept]
-    with pytest.raises(ValueError, match="damaged or cut off"):
+    with pytest.raises(ValueError, match="damaged or truncated"):
         _rows(_write(tmp_path, cut))
 
 

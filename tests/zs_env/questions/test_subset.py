@@ -16,7 +16,7 @@ def test_questions_come_in_the_order_of_the_ids():
 
 
 @pytest.mark.parametrize(
-    ("ids", "hint"), [(["a", "x", "y"], "2 of 3 .* such as 'x'"), (["a", "a"], "name each once")]
+    ("ids", "hint"), [(["a", "x", "y"], "2 of 3 .* such as 'x'"), (["a", "a"], "list each id once")]
 )
 def test_an_id_that_is_unknown_or_repeated_is_an_error(ids, hint):
     with pytest.raises(ValueError, match=hint):
