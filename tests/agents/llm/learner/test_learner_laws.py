@@ -1,7 +1,6 @@
-"""The learner's laws: what may be trained, and what changes nothing.
+"""Laws of the learner: which positions are trained, and what leaves the gradient unchanged.
 
-They are put to every row of the table and to every way an update is computed, so that a new row is
-under all of them at once.
+Every law is tested for every algorithm and for every way to compute an update.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,29 +17,29 @@ from agents.llm.learner import batch as batches
 from agents.llm.learner.batch import Batch
 from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
-from tests.agents.llm.learner.telling_rollouts import (
+from tests.agents.llm.learner.labelled_rollouts import (
     TRAINED_IDS,
     disturbed,
     ragged_groups,
     reverse,
     sampled_by,
 )
-from tests.agents.llm.learner.watched_updates import (
+from tests.agents.llm.learner.observed_updates import (
     HOWS,
     MANY_TOKENS,
     ONE_ROLLOUT,
     How,
     Models,
-    Watched,
+    Observed,
     assert_close,
     make_models,
-    watch_update,
+    observe_update,
 )
 
 NAMES = sorted(ALGORITHMS)
-# Two groups of four, of 6 to 9 and of 7 to 10 action tokens; the longest rollout reads so many.
+# Two groups of four, of 6 to 9 and of 7 to 10 action tokens; positions of the longest rollout.
 NUM_ACTIONS, LONGEST = 30 + 34, 21
-# Nats between sampler and learner: within every bound but GSPO's, beyond those of most, of all.
+# Log-ratios of learner and sampler, nats: within most clip ranges, beyond some, beyond all.
 OFF = (0.1, 0.1, -0.6, 0.6, -2.0)
 
 every_row = pytest.mark.parametrize("name", NAMES)
@@ -54,17 +53,17 @@ def models(make_llama: Any) -> dict[str, Models]:
 
 @pytest.fixture(scope="module")
 def groups(models: dict[str, Models]) -> dict[str, list[Group]]:
-    """Rollouts of a sampler that is not quite the policy."""
+    """Rollouts of a sampler that differs from the policy."""
     return {way: sampled_by(models[way].policy, ragged_groups(), OFF) for way in HOWS}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(models: Any, groups: Any) -> Callable[..., Watched]:
-    """The update that others are held against: all rollouts in one pass."""
+def undisturbed(models: Any, groups: Any) -> Callable[..., Observed]:
+    """The update to compare with: all rollouts in one pass."""
 
     @cache
-    def watch(name: str, way: str, loss_aggregation: str) -> Watched:
-        seen = watch_update(
+    def watch(name: str, way: str, loss_aggregation: str) -> Observed:
+        seen = observe_update(
             models[way], groups[way], name, HOWS[way], loss_aggregation=loss_aggregation
         )
         assert not seen.report.skipped, seen.report.reason
@@ -75,7 +74,7 @@ def undisturbed(models: Any, groups: Any) -> Callable[..., Watched]:
     )
 
 
-# --- what is trained -----------------------------------------------------------------------------
+# --- trained positions ---------------------------------------------------------------------------
 
 
 @every_row
@@ -87,13 +86,13 @@ def test_only_positions_before_an_action_token_are_trained_and_reach_the_head(
     assert all(moved == (token in TRAINED_IDS) for token, moved in seen.read)
     bodies = 2 if ALGORITHMS[name].needs_critic else 1
     assert sum(moved for _, moved in seen.read) == NUM_ACTIONS * bodies
-    # The policy's logits, again in its backward pass, and the reference's.
+    # The policy's logits, their recomputation in the backward pass, and the reference's.
     assert seen.head_rows == 3 * NUM_ACTIONS
 
 
-# --- what changes nothing ------------------------------------------------------------------------
+# --- invariances ---------------------------------------------------------------------------------
 
-# One way with every mean, the others with the row's own.
+# One way with every loss aggregation, the others with that of the algorithm.
 _MEANS = [("padded", mean) for mean in ("token", "sequence", "constant")]
 _MEANS += [(way, None) for way in HOWS if way != "padded"]
 
@@ -103,7 +102,7 @@ _MEANS += [(way, None) for way in HOWS if way != "padded"]
 def test_micro_batching_padding_and_order_change_no_gradient(
     models: Any, groups: Any, undisturbed: Any, name: str, way: str, loss_aggregation: str | None
 ) -> None:
-    # A law of one optimizer step: of several, the order decides which rollouts are in which.
+    # Holds for one optimizer step: with several, the order decides which rollouts share a step.
     how, wanted = HOWS[way], undisturbed(name, way, loss_aggregation).gradient
     batch = Batch.from_groups(groups[way])
     assert max(len(ids) - 1 for ids in batch.token_ids) == LONGEST
@@ -114,7 +113,7 @@ def test_micro_batching_padding_and_order_change_no_gradient(
 
     def gradient(given: Sequence[Group], max_tokens: int) -> torch.Tensor:
         cut = {"max_tokens": max_tokens, "loss_aggregation": loss_aggregation}
-        seen = watch_update(models[way], given, name, how, **cut)
+        seen = observe_update(models[way], given, name, how, **cut)
         assert not seen.report.skipped
         return seen.gradient
 
@@ -126,14 +125,14 @@ def test_micro_batching_padding_and_order_change_no_gradient(
 
 @every_row
 @every_way
-def test_what_stands_in_the_padding_changes_no_bit(
+def test_the_padding_id_changes_no_bit(
     models: Any, groups: Any, undisturbed: Any, monkeypatch: Any, name: str, way: str
 ) -> None:
     padding = 20
     assert padding in TRAINED_IDS  # elsewhere
     wanted = undisturbed(name, way)
     monkeypatch.setattr(batches, "_PADDING_ID", padding)
-    seen = watch_update(models[way], groups[way], name, HOWS[way])
+    seen = observe_update(models[way], groups[way], name, HOWS[way])
     assert torch.equal(seen.gradient, wanted.gradient)
     assert seen.report.metrics == wanted.report.metrics
     filled = sum(token == padding for token, _ in seen.read)
@@ -142,10 +141,10 @@ def test_what_stands_in_the_padding_changes_no_bit(
 
 @every_row
 @every_way
-def test_void_and_unwritten_rollouts_and_last_pages_change_nothing_but_their_count(
+def test_failed_and_actionless_rollouts_and_final_pages_change_only_their_counts(
     models: Any, groups: Any, undisturbed: Any, name: str, way: str
 ) -> None:
-    seen = watch_update(models[way], disturbed(groups[way]), name, HOWS[way])
+    seen = observe_update(models[way], disturbed(groups[way]), name, HOWS[way])
     wanted = undisturbed(name, way)
     assert torch.equal(seen.gradient, wanted.gradient)
     assert torch.equal(seen.weights, wanted.weights)
@@ -158,12 +157,12 @@ def test_void_and_unwritten_rollouts_and_last_pages_change_nothing_but_their_cou
 
 def _watch_all(
     distributed: DistributedContext, models: Any, groups: Any
-) -> dict[tuple[str, str], Watched]:
-    """Every update with everything in it that may change nothing."""
-    # A rank with less to read than the others reads an id that no rollout has.
+) -> dict[tuple[str, str], Observed]:
+    """All updates, with every change that must not matter."""
+    # Passes without actions read this id, which occurs in no rollout.
     with mock.patch.object(batches, "_PADDING_ID", 39):
         return {
-            (name, way): watch_update(
+            (name, way): observe_update(
                 *(models[way], reverse(disturbed(groups[way])), name, how),
                 **{"distributed": distributed, "max_tokens": 40},
             )
@@ -179,7 +178,7 @@ def on_two_ranks(models: Any, groups: Any, tmp_path_factory: Any) -> list[Any]:
 
 @every_row
 @every_way
-def test_two_ranks_keep_all_these_laws_at_once(
+def test_the_laws_hold_on_two_ranks(
     undisturbed: Any, on_two_ranks: list[Any], name: str, way: str
 ) -> None:
     wanted, seen = undisturbed(name, way), [answers[name, way] for answers in on_two_ranks]

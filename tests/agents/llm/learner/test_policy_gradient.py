@@ -1,6 +1,6 @@
-"""The learner's gradient is REINFORCE's, whoever sampled, with every row's own advantages.
+"""On policy, the learner's gradient is that of REINFORCE with the advantages of the algorithm.
 
-What a new row's advantages are is to be worked out in `worked_advantages.py`.
+`worked_advantages.py` computes these advantages independently.
 """
 
 import copy
@@ -22,8 +22,8 @@ from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Group, Rollout
 from tests.agents.llm.generators.generator_laws import PAGE, QUESTIONS
 from tests.agents.llm.generators.vllm.vllm_stub import VLLMStub
-from tests.agents.llm.learner.telling_rollouts import ragged_groups, reverse, sampled_by
-from tests.agents.llm.learner.watched_updates import (
+from tests.agents.llm.learner.labelled_rollouts import ragged_groups, reverse, sampled_by
+from tests.agents.llm.learner.observed_updates import (
     HOWS,
     ONE_ROLLOUT,
     PLAIN,
@@ -31,10 +31,10 @@ from tests.agents.llm.learner.watched_updates import (
     Models,
     assert_close,
     make_models,
+    observe_update,
     put_adapter,
-    watch_update,
 )
-from tests.agents.llm.learner.worked_advantages import KNOW_NO_GROUPS, WORKED_OUT, expected_gradient
+from tests.agents.llm.learner.worked_advantages import WITHOUT_GROUPS, WORKED_OUT, expected_gradient
 from zs_env.engines import ScriptedEngine
 from zs_env.vector_env import ZeroSearchVectorEnv
 
@@ -52,7 +52,7 @@ def models(make_llama: Any) -> dict[str, Models]:
 # --- on policy -----------------------------------------------------------------------------------
 
 
-def test_every_row_is_worked_out() -> None:
+def test_every_algorithm_has_worked_advantages() -> None:
     assert sorted(WORKED_OUT) == NAMES
 
 
@@ -61,25 +61,23 @@ def test_every_row_is_worked_out() -> None:
 def test_the_first_update_on_policy_has_the_gradient_of_reinforce(
     models: Any, name: str, way: str
 ) -> None:
-    # No row is left out: where the ratio is 1 nothing is clipped, CISPO's weight is 1, and GSPO's
-    # ratio of the whole rollout is 1 as well. In bfloat16 the learner is not the float32 sampler,
-    # so there the ratio is 1 only against its own old log-probabilities.
+    # At a ratio of 1 nothing is clipped, and the weights of CISPO and GSPO are 1. In bfloat16 the
+    # ratio to the float32 sampler is not 1, so old log-probabilities are recomputed.
     how, policy = HOWS[way], models[way].policy
     given = sampled_by(policy, ragged_groups())
     settings = {**PLAIN, "recompute_logprobs": how.autocast, "critic_weight": 0.0}
-    seen = watch_update(models[way], given, name, how, **settings)
+    seen = observe_update(models[way], given, name, how, **settings)
     assert_close(seen.policy, expected_gradient(policy, given, name), how.close)
     assert seen.report.metrics["ratio_mean"] == pytest.approx(1.0, abs=how.close)
     assert seen.report.metrics["clip_fraction"] == 0.0
 
 
 @every_row
-def test_beside_the_ratio_of_one_tokens_count_by_their_ratio_unless_bounds_are_narrower(
+def test_near_a_ratio_of_one_tokens_are_weighted_by_their_ratio_within_the_bounds(
     models: Any, name: str
 ) -> None:
-    # The sampler is off by 1e-3 nats a token, up in every second rollout and down in the others,
-    # as bfloat16 may be. GSPO's bounds are narrower: it lets go of rollouts that have gone their
-    # advantage's way already. No other row does.
+    # The sampler's log-probabilities are off by 1e-3 nats per token, with alternating signs. Only
+    # the bounds of GSPO are narrower than that and clip.
     off, row, policy = 1e-3, ALGORITHMS[name], models["padded"].policy
     given = sampled_by(policy, ragged_groups(), (off,))
     advantages, counts = WORKED_OUT[name](given), []
@@ -90,7 +88,7 @@ def test_beside_the_ratio_of_one_tokens_count_by_their_ratio_unless_bounds_are_n
             gone = ratio > 1 + row.clip[1] if advantage > 0 else ratio < 1 - row.clip[0]
             counts.append(0.0 if gone and advantage else ratio)
     assert (0.0 in counts) == (name == "gspo")
-    seen = watch_update(models["padded"], given, name, How(), critic_weight=0.0, **PLAIN)
+    seen = observe_update(models["padded"], given, name, How(), critic_weight=0.0, **PLAIN)
     assert_close(seen.policy, expected_gradient(policy, given, name, counts), How().close)
 
 
@@ -99,14 +97,14 @@ def test_beside_the_ratio_of_one_tokens_count_by_their_ratio_unless_bounds_are_n
 
 @every_row
 @every_way
-def test_rewards_that_are_equal_in_every_group_move_no_row_that_compares_groups(
+def test_equal_rewards_in_every_group_give_no_gradient_if_groups_are_compared(
     models: Any, name: str, way: str
 ) -> None:
     how, policy = HOWS[way], models[way].policy
     given = sampled_by(policy, ragged_groups(((1.0,) * 4, (0.25,) * 4)))
-    seen = watch_update(models[way], given, name, how, critic_weight=0.0, **PLAIN)
-    if name in KNOW_NO_GROUPS:
-        # To them one question was easier than the other, and that is an advantage.
+    seen = observe_update(models[way], given, name, how, critic_weight=0.0, **PLAIN)
+    if name in WITHOUT_GROUPS:
+        # Without a group baseline, the easier question has the higher advantage.
         assert_close(seen.policy, expected_gradient(policy, given, name), how.close)
     else:
         assert seen.report.skipped and seen.report.reason == "every advantage is zero"
@@ -115,39 +113,41 @@ def test_rewards_that_are_equal_in_every_group_move_no_row_that_compares_groups(
 
 
 @every_row
-def test_rewards_that_are_all_equal_move_reinforce_alone(models: Any, name: str) -> None:
+def test_equal_rewards_give_a_gradient_to_reinforce_only(models: Any, name: str) -> None:
     policy = models["padded"].policy
     given = sampled_by(policy, ragged_groups(((0.5,) * 4, (0.5,) * 4)))
-    seen = watch_update(models["padded"], given, name, How(), critic_weight=0.0, **PLAIN)
+    seen = observe_update(models["padded"], given, name, How(), critic_weight=0.0, **PLAIN)
     if name == "reinforce":
         assert_close(seen.policy, expected_gradient(policy, given, name), How().close)
     else:
         assert not seen.policy.any()
-        # A critic still learns what is to be expected.
+        # The critic still has a gradient.
         assert bool(seen.critic.any()) == ALGORITHMS[name].needs_critic
 
 
 @every_row
-def test_a_discount_moves_rows_that_look_at_single_turns_or_tokens(models: Any, name: str) -> None:
-    # Late turns are worth more than early ones of the same rollout, whatever the rollouts' rewards;
-    # rows with one advantage a rollout do not discount at all.
+def test_a_discount_affects_algorithms_with_token_or_turn_returns(models: Any, name: str) -> None:
+    # Late turns get a higher return than early ones of the same rollout. Algorithms with one
+    # advantage per rollout do not discount.
     given = sampled_by(models["padded"].policy, ragged_groups(((0.5,) * 4, (0.5,) * 4)))
-    seen = watch_update(models["padded"], given, name, How(), critic_weight=0.0, gamma=0.9, **PLAIN)
-    assert bool(seen.policy.any()) == (name in {*KNOW_NO_GROUPS, "grpo_turn"})
+    seen = observe_update(
+        models["padded"], given, name, How(), critic_weight=0.0, gamma=0.9, **PLAIN
+    )
+    assert bool(seen.policy.any()) == (name in {*WITHOUT_GROUPS, "grpo_turn"})
 
 
 def _trained_weights(model: Any) -> torch.Tensor:
     return torch.cat([w.detach().flatten() for w in model.parameters() if w.requires_grad])
 
 
-# --- whoever sampled them ------------------------------------------------------------------------
+# --- sampled rollouts ----------------------------------------------------------------------------
 
-# Two turns of 6 tokens, and of a third turn what there is room for.
+# Room for two turns of 6 tokens and a part of a third.
 CONTEXT = 110
 
 
 def _play(policy: Policy, generator: Any) -> list[Group]:
-    """Two groups of two, with rewards given by hand: a random policy earns none."""
+    """Two groups of two with fixed rewards: a random policy earns none."""
     environment = ZeroSearchVectorEnv(
         4,
         QUESTIONS,
@@ -185,7 +185,7 @@ def sampler(request: Any) -> str:
 def sampled(
     request: Any, sampler: str, make_worded_llama: Any, tmp_path_factory: Any
 ) -> tuple[Any, list[Group]]:
-    """A policy in float64, and what it sampled in float32, through HTTP where there is a server."""
+    """A policy in float64, and its rollouts sampled in float32, in process or over HTTP."""
 
     def make() -> Policy:
         model, tokenizer = make_worded_llama(
@@ -208,7 +208,7 @@ def sampled(
 
 
 @every_row
-def test_sampled_rollouts_give_the_gradient_of_reinforce_however_they_are_cut(
+def test_sampled_rollouts_give_the_gradient_of_reinforce(
     sampled: tuple[Any, list[Group]], name: str
 ) -> None:
     model, given = sampled
@@ -217,8 +217,8 @@ def test_sampled_rollouts_give_the_gradient_of_reinforce_however_they_are_cut(
     assert len({sum(r.action_mask) for r in rollouts}) > 1
     wanted = expected_gradient(model, given, name)
     settings = {"max_tokens": ONE_ROLLOUT, "critic_weight": 0.0, **PLAIN}
-    seen = watch_update(Models(model, model), reverse(given), name, How(), **settings)
-    # The sampler's numbers have seven digits, and so have the model's norms.
+    seen = observe_update(Models(model, model), reverse(given), name, How(), **settings)
+    # The sampler computes in float32, with seven digits.
     assert_close(seen.policy, wanted, 1e-4)
     metrics = seen.report.metrics
     assert metrics["logprob_gap_max"] < 1e-4

@@ -1,4 +1,4 @@
-"""What every row's gradient is on policy: REINFORCE's, with advantages worked out in the open."""
+"""Independent advantages and gradients: REINFORCE in plain Python for every algorithm."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from agents.llm.algorithms.registry import ALGORITHMS
 from agents.llm.rollout.types import Group
-from tests.agents.llm.learner.watched_updates import gradient_of
+from tests.agents.llm.learner.observed_updates import gradient_of
 
-# What the rewards of a group are worth, rollout by rollout.
+# Rewards of a group to advantages of its rollouts.
 _Rule = Callable[[Sequence[float]], list[float]]
 
 
@@ -45,7 +45,7 @@ def _of_rollouts(rule: _Rule) -> Callable[[Sequence[Group]], list[float]]:
 
 
 def _of_turns(groups: Sequence[Group]) -> list[float]:
-    """Without a discount every turn of a rollout has its reward; long rollouts have more turns."""
+    """Without a discount, the return of every turn is the reward of its rollout."""
     advantages: list[float] = []
     for group in groups:
         turns = [
@@ -67,7 +67,7 @@ def _whitened(rule: _Rule) -> Callable[[Sequence[Group]], list[float]]:
     return advantages
 
 
-# Advantage of each action token, without discount and KL, and with a critic that expects nothing.
+# Advantage of each action token, without discount and KL, with critic values of 0.
 WORKED_OUT: dict[str, Callable[[Sequence[Group]], list[float]]] = {
     "grpo": _of_rollouts(_standardized),
     "dapo": _of_rollouts(_standardized),
@@ -81,15 +81,12 @@ WORKED_OUT: dict[str, Callable[[Sequence[Group]], list[float]]] = {
     "ppo": _whitened(list),
     "grpo_turn": _of_turns,
 }
-# Rows whose baseline is no group's: there is none, the whole batch's, or a critic's.
-KNOW_NO_GROUPS = {"reinforce", "reinforce_pp", "ppo"}
+# Algorithms that do not compare rollouts of a group.
+WITHOUT_GROUPS = {"reinforce", "reinforce_pp", "ppo"}
 
 
 def _weights(name: str, groups: Sequence[Group]) -> list[float]:
-    """Of each action token in the loss; a mean over sequences has long rollouts' tokens weigh less.
-
-    A constant divisor is that of the settings' default.
-    """
+    """Weight of each action token in the loss, with the default constant divisor."""
     counts = [sum(rollout.action_mask) for group in groups for rollout in group.rollouts]
     each = {
         "token": [1 / sum(counts) for _ in counts],
@@ -105,10 +102,10 @@ def expected_gradient(
     """[P] gradient of minus the mean of advantages times log-probabilities, in float64.
 
     Args:
-        model: a causal language model, called as anybody would, one rollout at a time.
-        groups: of rollouts.
-        name: of the row.
-        counts_A: what each action token counts; None for 1.
+        model: a causal language model, called on one rollout at a time.
+        groups: groups of rollouts.
+        name: the algorithm.
+        counts_A: factor of each action token; None for 1.
     """
     model = copy.deepcopy(model).double()
     advantages, weights = WORKED_OUT[name](groups), _weights(name, groups)

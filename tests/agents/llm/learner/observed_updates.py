@@ -1,4 +1,4 @@
-"""Updates of a copy of a policy, in every way that one may be computed, watched from outside."""
+"""Updates of a copy of a policy, observed with hooks: gradients, positions read, head rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agents.llm.policy.lora import add_adapter
 from agents.llm.rollout.types import Group
 
 MANY_TOKENS, ONE_ROLLOUT = 4096, 1
-# No logit row of an action token is without a gradient.
+# With these, every logit row of an action token has a gradient.
 _KL_AND_ENTROPY = {"kl_coef": 0.05, "entropy_coef": 0.01}
 PLAIN = {"kl_coef": 0.0, "entropy_coef": 0.0}
 
@@ -33,8 +33,8 @@ class How:
     """How an update is computed.
 
     Attributes:
-        adapter: whether a LoRA adapter is trained, and its absence the reference.
-        autocast: in bfloat16, with weights in float32; otherwise all is float64.
+        adapter: train a LoRA adapter; the model without it is the reference.
+        autocast: compute in bfloat16, with weights in float32; otherwise in float64.
     """
 
     adapter: bool = False
@@ -42,11 +42,9 @@ class How:
 
     @property
     def close(self) -> float:
-        """How far sums in another order may be off, as a part of the largest entry.
+        """Tolerance for another summation order, relative to the largest entry.
 
-        In bfloat16, of 8 bits, every product is off by up to 0.4%, another way in each layout, and
-        through two layers there and back some of it adds up: to 3.4% at the most where it was
-        looked at. What is wrong by less shows in float64.
+        In bfloat16 (8 bits) a product is off by up to 0.4%; the largest observed error is 3.4%.
         """
         return 0.06 if self.autocast else 1e-6
 
@@ -60,7 +58,7 @@ HOWS = {
 
 @dataclass(frozen=True)
 class Models:
-    """A policy and its reference, which is the policy itself where it has an adapter."""
+    """A policy and its reference model; the same model if it has an adapter."""
 
     policy: Any
     reference: Any
@@ -78,7 +76,7 @@ def make_models(make_llama: Callable[[int], Any], how: How) -> Models:
 
 
 def put_adapter(model: Any) -> Any:
-    """Give a model an adapter that says something: it begins at zero otherwise."""
+    """Add an adapter with random weights: a new one adds zero."""
     add_adapter(model, rank=2, alpha=4)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -89,17 +87,17 @@ def put_adapter(model: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What was seen of an update.
+class Observed:
+    """Observations of an update.
 
     Attributes:
-        policy: [P] gradient of what the policy trains, float64; zeros where it has none.
-        critic: the same of the critic; empty without one.
-        weights: [P + Q] both's weights afterwards.
-        report: of the update.
-        read: ids at the positions of all passes of the trained models, and whether the body's
-            output has a gradient there.
-        head_rows: positions that the output head was applied to, in passes of any kind.
+        policy: [P] gradient of the policy's trained weights, float64; zeros if there is none.
+        critic: [Q] gradient of the critic; empty without one.
+        weights: [P + Q] weights of both after the update.
+        report: report of the update.
+        read: id of every position read by the trained models, and whether the body's output has a
+            gradient there.
+        head_rows: number of rows passed to the output head, in all passes.
     """
 
     policy: Tensor
@@ -115,7 +113,7 @@ class Watched:
         return torch.cat([self.policy, self.critic])
 
 
-def watch_update(
+def observe_update(
     models: Models,
     groups: Sequence[Group],
     name: Any,
@@ -125,8 +123,8 @@ def watch_update(
     max_tokens: int = MANY_TOKENS,
     critic_weight: float = 0.3,
     **settings: Any,
-) -> Watched:
-    """Make one update of a copy of the policy, with a KL and an entropy bonus unless told."""
+) -> Observed:
+    """Make one update of a copy of the policy, by default with a KL and an entropy bonus."""
     policy, reference = copy.deepcopy((models.policy, models.reference))
     config = AlgorithmConfig(algorithm=name, **{**_KL_AND_ENTROPY, **settings})
     critic = None
@@ -153,7 +151,7 @@ def watch_update(
     with _watched_head(policy) as head_rows:
         report = learner.update(groups)
     modules = [policy] if learner.critic is None else [policy, learner.critic]
-    return Watched(
+    return Observed(
         policy=gradient_of(policy),
         critic=gradient_of(learner.critic)
         if learner.critic is not None
@@ -172,7 +170,7 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def gradient_of(module: nn.Module) -> Tensor:
-    """[P] gradient of all that a module trains, full_tensor, float64; zeros where it has none."""
+    """[P] full gradient of the trained weights of a module, float64; zeros if there is none."""
     gradients = [torch.zeros_like(w) if w.grad is None else w.grad for w in _trained(module)]
     return torch.cat([full_tensor(gradient).flatten().double() for gradient in gradients])
 
@@ -192,7 +190,7 @@ def _watch_body(body: nn.Module, read: list[tuple[int, bool]]) -> None:
 
 @contextmanager
 def _watched_head(model: Any) -> Iterator[list[int]]:
-    """How many rows each product with a matrix of the vocabulary's height has."""
+    """Record the number of rows of each product with the output head."""
     rows: list[int] = []
     linear, height = nn.functional.linear, model.get_output_embeddings().weight.shape[0]
 
@@ -206,7 +204,7 @@ def _watched_head(model: Any) -> Iterator[list[int]]:
 
 
 def assert_close(ours: Tensor, theirs: Tensor, close: float) -> None:
-    """Assert that the largest difference is a small part of the largest entry."""
+    """Assert that the largest difference is at most `close` times the largest entry."""
     assert theirs.abs().max() > 0
     apart = float((ours - theirs).abs().max() / theirs.abs().max())
     assert apart <= close

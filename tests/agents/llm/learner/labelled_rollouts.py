@@ -1,7 +1,7 @@
-"""Rollouts whose ids tell who wrote them.
+"""Rollouts whose token ids encode their source.
 
-Whether a position may be trained can be read off the id that stands there, in whatever order and
-layout a pass holds it: no index of the code under test has a part in the expectation.
+Tests read from the id at a position whether it may be trained, without any index of the code under
+test.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ import torch
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 from zs_env import Question, Transcript
 
-# Ids of each source, of a vocabulary of 40, and of the last token of each of its segments.
+# Ids of each source (vocabulary 40), and the id of the last token of its segments.
 _IDS = {
     Source.PROMPT: (range(9), 9),
     Source.ENVIRONMENT: (range(10, 19), 19),
     Source.POLICY: (range(20, 39), 39),
 }
-# Before an action token stands the end of a prompt, the end of a page, or the turn itself, of which
-# the last token has a page after it.
+# An action token follows the end of a prompt, the end of a page, or a token of its turn other than
+# the last one.
 TRAINED_IDS = frozenset({9, 19, *range(20, 39)})
 
 
-def telling_rollout(
+def labelled_rollout(
     prompt: int, *turns: int, reward: float, seed: int, prompt_seed: int, failure: str | None = None
 ) -> Rollout:
-    """A rollout whose ids tell who wrote them.
+    """Make a rollout whose ids encode their source.
 
     Args:
-        prompt: its length.
+        prompt: length of the prompt.
         turns: lengths of action, page, action, ...
-        reward: of the episode.
-        seed: of the ids.
-        prompt_seed: of the prompt's.
-        failure: makes it void.
+        reward: reward of the episode.
+        seed: seed of the ids.
+        prompt_seed: seed of the prompt's ids.
+        failure: engine failure of the episode.
     """
     sources = [Source.ENVIRONMENT if n % 2 else Source.POLICY for n in range(len(turns))]
     rng = random.Random(seed)
@@ -62,11 +62,11 @@ def _segment(source: Source, length: int, rng: random.Random) -> Segment:
 
 
 def ragged_groups(rewards: Sequence[Sequence[float]] = ((1.0, 0.0, 0.25, 0.0),) * 2) -> list[Group]:
-    """Groups of one prompt each, their rollouts of 6 to 10 action tokens in three turns."""
+    """Make groups with one prompt each; rollouts have 6 to 10 action tokens in three turns."""
     return [
         Group(
             rollouts=tuple(
-                telling_rollout(
+                labelled_rollout(
                     *(3 + g, 2 + i, 5 * (i % 2) + 1, 1 + g, 2, 3),
                     reward=reward,
                     seed=10 * g + i,
@@ -80,32 +80,31 @@ def ragged_groups(rewards: Sequence[Sequence[float]] = ((1.0, 0.0, 0.25, 0.0),) 
 
 
 def reverse(groups: Sequence[Group]) -> list[Group]:
-    """The last rollout of the last group first."""
+    """Reverse the order of groups and rollouts."""
     return [Group(rollouts=group.rollouts[::-1]) for group in groups[::-1]]
 
 
 def disturbed(groups: Sequence[Group]) -> list[Group]:
-    """The same with four rollouts that teach nothing, and pages that no action follows."""
+    """Add four rollouts that are not trained on, and pages that no action follows."""
     nowhere = {"reward": 1.0, "seed": 99, "prompt_seed": 98}
-    void = telling_rollout(3, 7, 2, 4, failure="timeout", **nowhere)
-    unwritten = telling_rollout(30, **nowhere)
+    failed = labelled_rollout(3, 7, 2, 4, failure="timeout", **nowhere)
+    actionless = labelled_rollout(30, **nowhere)
     page = _segment(Source.ENVIRONMENT, 5, random.Random(97))
     first, *others = (
         Group(rollouts=tuple(replace(r, segments=(*r.segments, page)) for r in group.rollouts))
         for group in groups
     )
-    more = Group(rollouts=(void, *first.rollouts, unwritten))
-    return [Group(rollouts=(void, unwritten)), more, *others]
+    more = Group(rollouts=(failed, *first.rollouts, actionless))
+    return [Group(rollouts=(failed, actionless)), more, *others]
 
 
 def sampled_by(model: Any, groups: Sequence[Group], off: Sequence[float] = (0.0,)) -> list[Group]:
-    """The rollouts with logprobs of a model, in every second rollout of a group turned over.
+    """Set the log-probabilities of rollouts to those of a model, plus an offset.
 
     Args:
-        model: as the sampler would run it.
-        groups: of rollouts.
-        off: nats to add to those of the first token, the second, and so on, over and over; what
-            every second rollout has taken off.
+        model: the sampling model.
+        groups: groups of rollouts.
+        off: nats to add, cycled over the action tokens; subtracted in every second rollout.
     """
 
     def one(rollout: Rollout, sign: int) -> Rollout:
