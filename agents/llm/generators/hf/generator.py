@@ -201,7 +201,8 @@ class TransformersGenerator:
         sessions = [turn.session for turn in going]
         # Rows of finished turns run on until the batch is compacted, hence both maxima.
         positions = max(len(one.ids) for one in sessions) + max(turn.room for turn in going)
-        self._cache.reserve(*self._decoding.room(len(self._sessions), positions))
+        lengths = {session.row: session.num_fed for session in self._sessions.values()}
+        self._cache.reserve(*self._decoding.room(len(self._sessions), positions), lengths)
         self._gather_rows(sessions)
         self._feed(sessions)
         # The cache decodes its first rows, in their order.

@@ -7,7 +7,9 @@ length is masked and only has to be finite, so a row is cut back by forgetting i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,17 +57,25 @@ class RowCache(Cache):
         """Rows there is room for."""
         return self.stored.shape[1]
 
-    def reserve(self, rows: int, positions: int) -> None:
-        """Make room for so many rows of so many positions; room is never given back."""
+    def reserve(self, rows: int, positions: int, lengths: Mapping[int, int]) -> None:
+        """Grow to at least `rows` rows of `positions` positions; the cache never shrinks.
+
+        Args:
+            rows: number of rows.
+            positions: positions of each row.
+            lengths: by row, the number of positions that are kept.
+        """
         double, old_rows, heads, old_positions, size = self.stored.shape
         if rows > old_rows or positions > old_positions:
-            # A quarter more than asked for, so that growing turn by turn copies rarely.
+            # A quarter more than requested, so that growing turn by turn rarely copies.
             more_positions = positions + positions // 4 if old_positions else positions
             positions = (
                 old_positions if positions <= old_positions else -(-more_positions // 64) * 64
             )
-            grown = self.stored.new_zeros((double, max(rows, old_rows), heads, positions, size))
-            grown[:, :old_rows, :, :old_positions] = self.stored
+            grown = _zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
+            for row, length in lengths.items():
+                if row < old_rows:
+                    grown[:, row, :, :length] = self.stored[:, row, :, :length]
             self.stored = grown
 
     def copy_row(self, source: int, target: int, length: int) -> None:
@@ -75,9 +85,11 @@ class RowCache(Cache):
     def swap_rows(self, left: Sequence[int], right: Sequence[int], length: int) -> None:
         """Exchange rows pairwise, as far as `length` positions."""
         left, right = list(left), list(right)
-        kept = self.stored[:, left, :, :length]
-        self.stored[:, left, :, :length] = self.stored[:, right, :, :length]
-        self.stored[:, right, :, :length] = kept
+        # On a CPU plane by plane, which bounds the memory of the copy.
+        for stored in self.stored if self.stored.is_cpu else self.stored[None]:
+            kept = stored[..., left, :, :length, :]
+            stored[..., left, :, :length, :] = stored[..., right, :, :length, :]
+            stored[..., right, :, :length, :] = kept
 
     def plan_prefill(self, pieces: Sequence[Piece]) -> Tensor:
         """Expect packed new tokens next; return their positions, [1, N]."""
@@ -327,3 +339,15 @@ def _attention(
 
 
 AttentionInterface.register(ATTENTION, _attention)
+
+
+def _zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Zeros of a shape; on a Unix CPU, memory pages are allocated when they are first written.
+
+    Rows are padded to the longest one, so most pages of a cache are never written.
+    """
+    size = math.prod(shape) * like.element_size()
+    if not like.is_cpu or not size or not hasattr(mmap, "MAP_PRIVATE"):
+        return like.new_zeros(shape)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=like.dtype).view(*shape)

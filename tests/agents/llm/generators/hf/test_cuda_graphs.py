@@ -85,7 +85,7 @@ def test_what_is_rounded_up_writes_where_no_row_reads(
         return model(input_ids=ids, position_ids=positions, **reading).logits
 
     steps = CudaGraphDecoder(cache, run, recorder)
-    cache.reserve(*steps.room(5, 20))
+    cache.reserve(*steps.room(5, 20), {})
     cache.stored.normal_()
     with attention_implementation(ATTENTION, model), torch.inference_mode():
         steps.logits(torch.arange(6), torch.arange(6) + 3, 9)  # each row's place is now known
