@@ -62,7 +62,7 @@ def test_closing_an_environment_leaves_the_shared_engine_open():
 
 
 def test_an_environment_without_an_id_is_refused():
-    with pytest.raises(ValueError, match="needs an 'id'"):
+    with pytest.raises(ValueError, match="expected an 'id'"):
         SharedEnvironment({"max_turns": 2})
     with pytest.raises(gymnasium.error.Error, match="ZeroSearch"):
         SharedEnvironment({"id": "ZeroSerch-v0"})

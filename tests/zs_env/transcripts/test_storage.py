@@ -135,9 +135,9 @@ def test_a_torn_last_line_is_reported_and_skipped(tmp_path, torn):
     append_transcripts(path, transcripts)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2]) + lines[2][:torn])
-    with pytest.warns(UserWarning, match=r"transcripts\.jsonl, line 3 is cut off"):
+    with pytest.warns(UserWarning, match=r"transcripts\.jsonl, line 3: skipped, because the line is incomplete"):
         assert load_transcripts(path) == transcripts[:2]
-    with pytest.warns(UserWarning, match="last line was cut off and is removed"):
+    with pytest.warns(UserWarning, match="removed the last line, which is incomplete"):
         append_transcripts(path, transcripts[2:])
     assert load_transcripts(path) == transcripts
 
@@ -158,7 +158,7 @@ def test_a_line_that_lacks_only_its_end_is_whole(tmp_path):
         ("{", "line 2: not JSON"),
         ("[]", "line 2: got a transcript of schema None"),
         ('{"schema": 99}', "line 2: got a transcript of schema 99, expected 1"),
-        ('{"schema": 1}', "line 2: got a transcript with a part missing.*'question'"),
+        ('{"schema": 1}', "line 2: got a transcript with a missing or malformed field.*'question'"),
     ],
 )
 def test_a_damaged_line_within_is_an_error_that_names_it(tmp_path, line, match):
@@ -245,9 +245,9 @@ def test_the_past_of_a_fork_is_word_for_word_whatever_the_config_says():
 def test_only_a_search_that_was_sent_can_be_forked():
     transcript = _played()
     for number in (1, 4, 5, -1):
-        with pytest.raises(ValueError, match=r"fork at one of \[0, 2, 3\]"):
+        with pytest.raises(ValueError, match=r"expected one of the turns \[0, 2, 3\]"):
             fork(transcript, number)
-    with pytest.raises(ValueError, match="allow as many turns"):
+    with pytest.raises(ValueError, match="allow the turns"):
         fork(transcript, 2, config=EpisodeConfig(max_turns=3))
 
 
