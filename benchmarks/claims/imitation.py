@@ -1,6 +1,6 @@
-"""SFT only: the policy imitates a teacher without failures, and never plays itself.
+"""SFT only: the policy imitates an oracle and plays no episodes itself.
 
-It sees as many episodes as RL plays, of the same questions, and takes as many optimizer steps.
+It trains on as many episodes of the same questions as RL plays, with as many optimizer steps.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from zs_env.world import WorldEngine, WorldQuestions
 
 
 def imitate(config: TrainConfig, policy: Policy) -> None:
-    """Train a policy in place on the run's questions, played by a teacher under the run's noise.
+    """Train a policy in place on an oracle's episodes, with the run's questions and noise.
 
     Raises:
         ValueError: if the questions are not about a fictional world.
         FloatingPointError: if a loss or gradient was not finite.
     """
-    shown = list(_demonstrations(config, policy))
-    tokens = sum(len(rollout.token_ids) for rollout in shown)
+    rollouts = list(_demonstrations(config, policy))
+    tokens = sum(len(rollout.token_ids) for rollout in rollouts)
     steps = plan_steps(
-        shown, tokens_per_step=-(-tokens // (config.steps * config.minibatches)), seed=config.seed
+        rollouts, tokens_per_step=-(-tokens // (config.steps * config.minibatches)), seed=config.seed
     )
     optimizer = OptimizerConfig(
         learning_rate=config.learning_rate,
@@ -42,15 +42,15 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,
     )
-    train_steps(supervised_learner(policy.model, optimizer, total_steps=len(steps)), shown, steps)
+    train_steps(supervised_learner(policy.model, optimizer, total_steps=len(steps)), rollouts, steps)
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
     questions = training_questions(config)
     if not isinstance(questions, WorldQuestions):
         raise ValueError(
-            "the teacher plays questions about a fictional world, got "
-            f"{type(questions).__name__}; leave the arm 'imitation' out"
+            "the oracle needs questions about a fictional world, got "
+            f"{type(questions).__name__}; omit the arm 'imitation'"
         )
     rules = EpisodeConfig(
         max_turns=config.max_turns,
@@ -62,12 +62,12 @@ def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
     rng = random.Random(f"imitation {config.seed}")
     count = config.questions_per_step
     for step in range(config.steps):
-        asked = question_indices(
+        indices = question_indices(
             step * count, count, num_questions=len(questions), seed=config.seed
         )
-        for index in asked:
+        for index in indices:
             for _ in range(config.group_size):
-                shown = demonstrate(
+                demonstration = demonstrate(
                     questions[index],
                     engine,
                     config=rules,
@@ -75,4 +75,4 @@ def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
                     noise_probability=noise.probability(step),
                     rng=rng,
                 )
-                yield encode_demonstration(policy, shown)
+                yield encode_demonstration(policy, demonstration)

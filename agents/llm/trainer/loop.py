@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation.summary import failure_summary, most_common_fault
+from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.stop_signal import Stopped
 from agents.llm.generators.base import GenerationError
@@ -169,7 +169,7 @@ def _check_engine(run: Run, groups: Sequence[Group]) -> None:
         state.void_in_a_row = 0
         return
     state.void_in_a_row += 1
-    told = failure_summary(len(failures), len(rollouts), most_common_fault(failures))
+    told = failure_summary(len(failures), len(rollouts), most_common_failure(failures))
     said = f"step {state.step + 1}: {told}"
     run.progress.note(said)
     if state.void_in_a_row == _MAX_VOID_IN_A_ROW:

@@ -1,4 +1,4 @@
-"""Published scores, to stand beside ours: of other questions, another engine and one run each."""
+"""Published scores to show beside ours: other questions, another engine, one run each."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class PublishedScore:
     """One row of a published table.
 
     Attributes:
-        model: the policy's base model.
-        method: as the paper calls it.
-        bamboogle_questions: of 125, those that its Bamboogle score counts.
+        model: base model of the policy.
+        method: its name in the paper.
+        bamboogle_questions: number of the 125 questions that its Bamboogle score counts.
         scores: percent, by name of the question set.
     """
 
@@ -27,12 +27,12 @@ class PublishedScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A selection of a published table.
+    """A selection of rows of a published table.
 
     Attributes:
-        source: where it was published.
-        metric: what its scores are, by our name.
-        caveat: why they are not to be compared closely.
+        source: the publication.
+        metric: our name of its metric.
+        caveat: differences that limit the comparison.
         rows: in the order of the paper.
     """
 
@@ -43,9 +43,8 @@ class Published:
 
 
 def load_published() -> Published:
-    """Return the original's main table, without the rows of Llama and of a few baselines."""
-    value = json.loads(
-        files("agents.studies.benchmark").joinpath("published.json").read_text("utf-8")
-    )
+    """Return the original's main table, without Llama and a few baselines."""
+    text = files("agents.studies.benchmark").joinpath("published.json").read_text("utf-8")
+    value = json.loads(text)
     rows = tuple(PublishedScore(**row) for row in value.pop("rows"))
     return Published(rows=rows, **value)

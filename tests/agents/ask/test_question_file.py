@@ -35,8 +35,8 @@ def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", "holds no question"),
-        (b" \n\n", "holds no question"),
+        (b"", "contains no question"),
+        (b" \n\n", "contains no question"),
         (b"Who?\n\xff\n", "line 2: not UTF-8"),
         (b'{"question": "Who?"}\n{"question": 3}\n', "line 2, field 'question': got 3"),
         (b'{"question": "Who?"}\n{"query": "x"}\n', "line 2, field 'question': got None"),

@@ -30,7 +30,7 @@ def test_documents_that_hold_the_answer_are_cited_once_at_their_first_place():
     assert found.queries == ("a", "b")
     (source,) = found.sources
     assert (source.search, source.rank, source.query, source.engine) == (1, 2, "a", "shelf")
-    assert (source.title, source.holds_answer) == ("Lund", True)
+    assert (source.title, source.contains_answer) == ("Lund", True)
     assert json.loads(json.dumps(found.to_json()))["sources"][0]["title"] == "Lund"
 
 
@@ -41,7 +41,10 @@ def test_where_none_holds_the_answer_all_that_were_shown_are_named():
             f"<answer>{answer}</answer>",
             pages=[[MALMO, Document("yes it is")]],
         )
-        assert [(one.rank, one.holds_answer) for one in found.sources] == [(1, False), (2, False)]
+        assert [(one.rank, one.contains_answer) for one in found.sources] == [
+            (1, False),
+            (2, False),
+        ]
 
 
 def test_documents_that_come_again_keep_their_first_place():

@@ -1,4 +1,4 @@
-"""A batch's file loses no line, whenever it is killed."""
+"""The file of replies loses no line when the process is killed."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def numbers(path):
     return [json.loads(line)["number"] for line in path.read_text("utf-8").splitlines()]
 
 
-def test_a_later_session_asks_what_is_missing_torn_or_failed(tmp_path):
+def test_a_later_session_asks_what_is_missing_incomplete_or_failed(tmp_path):
     path = tmp_path / "new" / "replies.jsonl"
     first = ReplyFile(path, QUESTIONS, "s")
     assert first.missing() == [0, 1, 2]
@@ -47,16 +47,16 @@ def test_a_later_session_asks_what_is_missing_torn_or_failed(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["Who is the mayor?", "{Who}?", '{"id": "a"}'])
-def test_a_text_that_is_no_torn_reply_is_left_alone(tmp_path, text):
+def test_a_text_that_is_no_incomplete_reply_is_left_alone(tmp_path, text):
     path = tmp_path / "mine.txt"
     path.write_text(text)
-    with pytest.raises(ValueError, match="a line that is no reply"):
+    with pytest.raises(ValueError, match="a line that is not a reply"):
         ReplyFile(path, QUESTIONS, "s")
     assert path.read_text() == text
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"number"', '{"number": 1, "id": "a'])
-def test_a_torn_first_reply_is_dropped(tmp_path, text):
+def test_an_incomplete_first_reply_is_dropped(tmp_path, text):
     path = tmp_path / "replies.jsonl"
     path.write_text(text)
     assert ReplyFile(path, QUESTIONS, "s").missing() == [0, 1, 2]
@@ -103,6 +103,6 @@ def test_replies_to_something_else_are_not_mixed_in(questions, setting, match, t
 def test_a_file_of_something_else_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary\n")
-    with pytest.raises(ValueError, match="no reply"):
+    with pytest.raises(ValueError, match="not a reply"):
         ReplyFile(path, QUESTIONS, "s")
     assert path.read_text() == "Dear diary\n"

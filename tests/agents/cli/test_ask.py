@@ -57,7 +57,7 @@ def test_a_question_is_shown_with_thought_search_page_answer_and_sources(capsys)
         "1  Ann built it.",
         "2  Bo did not.",
         "Answer: Ann",
-        "Sources that hold the answer:",
+        "Sources that contain the answer:",
         "[search 1, document 1, scripted] Ann built it.",
     ):
         assert part in output.out

@@ -40,7 +40,7 @@ def test_the_same_seed_asks_the_same_questions(monkeypatch, capsys):
 
 def test_the_end_of_input_ends_the_game(monkeypatch, capsys):
     shown = _play(monkeypatch, capsys, "= nobody\nthe capital")
-    assert "Good bye." in shown and "1 played" in shown
+    assert "Goodbye." in shown and "1 played" in shown
 
 
 def test_the_turn_limit_is_said(monkeypatch, capsys):

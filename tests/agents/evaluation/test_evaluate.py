@@ -58,13 +58,13 @@ def _evaluate(agent: Agent = ReadsAloud(), **settings) -> Report:  # noqa: B008 
 def test_faults_are_counted_and_left_out_of_the_means():
     report = _evaluate(concurrency=1)
     assert (report.num_episodes, report.num_failures) == (12, 4)
-    assert report.fault_rate.mean == pytest.approx(1 / 3)
+    assert report.failure_rate.mean == pytest.approx(1 / 3)
     assert report.metrics["f1"].mean == report.metrics["exact_match"].mean == 1.0
     assert report.metrics["turns"].mean == 2.0
     assert report.reasons == {"answer": 8, "failure": 4}
 
 
-def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
+def test_the_observed_noise_and_the_failed_checks_are_reported():
     # Useful or noisy, the page names a builder: no useful document fails, every noisy one leaks.
     def page(prompt):
         words = " ".join(f"w{n}" for n in range(20))
@@ -82,7 +82,7 @@ def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
     # 5 standard deviations of 200 draws at 1/4 are 0.153.
     assert report.noisy_share.mean == pytest.approx(0.25, abs=0.153)
     assert report.failed_checks == {"noisy/leak": 1.0}
-    assert "documents that were noise" in str(_text(report.table()))
+    assert "noisy documents" in str(_text(report.table()))
     assert _evaluate(AnswerAtOnce()).noisy_share.mean is None
 
 
@@ -292,12 +292,12 @@ def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, mo
 
     monkeypatch.setattr(Mends, "broken", True)
     first = run(episodes=8)
-    assert first.num_failures == 3 and "fell over" in first.common_fault
+    assert first.num_failures == 3 and "fell over" in first.common_failure
     monkeypatch.setattr(Mends, "broken", False)
     found = []
     report = run(on_start=lambda *counts: found.append(counts))
     assert played == [0, 3, 6, 8, 9, 10, 11] and found == [(12, 5)]
-    assert (report.num_failures, report.common_fault) == (0, None)
+    assert (report.num_failures, report.common_failure) == (0, None)
     assert report.metrics == run(output="whole").metrics
     for name in (RESULTS_FILE, TRANSCRIPTS_FILE):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

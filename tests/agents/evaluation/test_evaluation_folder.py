@@ -84,7 +84,7 @@ def test_an_evaluation_may_be_called_otherwise_and_read_in_part(tmp_path):
 def test_a_damaged_setting_is_named(tmp_path, text):
     record_evaluation(tmp_path, [answered()])
     (tmp_path / "evaluation.json").write_text(text)
-    with pytest.raises(ValueError, match=r"evaluation.json is no JSON object"):
+    with pytest.raises(ValueError, match=r"evaluation.json is not a JSON object"):
         EvaluationFolder.read(tmp_path)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agents.storage.settings_file import keep_setting
+from agents.storage.settings_file import ensure_settings
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def played(tmp_path):
 
 
 def keep(setting, played):
-    keep_setting(played.with_name("setting.json"), setting, what="study", played=[played])
+    ensure_settings(played.with_name("setting.json"), setting, what="study", files=[played])
     return json.loads(played.with_name("setting.json").read_text())
 
 
@@ -45,7 +45,7 @@ def test_a_setting_under_which_nothing_was_played_makes_room(played):
 def test_files_that_no_study_wrote_are_left_alone(played):
     played.parent.mkdir()
     played.write_text("mine\n")
-    with pytest.raises(ValueError, match=r"holds played.jsonl but no setting.json"):
+    with pytest.raises(ValueError, match=r"contains played.jsonl but no setting.json"):
         keep({"seed": 0}, played)
     assert [path.name for path in played.parent.iterdir()] == ["played.jsonl"]
 
@@ -54,5 +54,5 @@ def test_files_that_no_study_wrote_are_left_alone(played):
 def test_a_damaged_setting_is_named(played, text):
     keep({"seed": 0}, played)
     played.with_name("setting.json").write_text(text)
-    with pytest.raises(ValueError, match=r"setting.json is no JSON object"):
+    with pytest.raises(ValueError, match=r"setting.json is not a JSON object"):
         keep({"seed": 0}, played)

@@ -37,12 +37,12 @@ def test_what_fixed_noise_is_fixed_at(tiny_base):
     assert falling == pytest.approx(rising[::-1])
 
 
-def test_other_engines_in_training_leave_the_judging_as_it_is(tiny_base):
+def test_other_engines_in_training_do_not_change_the_evaluation(tiny_base):
     for name in ("real-engine", "wrong-question", "wrong-answer"):
         changed = replace(tiny_base, **ARMS[name].change(tiny_base))
         assert (changed.eval_engine, changed.real_engine) == ("world", None)
     wrong = json.loads(str(ARMS["wrong-answer"].change(tiny_base)["engine"]))
-    assert wrong["engine"] == {"kind": "world"} and wrong["told"] is True
+    assert wrong["engine"] == {"kind": "world"} and wrong["leak_answer"] is True
 
 
 def test_mispairing_is_refused_where_rows_cannot_be_counted(tiny_base):

@@ -26,7 +26,7 @@ def test_verdicts(low, high, better, as_good):
 
 def test_nothing_is_concluded_from_nothing():
     claim = Claim(part="x", text="", arm="a", other="b")
-    assert claim.verdict(Interval(None, None, None)) == "undecided"
+    assert claim.verdict(Interval()) == "undecided"
 
 
 def test_claims_compare_arms_that_exist_and_leave_none_out():

@@ -31,10 +31,10 @@ def _request(question: str, query: str = "mayor of Anor Bel") -> SearchRequest:
     return SearchRequest(query, question, ("own",), (True, False), 1)
 
 
-def _engine(told: bool = False) -> tuple[MispairedEngine, _Recorder]:
+def _engine(leak_answer: bool = False) -> tuple[MispairedEngine, _Recorder]:
     recorder = _Recorder()
     engine = MispairedEngine(
-        recorder, QUESTIONS, seed=0, questions_per_step=3, group_size=2, told=told
+        recorder, QUESTIONS, seed=0, questions_per_step=3, group_size=2, leak_answer=leak_answer
     )
     engine.set_training_step(0)
     return engine, recorder
@@ -73,8 +73,8 @@ def test_each_step_has_rows_of_its_own():
     assert set(first) | set(second) == {question.text for question in QUESTIONS}
 
 
-def test_useful_pages_tell_the_wrong_answer_where_they_are_to():
-    engine, recorder = _engine(told=True)
+def test_useful_pages_contain_the_wrong_answer_if_asked():
+    engine, recorder = _engine(leak_answer=True)
     first = str(_rows(engine, recorder, 1)[0])
     answer = first.replace("q", "a").rstrip("?")
     own, wrong = engine.search([_request(first), _request("another?")])

@@ -45,7 +45,7 @@ def test_without_git_a_row_names_no_commit(tiny_base, monkeypatch):
     assert json.loads((tiny_base.output / ROW).read_text())["commit"] == ""
 
 
-def test_a_run_that_diverges_is_judged_where_it_stood_and_says_so(tiny_base, monkeypatch):
+def test_a_run_that_diverges_is_evaluated_at_its_last_checkpoint(tiny_base, monkeypatch):
     def diverge(config):
         (config.output / "metrics.jsonl").touch()
         raise TrainingDiverged("three steps in a row were skipped")

@@ -292,9 +292,9 @@ def test_f1_may_count_characters_of_what_was_played_already():
 @pytest.mark.parametrize(
     ("flags", "hint"),
     [
-        (["--agents", "random", "random"], "name each once"),
+        (["--agents", "random", "random"], "name each agent once"),
         (["--repeats", "0"], "repeats"),
-        (["--sample", "s.json", "--questions-per-set", "3"], "give one of them"),
+        (["--sample", "s.json", "--questions-per-set", "3"], "pass one of them"),
         (["--questions-per-set", "0"], "at least 1"),
         (["--engine", "bm26"], "Did you mean 'bm25'"),
         (["--sets", "nq=nowhere.jsonl"], "nowhere.jsonl"),
@@ -331,7 +331,7 @@ def test_a_dead_engine_is_said_with_status_1_and_asked_again_once_it_lives(monke
     monkeypatch.setattr(Down, "down", True)
     assert main(_flags(engine="down")) == 1
     error = " ".join(capsys.readouterr().err.split())
-    assert "search-once on nq: a failure of the engine ended 12 of 12 episodes" in error
+    assert "search-once on nq: an engine failure ended 12 of 12 episodes" in error
     assert "connection refused" in error
     monkeypatch.setattr(Down, "down", False)
     assert main(_flags(engine="down")) == 0

@@ -33,7 +33,7 @@ def test_tables_files_and_json_say_the_same(capsys, tmp_path):
     for row, cell in zip(cells, figures["cells"], strict=True):
         for end, column in (("mean", "f1"), ("low", "f1_low"), ("high", "f1_high")):
             assert float(row[column]) == cell["f1"][end]
-        assert float(row["noise_that_came"]) == cell["noise_that_came"]["mean"]
+        assert float(row["observed_noise"]) == cell["observed_noise"]["mean"]
     areas = {row["agent"]: float(row["area"]) for row in _rows("sweep/areas.csv")}
     assert areas["follow-the-hops"] > areas["search-once"]
     (difference,) = _rows("sweep/differences.csv")
@@ -41,7 +41,7 @@ def test_tables_files_and_json_say_the_same(capsys, tmp_path):
         areas["search-once"] - areas["follow-the-hops"]
     )
     assert figures["areas"][0]["area"]["mean"] == areas["search-once"]
-    for words in ("Robustness", "Paired differences", "Picture: sweep/sweep.png"):
+    for words in ("Robustness", "Paired differences", "Plot: sweep/sweep.png"):
         assert words in captured.err
     assert (tmp_path / "sweep/sweep.png").read_bytes().startswith(b"\x89PNG")
     assert "follow-the-hops" in (tmp_path / "sweep/report.html").read_text()
@@ -95,4 +95,4 @@ def test_a_mistaken_first_command_leaves_the_folder_to_the_right_one(capsys):
     flags = ["--agents", "search-once", "--noise", "0", "1", "--episodes", "2"]
     assert main(["sweep-noise", *flags, "--output", "a[/b]", "--env", "ZeroSearch-v9"]) == 2
     assert main(["sweep-noise", *flags, "--output", "a[/b]"]) == 0
-    assert "Picture: a[/b]/sweep.png" in capsys.readouterr().err
+    assert "Plot: a[/b]/sweep.png" in capsys.readouterr().err

@@ -134,7 +134,7 @@ def test_figures_leave_faults_out_and_count_them(tmp_path):
     assert figures["f1"][0] == pytest.approx(1 / 3)
     assert figures["searches"][0] == pytest.approx(2 / 3)
     assert figures["searches_counts"] == [1, 2]
-    assert figures["fault_rate"][0] == 0.25
+    assert figures["failure_rate"][0] == 0.25
     assert figures["reasons"] == {"answer": 2, "failure": 1, "turn_limit": 1}
 
 

@@ -219,7 +219,7 @@ def test_what_is_sought_is_found_in_every_chunk(browser, tmp_path, monkeypatch):
     browser.wait("document.querySelector('#transcript h3')?.innerText === 'Q0'")
     browser.ask("document.querySelectorAll('.episode')[2].click()")
     browser.wait("document.querySelector('#transcript h3').innerText === 'Q14'")
-    assert browser.wait("CSS.highlights.get('sought').size") == 1
+    assert browser.wait("CSS.highlights.get('searched').size") == 1
 
 
 def test_a_transcript_shows_its_turns_its_documents_and_its_scores(browser, swept):
@@ -230,7 +230,7 @@ def test_a_transcript_shows_its_turns_its_documents_and_its_scores(browser, swep
     pages = "[...document.querySelectorAll('.document')].map(e => [e.className, e.innerText])"
     (useful, useful_text), (noisy, noisy_text) = browser.ask(pages)
     assert (useful, noisy) == ("document useful", "document noisy")
-    assert "useful" in useful_text and "holds the answer" in useful_text
+    assert "useful" in useful_text and "contains an answer" in useful_text
     assert "noisy" in noisy_text and NOISY.text in noisy_text
     looks = browser.ask(
         "[...document.querySelectorAll('.document')].map(e => getComputedStyle(e))"

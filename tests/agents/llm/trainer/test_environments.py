@@ -49,5 +49,5 @@ def test_a_world_answers_for_its_own_questions_only(rows):
 
 def test_a_flag_that_is_no_json_is_called_by_its_name(rows):
     config = TrainConfig(env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions="{")
-    with pytest.raises(ValueError, match="--eval-questions is no valid JSON"):
+    with pytest.raises(ValueError, match="--eval-questions is not valid JSON"):
         held_out_environment(config, 1, None)

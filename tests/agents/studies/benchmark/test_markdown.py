@@ -14,7 +14,7 @@ def _scores(*names, agent="x"):
     return [
         Score(
             agent=agent, set=name, metrics=dict.fromkeys(METRICS, interval), questions=4,
-            episodes=8, failures=3, void_questions=0,
+            episodes=8, failures=3, failed_questions=0,
         )
         for name in (*names, AVERAGE)
     ]  # fmt: skip

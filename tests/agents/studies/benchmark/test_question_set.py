@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.studies.benchmark.markdown import set_label
 from agents.studies.benchmark.question_set import PAPER_SETS, question_sets
 from zs_env.questions import HUB_SETS
 
@@ -16,22 +17,18 @@ def test_a_set_may_be_a_file_or_a_spec_and_have_a_name_of_its_own():
     mine, nq, wiki = question_sets(
         ["mine=q.jsonl", 'nq={"kind": "file", "path": "a=b"}', "2wikimultihopqa=w.parquet"]
     )
-    assert (mine.name, mine.label, mine.spec) == (
-        "mine",
-        "mine",
-        {"kind": "file", "path": "q.jsonl"},
-    )
-    assert (nq.label, nq.spec) == ("NQ", {"kind": "file", "path": "a=b"})
-    assert wiki.label == "2Wiki"
+    assert (mine.name, mine.spec) == ("mine", {"kind": "file", "path": "q.jsonl"})
+    assert nq.spec == {"kind": "file", "path": "a=b"}
+    assert [set_label(one.name) for one in (mine, nq, wiki)] == ["mine", "NQ", "2Wiki"]
 
 
 @pytest.mark.parametrize(
     ("texts", "hint"),
     [
         (["hotpot"], "Did you mean 'hotpotqa'"),
-        (["nq", "nq=q.jsonl"], "name each once"),
+        (["nq", "nq=q.jsonl"], "name each set once"),
         (["../x=q.jsonl"], "letters, digits"),
-        (["nq={"], "--sets is no valid JSON"),
+        (["nq={"], "--sets is not valid JSON"),
         ([], "NAME=FILE"),
     ],
 )

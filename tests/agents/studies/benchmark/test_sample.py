@@ -1,4 +1,4 @@
-"""Samples: the same everywhere, and what is written down is what is read."""
+"""Samples: equal on every machine, and read as they were written."""
 
 import json
 from dataclasses import replace

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from agents.evaluation.statistics import bootstrap_interval
-from agents.studies.benchmark.cell import Cell
 from agents.studies.benchmark.comparison import compare_all
 from agents.studies.benchmark.question_set import AVERAGE
 from agents.studies.benchmark.result import Result
@@ -16,10 +15,10 @@ from zs_env.transcripts.transcript import Turn
 
 def _result(question, f1, *, agent="x", set_name="nq", repeat=0, failure=None, malformed=0):
     return Result(
-        agent=agent, set=set_name, repeat=repeat, question_id=question, prediction="p",
-        exact_match=float(f1 == 1), cover_match=f1, substring_match=f1, f1=f1, searches=2, turns=4,
-        malformed=malformed, reason="failure" if failure else "answer", failure=failure, documents=0,
-        noisy_documents=0,
+        agent=agent, set=set_name, repeat=repeat, index=0, question_id=question, prediction="p",
+        reward=f1, exact_match=float(f1 == 1), cover_match=f1, substring_match=f1, f1=f1,
+        searches=2, turns=4, malformed=malformed, reason="failure" if failure else "answer",
+        failure=failure,
     )  # fmt: skip
 
 
@@ -47,7 +46,7 @@ def test_a_fault_is_counted_and_left_out_and_its_question_stands_on_the_other_re
         _result("c", 0.0, repeat=1, failure="down"),
     ]
     score = _score(results)
-    assert (score.questions, score.episodes, score.failures, score.void_questions) == (3, 6, 3, 1)
+    assert (score.questions, score.episodes, score.failures, score.failed_questions) == (3, 6, 3, 1)
     assert score.metrics["f1"].mean == pytest.approx((1.0 + 0.25) / 2)
 
 
@@ -127,22 +126,24 @@ def _transcript(*actions, answers=("Paris",), reason="answer"):
     )
 
 
+def _scored(transcript, *, repeat=0, **settings):
+    return Result.from_transcript(0, transcript, agent="x", set="nq", repeat=repeat, **settings)
+
+
 def test_a_result_is_read_from_its_transcript():
-    cell = Cell(agent="x", set_name="nq", repeat=2)
-    result = Result.of(cell, _transcript(Malformed("empty"), Answer("in Parisian Paris")))
+    result = _scored(_transcript(Malformed("empty"), Answer("in Parisian Paris")), repeat=2)
     assert (result.agent, result.set, result.repeat, result.question_id) == ("x", "nq", 2, "q")
     assert (result.exact_match, result.cover_match, result.substring_match) == (0.0, 1.0, 1.0)
     assert result.f1 == pytest.approx(2 * 1 / (3 + 1))
     assert (result.turns, result.malformed, result.answered) == (2, 1, 1.0)
-    assert Result.of(cell, _transcript(Answer("Parisian"))).substring_match == 1.0
-    characters = Result.of(
-        cell, _transcript(Answer("北京市"), answers=("北京",)), f1_tokens="characters"
-    )
+    assert _scored(_transcript(Answer("Parisian"))).substring_match == 1.0
+    town = _transcript(Answer("北京市"), answers=("北京",))
+    characters = _scored(town, f1_tokens="characters")
     assert characters.f1 == pytest.approx(0.8)
 
 
 def test_no_answer_scores_nothing_also_where_the_gold_normalises_to_nothing():
     unanswered = _transcript(Search("x"), answers=("The The",), reason="turn_limit")
-    result = Result.of(Cell(agent="x", set_name="nq"), unanswered)
+    result = _scored(unanswered)
     assert question_means([result])["q"]["substring_match"] == 0.0
     assert result.answered == result.exact_match == 0.0

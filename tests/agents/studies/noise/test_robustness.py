@@ -1,9 +1,12 @@
 """Areas and their differences, by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from agents.baselines import AnswerAtOnce, QuotePage
 from agents.evaluation import EpisodeResult, Report
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval
 from agents.studies.noise.robustness import area_differences, area_under_curve, robustness_of
 from agents.studies.noise.sweep import Cell, SweepSetting, run_sweep
@@ -17,7 +20,11 @@ def _cell(agent, noise, f1s, failures=()):
         )
         for index, f1 in enumerate(f1s)
     )  # fmt: skip
-    return Cell(agent=agent, noise=noise, report=Report.of(results, setting={}), results=results)
+    evaluation = EvaluationFolder(
+        folder=Path(), setting={}, results=results, agent=agent, set_name="set"
+    )
+    report = Report.of(results, setting={})
+    return Cell(agent=agent, noise=noise, report=report, evaluation=evaluation)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +54,9 @@ def test_an_agent_is_judged_by_its_mean_curve_whatever_the_order_of_cells():
 def test_without_an_undisturbed_level_nothing_is_said_of_what_is_retained():
     (one,) = robustness_of([_cell("a", 0.2, [1.0]), _cell("a", 0.4, [0.5])])
     assert one.area.mean == pytest.approx(0.75)
-    assert one.retained == Interval(None, None, None)
+    assert one.retained == Interval()
     (useless,) = robustness_of([_cell("a", 0.0, [0.0]), _cell("a", 1.0, [0.0])])
-    assert useless.retained == Interval(None, None, None)
+    assert useless.retained == Interval()
 
 
 def test_a_question_with_a_fault_at_one_level_is_left_out_at_all_and_of_comparisons_too():

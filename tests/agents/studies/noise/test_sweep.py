@@ -64,13 +64,13 @@ def test_what_is_noisy_at_one_level_is_noisy_at_every_higher_one(tmp_path):
     assert all(useful["a", noise] == useful["b", noise] for noise in (0.3, 0.6))
 
 
-def test_the_noise_that_came_counts_documents_and_not_episodes(tmp_path):
+def test_the_observed_noise_counts_documents_and_not_episodes(tmp_path):
     cells = run_sweep({"hops": FollowTheHops, "none": AnswerAtOnce}, [0.0, 0.4], WORLD, tmp_path)
     noisy = sum(result.noisy_documents for result in cells[1].results)
     shown = sum(result.documents for result in cells[1].results)
-    assert cells[1].noise_that_came().mean == pytest.approx(noisy / shown)
-    assert cells[0].noise_that_came().mean == 0.0
-    assert cells[3].noise_that_came().mean is None
+    assert cells[1].observed_noise().mean == pytest.approx(noisy / shown)
+    assert cells[0].observed_noise().mean == 0.0
+    assert cells[3].observed_noise().mean is None
 
 
 def test_agents_levels_and_episodes_can_be_added_and_only_they_are_played(tmp_path):
@@ -92,7 +92,7 @@ def test_agents_levels_and_episodes_can_be_added_and_only_they_are_played(tmp_pa
 def test_another_sweep_in_the_folder_is_refused(tmp_path, change, agent):
     setting = {"env_kwargs": {}, "episodes": 2, "seed": 4}
     run_sweep({"a": Named}, [0.0, 1.0], SweepSetting(**setting), tmp_path)
-    with pytest.raises(ValueError, match=r"holds another sweep .* choose another --output"):
+    with pytest.raises(ValueError, match=r"contains another sweep .* choose another --output"):
         run_sweep({agent: Named}, [0.0, 1.0], SweepSetting(**setting | change), tmp_path)
 
 

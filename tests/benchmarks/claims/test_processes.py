@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from benchmarks.claims.schedule import run_side_by_side
+from benchmarks.claims.processes import run_side_by_side
 
 
 def _python(program: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Flipped pages: what they attribute to a page, by hand; what is held fixed; what is refused."""
+"""Flipped pages: the effect of a page computed by hand, what stays fixed, what is refused."""
 
 import json
 
@@ -6,8 +6,9 @@ import pytest
 
 from agents.baselines import FollowTheHops, QuotePage, RandomWords, SearchOnce
 from agents.evaluation import evaluate
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE
-from agents.studies.counterfactuals.counterfactual import RecordedEvaluation, flip_pages
+from agents.studies.counterfactuals.flip_pages import flip_pages, page_turns
 from agents.studies.counterfactuals.record import PAGES_FILE
 from zs_env.transcripts.storage import load_transcripts
 
@@ -25,7 +26,11 @@ class Ignores(SearchOnce):
 def _record(agent, folder, env_kwargs=None, **settings):
     env_kwargs = env_kwargs or {}
     evaluate(agent, output=folder, env_kwargs=env_kwargs, agent_name="x", **settings)
-    return RecordedEvaluation.load(folder)
+    return EvaluationFolder.read(folder)
+
+
+def _transcripts(evaluation):
+    return list(evaluation.transcripts())
 
 
 @pytest.mark.parametrize(
@@ -49,7 +54,7 @@ def test_a_page_that_is_quoted_is_worth_exactly_its_f1(
 
 def test_a_page_that_is_ignored_is_worth_exactly_nothing(tmp_path, quoted_world):
     recorded = _record(Ignores(), tmp_path / "played", quoted_world, noise=0.5)
-    assert {transcript.reward for transcript in recorded.transcripts} == {2 / 3, 0.0}
+    assert {transcript.reward for transcript in recorded.transcripts()} == {2 / 3, 0.0}
     pages = flip_pages(Ignores(), recorded, tmp_path / "flipped")
     assert [(page.index, page.turn) for page in pages] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert all(page.difference == 0.0 and not page.same_page for page in pages)
@@ -65,7 +70,7 @@ def test_the_pages_of_one_search_flipped_are_those_of_a_world_without_and_of_one
             transcript.reward
             for transcript in _record(
                 SearchOnce(), tmp_path / str(level), noise=level, **settings
-            ).transcripts
+            ).transcripts()
         ]
         for level in (0.0, 1.0)
     )
@@ -78,14 +83,15 @@ def test_the_pages_of_one_search_flipped_are_those_of_a_world_without_and_of_one
 def test_only_the_page_and_what_follows_from_it_is_another(tmp_path, agent):
     recorded = _record(agent, tmp_path / "played", episodes=12, noise=0.5, seed=3)
     pages = flip_pages(agent, recorded, tmp_path / "flipped", concurrency=5)
+    played = _transcripts(recorded)
     assert [(page.index, page.turn) for page in pages] == [
-        (index, turn) for index in range(12) for turn in recorded.searches(index)
+        (index, turn) for index in range(12) for turn in page_turns(played[index])
     ]
     lines = (tmp_path / "flipped" / PAGES_FILE).read_text().splitlines()
     written = [json.loads(line) for line in lines]
     flipped = load_transcripts(tmp_path / "flipped" / TRANSCRIPTS_FILE)
     for page, transcript in zip(written, flipped, strict=True):
-        was, turn = recorded.transcripts[page["index"]], page["turn"]
+        was, turn = played[page["index"]], page["turn"]
         assert transcript.turns[:turn] == was.turns[:turn]
         assert transcript.turns[turn].request == was.turns[turn].request.flipped()
         assert transcript.turns[turn].text == was.turns[turn].text
@@ -111,8 +117,9 @@ def test_documents_that_are_drawn_one_by_one_are_all_flipped(tmp_path):
     recorded = _record(SearchOnce(), tmp_path / "played", env_kwargs, episodes=10, noise=0.5)
     pages = flip_pages(SearchOnce(), recorded, tmp_path / "flipped")
     assert any(page.direction == "mixed to mixed" for page in pages)
+    played = _transcripts(recorded)
     for page in pages:
-        flags = recorded.transcripts[page.index].turns[0].request.useful
+        flags = played[page.index].turns[0].request.useful
         assert (page.kind == "mixed") == (len(set(flags)) == 2)
 
 
@@ -156,9 +163,9 @@ def test_what_was_stopped_goes_on_and_what_is_done_is_not_played_again(tmp_path,
 
 def test_fewer_episodes_are_the_first_ones(tmp_path):
     _record(SearchOnce(), tmp_path, episodes=6)
-    few = RecordedEvaluation.load(tmp_path, episodes=2)
+    few = EvaluationFolder.read(tmp_path, episodes=2)
     assert len(flip_pages(SearchOnce(), few, tmp_path / "flipped")) == 2
-    all_of_them = RecordedEvaluation.load(tmp_path)
+    all_of_them = EvaluationFolder.read(tmp_path)
     assert len(flip_pages(SearchOnce(), all_of_them, tmp_path / "flipped")) == 6
     assert len(flip_pages(SearchOnce(), few, tmp_path / "flipped")) == 2
 
@@ -182,8 +189,8 @@ def test_another_agent_another_evaluation_and_no_evaluation_are_refused(tmp_path
     flip_pages(SearchOnce(), first, tmp_path / "flipped")
     with pytest.raises(ValueError, match="seed was 1, now 2"):
         flip_pages(SearchOnce(), second, tmp_path / "flipped")
-    with pytest.raises(ValueError, match=f"has no {SETTING_FILE}; give the --output folder"):
-        RecordedEvaluation.load(tmp_path)
+    with pytest.raises(ValueError, match=f"no {SETTING_FILE}; expected the --output folder"):
+        EvaluationFolder.read(tmp_path)
 
 
 def test_episodes_that_a_fault_ended_have_no_page_to_flip(tmp_path):
@@ -192,6 +199,6 @@ def test_episodes_that_a_fault_ended_have_no_page_to_flip(tmp_path):
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[1] |= {"failure": "down", "reason": "failure"}
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    recorded = RecordedEvaluation.load(tmp_path / "a")
+    recorded = EvaluationFolder.read(tmp_path / "a")
     pages = flip_pages(SearchOnce(), recorded, tmp_path / "flipped")
     assert [page.index for page in pages] == [0, 2, 3]

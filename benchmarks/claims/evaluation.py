@@ -1,4 +1,4 @@
-"""How good the policy of an arm is: F1 of every held-out question, in every setting."""
+"""Evaluates the policy of an arm on the held-out questions, in every setting."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from agents.llm.trainer.evaluator import Evaluator
 from zs_env.transcripts.transcript import Transcript
 
 
-def judge(config: TrainConfig, policy: Policy) -> dict[str, Sequence[Transcript]]:
-    """Play the held-out questions greedily; return the episodes of each setting, in their order.
+def evaluate_policy(config: TrainConfig, policy: Policy) -> dict[str, Sequence[Transcript]]:
+    """Play the held-out questions greedily; return the episodes of each setting, in order.
 
-    Question and seed decide an episode's luck, so two arms of one seed meet the same.
+    The randomness of an episode depends on its question and the run's seed alone, so it is equal in
+    two arms with the same seed.
     """
     config = replace(config, prompt=config.prompt or policy.prompt)
-    examination = Evaluator(config, policy)
+    evaluator = Evaluator(config, policy)
     generator = make_generator(
         policy, config.generator, dtype=config.rollout_dtype, folder=config.output / "weights"
     )
     try:
-        played = examination.play(policy, generator, episodes=config.final_episodes)
+        played = evaluator.play(policy, generator, episodes=config.final_episodes)
     finally:
         generator.close()
-        examination.close()
-    names = [setting.name for setting in examination.settings]
+        evaluator.close()
+    names = [setting.name for setting in evaluator.settings]
     return dict(zip(names, played, strict=True))
