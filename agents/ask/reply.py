@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import is_yes_no
@@ -76,10 +76,6 @@ class Reply:
             queries=tuple(turn.request.query for turn in transcript.turns if turn.request),
             sources=tuple(one for one in sources if one.contains_answer) or sources,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
 
 
 def _shown(transcript: Transcript) -> Iterator[Source]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class ReplyFile:
 
     def add(self, number: int, reply: Reply) -> None:
         """Store the reply to the question of this number."""
-        row = {"number": number, **reply.to_json(), "setting": self._setting}
+        row = {"number": number, **asdict(reply), "setting": self._setting}
         with self.path.open("a", encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
         self._rows[number] = row

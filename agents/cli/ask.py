@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rules=config.rules(agent),
         )
     if config.json:
-        text = json.dumps(reply.to_json(), ensure_ascii=False)
+        text = json.dumps(asdict(reply), ensure_ascii=False)
         print(text.encode("utf-8", HALF_CHARACTERS).decode("utf-8"))
     return 0 if reply.failure is None else 1
 

@@ -20,7 +20,7 @@ from agents.evaluation.report.html import write_report
 from agents.evaluation.settings import EvaluationSettings
 from agents.storage.folder_lock import folder_lock
 from agents.studies.noise.report import SweepReport
-from agents.studies.noise.sweep import SweepSetting, run_sweep
+from agents.studies.noise.sweep import run_sweep
 
 PLOT_FILE = "sweep.png"
 REPORT_FILE = "report.html"
@@ -46,16 +46,6 @@ class SweepConfig(EvaluationSettings):
     output: Path = Path("runs/noise-sweep")
     json: bool = False
 
-    def setting(self) -> SweepSetting:
-        """Return the settings of all cells."""
-        return SweepSetting(
-            env_id=self.env,
-            env_kwargs=self.env_kwargs(),
-            episodes=self.episodes,
-            seed=self.seed,
-            concurrency=self.concurrency,
-        )
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if every episode of a cell failed."""
@@ -67,7 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     agents = {name: partial(build_agent, name) for name in config.agents}
     with folder_lock(config.output):
-        cells = run_sweep(agents, config.noise, config.setting(), config.output, console=console)
+        cells = run_sweep(
+            agents,
+            config.noise,
+            config.output,
+            env_id=config.env,
+            env_kwargs=config.env_kwargs(),
+            episodes=config.episodes,
+            seed=config.seed,
+            concurrency=config.concurrency,
+            console=console,
+        )
         report = SweepReport.of(cells)
         report.write_csv(config.output)
         evaluations = [cell.evaluation for cell in cells]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from zs_env.search.types import SearchRequest
 from zs_env.transcripts.transcript import Transcript
@@ -62,10 +62,6 @@ class FlippedPage:
     def direction(self) -> str:
         """The change of the page, such as "useful to noisy"."""
         return f"{self.kind} to {_OPPOSITE[self.kind]}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values; `FlippedPage(**values)` is the inverse."""
-        return asdict(self)
 
 
 def _kind(request: SearchRequest) -> PageKind:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,5 +47,5 @@ class CounterfactualRecord:
         """Store a page and the episode in which it was flipped."""
         append_transcripts(self._transcripts, [transcript])
         with open(self._pages, "a", encoding="utf-8") as lines:
-            lines.write(f"{json.dumps(page.to_json())}\n")
+            lines.write(f"{json.dumps(asdict(page))}\n")
         self.pages.append(page)

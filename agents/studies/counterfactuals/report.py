@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +53,6 @@ class MeanDifference:
             changed=sum(bool(page.difference) for page in pages) / len(pages),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return {
-            "direction": self.direction,
-            "turn": self.turn,
-            "pages": self.pages,
-            "difference": self.difference.to_json(),
-            "changed": self.changed,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterfactualReport:
@@ -103,7 +93,7 @@ class CounterfactualReport:
             "pages": len(self.pages),
             "failures": self.num_failures,
             "same_page": self.num_same,
-            "means": [mean.to_json() for mean in self.means],
+            "means": [asdict(mean) for mean in self.means],
         }
 
     def table(self) -> Table:
@@ -124,6 +114,6 @@ class CounterfactualReport:
 
     def write_csv(self, folder: Path) -> None:
         """Write one file with a row for each page, and one with a row for each mean."""
-        pages = [{**page.to_json(), "difference": page.difference} for page in self.pages]
+        pages = [{**asdict(page), "difference": page.difference} for page in self.pages]
         write_csv(folder / PAGES_FILE, pages)
-        write_csv(folder / MEANS_FILE, [flat_row(mean.to_json()) for mean in self.means])
+        write_csv(folder / MEANS_FILE, [flat_row(asdict(mean)) for mean in self.means])

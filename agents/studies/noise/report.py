@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,8 @@ class SweepReport:
                 {**cell.report.to_json(), "observed_noise": cell.observed_noise().to_json()}
                 for cell in self.cells
             ],
-            "areas": [one.to_json() for one in self.robustness],
-            "differences": [one.to_json() for one in self.differences],
+            "areas": [asdict(one) for one in self.robustness],
+            "differences": [asdict(one) for one in self.differences],
         }
 
     def tables(self) -> list[Table]:
@@ -67,8 +67,8 @@ class SweepReport:
     def write_csv(self, folder: Path) -> None:
         """Write the three CSV files into a folder."""
         write_csv(folder / CELLS_FILE, [_cell_row(cell) for cell in self.cells])
-        write_csv(folder / AREAS_FILE, [flat_row(one.to_json()) for one in self.robustness])
-        write_csv(folder / DIFFERENCES_FILE, [flat_row(one.to_json()) for one in self.differences])
+        write_csv(folder / AREAS_FILE, [flat_row(asdict(one)) for one in self.robustness])
+        write_csv(folder / DIFFERENCES_FILE, [flat_row(asdict(one)) for one in self.differences])
 
     def _cell_table(self) -> Table:
         headers = ["agent", "noise", "observed", "f1", "EM", "cover", "searches"]
@@ -99,8 +99,8 @@ class SweepReport:
         rows = [
             (
                 f"{one.first} - {one.second}",
-                str(one.paired.difference),
-                "-" if one.paired.p_value is None else f"{one.paired.p_value:.4f}",
+                str(one.difference),
+                "-" if one.p_value is None else f"{one.p_value:.4f}",
                 str(one.questions),
             )
             for one in self.differences

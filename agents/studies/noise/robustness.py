@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any
 
-from agents.evaluation.paired import PairedDifference, paired_difference
+from agents.evaluation.paired import paired_difference
 from agents.evaluation.statistics import Interval, bootstrap_interval, bootstrap_ratio
 from agents.studies.noise.sweep import Cell
 
@@ -31,15 +30,6 @@ class Robustness:
     retained: Interval
     questions: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return {
-            "agent": self.agent,
-            "area": self.area.to_json(),
-            "retained": self.retained.to_json(),
-            "questions": self.questions,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaDifference:
@@ -48,25 +38,16 @@ class AreaDifference:
     Attributes:
         first: name of an agent.
         second: name of the agent whose area is subtracted.
-        paired: the difference of their areas; the p-value is not corrected for multiple
-            comparisons.
+        difference: of their areas.
+        p_value: see `PairedDifference`; not corrected for multiple comparisons.
         questions: number of questions.
     """
 
     first: str
     second: str
-    paired: PairedDifference
+    difference: Interval
+    p_value: float | None
     questions: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "difference": self.paired.difference.to_json(),
-            "p_value": self.paired.p_value,
-            "questions": self.questions,
-        }
 
 
 def area_under_curve(noises: Sequence[float], values: Sequence[float]) -> float:
@@ -97,11 +78,13 @@ def area_differences(cells: Sequence[Cell]) -> list[AreaDifference]:
     for first, second in combinations(curves, 2):
         shared = sorted(curves[first].keys() & curves[second].keys())
         areas = [[_area(curves[agent][i]) for i in shared] for agent in (first, second)]
+        paired = paired_difference(*areas)
         differences.append(
             AreaDifference(
                 first=first,
                 second=second,
-                paired=paired_difference(*areas),
+                difference=paired.difference,
+                p_value=paired.p_value,
                 questions=len(shared),
             )
         )

@@ -17,7 +17,7 @@ from rich.console import Console
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, evaluate
+from agents.evaluation.evaluate import evaluate
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
 from agents.evaluation.record import RESULTS_FILE
@@ -28,25 +28,6 @@ from agents.storage.folder_name import folder_name
 from agents.storage.settings_file import ensure_settings
 
 SETTING_FILE = "sweep.json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepSetting:
-    """What all cells of a sweep share.
-
-    Attributes:
-        env_id: an environment with the reset option `noise_probability`.
-        env_kwargs: arguments of the environment, JSON values.
-        episodes: questions of each cell.
-        seed: of every random choice.
-        concurrency: episodes played at once; the results do not depend on it.
-    """
-
-    env_id: str = "ZeroSearch-v0"
-    env_kwargs: Mapping[str, Any]
-    episodes: int = 200
-    seed: int = 0
-    concurrency: int = DEFAULT_CONCURRENCY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +59,13 @@ class Cell:
 def run_sweep(
     agents: Mapping[str, Callable[[], Agent]],
     noises: Sequence[float],
-    setting: SweepSetting,
     output: str | Path,
     *,
+    env_id: str = "ZeroSearch-v0",
+    env_kwargs: Mapping[str, Any] | None = None,
+    seed: int = 0,
     console: Console | None = None,
+    **settings: Any,
 ) -> list[Cell]:
     """Evaluate every agent at every noise level, one agent after the other.
 
@@ -92,31 +76,50 @@ def run_sweep(
         agents: constructors by name, called one at a time, so that only one language model is in
             memory.
         noises: different probabilities in [0, 1].
-        setting: of all cells.
         output: folder of the cells.
+        env_id: an environment with the reset option `noise_probability`.
+        env_kwargs: arguments of the environment, JSON values.
+        seed: of every random choice.
         console: where progress is shown.
+        settings: further arguments of `agents.evaluation.evaluate`: episodes, concurrency.
 
     Raises:
         ValueError: if a noise level is invalid, or the folder contains another sweep.
     """
     check_noises(noises)
-    output, console = Path(output), console or Console(quiet=True)
+    output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
     shared = {
-        "env": setting.env_id,
-        "env_kwargs": setting.env_kwargs,
-        "seed": setting.seed,
-        "files": data_files(setting.env_kwargs),
+        "env": env_id,
+        "env_kwargs": env_kwargs,
+        "seed": seed,
+        "files": data_files(env_kwargs),
     }
     existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
     ensure_settings(output / SETTING_FILE, shared, what="sweep", files=existing)
     cells = []
     for name, build in agents.items():
         agent = build()
+        own_prompt = getattr(agent, "prompt", None)
+        prompt = {} if own_prompt is None else {"prompt": own_prompt}
         for noise in sorted(noises):
+            folder = cell_folder(output, name, noise)
             with ProgressBar(console, f"{name}, noise {noise:g}") as bar:
-                cell = _play(name, agent, noise, setting, output, bar)
-                bar.print(f"{name}, noise {noise:g}: f1 {cell.report.metrics['f1']}")
-            cells.append(cell)
+                report = evaluate(
+                    agent,
+                    env_id,
+                    seed=seed,
+                    noise=noise,
+                    env_kwargs={**prompt, **env_kwargs},
+                    output=folder,
+                    agent_name=name,
+                    fingerprint=fingerprint(agent),
+                    on_start=bar.start,
+                    on_episode=bar.episode,
+                    **settings,
+                )
+                bar.print(f"{name}, noise {noise:g}: f1 {report.metrics['f1']}")
+            evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
+            cells.append(Cell(agent=name, noise=noise, report=report, evaluation=evaluation))
     return cells
 
 
@@ -136,29 +139,3 @@ def check_noises(noises: Sequence[float]) -> None:
 def cell_folder(output: Path, agent: str, noise: float) -> Path:
     """Return the folder of one cell; agents with different names have different folders."""
     return output / "cells" / folder_name(agent) / f"noise-{noise!r}"
-
-
-def _play(
-    name: str, agent: Agent, noise: float, setting: SweepSetting, output: Path, bar: ProgressBar
-) -> Cell:
-    env_kwargs = dict(setting.env_kwargs)
-    own_prompt = getattr(agent, "prompt", None)
-    if own_prompt is not None:
-        env_kwargs.setdefault("prompt", own_prompt)
-    folder = cell_folder(output, name, noise)
-    report = evaluate(
-        agent,
-        setting.env_id,
-        episodes=setting.episodes,
-        seed=setting.seed,
-        noise=noise,
-        env_kwargs=env_kwargs,
-        concurrency=setting.concurrency,
-        output=folder,
-        agent_name=name,
-        fingerprint=fingerprint(agent),
-        on_start=bar.start,
-        on_episode=bar.episode,
-    )
-    evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
-    return Cell(agent=name, noise=noise, report=report, evaluation=evaluation)

@@ -18,7 +18,7 @@ def test_lines_of_text_are_questions(tmp_path):
     assert read(path) == [("1", "Who?", ()), ("3", "Who?", ()), ("4", "Wo wohnt Öde", ())]
 
 
-def test_a_text_file_may_begin_with_a_bracket(tmp_path):
+def test_a_text_file_can_begin_with_a_bracket(tmp_path):
     path = tmp_path / "questions.txt"
     path.write_text("[sic] Who?\n{Where}?\n")
     assert read(path) == [("1", "[sic] Who?", ()), ("2", "{Where}?", ())]
@@ -45,14 +45,14 @@ def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
         (b"x" * 9000, "shorten the question"),
     ],
 )
-def test_a_wrong_line_is_named_with_its_remedy(content, match, tmp_path):
+def test_invalid_lines_are_refused_with_a_hint(content, match, tmp_path):
     path = tmp_path / "questions"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=match):
         read_asked_questions(path)
 
 
-def test_a_question_of_the_command_line_is_not_blank():
+def test_blank_questions_are_refused():
     assert asked_question(" Who? ").text == "Who?"
     with pytest.raises(ValueError, match="not blank"):
         asked_question("  ")

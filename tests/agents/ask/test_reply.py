@@ -1,6 +1,7 @@
 """What an answer rests on."""
 
 import json
+from dataclasses import asdict
 
 from agents.ask.reply import Reply
 from zs_env import Document, Episode, Question, SearchPage
@@ -19,7 +20,7 @@ def reply(*acts, pages=()):
     return Reply.of(episode.transcript())
 
 
-def test_documents_that_hold_the_answer_are_cited_once_at_their_first_place():
+def test_documents_with_the_answer_are_cited_once_at_their_first_place():
     found = reply(
         "<search>a</search>",
         "<search>b</search>",
@@ -31,10 +32,10 @@ def test_documents_that_hold_the_answer_are_cited_once_at_their_first_place():
     (source,) = found.sources
     assert (source.search, source.rank, source.query, source.engine) == (1, 2, "a", "shelf")
     assert (source.title, source.contains_answer) == ("Lund", True)
-    assert json.loads(json.dumps(found.to_json()))["sources"][0]["title"] == "Lund"
+    assert json.loads(json.dumps(asdict(found)))["sources"][0]["title"] == "Lund"
 
 
-def test_where_none_holds_the_answer_all_that_were_shown_are_named():
+def test_without_a_supporting_document_all_documents_are_cited():
     for answer in ("Bo", "yes"):
         found = reply(
             "<search>a</search>",
@@ -47,7 +48,7 @@ def test_where_none_holds_the_answer_all_that_were_shown_are_named():
         ]
 
 
-def test_documents_that_come_again_keep_their_first_place():
+def test_repeated_documents_keep_their_first_place():
     pages = [[MALMO, LUND], [Document("Trees.", "Wood"), MALMO]]
     found = reply("<search>a</search>", "<search>b</search>", "<answer>x</answer>", pages=pages)
     places = [(one.title, one.search, one.rank) for one in found.sources]

@@ -43,6 +43,6 @@ def test_the_end_of_input_ends_the_game(monkeypatch, capsys):
     assert "Goodbye." in shown and "1 played" in shown
 
 
-def test_the_turn_limit_is_said(monkeypatch, capsys):
+def test_the_turn_limit_is_reported(monkeypatch, capsys):
     shown = _play(monkeypatch, capsys, "x\n" * 6, "--episodes", "1", "--engine", "none")
     assert "That was the last turn." in shown

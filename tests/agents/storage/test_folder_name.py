@@ -1,7 +1,7 @@
 from agents.storage.folder_name import folder_name
 
 
-def test_agents_of_other_names_have_other_folders():
+def test_different_names_have_different_folders():
     names = [
         "search-once",
         "runs/a",

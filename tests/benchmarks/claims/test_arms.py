@@ -25,7 +25,7 @@ def test_the_budget_is_the_same_in_every_arm(tiny_base):
         assert all(getattr(changed, one) == getattr(tiny_base, one) for one in shared), name
 
 
-def test_what_fixed_noise_is_fixed_at(tiny_base):
+def test_noise_levels_of_the_arms(tiny_base):
     base = replace(tiny_base, steps=24)
     noise = {name: replace(base, **ARMS[name].change(base)).noise() for name in ARMS}
     rising = [base.noise().probability(step) for step in range(24)]
@@ -45,12 +45,12 @@ def test_other_engines_in_training_do_not_change_the_evaluation(tiny_base):
     assert wrong["engine"] == {"kind": "world"} and wrong["leak_answer"] is True
 
 
-def test_mispairing_is_refused_where_rows_cannot_be_counted(tiny_base):
+def test_mispairing_needs_a_fixed_number_of_rows(tiny_base):
     with pytest.raises(ValueError, match="max_refills=1"):
         ARMS["wrong-question"].change(replace(tiny_base, max_refills=1))
 
 
-def test_the_run_on_a_gpu_is_one_that_the_trainer_accepts():
+def test_the_trainer_accepts_the_gpu_settings():
     base = parse_arguments(["--config", str(GPU), *REAL])
     assert base.autocast and base.rollout_dtype == "bfloat16" and base.deterministic
     names = arms_for(base)
@@ -64,7 +64,7 @@ def test_the_run_on_a_gpu_is_one_that_the_trainer_accepts():
     assert inner["kind"] == "simulator" and inner["prompts"] == "tuned"
 
 
-def test_the_run_on_real_questions_is_one_that_the_trainer_accepts():
+def test_the_trainer_accepts_the_settings_for_real_questions():
     base = parse_arguments(["--config", str(FOLDER / "real_questions.toml"), *REAL])
     for name in ("default", "real-engine", "noise-none", "prompted"):
         changed = replace(base, **ARMS[name].change(base))
@@ -72,7 +72,7 @@ def test_the_run_on_real_questions_is_one_that_the_trainer_accepts():
         assert changed.real_engine == "wikipedia.jsonl"
 
 
-def test_the_real_engine_has_to_be_named_where_questions_do_not_bring_one():
+def test_the_real_engine_is_required_for_other_questions():
     base = parse_arguments(["--config", str(GPU), *REAL[:-2]])
     with pytest.raises(ValueError, match="--real-engine"):
         ARMS["real-engine"].change(base)

@@ -50,7 +50,7 @@ def test_a_run_that_fails_in_every_try_is_reported(tmp_path, capsys, monkeypatch
     assert "ppo, seed 0: failed with status 1, see" in seen.err.replace("\n", " ")
 
 
-def test_two_at_once_are_refused(tmp_path):
+def test_a_second_process_is_refused(tmp_path):
     refused = pytest.raises(ValueError, match="another process writes to")
     with folder_lock(tmp_path / "lock"), refused:
         main(_flags(tmp_path))

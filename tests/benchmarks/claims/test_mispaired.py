@@ -45,7 +45,7 @@ def _rows(engine: MispairedEngine, recorder: _Recorder, count: int) -> list[str 
     return [request.question for request in recorder.asked]
 
 
-def test_where_every_row_searches_every_question_is_right():
+def test_questions_are_right_if_every_row_searches():
     engine, recorder = _engine()
     whole = _rows(engine, recorder, 6)
     # Three questions of the six, the two rows of each side by side.
@@ -56,7 +56,7 @@ def test_where_every_row_searches_every_question_is_right():
     }
 
 
-def test_behind_a_row_that_does_not_search_all_are_wrong():
+def test_questions_are_wrong_after_a_row_that_does_not_search():
     engine, recorder = _engine()
     whole = _rows(engine, recorder, 6)
     # Rows 0 and 1 are over: rows 2 to 5 search, and are taken for rows 0 to 3.
@@ -65,7 +65,7 @@ def test_behind_a_row_that_does_not_search_all_are_wrong():
     assert {request.query for request in recorder.asked} == {"mayor of Anor Bel"}
 
 
-def test_each_step_has_rows_of_its_own():
+def test_each_step_has_its_own_rows():
     engine, recorder = _engine()
     first = _rows(engine, recorder, 6)
     engine.set_training_step(1)

@@ -1,4 +1,4 @@
-"""Runs go side by side, are tried again, and end with whoever started them."""
+"""Jobs run in parallel, are retried, and end with the process that started them."""
 
 import subprocess
 import sys

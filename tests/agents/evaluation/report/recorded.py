@@ -1,4 +1,4 @@
-"""Evaluations on disk that nobody played, for tests of what is made of them."""
+"""Writes evaluation folders for tests, without playing episodes."""
 
 import json
 from collections.abc import Iterable
@@ -57,7 +57,7 @@ def answered(
 
 
 def malformed(question="Who built the wall?") -> Transcript:
-    """Return an episode that wrote nothing of use, and was told so, until its turns were over."""
+    """Return an episode with malformed actions only, until the turn limit."""
     turn = Turn("Hm.", Malformed("no_action"), message="\nI wrote neither.\n")
     return _ended(
         turn,

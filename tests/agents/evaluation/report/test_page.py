@@ -1,4 +1,4 @@
-"""The report in headless Chromium: it draws, filters, scrolls, and runs nothing of what it shows.
+"""The report in headless Chromium: it draws, filters, scrolls, and never runs embedded text.
 
 Debian's packages chromium and chromium-driver are enough; without them all this is skipped.
 """
@@ -198,7 +198,7 @@ def test_filters_leave_what_they_name(browser, swept):
     assert browser.questions()[-1] == "Who built the wall?"
 
 
-def test_a_text_is_sought_in_questions_answers_turns_and_documents(browser, swept, tmp_path):
+def test_the_text_search_covers_questions_answers_turns_and_documents(browser, swept, tmp_path):
     browser.open(swept)
     assert browser.filter(text="TOWER 2") == "6 of 30 episodes"
     assert browser.filter(text="hm.") == "3 of 30 episodes"
@@ -208,7 +208,7 @@ def test_a_text_is_sought_in_questions_answers_turns_and_documents(browser, swep
     assert browser.filter(text="useful") == "0 of 30 episodes"  # what a field is called
 
 
-def test_what_is_sought_is_found_in_every_chunk(browser, tmp_path, monkeypatch):
+def test_the_text_search_covers_every_chunk(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(html_report, "CHUNK_CHARS", 1)
     rare = Document(text="Needle.", useful=True)
     transcripts = [answered(f"Q{n}", documents=(rare,) if n % 7 == 0 else ()) for n in range(20)]
@@ -326,7 +326,7 @@ def _hostile_report(folder, text):
     return folder / "report.html"
 
 
-def test_what_a_document_holds_is_shown_and_never_run(browser, tmp_path):
+def test_documents_are_shown_and_never_run(browser, tmp_path):
     browser.open(_hostile_report(tmp_path, PAYLOAD))
     browser.wait("document.querySelector('#transcript .turn')")
     shown = browser.ask("document.querySelector('.document-text').textContent")

@@ -13,7 +13,7 @@ def test_the_seven_sets_are_those_of_the_hub_table():
     assert set(PAPER_SETS) <= set(HUB_SETS)
 
 
-def test_a_set_may_be_a_file_or_a_spec_and_have_a_name_of_its_own():
+def test_a_set_can_be_a_file_or_a_spec_with_any_name():
     mine, nq, wiki = question_sets(
         ["mine=q.jsonl", 'nq={"kind": "file", "path": "a=b"}', "2wikimultihopqa=w.parquet"]
     )
@@ -32,6 +32,6 @@ def test_a_set_may_be_a_file_or_a_spec_and_have_a_name_of_its_own():
         ([], "NAME=FILE"),
     ],
 )
-def test_a_wrong_set_is_answered_by_its_remedy(texts, hint):
+def test_invalid_sets_are_refused_with_a_hint(texts, hint):
     with pytest.raises(ValueError, match=hint):
         question_sets(texts)

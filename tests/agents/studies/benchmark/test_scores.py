@@ -36,7 +36,7 @@ def test_repeats_of_a_question_are_averaged_before_anything_else():
     assert score.metrics["exact_match"].mean == 0.25
 
 
-def test_a_fault_is_counted_and_left_out_and_its_question_stands_on_the_other_repeats():
+def test_failures_are_excluded_and_their_questions_use_the_other_repeats():
     results = [
         _result("a", 1.0),
         _result("a", 0.0, repeat=1, failure="down"),
@@ -50,7 +50,7 @@ def test_a_fault_is_counted_and_left_out_and_its_question_stands_on_the_other_re
     assert score.metrics["f1"].mean == pytest.approx((1.0 + 0.25) / 2)
 
 
-def test_every_set_counts_alike_on_average():
+def test_sets_have_equal_weights_in_the_average():
     results = [_result(f"a{n}", 1.0) for n in range(9)]
     results += [_result("b", 0.0, set_name="mine")]
     average = _score(results, AVERAGE)
@@ -59,13 +59,13 @@ def test_every_set_counts_alike_on_average():
     assert average.metrics["f1"].low == average.metrics["f1"].high == 0.5
 
 
-def test_equal_ids_of_two_sets_are_two_questions():
+def test_equal_ids_in_two_sets_are_two_questions():
     results = [_result("a", 1.0), _result("a", 0.0, set_name="mine")]
     assert _score(results).metrics["f1"].mean == 1.0
     assert _score(results, AVERAGE).metrics["f1"].mean == 0.5
 
 
-def test_a_set_of_faults_alone_has_no_score_and_neither_has_the_average():
+def test_a_set_with_failures_only_has_no_score():
     results = [_result("a", 1.0), _result("b", 0.0, set_name="mine", failure="down")]
     assert _score(results, "mine").metrics["f1"].mean is None
     assert _score(results, AVERAGE).metrics["f1"].mean is None
@@ -78,7 +78,7 @@ def test_malformed_actions_are_a_share_of_the_turns():
     assert set(score.metrics) == set(METRICS)
 
 
-def test_agents_are_compared_on_the_questions_that_both_answered_for():
+def test_agents_are_compared_on_shared_questions():
     mine = [
         _result("a", 1.0, agent="y"),
         _result("b", 0.5, agent="y"),
@@ -94,7 +94,7 @@ def test_agents_are_compared_on_the_questions_that_both_answered_for():
     assert average.metrics == on_set.metrics
 
 
-def test_a_comparison_on_average_weighs_sets_alike():
+def test_sets_have_equal_weights_in_a_comparison():
     results = []
     for agent, f1 in (("x", 0.0), ("y", 1.0)):
         results += [_result(f"q{n}", f1, agent=agent) for n in range(30)]
@@ -111,7 +111,7 @@ def test_every_two_agents_are_compared_once():
     assert pairs == {("y", "x"), ("z", "x"), ("z", "y")}
 
 
-def test_the_paired_order_of_questions_is_no_matter():
+def test_pairs_do_not_depend_on_the_order_of_questions():
     some = [_result(question, f1) for question, f1 in (("a", 0.0), ("b", 1.0))]
     others = [replace(one, agent="y") for one in some[::-1]]
     assert compare_all([*some, *others])[0].metrics["f1"].difference.low == 0.0
@@ -142,7 +142,7 @@ def test_a_result_is_read_from_its_transcript():
     assert characters.f1 == pytest.approx(0.8)
 
 
-def test_no_answer_scores_nothing_also_where_the_gold_normalises_to_nothing():
+def test_no_answer_scores_zero_even_if_the_gold_normalises_to_nothing():
     unanswered = _transcript(Search("x"), answers=("The The",), reason="turn_limit")
     result = _scored(unanswered)
     assert question_means([result])["q"]["substring_match"] == 0.0

@@ -43,12 +43,12 @@ def test_the_same_episode_is_accepted():
         (replace(_play(), max_turns=9), "rules or its seed differ"),
     ],
 )
-def test_what_differs_first_is_named_with_its_remedy(replayed, reason):
+def test_the_first_difference_is_explained(replayed, reason):
     with pytest.raises(ValueError, match=f"question 'q7' is not replayed.*{reason}"):
         check_replay(_play(), replayed)
 
 
-def test_an_engine_that_fails_only_now_is_no_other_page():
+def test_an_engine_failure_during_the_replay_is_reported():
     episode = Episode(QUESTION, seed=1)
     episode.act("<search>it</search>")
     episode.fail("down")
@@ -67,6 +67,6 @@ def test_an_engine_that_fails_only_now_is_no_other_page():
         (replace(_play(), turns=_play().turns[:1]), "ended before turn 1"),
     ],
 )
-def test_the_past_of_a_flipped_page_must_be_as_recorded(flipped, reason):
+def test_the_turns_before_a_flipped_page_must_be_as_recorded(flipped, reason):
     with pytest.raises(ValueError, match=f"before its flipped page.*{reason}"):
         check_replay_until(_play(), flipped, 1)
