@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from agents.agent import Agent
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
-from agents.evaluation.summary import Report
 from agents.storage.folder_name import folder_name
 from agents.studies.benchmark.config import BenchmarkConfig
 from agents.studies.benchmark.question_set import QuestionSet
@@ -70,39 +68,25 @@ def play_cells(
         agent = build_agent(name, temperature=config.temperature, seed=config.seed + repeat)
         for question_set in sets:
             cell = Cell(agent=label, set_name=question_set.name, repeat=repeat)
-            questions = {
-                "kind": "subset",
-                "of": question_set.spec,
-                "ids": list(samples[question_set.name].ids),
-            }
+            ids = list(samples[question_set.name].ids)
+            questions = {"kind": "subset", "of": question_set.spec, "ids": ids}
+            env_kwargs = {**config.env_kwargs(), "questions": questions}
+            if config.prompt is None and (prompt := getattr(agent, "prompt", None)) is not None:
+                env_kwargs["prompt"] = prompt
             session.begin_cell(str(cell))
-            session.end_cell(_play(config, agent, name, cell, questions, output, session))
-
-
-def _play(
-    config: BenchmarkConfig,
-    agent: Agent,
-    name: str,
-    cell: Cell,
-    questions: Mapping[str, object],
-    output: Path,
-    session: BenchmarkSession,
-) -> Report:
-    env_kwargs = {**config.env_kwargs(), "questions": questions}
-    if config.prompt is None and (prompt := getattr(agent, "prompt", None)) is not None:
-        env_kwargs["prompt"] = prompt
-    return evaluate(
-        agent,
-        _ENV_ID,
-        episodes=len(questions["ids"]),  # type: ignore[arg-type]
-        seed=config.seed + cell.repeat,
-        noise=config.noise,
-        env_kwargs=env_kwargs,
-        concurrency=config.concurrency,
-        output=cell.folder(output),
-        agent_name=name,
-        fingerprint=fingerprint(agent),
-        on_start=session.start_cell,
-        on_episode=session.episode,
-        on_costs=session.costs,
-    )
+            report = evaluate(
+                agent,
+                _ENV_ID,
+                episodes=len(ids),
+                seed=config.seed + repeat,
+                noise=config.noise,
+                env_kwargs=env_kwargs,
+                concurrency=config.concurrency,
+                output=cell.folder(output),
+                agent_name=name,
+                fingerprint=fingerprint(agent),
+                on_start=session.start_cell,
+                on_episode=session.episode,
+                on_costs=session.costs,
+            )
+            session.end_cell(report)

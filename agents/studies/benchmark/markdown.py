@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from agents.evaluation.paired import NUM_FLIPS, PairedDifference
 from agents.evaluation.statistics import NUM_RESAMPLES, Interval
 from agents.studies.benchmark.comparison import Comparison
-from agents.studies.benchmark.published import Published, PublishedScore
+from agents.studies.benchmark.published import Published
 from agents.studies.benchmark.question_set import AVERAGE, PAPER_SETS
 from agents.studies.benchmark.scores import Score
 from agents.studies.tables import markdown_table
@@ -78,14 +79,14 @@ def _scores(
     return markdown_table(["method", *map(set_label, names)], rows)
 
 
-def _published_row(row: PublishedScore, names: Sequence[str]) -> list[str]:
+def _published_row(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     shown = [name for name in names if name != AVERAGE]
-    scores = {name: f"{score:.1f}" for name, score in row.scores.items()}
+    scores = {name: f"{score:.1f}" for name, score in row["scores"].items()}
     if all(name in scores for name in shown):
-        scores[AVERAGE] = f"{fmean(row.scores[name] for name in shown):.1f}"
+        scores[AVERAGE] = f"{fmean(row['scores'][name] for name in shown):.1f}"
     if "bamboogle" in scores:
-        scores["bamboogle"] += f" (of {row.bamboogle_questions})"
-    return [f"{row.method}, {row.model} †", *(scores.get(name, "-") for name in names)]
+        scores["bamboogle"] += f" (of {row['bamboogle_questions']})"
+    return [f"{row['method']}, {row['model']} †", *(scores.get(name, "-") for name in names)]
 
 
 def _comparisons(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:

@@ -6,23 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedScore:
-    """One row of a published table.
-
-    Attributes:
-        model: base model of the policy.
-        method: its name in the paper.
-        bamboogle_questions: number of the 125 questions that its Bamboogle score counts.
-        scores: percent, by name of the question set.
-    """
-
-    model: str
-    method: str
-    bamboogle_questions: int
-    scores: Mapping[str, float]
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +17,17 @@ class Published:
         source: the publication.
         metric: our name of its metric.
         caveat: differences that limit the comparison.
-        rows: in the order of the paper.
+        rows: in the order of the paper, each with `model`, `method`, `scores` in percent by
+            question set, and `bamboogle_questions`: how many of Bamboogle's 125 questions count.
     """
 
     source: str
     metric: str
     caveat: str
-    rows: Sequence[PublishedScore]
+    rows: Sequence[Mapping[str, Any]]
 
 
 def load_published() -> Published:
     """Return the original's main table, without Llama and a few baselines."""
     text = files("agents.studies.benchmark").joinpath("published.json").read_text("utf-8")
-    value = json.loads(text)
-    rows = tuple(PublishedScore(**row) for row in value.pop("rows"))
-    return Published(rows=rows, **value)
+    return Published(**json.loads(text))

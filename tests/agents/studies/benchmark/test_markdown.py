@@ -61,9 +61,9 @@ def test_published_averages_are_of_the_sets_shown():
 
 def test_trained_rows_count_72_bamboogle_questions_and_are_multiples_of_a_72nd():
     for row in load_published().rows:
-        correct = row.scores["bamboogle"] / 100 * row.bamboogle_questions
+        correct = row["scores"]["bamboogle"] / 100 * row["bamboogle_questions"]
         assert correct == pytest.approx(round(correct), abs=0.01), row
-        others = [score for name, score in row.scores.items() if name != "bamboogle"]
+        others = [score for name, score in row["scores"].items() if name != "bamboogle"]
         assert all(score * 5 == pytest.approx(round(score * 5)) for score in others), row  # of 500
 
 
