@@ -37,7 +37,7 @@ def test_rows_of_another_budget_are_refused(tmp_path, make_result):
     ResultsFile(path, {"steps": 2}).add(make_result("default", 0, 100))
     with pytest.raises(ValueError, match=r"another budget, \{'steps': 2\}"):
         ResultsFile(path, {"steps": 3})
-    with pytest.raises(ValueError, match="give the same flags"):
+    with pytest.raises(ValueError, match="pass the same flags"):
         ResultsFile(tmp_path / "none", {"steps": 3}).add(make_result("default", 0, 100))
 
 
