@@ -32,7 +32,9 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
     rollouts = list(_demonstrations(config, policy))
     tokens = sum(len(rollout.token_ids) for rollout in rollouts)
     steps = plan_steps(
-        rollouts, tokens_per_step=-(-tokens // (config.steps * config.minibatches)), seed=config.seed
+        rollouts,
+        tokens_per_step=-(-tokens // (config.steps * config.minibatches)),
+        seed=config.seed,
     )
     optimizer = OptimizerConfig(
         learning_rate=config.learning_rate,
@@ -42,7 +44,9 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
         max_grad_norm=config.max_grad_norm,
         autocast=config.autocast,
     )
-    train_steps(supervised_learner(policy.model, optimizer, total_steps=len(steps)), rollouts, steps)
+    train_steps(
+        supervised_learner(policy.model, optimizer, total_steps=len(steps)), rollouts, steps
+    )
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
