@@ -447,9 +447,9 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
         CachedEngine(None, path)
     with pytest.raises(ValueError, match="max_pages"):
         CachedEngine(Counting(), max_pages=0)
-    with pytest.raises(FileNotFoundError, match="record some first"):
+    with pytest.raises(FileNotFoundError, match="record pages first"):
         CachedEngine(Counting(), path, "replay")
-    with pytest.raises(FileNotFoundError, match="make it first"):
+    with pytest.raises(FileNotFoundError, match="create it first"):
         CachedEngine(Counting(), tmp_path / "no" / "cache.sqlite")
     CachedEngine(Counting(), path, fingerprint="mine").search([REQUEST])
     CachedEngine(Counting(), path).search([REQUEST])
