@@ -1,4 +1,4 @@
-"""Questions from a file, every line of it."""
+"""Reading questions from a file."""
 
 import gzip
 import json

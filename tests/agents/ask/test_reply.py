@@ -1,4 +1,4 @@
-"""What an answer rests on."""
+"""The sources of an answer."""
 
 import json
 from dataclasses import asdict

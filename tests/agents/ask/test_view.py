@@ -1,4 +1,4 @@
-"""What stands on the terminal."""
+"""The terminal output of an episode."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""`zerosearch ask`, as a user calls it."""
+"""`zerosearch ask` from the command line."""
 
 import json
 
@@ -28,7 +28,7 @@ SIMULATOR = '{"kind": "simulator", "generator": {"kind": "echo"}, "retries": 0}'
 
 @pytest.fixture(autouse=True)
 def prompts(tmp_path, monkeypatch):
-    """Prompts that a simulator's generator was given."""
+    """Prompts of the simulator's generator."""
     (tmp_path / "mine_for_asking.py").write_text(AGENT)
     monkeypatch.chdir(tmp_path)
     prompts = []
@@ -117,7 +117,7 @@ def test_the_embedded_world_and_its_passages_answer_without_a_file(capsys):
 def test_invalid_flags_are_refused_with_a_hint_and_status_2(flags, engine, hint, capsys):
     try:
         assert ask(*flags, engine=engine) == 2
-    except SystemExit as refused:  # by the reader of the flags
+    except SystemExit as refused:  # by the parser of the flags
         assert refused.code == 2
     error = capsys.readouterr().err
     assert any(one in error for one in hint.split("|")) and "Traceback" not in error

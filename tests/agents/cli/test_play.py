@@ -1,4 +1,4 @@
-"""A person at the keyboard."""
+"""`zerosearch play` with typed lines."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Evaluation: the same figures however they come about."""
+"""Evaluation: results, interruption and concurrency."""
 
 import io
 import json
@@ -114,7 +114,7 @@ def test_costs_are_reported_live_and_no_engine_is_opened_for_known_episodes(tmp_
     evaluate(SearchOnce(), "ZeroSearch-v0", **settings)
     assert (told, found) == ([1, 2, 3, 4], [(4, 0)])
     setting = json.loads((tmp_path / "evaluation.json").read_text())
-    # An id that cannot be made: it would be an error to open it.
+    # Opening an unknown id would be an error.
     (tmp_path / "evaluation.json").write_text(json.dumps(setting | {"env": "Nowhere-v0"}))
     evaluate(SearchOnce(), "Nowhere-v0", **settings)
     assert (told, found) == ([1, 2, 3, 4], [(4, 0), (4, 4)])
@@ -176,7 +176,7 @@ def test_line_i_of_the_transcripts_is_question_i(tmp_path):
 
 
 class Stops:
-    """Plays like another agent until it has acted often enough, then breaks off."""
+    """Plays like another agent and stops after a number of actions."""
 
     def __init__(self, agent, actions):
         self.agent, self.left = agent, actions
@@ -262,7 +262,7 @@ def test_a_result_without_its_transcript_is_played_again(tmp_path):
 
 
 class Mends(Shelf):
-    """A shelf that fails until it is mended."""
+    """A shelf that fails until it is repaired."""
 
     broken = True
 

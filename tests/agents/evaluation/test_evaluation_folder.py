@@ -1,4 +1,4 @@
-"""Evaluations read back: what is whole counts, and nothing on disk changes."""
+"""Reading evaluations: complete lines only, without changes on disk."""
 
 import pytest
 

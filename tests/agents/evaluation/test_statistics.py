@@ -1,4 +1,4 @@
-"""Intervals: by hand where a hand can, by their law where not."""
+"""Intervals, compared with exact values or with theory."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A folder has one writer."""
+"""A folder has one writer at a time."""
 
 import os
 import signal

@@ -16,4 +16,4 @@ def test_different_names_have_different_folders():
     folders = [folder_name(name) for name in names]
     assert folders[0] == "search-once" and len(set(folders)) == len(names)
     assert all("/" not in name and not name.startswith(".") for name in folders)
-    assert max(len(name.encode()) for name in folders) <= 255  # what a file system takes
+    assert max(len(name.encode()) for name in folders) <= 255  # the limit of file systems

@@ -1,4 +1,4 @@
-"""Lines are replaced all at once or not at all."""
+"""Lines are replaced atomically."""
 
 import os
 

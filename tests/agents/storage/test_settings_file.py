@@ -1,4 +1,4 @@
-"""A folder keeps to its first setting, and to what it is a folder of."""
+"""The settings of a folder's files cannot change."""
 
 import json
 
@@ -9,7 +9,7 @@ from agents.storage.settings_file import ensure_settings
 
 @pytest.fixture
 def played(tmp_path):
-    """A file of the study that a setting is about."""
+    """A file that depends on the settings."""
     return tmp_path / "new" / "played.jsonl"
 
 

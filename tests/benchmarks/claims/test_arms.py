@@ -1,4 +1,4 @@
-"""Arms change what they say and share everything else."""
+"""Arms change their own settings only."""
 
 import json
 from dataclasses import replace

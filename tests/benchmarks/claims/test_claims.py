@@ -1,4 +1,4 @@
-"""A claim holds, does not hold, or stays open, by its interval alone."""
+"""The verdict on a claim depends on its interval."""
 
 import pytest
 

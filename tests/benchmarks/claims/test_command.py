@@ -17,7 +17,7 @@ def _flags(output: Path, *flags: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """Results of the cheapest arm, run for real by a child process."""
+    """Results of the cheapest arm, run by a child process."""
     output = tmp_path_factory.mktemp("claims")
     assert main(_flags(output, "--only", "prompted")) == 0
     return output

@@ -13,7 +13,7 @@ QUESTIONS = [Question(id=str(n), text=f"q{n}?", answers=(f"a{n}",)) for n in ran
 
 
 class _Recorder:
-    """Answers with one useful and one noisy sentence, and keeps what it was asked."""
+    """Returns one useful and one noisy sentence, and records its requests."""
 
     in_process = True
 
@@ -59,7 +59,7 @@ def test_questions_are_right_if_every_row_searches():
 def test_questions_are_wrong_after_a_row_that_does_not_search():
     engine, recorder = _engine()
     whole = _rows(engine, recorder, 6)
-    # Rows 0 and 1 are over: rows 2 to 5 search, and are taken for rows 0 to 3.
+    # Rows 0 and 1 have ended: rows 2 to 5 search and get the questions of rows 0 to 3.
     engine.search([_request(str(text)) for text in whole[2:]])
     assert [request.question for request in recorder.asked] == whole[:4]
     assert {request.query for request in recorder.asked} == {"mayor of Anor Bel"}

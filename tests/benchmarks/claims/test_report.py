@@ -1,4 +1,4 @@
-"""The table is made from results alone, whatever of them there is, and says what came out."""
+"""The tables and the plot, computed from the results."""
 
 import json
 from dataclasses import replace

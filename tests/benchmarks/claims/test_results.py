@@ -1,4 +1,4 @@
-"""The results file keeps one budget, whole lines, and every question's score."""
+"""The results file: one budget, complete lines, and every question's score."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tokens of pages become the policy's, with what the policy gives them, and only while asked."""
+"""Tokens of pages become tokens of the policy, with its log-probabilities, within the context."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The command from end to end: killed and gone on, recomputed, refused."""
+"""The command from end to end: interruption, recomputation, refusals."""
 
 import csv
 import gzip
@@ -116,7 +116,7 @@ def _plain(text):
 def test_every_figure_is_computed_from_the_transcripts(_shaky, capsys):
     main(_flags(engine="shaky", agents=("search-once", "answer-at-once", "quote-page")))
     before = {name: Path("out", name).read_bytes() for name in FILES}
-    # A second way: from the lines of the transcripts to the means, with nothing of ours.
+    # Recompute the means from the lines of the transcripts, without this package.
     exact, failures = defaultdict(list), defaultdict(int)
     for path in Path("out/evaluations").glob("*/*/0/transcripts.jsonl"):
         key = (path.parts[2], path.parts[3])
@@ -140,7 +140,7 @@ def test_every_figure_is_computed_from_the_transcripts(_shaky, capsys):
         assert mean == pytest.approx(sum(means) / 2)
     assert sum(failures.values()) == 2 * 2 * 4  # two agents search, two sets, towers 0, 3, 6 and 9
     assert "ended 4 of 12 episodes" in capsys.readouterr().err
-    # And by the same command, with every other figure gone.
+    # The same command recomputes all files.
     for name in FILES:
         if name != "sample.json":
             Path("out", name).unlink()
@@ -175,7 +175,7 @@ def test_a_killed_benchmark_continues_without_repeating_or_losing_an_episode():
         environment = os.environ | {"ACTIONS": str(actions), "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, env=environment, capture_output=True).returncode
 
-    # Amid the first set, at its first action, and amid later ones, then to the end.
+    # Killed during the first set, at its first action, and during later ones; then complete.
     statuses = [run(actions) for actions in (17, 1, 60, 1_000_000)]
     assert statuses == [-signal.SIGKILL] * 3 + [0]
     asked = json.loads(Path("out/sample.json").read_text())
@@ -308,14 +308,14 @@ def test_invalid_flags_are_refused_with_a_hint(flags, hint, capsys):
     line = [part for flag, values in given.items() for part in (flag, *values)]
     try:
         status = main(["benchmark", *line, *flags])
-    except SystemExit as end:  # a flag that does not fit the others
+    except SystemExit as end:  # flags that exclude each other
         status = end.code
     assert status == 2
     assert hint in " ".join(capsys.readouterr().err.split())
 
 
 class Down:
-    """A server that cannot be reached, until it can."""
+    """A server that is unreachable at first."""
 
     in_process = True
     down = True

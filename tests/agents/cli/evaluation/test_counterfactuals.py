@@ -1,4 +1,4 @@
-"""`zerosearch counterfactuals`: of an evaluation's folder, and of a cell of a sweep."""
+"""`zerosearch counterfactuals` on the folder of an evaluation and on a cell of a sweep."""
 
 import json
 

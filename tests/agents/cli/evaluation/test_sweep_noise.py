@@ -1,4 +1,4 @@
-"""`zerosearch sweep-noise`: its files, its JSON, its mistakes."""
+"""`zerosearch sweep-noise`: files, JSON and errors."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The report as a file: what is embedded in it, how, and under which policy; no browser is needed.
+"""The report as a file: embedded data and content security policy, without a browser.
 
 `test_report_page.py` opens it in one.
 """
@@ -30,7 +30,7 @@ HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>\u
 
 
 class Page(HTMLParser):
-    """Reads a report as a browser does: its elements, and what stands in scripts and styles."""
+    """Parses a report: its elements, and the text of scripts and styles."""
 
     def __init__(self, path):
         super().__init__()
@@ -97,7 +97,7 @@ def test_every_episode_is_a_row_with_the_place_of_its_transcript(tmp_path):
         ([answered("Q0", answer="Bob")], {"agent": "two", "noise": 0.5}),
     )
     rows, (chunk,) = page.report()["rows"], page.chunks()
-    # The same question of both evaluations comes first, then what only the longer one played.
+    # The shared question comes first, then the questions of the longer evaluation.
     assert [(row["evaluation"], row["index"]) for row in rows] == [(0, 0), (1, 0), (0, 1), (0, 2)]
     assert [row["question"] for row in rows[:2]] == ["Q0", "Q0"]
     assert [row["prediction"] for row in rows] == ["Ann", "Bob", None, None]
@@ -137,7 +137,7 @@ def test_figures_count_failures_and_exclude_them(tmp_path):
 
 
 def test_observed_noise_is_pooled_over_pages(tmp_path):
-    # Four documents drawn as noise of six; of three pages one holds no gold answer. Averaged by
+    # Four of six documents are noisy; one of three pages has no gold answer. Averaged by
     # episode it would be (1 + 1/2) / 2.
     twice = answered(documents=(NOISY, USEFUL), noise=0.5)
     search, answer = twice.turns
@@ -211,7 +211,7 @@ def test_the_policy_allows_only_the_scripts_and_style_of_the_page(tmp_path):
 def test_the_page_contains_no_links(tmp_path):
     _page(tmp_path, ([answered()], {}))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    # An SVG element is made by its namespace, which is a name and never fetched.
+    # The namespace of SVG is a name and never fetched.
     links = set(re.findall(r"[\w-]+://[^\"'\s)]*", text)) - {"http://www.w3.org/2000/svg"}
     assert not links
     assert not re.search(r"@import|url\(|\bsrc=|innerHTML|\bfetch\(", text)

@@ -1,4 +1,4 @@
-"""Tables in the paper's layout, and what stands beside them."""
+"""Tables in the paper's layout, with published rows."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Scores and comparisons worked by hand."""
+"""Scores and comparisons computed by hand."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def test_sets_have_equal_weights_in_the_average():
     results += [_result("b", 0.0, set_name="mine")]
     average = _score(results, AVERAGE)
     assert (average.metrics["f1"].mean, average.questions) == (0.5, 10)
-    # Constant sets: resampling within them moves nothing.
+    # Resampling within constant sets has no effect.
     assert average.metrics["f1"].low == average.metrics["f1"].high == 0.5
 
 
@@ -89,7 +89,7 @@ def test_agents_are_compared_on_shared_questions():
     assert (on_set.agent, on_set.other, on_set.set, average.set) == ("y", "x", "nq", AVERAGE)
     assert (on_set.questions, on_set.pairs) == (3, 2)
     assert on_set.metrics["f1"].difference.mean == pytest.approx((0.5 + 0.0) / 2)
-    # One pair differs: it does so under either sign.
+    # The only pair with a difference has it under either sign.
     assert on_set.metrics["f1"].p_value == 1.0
     assert average.metrics == on_set.metrics
 

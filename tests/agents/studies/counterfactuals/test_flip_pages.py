@@ -14,7 +14,7 @@ from zs_env.transcripts.storage import load_transcripts
 
 
 class Ignores(SearchOnce):
-    """Searches twice and answers what it would have answered anyway."""
+    """Searches twice and answers independently of the pages."""
 
     def act(self, observation):
         """Never looks at a document."""
@@ -131,7 +131,7 @@ def test_an_engine_that_uses_the_query_alone_shows_the_same_page(tmp_path):
 
 
 class Stops:
-    """Plays like another agent until it has acted often enough, then breaks off."""
+    """Plays like another agent and stops after a number of actions."""
 
     def __init__(self, actions):
         self.left = actions

@@ -1,4 +1,4 @@
-"""An episode that does not go as recorded is an error that says why."""
+"""An episode that differs from its recording is an error with an explanation."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def _play(
 def test_the_same_episode_is_accepted():
     check_replay(_play(), _play())
     check_replay_until(_play(), _play(flipped_turn=1), 1)
-    # What follows the flipped page is the agent's own affair.
+    # Turns after the flipped page may differ.
     check_replay_until(_play(), _play(("it", "another", "more"), answer="Bob", flipped_turn=0), 0)
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: paired, resumable, and never mixed with another."""
+"""Sweeps are paired and resumable, and other sweeps are refused."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ WORLD = {"episodes": 25, "seed": 4}
 
 
 class NeverPlays:
-    """Breaks off as soon as it is asked to act."""
+    """Raises an error when it is asked to act."""
 
     def __init__(self, fingerprint):
         self.fingerprint = fingerprint
@@ -60,7 +60,7 @@ def test_a_noisy_page_is_noisy_at_every_higher_level(tmp_path):
         pairs = list(zip(useful["a", low], useful["a", high], strict=True))
         assert all(before or not after for before, after in pairs)
         assert any(before and not after for before, after in pairs)
-    # Both agents asked the same questions in the same words, and got the same random draws.
+    # Both agents made the same searches and got the same random draws.
     assert all(useful["a", noise] == useful["b", noise] for noise in (0.3, 0.6))
 
 
@@ -81,7 +81,7 @@ def test_agents_levels_and_episodes_can_be_added(tmp_path):
     wider = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], tmp_path, **WORLD)
     fresh = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], tmp_path / "fresh", **WORLD)
     assert _figures(wider) == _figures(fresh)
-    # What is there in excess is not counted.
+    # Additional episodes in the folder are ignored.
     assert _figures(run_sweep({"a": Named}, [0.0, 1.0], tmp_path, **few)) == _figures(first)
 
 
