@@ -1,4 +1,4 @@
-"""Own paragraphs answer: gold only for a query that means it, noise never with the answer."""
+"""Gold paragraphs are only for matching queries, and noise never has the answer."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""BM25 by hand, ties by order, and an index that is never stale and never half."""
+"""BM25 scores by hand, ties by corpus order, and no outdated or incomplete index."""
 
 import gzip
 import json

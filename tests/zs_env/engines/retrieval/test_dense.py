@@ -1,4 +1,4 @@
-"""Dense retrieval finds by meaning, is the same in any batch, and its build can be killed."""
+"""Dense retrieval finds by meaning, does not depend on the batch, and its build can be interrupted."""
 
 import json
 import pickle
