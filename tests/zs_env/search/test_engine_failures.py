@@ -40,7 +40,7 @@ FAILURES = {
     "wrong type: search() returned NoneType": lambda requests: None,
     "wrong type: search() returned SearchPage": lambda requests: page(),
     "wrong type: str in place of a SearchPage": lambda requests: ["text"],
-    "wrong type: expected Document objects on a page, got str": lambda requests: [SearchPage(("text",))],
+    "expected Document objects on a page, got str": lambda requests: [SearchPage(("text",))],
     "got str and int": lambda requests: [SearchPage((Document(3),))],
     "got NoneType and str": lambda requests: [SearchPage((), cost=None)],
 }

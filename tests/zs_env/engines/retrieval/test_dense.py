@@ -1,4 +1,4 @@
-"""Dense retrieval finds by meaning, does not depend on the batch, and its build can be interrupted."""
+"""Dense retrieval: finds by meaning, in any batch; an interrupted build is continued."""
 
 import json
 import pickle
