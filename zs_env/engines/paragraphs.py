@@ -47,7 +47,7 @@ class _ParagraphIndex:
 
 
 class ParagraphEngine(SearchEngine):
-    """Ranks the paragraphs of the question by the query.
+    """Orders the paragraphs of the question by relevance to the query.
 
     For a useful document the engine returns a gold paragraph that shares a content word with the
     query, or else the best distractor. For a noisy document it returns the best distractor without

@@ -33,7 +33,7 @@ _BLOCK = 256
 
 
 class BM25Engine(SearchEngine):
-    """Ranks passages by BM25 (Lucene's variant) of the query's content words.
+    """Orders passages by BM25 (Lucene's variant) of the query's content words.
 
     A passage without any of them is not found, so a page may be short or empty.
 

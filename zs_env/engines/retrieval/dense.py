@@ -26,7 +26,7 @@ DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 class DenseEngine(SearchEngine):
-    """Ranks passages by the cosine of their embedding with the query's.
+    """Orders passages by the cosine of their embedding with the query's.
 
     Args:
         passages: JSONL or Parquet file, plain or gzipped; rows have `text` (or `contents`) and
