@@ -54,9 +54,9 @@ def _rows(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
         yield Row(case=f"{case}: training", ours=result["train_seconds"], peer=None, unit="s")
         for before, after in zip(result["before"], result["after"], strict=True):
             setting = after["setting"]
-            ceiling = result["ceiling"].get(setting)
-            yield Row(case=f"{case}: before, {setting}", ours=before["f1"], peer=ceiling, unit="F1")
-            yield Row(case=f"{case}: after, {setting}", ours=after["f1"], peer=ceiling, unit="F1")
+            oracle = result["oracle"].get(setting)
+            yield Row(case=f"{case}: before, {setting}", ours=before["f1"], peer=oracle, unit="F1")
+            yield Row(case=f"{case}: after, {setting}", ours=after["f1"], peer=oracle, unit="F1")
     gains = {case: _gain(result) for case, result in results.items()}
     for case, gain in gains.items():
         yield Row(

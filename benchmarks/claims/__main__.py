@@ -143,8 +143,8 @@ def _start(
     command = [sys.executable, "-m", "benchmarks.claims.run", name, *config.flags()]
     command += ["--seed", str(seed), "--output", str(folder)]
     environment = dict(os.environ)
-    if base.threads:
-        environment["OMP_NUM_THREADS"] = str(base.threads)
+    if base.run.threads:
+        environment["OMP_NUM_THREADS"] = str(base.run.threads)
     with (folder / "log.txt").open("ab") as log:
         # In its own session, so that signals of the terminal reach this process only.
         return subprocess.Popen(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.environments import asks_about_world
+from agents.llm.trainer.environments import is_about_world
 from agents.specs import spec_from_text
 
 Learning = Literal["reinforcement", "reinforcement, unmasked", "imitation", "none"]
@@ -46,8 +46,8 @@ def _fixed(**changes: Any) -> Callable[[TrainConfig], Changes]:
 
 def _real_engine(base: TrainConfig) -> Changes:
     """Train on the kind of engine that all arms are evaluated on, with the training corpus."""
-    engine = base.real_engine
-    if engine is None and asks_about_world(base):
+    engine = base.environment.real_engine
+    if engine is None and is_about_world(base.environment):
         engine = "bm25"
     if engine is None:
         raise ValueError(
@@ -57,8 +57,8 @@ def _real_engine(base: TrainConfig) -> Changes:
 
 
 def _mean_noise(base: TrainConfig) -> Changes:
-    noise = base.noise()
-    mean = sum(map(noise.probability, range(base.steps))) / base.steps
+    noise = base.noise.schedule(base.run.steps)
+    mean = sum(map(noise.probability, range(base.run.steps))) / base.run.steps
     # `noise_end` stays, since all arms are evaluated with it.
     return {"noise_shape": "constant", "noise_start": round(mean, 4)}
 
@@ -69,18 +69,18 @@ def _without_search(base: TrainConfig) -> Changes:
 
 def _mispaired(*, leak_answer: bool) -> Callable[[TrainConfig], Changes]:
     def change(base: TrainConfig) -> Changes:
-        if not base.deterministic or base.max_refills or base.curriculum:
+        if not base.run.deterministic or base.rollouts.max_refills or base.rollouts.curriculum:
             raise ValueError(
                 "mispaired engines need a fixed number of rows in a step, got deterministic="
-                f"{base.deterministic}, max_refills={base.max_refills}, curriculum="
-                f"{base.curriculum}; expected True, 0 and none"
+                f"{base.run.deterministic}, max_refills={base.rollouts.max_refills}, curriculum="
+                f"{base.rollouts.curriculum}; expected True, 0 and none"
             )
         spec = {
             "kind": "mispaired",
-            "engine": spec_from_text(base.engine or "world", role="engine"),
-            "seed": base.seed,
-            "questions_per_step": base.questions_per_step,
-            "group_size": base.group_size,
+            "engine": spec_from_text(base.environment.engine or "world", role="engine"),
+            "seed": base.run.seed,
+            "questions_per_step": base.rollouts.questions_per_step,
+            "group_size": base.rollouts.group_size,
             "leak_answer": leak_answer,
         }
         return {"engine": json.dumps(spec), "eval_engine": _evaluation_engine(base)}
@@ -89,7 +89,7 @@ def _mispaired(*, leak_answer: bool) -> Callable[[TrainConfig], Changes]:
 
 
 def _evaluation_engine(base: TrainConfig) -> str:
-    return base.eval_engine or base.engine or "world"
+    return base.environment.eval_engine or base.environment.engine or "world"
 
 
 ARMS: Mapping[str, Arm] = {
@@ -129,5 +129,5 @@ ARMS: Mapping[str, Arm] = {
 
 def arms_for(base: TrainConfig) -> list[str]:
     """Return the names of the arms that suit the settings, in the order of the table."""
-    in_world = asks_about_world(base)
+    in_world = is_about_world(base.environment)
     return [name for name, arm in ARMS.items() if in_world or not arm.needs_world]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from agents.llm.generators.factory import make_generator
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Evaluator
+from agents.storage.config_file import with_settings
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -18,13 +18,16 @@ def evaluate_policy(config: TrainConfig, policy: Policy) -> dict[str, Sequence[T
     The randomness of an episode depends on its question and the run's seed alone, so it is equal in
     two arms with the same seed.
     """
-    config = replace(config, prompt=config.prompt or policy.prompt)
+    config = with_settings(config, {"prompt": config.environment.prompt or policy.prompt})
     evaluator = Evaluator(config, policy)
     generator = make_generator(
-        policy, config.generator, dtype=config.rollout_dtype, folder=config.output / "weights"
+        policy,
+        config.generation.generator,
+        dtype=config.generation.rollout_dtype,
+        folder=config.run.output / "weights",
     )
     try:
-        played = evaluator.play(policy, generator, episodes=config.final_episodes)
+        played = evaluator.evaluate(policy, generator, episodes=config.evaluation.final_episodes)
     finally:
         generator.close()
         evaluator.close()

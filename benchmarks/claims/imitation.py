@@ -33,16 +33,16 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
     tokens = sum(len(rollout.token_ids) for rollout in rollouts)
     steps = plan_steps(
         rollouts,
-        tokens_per_step=-(-tokens // (config.steps * config.minibatches)),
-        seed=config.seed,
+        tokens_per_step=-(-tokens // (config.run.steps * config.algorithm.minibatches)),
+        seed=config.run.seed,
     )
     optimizer = OptimizerConfig(
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        lr_schedule=config.lr_schedule,
-        tokens_per_micro_batch=config.tokens_per_micro_batch,
-        max_grad_norm=config.max_grad_norm,
-        autocast=config.autocast,
+        learning_rate=config.optimizer.learning_rate,
+        warmup_steps=config.optimizer.warmup_steps,
+        lr_schedule=config.optimizer.lr_schedule,
+        tokens_per_micro_batch=config.optimizer.tokens_per_micro_batch,
+        max_grad_norm=config.optimizer.max_grad_norm,
+        autocast=config.optimizer.autocast,
     )
     train_steps(
         supervised_learner(policy.model, optimizer, total_steps=len(steps)), rollouts, steps
@@ -50,27 +50,27 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
-    questions = training_questions(config)
+    questions = training_questions(config.environment)
     if not isinstance(questions, WorldQuestions):
         raise ValueError(
             "the oracle needs questions about a fictional world, got "
             f"{type(questions).__name__}; omit the arm 'imitation'"
         )
     rules = EpisodeConfig(
-        max_turns=config.max_turns,
-        num_documents=config.num_documents,
-        prompt=PromptTemplate.of(config.prompt or policy.prompt or "instruct"),
-        limits=Limits(max_document_chars=config.max_document_chars),
+        max_turns=config.environment.max_turns,
+        num_documents=config.environment.num_documents,
+        prompt=PromptTemplate.of(config.environment.prompt or policy.prompt or "instruct"),
+        limits=Limits(max_document_chars=config.environment.max_document_chars),
     )
-    engine, noise = WorldEngine(questions.world), config.noise()
-    rng = random.Random(f"imitation {config.seed}")
-    count = config.questions_per_step
-    for step in range(config.steps):
+    engine, noise = WorldEngine(questions.world), config.noise.schedule(config.run.steps)
+    rng = random.Random(f"imitation {config.run.seed}")
+    count = config.rollouts.questions_per_step
+    for step in range(config.run.steps):
         indices = question_indices(
-            step * count, count, num_questions=len(questions), seed=config.seed
+            step * count, count, num_questions=len(questions), seed=config.run.seed
         )
         for index in indices:
-            for _ in range(config.group_size):
+            for _ in range(config.rollouts.group_size):
                 demonstration = demonstrate(
                     questions[index],
                     engine,

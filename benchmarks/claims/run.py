@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -23,6 +23,7 @@ from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import TrainingDiverged, train
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run_folder import write_json
+from agents.storage.config_file import with_settings
 from agents.storage.folder_lock import folder_lock
 from benchmarks.claims.arms import ARMS, Learning
 from benchmarks.claims.evaluation import evaluate_policy
@@ -69,20 +70,20 @@ def run_arm(name: str, base: TrainConfig) -> bool:
     """
     ENGINE_KINDS["mispaired"] = mispaired_engine
     arm = ARMS[name]
-    config = replace(base, **arm.change(base), resume=True)
+    config = with_settings(base, {**arm.change(base), "resume": True})
     # A process of an earlier session may still use the folder.
-    with folder_lock(config.output, wait=True):
-        if (config.output / ROW).exists():
+    with folder_lock(config.run.output, wait=True):
+        if (config.run.output / ROW).exists():
             return True
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        torch.manual_seed(config.seed)
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        torch.manual_seed(config.run.seed)
         trained = _LEARNING[arm.learning](config)
         if trained is None:
             return False
         played = evaluate_policy(config, trained.policy)
         row = _row(name, base, trained, played)
-        write_json(config.output / ROW, row.to_json())
+        write_json(config.run.output / ROW, row.to_json())
     return True
 
 
@@ -91,15 +92,15 @@ def _reinforce(config: TrainConfig) -> TrainedPolicy | None:
     note = ""
     try:
         # All held-out questions are played by `evaluate_policy` only.
-        result = train(replace(config, final_episodes=config.eval_episodes))
+        result = train(with_settings(config, {"final_episodes": config.evaluation.eval_episodes}))
         if result.stopped:
             return None
     except (TrainingDiverged, FloatingPointError) as error:
         note = f"{type(error).__name__}: {error}"
-    newest = CheckpointStore(config.output / "checkpoints").latest()
-    steps = read_metrics(config.output, "train")
+    newest = CheckpointStore(config.run.output / "checkpoints").latest()
+    steps = read_metrics(config.run.output, "train")
     return TrainedPolicy(
-        policy=_load(config, newest or config.policy),
+        policy=_load(config, newest or config.model.policy),
         seconds=float(steps[-1]["train_seconds"]) if steps else 0.0,
         note=note,
     )
@@ -111,13 +112,13 @@ def _reinforce_unmasked(config: TrainConfig) -> TrainedPolicy | None:
 
 
 def _imitate(config: TrainConfig) -> TrainedPolicy:
-    policy, started = _load(config, config.policy), perf_counter()
+    policy, started = _load(config, config.model.policy), perf_counter()
     imitate(config, policy)
     return TrainedPolicy(policy=policy, seconds=perf_counter() - started)
 
 
 def _no_training(config: TrainConfig) -> TrainedPolicy:
-    return TrainedPolicy(policy=_load(config, config.policy), seconds=0.0)
+    return TrainedPolicy(policy=_load(config, config.model.policy), seconds=0.0)
 
 
 _LEARNING: Mapping[Learning, Callable[[TrainConfig], TrainedPolicy | None]] = {
@@ -130,8 +131,8 @@ _LEARNING: Mapping[Learning, Callable[[TrainConfig], TrainedPolicy | None]] = {
 
 def _load(config: TrainConfig, source: str | Path) -> Policy:
     auto = "cuda" if torch.cuda.is_available() else "cpu"
-    device = auto if config.device == "auto" else config.device
-    return load_policy(source, dtype=config.dtype, device=device)
+    device = auto if config.model.device == "auto" else config.model.device
+    return load_policy(source, dtype=config.model.dtype, device=device)
 
 
 def _row(
@@ -142,14 +143,15 @@ def _row(
 ) -> RunResult:
     is_trained = ARMS[name].learning.startswith("reinforcement")
     steps, evaluations = (
-        read_metrics(base.output, kind) if is_trained else [] for kind in ("train", "evaluation")
+        read_metrics(base.run.output, kind) if is_trained else []
+        for kind in ("train", "evaluation")
     )
     held_out: dict[str, list[tuple[int, float]]] = {setting: [] for setting in played}
     for row in evaluations:
         held_out[row["setting"]].append((row["step"], round(row["f1"], 3)))
     return RunResult(
         arm=name,
-        seed=base.seed,
+        seed=base.run.seed,
         commit=_commit(),
         budget=budget_of(base),
         percents={

@@ -65,9 +65,9 @@ def test_an_arm_that_is_no_more_is_named(tmp_path, make_result):
 
 
 def test_a_budget_is_what_shapes_a_run():
-    base = TrainConfig(steps=5, group_size=4)
+    base = TrainConfig.of(steps=5, group_size=4)
     assert budget_of(base) == {"steps": 5, "group_size": 4}
-    elsewhere = TrainConfig(
+    elsewhere = TrainConfig.of(
         steps=5, group_size=4, seed=3, output=Path("x"), threads=2, tensorboard=False
     )
     assert budget_of(elsewhere) == budget_of(base)
