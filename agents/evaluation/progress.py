@@ -17,7 +17,7 @@ def print_plain(console: Console, text: str, *, style: str | None = None) -> Non
 
 
 class ProgressBar:
-    """A progress bar with a status text. It is drawn on a terminal only.
+    """A progress bar with a status text. On anything but a terminal the bar is not drawn.
 
     Args:
         console: where it is drawn.
@@ -25,6 +25,7 @@ class ProgressBar:
         total: number of items; None until `start` sets it.
         completed: items that an earlier session completed.
         speed_period_s: seconds over which the speed is averaged, for the remaining time.
+        print_updates: print a line for each `update` if the console is not a terminal.
     """
 
     def __init__(
@@ -35,9 +36,11 @@ class ProgressBar:
         total: int | None = None,
         completed: int = 0,
         speed_period_s: float = 30.0,
+        print_updates: bool = False,
     ) -> None:
         self.console = console
-        self._description = description
+        self._description, self._total = description, total
+        self._print_updates = print_updates and not console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
@@ -82,6 +85,8 @@ class ProgressBar:
         self._progress.update(
             self._task, completed=completed, status=status, description=description
         )
+        if self._print_updates:
+            self.print(f"{self._description} {completed}/{self._total}  {status}")
 
     def restart(self, completed: int, status: str) -> None:
         """Set the number of completed items without counting them into the speed."""
