@@ -1,4 +1,4 @@
-"""Which agent a name on the command line stands for."""
+"""Builds agents from their names on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.baselines import (
     FollowTheHops,
     QuotePage,
     RandomWords,
-    SearchNames,
+    SearchEachName,
     SearchOnce,
 )
 from agents.prompted.config import EXAMPLE, METHODS, build_prompted_agent
@@ -27,26 +27,25 @@ BASELINES: dict[str, Callable[[], Agent]] = {
     "answer-at-once": AnswerAtOnce,
     "search-once": SearchOnce,
     "quote-page": QuotePage,
-    "search-names": SearchNames,
+    "search-names": SearchEachName,
     "follow-the-hops": FollowTheHops,
 }
 
 
 def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
-    """Build the agent that a name stands for.
+    """Build the agent of a name.
 
     Args:
-        name: a row of `BASELINES`; "module:Class", where the class is called without arguments
-            and the working directory is searched too; a folder of `zerosearch train-sb3`; a
-            language model: "tiny" (the policy that ships with the package), a folder, a .gguf file,
-            or OWNER/NAME on the Hugging Face hub; or a prompted agent as JSON, see
-            `build_prompted_agent`.
-        temperature: at which a language model draws tokens; 0 takes the likeliest. A prompted
-            agent's is its generator's own.
-        seed: of those draws; a prompted agent's own `seed` is added to it.
+        name: a key of `BASELINES`; "module:Class", where the class is called without arguments
+            and may be in the working directory; a folder of `zerosearch train-sb3`; a language
+            model: "tiny" (the policy in this package), a folder, a .gguf file, or OWNER/NAME on
+            the Hugging Face hub; or a prompted agent as JSON, see `build_prompted_agent`.
+        temperature: of a language model; 0 decodes greedily. A prompted agent uses the
+            temperature of its generator.
+        seed: of the sampling; a prompted agent adds its own `seed`.
 
     Raises:
-        ValueError: if the name stands for none of these.
+        ValueError: if the name has none of these forms.
     """
     check_agent_name(name)
     if name.lstrip().startswith("{"):
@@ -59,10 +58,10 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
 
 
 def check_agent_name(name: str) -> None:
-    """Refuse, without building anything, a name of which no agent can be built.
+    """Check the form of an agent's name, without building the agent.
 
     Raises:
-        ValueError: if the name is of no known form.
+        ValueError: if the form is unknown.
     """
     if not name.strip():
         raise ValueError("an agent needs a name, got an empty one")
@@ -77,7 +76,7 @@ def check_agent_name(name: str) -> None:
 
 
 def fingerprint(agent: Agent) -> str:
-    """Return what changes when the agent does: its own, or a digest of its class and source."""
+    """Return the agent's fingerprint; by default a digest of its class and source file."""
     own = getattr(agent, "fingerprint", None)
     if own is not None:
         return str(own)
@@ -120,14 +119,14 @@ def _choice_agent(folder: str) -> Agent:
 def _imported_agent(name: str) -> Agent:
     module_name, _, class_name = name.partition(":")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does: an agent lies in the working directory
+        sys.path.insert(0, "")  # agents may be in the working directory, as with `python -m`
     try:
         module = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise
         raise ValueError(
-            f"agent {name!r}: there is no module {module_name!r} here or among the installed ones"
+            f"agent {name!r}: module {module_name!r} is neither in this folder nor installed"
         ) from error
     build = getattr(module, class_name, None)
     if build is None:

@@ -1,4 +1,4 @@
-"""Specs, of questions, engines, generators and more: read from a command line, and rewritten."""
+"""Reads specs of questions, engines, generators and agents from a command line."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ def spec_from_text(
     role: Literal["questions", "engine", "generator", "agent"],
     flag: str | None = None,
 ) -> dict[str, Any]:
-    """Read a flag that names questions, an engine, a generator or an agent.
+    """Read a flag that specifies questions, an engine, a generator or an agent.
 
-    A JSON object is taken as it is, a name of a data or passage file becomes a spec of that file,
-    and any other word is a kind.
+    A JSON object is the spec itself, the name of a data or passage file becomes a spec of that
+    file, and any other word is a kind.
 
     Args:
-        text: of the flag.
-        role: what it names.
-        flag: as errors call it; the role's own name where None.
+        text: value of the flag.
+        role: what it specifies.
+        flag: name of the flag in errors; the role by default.
 
     Raises:
-        ValueError: if it begins like JSON and is none, or is no object with a "kind".
+        ValueError: if the text begins like JSON but is invalid, or is not an object with "kind".
     """
     flag = flag or role
     if text.lstrip().startswith(("{", "[", '"')):
         try:
             spec = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"--{flag} is no valid JSON ({error}): {text}") from error
+            raise ValueError(f"--{flag} is not valid JSON ({error}): {text}") from error
         if not isinstance(spec, dict) or "kind" not in spec:
             raise ValueError(f'--{flag} needs a JSON object with a "kind", got {text}')
         return spec
@@ -70,31 +70,31 @@ def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None)
 
 
 def data_files(specs: Any) -> dict[str, str]:
-    """Return the data files that specs name, with what changes when a file does.
+    """Return the fingerprints of the data files that specs name, by path.
 
     Args:
-        specs: JSON values, nested as engines in engines are.
+        specs: JSON values, which may be nested.
     """
     found: dict[str, str] = {}
 
-    def look(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    def collect(spec: Mapping[str, Any]) -> Mapping[str, Any]:
         named = spec.get(_FILE_FIELDS.get(str(spec.get("kind")), ""), ())
         for path in [named] if isinstance(named, str) else named:
-            if Path(path).is_file():  # of one that is missing its engine tells
+            if Path(path).is_file():  # the engine reports a missing file
                 found[str(path)] = file_fingerprint(Path(path))
         return spec
 
-    rewritten(specs, look)
+    rewritten(specs, collect)
     return found
 
 
 def rewritten(spec: Any, change: Callable[[Mapping[str, Any]], Any]) -> Any:
-    """Return a spec with every mapping in it changed, the outer ones first.
+    """Return a spec in which every mapping is replaced, outer mappings first.
 
     Args:
-        spec: JSON values, nested as engines in engines are.
-        change: gets a mapping and returns what stands in its place; where that is a mapping too,
-            the mappings in it are changed next.
+        spec: JSON values, which may be nested.
+        change: returns the replacement of a mapping. If it is a mapping too, the mappings inside
+            it are replaced next.
     """
     if isinstance(spec, Mapping):
         spec = change(spec)

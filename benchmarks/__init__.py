@@ -1,1 +1,1 @@
-"""Side-by-side measurements against the peers; none asserts anything about time."""
+"""Measurements, where possible beside other packages; none asserts anything about time."""

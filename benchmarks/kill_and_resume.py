@@ -1,8 +1,8 @@
-"""Kills a training run at random moments, resumes each, and compares the final weights' bits.
+"""Kills training runs at random times, resumes them, and compares the bits of the final weights.
 
-One run is left undisturbed; each of the others gets SIGKILL once, at a moment drawn from the whole
-length of the first, start-up included; a run that was done before its moment is made again with
-another one. Flags after `--` go to `zerosearch train`.
+One run is not interrupted. Each of the others gets SIGKILL once, at a random time within the
+duration of the first run, including its start-up; a run that ends earlier is repeated with another
+time. Flags after `--` are passed to `zerosearch train`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import equal
 from agents.llm.trainer.checkpoint import CheckpointStore
 from benchmarks.report import Row, print_rows
 
-# Small, but with every part that a full run has.
+# Small, but with all parts of a full run.
 _FLAGS = (
     *("--steps", "12", "--questions-per-step", "6", "--group-size", "6", "--checkpoint-every", "2"),
     *("--eval-every", "4", "--eval-episodes", "16", "--final-episodes", "32"),
@@ -34,7 +34,7 @@ def main() -> None:
     """Parse the command line, run everything, print one row per kill."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random times")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("flags", nargs="*", help="for zerosearch train, after --")
     arguments = parser.parse_args()
@@ -46,7 +46,7 @@ def main() -> None:
 
 def _measure(folder: Path, kills: int, seed: int, flags: Sequence[str]) -> Iterator[Row]:
     started = time.monotonic()
-    _wait(_start(folder / "undisturbed", flags))
+    _wait(_start(folder / "uninterrupted", flags))
     whole = time.monotonic() - started
     rng = random.Random(seed)
     for number in range(kills):
@@ -57,19 +57,19 @@ def _measure(folder: Path, kills: int, seed: int, flags: Sequence[str]) -> Itera
         steps = CheckpointStore(output / "checkpoints").steps()
         after = f"checkpoint {steps[-1]}" if steps else "no checkpoint"
         _wait(_start(output, [*flags, "--resume"]))
-        same = _same_weights(output, folder / "undisturbed")
+        same = _same_weights(output, folder / "uninterrupted")
         case = f"killed after {moment:.1f} s, {after}"
         yield Row(case=case, ours=float(same), peer=None, unit="1 = same bits")
 
 
 def _start(output: Path, flags: Sequence[str]) -> subprocess.Popen:
     command = [sys.executable, "-m", "agents.cli", "train", *_FLAGS, *flags]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen([*command, "--output", str(output)], stdout=quiet, stderr=quiet)
+    discard = subprocess.DEVNULL
+    return subprocess.Popen([*command, "--output", str(output)], stdout=discard, stderr=discard)
 
 
 def _killed(process: subprocess.Popen, moment: float) -> bool:
-    """Kill a process after so many seconds; returns whether it was still at work then."""
+    """Kill a process after some seconds; return whether it was still running."""
     try:
         process.wait(timeout=moment)
     except subprocess.TimeoutExpired:

@@ -1,13 +1,13 @@
-"""Every algorithm on the embedded world, for longer and with several seeds: what does training do?
+"""Longer runs of every algorithm on the embedded world, with several seeds.
 
     python -m benchmarks.long_runs [--json] [--output FOLDER] [--record FILE] [--only CASE ...]
                                    [--at-once N] [-- FLAGS]
 
 GRPO and REINFORCE run for three times the default steps with three seeds, the others for the
-default steps with two. A case is a run of `zerosearch train` in a folder of its own; what it came
-to is one line of the record, and a case that stands there is not run again, so that the record may
-travel from machine to machine. Curves of all cases are drawn beside the record. Every step is put
-to the watch for collapses, and what it says stands in the last column.
+default steps with two. A case is a run of `zerosearch train` in its own folder. Its result is one
+line of the record; recorded cases are not run again, also on another machine. The curves of all
+cases are plotted next to the record. The last column lists the collapses that the collapse guard
+detects.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from agents.llm.trainer.collapse import CollapseWatch
+from agents.llm.trainer.collapse import CollapseGuard
 from agents.llm.trainer.metrics import read_metrics
 from benchmarks.workers.train_run import ended_run
 from zs_env.questions.rows import read_rows
 
 _LONG, _LONG_SEEDS, _LONG_STEPS = ("grpo", "reinforce"), (0, 1, 2), 114
 _SHORT, _SHORT_SEEDS = ("ppo", "reinforce_pp", "rloo", "dapo", "gspo", "cispo"), (0, 1)
-_KEPT = ("reward_mean", "entropy", "malformed_rate", "searches_mean", "grad_norm", "kl")
+_RECORDED = ("reward_mean", "entropy", "malformed_rate", "searches_mean", "grad_norm", "kl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,9 @@ class Case:
     """One run.
 
     Attributes:
-        algorithm: a row of the trainer's table.
-        seed: of everything that is drawn.
-        flags: further ones.
+        algorithm: its name in the trainer.
+        seed: of every random choice.
+        flags: further flags.
     """
 
     algorithm: str
@@ -50,7 +50,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """As the record and the command line call it."""
+        """Name of the case in the record and on the command line."""
         return f"{self.algorithm}-{self.seed}"
 
 
@@ -66,17 +66,17 @@ CASES = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongRun:
-    """What a case came to; one line of the record.
+    """The result of a case: one line of the record.
 
     Attributes:
         case: its name.
         seconds: of training.
-        before: F1 by setting, of the policy that the run began with, on held-out questions.
-        after: the same of the policy as it ended.
-        evaluations: of the run in between, rows of step, setting and F1.
-        curves: metrics of every step, from the first.
-        collapses: what the watch for collapses said, by the step at which it did; it is begun
-            anew after each, so that a run may have several.
+        before: F1 of the initial policy on held-out questions, by setting.
+        after: F1 of the final policy.
+        evaluations: during the run, rows of step, setting and F1.
+        curves: metrics of every step.
+        collapses: messages of the collapse guard by step; it restarts after each, so a run can have
+            several.
     """
 
     case: str
@@ -89,20 +89,20 @@ class LongRun:
 
 
 def main() -> None:
-    """Run what is not on record, then print and draw all of it."""
+    """Run the cases without a record, then print and plot all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/long_runs"))
     parser.add_argument("--record", type=Path, default=Path("docs/long_runs.jsonl"))
     parser.add_argument("--only", nargs="*", choices=[case.name for case in CASES])
-    parser.add_argument("--at-once", type=int, default=1, help="cases run side by side")
+    parser.add_argument("--at-once", type=int, default=1, help="number of parallel cases")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("flags", nargs="*", help="for zerosearch train, after --")
     arguments = parser.parse_args()
-    there = {run.case for run in read_record(arguments.record)}
+    recorded = {run.case for run in read_record(arguments.record)}
     wanted = [case for case in CASES if case.name in (arguments.only or {c.name for c in CASES})]
     with ThreadPoolExecutor(arguments.at_once) as pool:
-        left = [case for case in wanted if case.name not in there]
-        started = [pool.submit(_run, case, arguments.output, arguments.flags) for case in left]
+        missing = [case for case in wanted if case.name not in recorded]
+        started = [pool.submit(_run, case, arguments.output, arguments.flags) for case in missing]
         for ended in as_completed(started):
             _append(arguments.record, ended.result())
     runs = read_record(arguments.record)
@@ -115,12 +115,12 @@ def main() -> None:
 
 
 def read_record(path: Path) -> list[LongRun]:
-    """Return what is on record; nothing where there is no file."""
+    """Return the recorded runs; none if the file is missing."""
     return [LongRun(**row) for _, row in read_rows(path)] if path.exists() else []
 
 
 def summarize(case: str, folder: Path, result: Mapping[str, Any]) -> LongRun:
-    """Tell a run by its result and by the metrics in its folder."""
+    """Summarize a run from its result and the metrics in its folder."""
     steps = read_metrics(folder, "train")
     return LongRun(
         case=case,
@@ -133,14 +133,14 @@ def summarize(case: str, folder: Path, result: Mapping[str, Any]) -> LongRun:
         ],
         curves={
             name: [round(row[name], 4) for row in steps if row.get(name) is not None]
-            for name in _KEPT
+            for name in _RECORDED
         },
         collapses=dict(_collapses(steps)),
     )
 
 
 def draw(runs: Sequence[LongRun], path: Path) -> None:
-    """Draw training reward, held-out F1 and entropy of every case, a colour an algorithm."""
+    """Plot training reward, held-out F1 and entropy of every case, with one colour an algorithm."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     rewards, held_out, entropy = figure.subplots(1, 3)
     colours = {name: f"C{number}" for number, name in enumerate([*_LONG, *_SHORT])}
@@ -152,10 +152,10 @@ def draw(runs: Sequence[LongRun], path: Path) -> None:
         label = None if algorithm in labelled else algorithm
         rewards.plot(steps, run.curves["reward_mean"], label=label, **look)
         labelled.add(algorithm)
-        quiet = [row for row in run.evaluations if row["setting"] == next(iter(run.before))]
-        held_out.plot([row["step"] for row in quiet], [row["f1"] for row in quiet], **look)
+        clean = [row for row in run.evaluations if row["setting"] == next(iter(run.before))]
+        held_out.plot([row["step"] for row in clean], [row["f1"] for row in clean], **look)
         entropy.plot(range(1, len(run.curves["entropy"]) + 1), run.curves["entropy"], **look)
-    rewards.set(title="training reward, noise rising", xlabel="step", ylim=(0, 1))
+    rewards.set(title="training reward, rising noise", xlabel="step", ylim=(0, 1))
     held_out.set(title="held-out F1 without noise", xlabel="step", ylim=(0, 1))
     entropy.set(title="entropy, nats a token", xlabel="step")
     rewards.legend(fontsize=7)
@@ -169,12 +169,12 @@ def _run(case: Case, output: Path, flags: Sequence[str]) -> LongRun:
 
 
 def _collapses(steps: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    watch = CollapseWatch()
+    watch = CollapseGuard()
     for row in steps:
-        told = watch.see(row["step"], row)
-        if told is not None:
-            yield str(row["step"]), told
-            watch.forget()
+        message = watch.check(row["step"], row)
+        if message is not None:
+            yield str(row["step"]), message
+            watch = CollapseGuard()
 
 
 def _append(record: Path, run: LongRun) -> None:
@@ -186,9 +186,13 @@ def _append(record: Path, run: LongRun) -> None:
 def _table(runs: Sequence[LongRun]) -> Table:
     table = Table("case", "seconds", "F1 before", "F1 after", "collapses")
     for run in runs:
-        told = "; ".join(f"step {step}: {words}" for step, words in run.collapses.items())
+        collapses = "; ".join(f"step {step}: {words}" for step, words in run.collapses.items())
         table.add_row(
-            run.case, f"{run.seconds:.0f}", _scores(run.before), _scores(run.after), told or "none"
+            run.case,
+            f"{run.seconds:.0f}",
+            _scores(run.before),
+            _scores(run.after),
+            collapses or "none",
         )
     return table
 

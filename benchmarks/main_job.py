@@ -1,10 +1,10 @@
-"""The main job over several seeds, its control, and the other algorithms beside GRPO.
+"""The main job with several seeds, its control, and the other algorithms compared with GRPO.
 
     python -m benchmarks.main_job [--json] [--output FOLDER] [--only CASE ...] [-- FLAGS]
 
-Every case is a run of `zerosearch train` in its own folder; a run that has ended there is read, not
-repeated, and one that was interrupted goes on. F1 stands beside that of the agent that searches as
-well as one can, gains beside GRPO's. The curves of the algorithms are drawn into FOLDER.
+Every case is a run of `zerosearch train` in its own folder. Finished runs are read and interrupted
+runs continue. F1 is compared with that of the oracle agent, gains with those of GRPO. The curves of
+the algorithms are plotted into FOLDER.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ALGORITHMS = ("grpo", "ppo", "reinforce", "reinforce_pp")
 
 
 def main() -> None:
-    """Run what has not been run, then print all figures."""
+    """Run the missing cases, then print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/main_job"))
     parser.add_argument("--only", nargs="*", choices=_CASES, default=list(_CASES))
@@ -54,9 +54,9 @@ def _rows(results: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:
         yield Row(case=f"{case}: training", ours=result["train_seconds"], peer=None, unit="s")
         for before, after in zip(result["before"], result["after"], strict=True):
             setting = after["setting"]
-            ceiling = result["ceiling"].get(setting)
-            yield Row(case=f"{case}: before, {setting}", ours=before["f1"], peer=ceiling, unit="F1")
-            yield Row(case=f"{case}: after, {setting}", ours=after["f1"], peer=ceiling, unit="F1")
+            oracle = result["oracle"].get(setting)
+            yield Row(case=f"{case}: before, {setting}", ours=before["f1"], peer=oracle, unit="F1")
+            yield Row(case=f"{case}: after, {setting}", ours=after["f1"], peer=oracle, unit="F1")
     gains = {case: _gain(result) for case, result in results.items()}
     for case, gain in gains.items():
         yield Row(
@@ -76,17 +76,17 @@ def _gain(result: Mapping[str, Any]) -> float:
 
 
 def _draw(output: Path, algorithms: Sequence[str]) -> None:
-    """Held-out F1 and training reward of every algorithm over the steps."""
+    """Plot held-out F1 and training reward of every algorithm over the steps."""
     figure = Figure(figsize=(8, 4), layout="constrained")
     held_out, rewards = figure.subplots(1, 2, sharey=True)
     for name in algorithms:
         rows = read_metrics(output / name, "evaluation")
-        quiet = [row for row in rows if row["setting"] == rows[0]["setting"]]
-        held_out.plot([row["step"] for row in quiet], [row["f1"] for row in quiet], label=name)
+        clean = [row for row in rows if row["setting"] == rows[0]["setting"]]
+        held_out.plot([row["step"] for row in clean], [row["f1"] for row in clean], label=name)
         steps = read_metrics(output / name, "train")
         rewards.plot([row["step"] for row in steps], [row["reward_mean"] for row in steps])
     held_out.set(title="held-out F1 without noise", xlabel="step", ylim=(0, 1))
-    rewards.set(title="training reward, noise rising", xlabel="step")
+    rewards.set(title="training reward, rising noise", xlabel="step")
     held_out.legend(fontsize=8)
     figure.savefig(output / "algorithms.png", dpi=120)
 

@@ -1,4 +1,4 @@
-"""How a benchmark shows its figures: a table for people, one JSON object for programs."""
+"""Prints the figures of a benchmark as a table or as one JSON object."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One case measured on both sides.
+    """One case, measured here and in another package.
 
     Attributes:
-        case: what was measured, against whom.
+        case: what was measured, and the other package.
         ours: our figure.
-        peer: the peer's; None where it could not be had.
-        unit: of both.
+        peer: figure of the other package; None if it is not available.
+        unit: of both figures.
     """
 
     case: str
@@ -29,12 +29,12 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours over the peer's; None without a peer."""
+        """Our figure divided by that of the other package; None without one."""
         return self.ours / self.peer if self.peer else None
 
 
 def print_rows(rows: Sequence[Row], *, as_json: bool) -> None:
-    """Print `{"rows": [{"case", "ours", "peer", "unit", "ratio"}]}`, or a table of the same."""
+    """Print `{"rows": [{"case", "ours", "peer", "unit", "ratio"}]}`, or the same as a table."""
     if as_json:
         values = [
             {

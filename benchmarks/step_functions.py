@@ -41,7 +41,7 @@ def functions_of_a_search() -> set[tuple[str, str]]:
     with stub() as address:
         simulator = {
             "kind": "simulator",
-            "generator": {"kind": "server", "servers": f"{address}/v1"},
+            "generator": {"kind": "server", "servers": f"{address}/v1", "model": "stub"},
         }
         prices = {"completion_tokens": 1.0}
         metered = {"kind": "metered", "engine": simulator, "prices": prices, "budget": 100.0}

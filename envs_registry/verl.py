@@ -1,7 +1,7 @@
-"""Our environments as verl names them: an environment with overrides, and rows of a data set.
+"""The environment for verl: an environment with overrides, and the rows of a verl data set.
 
-A row of verl's says with `agent_name` which loop plays it and, here, with `data_source` which of
-the loop's environments its question belongs to. verl itself is not needed to write rows.
+In a row `agent_name` selects verl's agent loop and `data_source` the environment of that loop. verl
+need not be installed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ AGENT_NAME = "zerosearch"
 
 
 class SharedEnvironment:
-    """An environment id with overrides, whose questions and engine are built once.
+    """A registered environment with overrides; all instances share its questions and engine.
 
     Args:
-        spec: `id`, and whatever of `zs_env.config.make_env` it is to override, as JSON values.
+        spec: `id`, and arguments of `zs_env.config.make_env` as JSON values.
 
     Raises:
-        ValueError: if there is no `id`, or a question or engine spec is wrong.
-        gymnasium.error.Error: if nothing is registered under the id.
+        ValueError: if `id` is missing, or a spec of questions or engine is wrong.
+        gymnasium.error.Error: if the id is not registered.
     """
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         if "id" not in spec:
             raise ValueError(
-                f"an environment needs an 'id' such as 'ZeroSearch-v0', got {dict(spec)!r}"
+                f"got the environment {dict(spec)!r}, expected an 'id' such as 'ZeroSearch-v0'"
             )
         settings = {**gymnasium.spec(spec["id"]).kwargs, **spec}
         del settings["id"]
@@ -41,7 +41,7 @@ class SharedEnvironment:
         self._settings = settings
 
     def make(self) -> ZeroSearchEnv:
-        """Return an environment of its own for an episode; closing it leaves the engine open."""
+        """Return a new environment; closing it does not close the shared engine."""
         return make_env(self.questions, self.engine, **self._settings)
 
 
@@ -53,17 +53,17 @@ def verl_row(
     noise_probability: float | None = None,
     seed: int | None = None,
 ) -> dict[str, Any]:
-    """Return a question as a row of verl's data set, as JSON values.
+    """Return a question as a row of a verl data set, as JSON values.
 
-    verl measures the prompt to leave out what is too long, and shows it in its logs; what the
-    policy reads comes from the loop's own environment.
+    verl uses the prompt of the row for its length filter and its logs. The policy reads the prompt
+    of the agent loop's environment.
 
     Args:
-        env: whose question it is; it is reset.
-        index: of the question.
-        data_source: name of the loop's environment.
-        noise_probability: of this row's episodes; None leaves it to the environment's schedule.
-        seed: of the row's first episode, every time it is played; None gives another at each step.
+        env: an environment with the question; it is reset.
+        index: index of the question.
+        data_source: name of the environment in the agent loop.
+        noise_probability: noise probability of the episodes; None for the environment's schedule.
+        seed: seed of the first episode of the row in every step; None for a new seed in each step.
     """
     observation, info = env.reset(options={"question_index": index})
     extra_info: dict[str, Any] = {"index": index, "question_id": info["question_id"]}

@@ -1,7 +1,7 @@
-"""The loop that every other example builds on: reset, act, read, act again.
+"""One episode: reset, search, answer.
 
-You will see one question about a fictional world, the page that a search brings, and the reward of
-an answer read from it. Takes a second; needs nothing but the base install.
+Prints a question about a fictional world, the documents of a search, and the reward of an answer.
+Takes a second and needs only the base installation.
 """
 
 import gymnasium

@@ -1,8 +1,8 @@
-"""An agent of your own, evaluated beside a baseline.
+"""A custom agent, evaluated next to a baseline.
 
-You will see F1 and searches, with their intervals, of an agent that replaces what it has read about
-in the question ("the hero of Bora Lune") by what it is, until nothing is left to look up. Takes two
-seconds. From the shell: `zerosearch evaluate --agent my_module:Replaces`.
+Prints F1 and the number of searches, with confidence intervals. The agent replaces each description
+in the question ("the hero of Bora Lune") by the name that it read, until it can answer. Takes two
+seconds. On the command line: `zerosearch evaluate --agent my_module:Replaces`.
 """
 
 from agents.baselines import SearchOnce

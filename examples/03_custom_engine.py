@@ -1,7 +1,7 @@
-"""A search engine of your own, with questions of your own.
+"""A custom search engine and custom questions.
 
-You will see a query, the page that ten lines of Python find for it, and the reward. An engine
-answers a batch of requests and may use all that a request carries. Takes a second.
+Prints the documents of a search and the reward. An engine receives a batch of requests and returns
+one page per request. Takes a second.
 """
 
 from zs_env import Document, Question, SearchEngine, SearchPage, ZeroSearchEnv
@@ -10,7 +10,7 @@ NOTES = ["Mount Etna stands on Sicily.", "Mount Fuji stands on Honshu.", "Tea gr
 
 
 class Notebook(SearchEngine):
-    in_process = True  # it only computes, so it needs no deadline
+    in_process = True  # no network, so no timeout
 
     def search(self, requests):
         return [

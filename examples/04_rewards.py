@@ -1,7 +1,7 @@
-"""Rewards: the recipes of related systems, and one of your own.
+"""Rewards of published systems, and a custom one.
 
-You will see one and the same episode (a malformed action, a search, a half right answer) under
-every preset, and under a reward that charges for searches. Takes a second.
+Prints the reward of one episode (a malformed action, a search, a partly correct answer) for every
+preset and for a reward with a cost per search. Takes a second.
 """
 
 from zs_env import Document, Question, SearchEngine, SearchPage, ZeroSearchEnv

@@ -1,1 +1,1 @@
-"""Inference: questions whose answers nobody knows, one while you watch or a file of them."""
+"""Inference: answers questions without known gold answers, one live or a file of them."""

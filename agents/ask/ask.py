@@ -1,4 +1,4 @@
-"""Plays asked questions: one with a view, or many at once."""
+"""Answers the questions of a user: one with live output, or many at once."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def ask(
     noise: float = 0.0,
     rules: Mapping[str, Any],
 ) -> Reply:
-    """Play one question and show it as it goes.
+    """Play one question and show it live.
 
     Args:
-        agent: see `agents.agent.Agent`; where it has `stream`, its words are shown as they come.
-        question: its answers need not be known.
-        engine: answers the searches; it is not closed.
-        view: shows.
-        seed: every draw follows from it.
-        noise: chance in [0, 1] that a search returns noise.
-        rules: further settings of `ZeroSearchEnv`.
+        agent: see `agents.agent.Agent`; with `stream`, its text is shown piece by piece.
+        question: its gold answers may be empty.
+        engine: search engine; it is not closed.
+        view: shows the episode.
+        seed: of every random choice.
+        noise: noise probability of a search, in [0, 1].
+        rules: further arguments of `ZeroSearchEnv`.
     """
     act = _streaming(agent, view.piece)
     with closing(ZeroSearchEnv([question], engine, noise=noise, **rules)) as env:
@@ -71,17 +71,17 @@ def ask_all(
     noise: float = 0.0,
     rules: Mapping[str, Any],
 ) -> Iterator[tuple[int, Reply]]:
-    """Play many questions at once; yield each with its number as it ends.
+    """Play many questions at once; yield each reply with its number when the episode ends.
 
     Args:
         agent: see `agents.agent.Agent`.
-        questions: of the batch.
-        engine: answers the searches; it is not closed.
-        numbers: of the questions to play, from 0.
-        concurrency: questions played at once; changes no reply.
-        seed: every draw follows from it and a question's number.
-        noise: chance in [0, 1] that a search returns noise.
-        rules: further settings of `ZeroSearchEnv`.
+        questions: all questions of the file.
+        engine: search engine; it is not closed.
+        numbers: which questions to play, from 0.
+        concurrency: questions played at once; the replies do not depend on it.
+        seed: of every random choice, together with the number of the question.
+        noise: noise probability of a search, in [0, 1].
+        rules: further arguments of `ZeroSearchEnv`.
     """
     vector = ZeroSearchVectorEnv(
         concurrency, questions, engine, autoreset_mode=AutoresetMode.DISABLED, **rules

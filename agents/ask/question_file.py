@@ -1,4 +1,4 @@
-"""The questions of a file, asked as they stand: JSON lines, a table, or one question a line."""
+"""Reads the questions of a user from a file: JSON lines, a table, or one question a line."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from zs_env.questions.rows import RowLocation, read_rows
 
 _FIELDS = ("question", "text")
 _ROWS_BEGIN = (b"{", b"[", b"\x1f\x8b", b"PAR1")  # JSON, gzip, Parquet
-MAX_CHARS = 8192  # of a question, which leaves room for the prompt around it
+MAX_CHARS = 8192  # of a question; leaves room for the rest of the prompt
 
 
 def read_asked_questions(path: Path) -> list[Question]:
-    """Read the questions of a file, in its order; blank lines are passed over.
+    """Read the questions of a file in order; blank lines are skipped.
 
     Args:
-        path: UTF-8 text with a question on each line, as a name ending in .txt says; or JSONL or
-            Parquet, plain or gzipped, with a field `question` (or `text`) and perhaps `id`. Answers
-            that it may bring are not used.
+        path: UTF-8 text (.txt, or any other content) with a question on each line; or JSONL or
+            Parquet, plain or gzipped, with a field `question` (or `text`) and an optional `id`.
+            Answers are ignored.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds no question or a line is none, naming file, line and fix.
+        ValueError: if there is no question, or a line is invalid; the message names the line.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; give one with a question on each line")
+        raise FileNotFoundError(f"{path} is not a file; pass one with a question on each line")
     with path.open("rb") as file:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     is_text = path.suffix == ".txt" or not head.startswith(_ROWS_BEGIN)
     rows = _text_rows(path) if is_text else read_rows(path)
     questions = [_question(place, row) for place, row in rows]
     if not questions:
-        raise ValueError(f"{path} holds no question; write one on each line")
+        raise ValueError(f"{path} contains no question; write one on each line")
     return questions
 
 
 def asked_question(text: str) -> Question:
-    """Return the question of a user.
+    """Return the question of a text.
 
     Raises:
         ValueError: if it is blank or too long.

@@ -1,10 +1,10 @@
-"""What became of an asked question: the answer, and the documents that it rests on."""
+"""The reply to a question: the answer, and the documents that support it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import is_yes_no
@@ -13,16 +13,16 @@ from zs_env.transcripts.transcript import Transcript
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A document that was shown.
+    """A document that the agent saw.
 
     Attributes:
-        search: number of the search that brought it, from 1.
-        rank: its place on that page, from 1.
-        query: what was searched.
-        title: "" where it has none.
-        text: as it was shown.
-        engine: that gave it.
-        holds_answer: whether the answer that was given stands in it.
+        search: number of the search that returned it, from 1.
+        rank: its position in that page, from 1.
+        query: of the search.
+        title: "" without one.
+        text: as shown.
+        engine: name of the engine.
+        contains_answer: whether it contains the given answer.
     """
 
     search: int
@@ -31,23 +31,23 @@ class Source:
     title: str
     text: str
     engine: str
-    holds_answer: bool
+    contains_answer: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One question, asked.
+    """The reply to one question.
 
     Attributes:
-        id: the question's own, or its number.
-        question: as it was asked.
-        answer: None where none was given.
+        id: of the question, or else its number.
+        question: its text.
+        answer: None without one.
         reason: "answer", "turn_limit", or "failure".
-        failure: what went wrong with the engine; None where nothing did.
-        turns: actions taken.
-        queries: what was searched, in order.
-        sources: the documents that hold the answer; all that were shown where none holds it, as
-            none does a yes or a no. Each once.
+        failure: the engine's error; None without one.
+        turns: number of actions.
+        queries: of all searches, in order.
+        sources: the distinct documents that contain the answer; all documents if none does, as
+            with yes or no.
     """
 
     id: str
@@ -61,7 +61,7 @@ class Reply:
 
     @classmethod
     def of(cls, transcript: Transcript) -> Self:
-        """Read it from a finished transcript."""
+        """Return the reply of a finished transcript."""
         shown: dict[tuple[str, str], Source] = {}
         for one in _shown(transcript):
             shown.setdefault((one.title, one.text), one)
@@ -74,12 +74,8 @@ class Reply:
             failure=transcript.failure,
             turns=len(transcript.turns),
             queries=tuple(turn.request.query for turn in transcript.turns if turn.request),
-            sources=tuple(one for one in sources if one.holds_answer) or sources,
+            sources=tuple(one for one in sources if one.contains_answer) or sources,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return asdict(self)
 
 
 def _shown(transcript: Transcript) -> Iterator[Source]:
@@ -97,6 +93,6 @@ def _shown(transcript: Transcript) -> Iterator[Source]:
                 title=document.title,
                 text=document.text,
                 engine=document.engine,
-                holds_answer=not is_yes_no(answers)
+                contains_answer=not is_yes_no(answers)
                 and contains_answer(f"{document.title} {document.text}", answers),
             )

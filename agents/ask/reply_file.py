@@ -1,14 +1,15 @@
-"""The file of a batch: a JSON line for each question, whatever became of it.
+"""The replies to a file of questions: one JSON line for each question, including failures.
 
-Lines are written as questions end, so a kill loses none that has ended; a later session asks what
-is missing and what a failure left without an answer. Once all are there they stand in the order of
-the questions.
+A line is written when its episode ends, so a killed process loses no finished reply. A later
+session plays the missing questions and those that an engine failure ended. The complete file is
+sorted by question.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,15 @@ _BEGINNING = b'{"number": '  # of every line
 
 
 class ReplyFile:
-    """Keeps the replies to a batch of questions.
+    """Stores the replies to questions.
 
     Args:
-        path: made where it is missing.
-        questions: of the batch, in order.
-        setting: digest of all else that decides a reply; it stands in every line.
+        path: created if missing.
+        questions: all questions, in order.
+        setting: digest of everything else that determines a reply; written in every line.
 
     Raises:
-        ValueError: if the file holds replies to other questions or of another setting.
+        ValueError: if the file contains replies to other questions or with another setting.
     """
 
     def __init__(self, path: Path, questions: Sequence[Question], setting: str) -> None:
@@ -38,28 +39,28 @@ class ReplyFile:
         self._write_all()
 
     def missing(self) -> list[int]:
-        """Numbers, from 0, of the questions without a sound reply."""
+        """Return the numbers, from 0, of the questions without a reply or with a failure."""
         return [number for number in range(len(self._questions)) if number not in self._rows]
 
     def add(self, number: int, reply: Reply) -> None:
-        """Keep the reply to the question of this number."""
-        row = {"number": number, **reply.to_json(), "setting": self._setting}
+        """Store the reply to the question of this number."""
+        row = {"number": number, **asdict(reply), "setting": self._setting}
         with self.path.open("a", encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
         self._rows[number] = row
 
     def finish(self) -> list[Mapping[str, Any]]:
-        """Bring the lines into the order of the questions and return them."""
+        """Sort the lines by question and return them."""
         self._write_all()
         return [self._rows[number] for number in sorted(self._rows)]
 
     def _load(self) -> dict[int, Mapping[str, Any]]:
-        """Read the sound lines; a last one that a kill left torn is dropped."""
+        """Read the replies without a failure; an incomplete last line is dropped."""
         content = self.path.read_bytes()
         rows = {}
-        whole, torn = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-        if not torn.startswith(_BEGINNING[: len(torn)]):
-            raise self._no_reply(torn)
+        whole, rest = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+        if not rest.startswith(_BEGINNING[: len(rest)]):
+            raise self._invalid_line(rest)
         for line in whole.splitlines():
             row = self._checked(line)
             if row["failure"] is None:
@@ -72,22 +73,23 @@ class ReplyFile:
             number, question, setting = row["number"], row["question"], row["setting"]
             row["failure"]
         except (ValueError, TypeError, KeyError) as error:
-            raise self._no_reply(line) from error
+            raise self._invalid_line(line) from error
         if setting != self._setting:
             raise ValueError(
-                f"{self.path} holds replies of another policy, engine or setting; name another "
-                "--output, or delete it"
+                f"{self.path} contains replies of another policy, engine or setting; choose "
+                "another --output, or delete it"
             )
         if not (number in range(len(self._questions)) and self._questions[number].text == question):
             raise ValueError(
-                f"{self.path} holds a reply to {question!r}, which is not question {number} of "
-                "this file; name another --output, or delete it"
+                f"{self.path} contains a reply to {question!r}, which is not question {number} of "
+                "this file; choose another --output, or delete it"
             )
         return row
 
-    def _no_reply(self, line: bytes) -> ValueError:
+    def _invalid_line(self, line: bytes) -> ValueError:
         return ValueError(
-            f"{self.path} holds a line that is no reply ({line[:80]!r}); name another --output"
+            f"{self.path} contains a line that is not a reply ({line[:80]!r}); choose another "
+            "--output"
         )
 
     def _write_all(self) -> None:

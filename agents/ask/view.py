@@ -1,7 +1,6 @@
-"""An episode on a terminal while it is played: thoughts, searches, pages, the answer, its sources.
+"""Shows an episode on a terminal while it is played: thoughts, searches, pages, answer, sources.
 
-Colours say who speaks and what for; nothing that a model or a page says reaches the terminal as a
-control sequence.
+Colours mark the kinds of text. Control sequences in the text of a model or a page are escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class View:
     """Shows one episode.
 
     Args:
-        console: where.
+        console: where to write.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,11 +30,11 @@ class View:
         self._turn = ""
 
     def question(self, text: str) -> None:
-        """Show what is asked."""
+        """Show the question."""
         self._print(text, "bold", end="\n\n")
 
     def piece(self, text: str) -> None:
-        """Show a piece of the agent's text as it comes; tags in it change the colour."""
+        """Show a piece of the agent's text; tags in it change the colour."""
         start = len(self._turn)
         self._turn += text
         while start < len(self._turn):
@@ -45,7 +44,7 @@ class View:
             start = end
 
     def page(self, documents: Sequence[Document], message: str) -> None:
-        """Show what the environment says to a turn that does not end the episode."""
+        """Show the page or message that follows a turn."""
         self._end_turn()
         for document in documents:
             self._print(f"  {document.rank + 1}  {_short(document.title, document.text)}", "cyan")
@@ -55,7 +54,7 @@ class View:
         self._print("\n")
 
     def reply(self, reply: Reply) -> None:
-        """Show how the episode ended, and what its answer rests on."""
+        """Show the end of the episode, and the sources of its answer."""
         self._end_turn()
         if reply.failure is not None:
             self._print(f"\nThe search engine failed: {reply.failure}\n", "bold red")
@@ -64,8 +63,10 @@ class View:
         else:
             self._print(f"\nAnswer: {reply.answer}\n", "bold green")
         if reply.sources:
-            cited = any(source.holds_answer for source in reply.sources)
-            self._print("\nSources that hold the answer:\n" if cited else "\nShown:\n", "bold")
+            cited = any(source.contains_answer for source in reply.sources)
+            self._print(
+                "\nSources that contain the answer:\n" if cited else "\nDocuments:\n", "bold"
+            )
             for source in reply.sources:
                 self._print(f"  {_citation(source)}\n")
 
@@ -75,7 +76,7 @@ class View:
         self._turn = ""
 
     def _style(self, turn: str) -> str:
-        """The style of what stands at the end of a turn's text."""
+        """Return the style of the end of a turn's text."""
         for name, style in _STYLES.items():
             opened, closed = turn.rfind(f"<{name}>"), turn.rfind(f"</{name}>")
             if opened > closed or (closed >= 0 and turn.endswith(f"</{name}>")):

@@ -1,9 +1,9 @@
-"""Scripted agents: points of reference that need no model."""
+"""Scripted agents for comparison, without a language model."""
 
 from agents.baselines.answer_at_once import AnswerAtOnce
 from agents.baselines.follow_the_hops import FollowTheHops
 from agents.baselines.random_words import RandomWords
-from agents.baselines.search_names import SearchNames
+from agents.baselines.search_each_name import SearchEachName
 from agents.baselines.search_once import QuotePage, SearchOnce
 
 __all__ = [
@@ -11,6 +11,6 @@ __all__ = [
     "FollowTheHops",
     "QuotePage",
     "RandomWords",
-    "SearchNames",
+    "SearchEachName",
     "SearchOnce",
 ]

@@ -1,4 +1,4 @@
-"""The floor: an agent that never searches."""
+"""An agent that never searches: a lower bound."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NAME = re.compile(r"(?<!^)\b[A-Z]\w*(?:[ '-]+[A-Z]\w*)*")
 
 
 class AnswerAtOnce:
-    """Answers with the first name in the question, or "yes" where there is none.
+    """Answers with the first name in the question, or "yes" without one.
 
-    What it scores is what a question gives away: a comparison names its own answer.
+    Its score measures how often the question contains its own answer, as comparisons do.
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""The ceiling on the fictional world: an agent that searches as well as one can.
+"""An oracle for the fictional world: an agent with the best possible searches.
 
-It reads nothing but what any agent reads. What it misses, luck withheld: with noise, a search
-that brought a noisy page is asked again until the turns run out.
+It uses only its observations. It misses an answer only if the turns run out, since it repeats every
+search that returned a noisy page.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agents.baselines.world_reader import Plan, read_statements
+from agents.baselines.hop_planner import Plan, read_statements
 
 
 class FollowTheHops:
-    """Looks up one fact after the other, repeats what a noisy page withheld, then answers.
+    """Looks up one fact after the other, repeats searches with noisy pages, then answers.
 
-    Stateless: it reads the observation's question and transcript anew at every turn.
+    It keeps no state: every turn parses the question and the transcript of the observation.
 
     Args:
-        max_turns: actions allowed; with the last one it answers, by a guess if it must.
+        max_turns: actions in an episode; the last one is an answer, if necessary a guess.
     """
 
     def __init__(self, max_turns: int = 6) -> None:
@@ -28,7 +28,7 @@ class FollowTheHops:
         """Return a search or an answer.
 
         Raises:
-            ValueError: if the question is not one of the fictional world.
+            ValueError: if the question is not about the fictional world.
         """
         plan = Plan.of(observation["question"])
         transcript = observation["transcript"]

@@ -1,10 +1,10 @@
-"""One search, one answer: what a single page is worth to a reader who does not think."""
+"""Agents with one search and one answer."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LONGEST_QUOTE = 8000  # characters; an action is cut at 8,192 by default
@@ -12,46 +12,41 @@ _SPAN = re.compile(r"\b[A-Z]\w*(?:[ '-]+[A-Z]\w*)*|\b\d{3,4}\b")
 
 
 class SearchOnce:
-    """Searches the question as it stands, then answers with the name or year it read most often.
+    """Searches the question itself, then answers with the most frequent name or year of the page.
 
-    What the question names is no answer; of equally frequent ones the first on the page counts.
+    Names in the question are excluded; ties go to the first on the page.
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return a search at the start and an answer from then on."""
+        """Return a search in the first turn and an answer in the second."""
         question = observation["question"]
-        if observation["message"] == observation["transcript"]:  # nobody has acted yet
+        if observation["message"] == observation["transcript"]:  # the first turn
             return f"<search>{question}</search>"
         return f"<answer>{self.answer(question, observation['documents'])}</answer>"
 
     def answer(self, question: str, documents: Sequence[str]) -> str:
-        """Return what is answered after the page."""
+        """Return the answer for a page."""
         return most_frequent_span(question, documents)
 
 
 class QuotePage(SearchOnce):
-    """Searches the question as it stands, then answers with all that the page says.
+    """Searches the question itself, then answers with the whole text of the page.
 
-    Cover match then tells how often a page holds an answer.
+    Its cover match is the share of pages that contain an answer.
     """
 
     def answer(self, question: str, documents: Sequence[str]) -> str:
-        """Return the page's text, as much as an action can hold."""
+        """Return the page's text, cut to the maximum length of an action."""
         return " ".join(documents)[:_LONGEST_QUOTE]
 
 
 def capitalised_spans(text: str) -> list[str]:
-    """Return names, as their capitals show them, and numbers of three or four digits."""
-    return [match[0] for match in span_matches(text)]
-
-
-def span_matches(text: str) -> Iterator[re.Match[str]]:
-    """Yield the same with where they stand."""
-    return _SPAN.finditer(text)
+    """Return capitalised names and numbers of three or four digits, in order."""
+    return [match[0] for match in _SPAN.finditer(text)]
 
 
 def most_frequent_span(question: str, documents: Sequence[str]) -> str:
-    """Return the name or year that stands most often in documents and not in the question."""
+    """Return the most frequent name or year of the documents that is not in the question."""
     asked = question.lower()
     counts = Counter(
         span

@@ -1,0 +1,1 @@
+"""The command `zerosearch`: one module for each subcommand."""

@@ -1,7 +1,7 @@
-"""`zerosearch ask`: puts a question to an agent, or a file of them.
+"""`zerosearch ask`: answers a question, or a file of questions.
 
-A single question is shown as it is played. With `--json` that goes to standard error, and one JSON
-object to standard output.
+The episode of a single question is shown live. With `--json` it goes to standard error, and one
+JSON object to standard output.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +24,8 @@ from agents.ask.ask import ask, ask_all
 from agents.ask.question_file import asked_question, read_asked_questions
 from agents.ask.reply_file import ReplyFile
 from agents.ask.view import View
+from agents.evaluation.progress import print_plain
 from agents.specs import data_files, spec_from_text
-from agents.storage.plain_text import say
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
 from zs_env.questions.rows import HALF_CHARACTERS
@@ -35,28 +35,28 @@ from zs_env.search.engine import SearchEngine
 
 @dataclass(frozen=True, kw_only=True)
 class AskConfig:
-    """Answer a question, or each question of a file, by searching; nobody need know the answers.
+    """Answer a question, or each question of a file, by searching.
 
-    The words around the question are those of training, so a policy does what it learnt.
+    The gold answers need not be known. The prompt is the one that the policy was trained with.
 
     Attributes:
-        question: what to ask.
-        policy: who answers: tiny, a folder, a Hugging Face name, or JSON, as `zerosearch evaluate`
-            takes it for --agent.
-        engine: who answers the searches: a JSON spec, a kind, or a passage file; the embedded
-            world's own by default, which knows nothing else.
-        file: of questions in place of one: a question a line, or JSONL or Parquet with a field
-            "question"; the same command continues what it left unfinished, and asks again what a
-            failure of the engine left open.
-        output: JSONL of the replies to --file; its name with .replies.jsonl by default.
-        prompt: the environment's words: a template's name or text; the policy's own by default.
-        max_turns: actions allowed for a question, the answer included.
-        num_documents: documents a page.
+        question: the question.
+        policy: the agent: tiny, a folder, a Hugging Face name, or JSON, as for
+            `zerosearch evaluate --agent`.
+        engine: the search engine: a JSON spec, a kind, or a passage file; by default that of the
+            embedded world, which contains no other facts.
+        file: of questions: one a line, or JSONL or Parquet with a field "question". The same
+            command continues an interrupted file, and replays what an engine failure ended.
+        output: JSONL file for the replies to --file; its name with .replies.jsonl by default.
+        prompt: name or text of the environment's prompt; the policy's own by default.
+        max_turns: actions for a question, including the answer.
+        num_documents: documents in a page.
         max_document_chars: longer documents are cut.
-        engine_timeout_s: seconds a call of the engine may take. A simulator on a CPU may need more.
-        noise: chance in [0, 1] that a search returns noise, where the engine can.
-        seed: of every draw.
-        concurrency: questions of --file asked at once; changes no reply.
+        engine_timeout_s: seconds after which a call of the engine fails. A simulator on a CPU may
+            need more.
+        noise: noise probability of a search, in [0, 1], if the engine supports noise.
+        seed: of every random choice.
+        concurrency: questions of --file played at once; the replies do not depend on it.
         json: print one JSON object to standard output: the reply, or the counts of --file.
     """
 
@@ -77,17 +77,17 @@ class AskConfig:
 
     def __post_init__(self) -> None:
         if (self.question is None) == (self.file is None):
-            raise ValueError('ask either "a question" or those of --file FILE')
+            raise ValueError('pass either "a question" or --file FILE')
         if self.output is not None and self.file is None:
             raise ValueError("--output is for the replies to --file; use --json for one question")
         if not 0.0 <= self.noise <= 1.0:
-            raise ValueError(f"--noise is in [0, 1], got {self.noise}")
-        for name, least in (("concurrency", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"--{name} is at least {least}, got {getattr(self, name)}")
+            raise ValueError(f"--noise must be in [0, 1], got {self.noise}")
+        for name, minimum in (("concurrency", 1), ("seed", 0)):
+            if getattr(self, name) < minimum:
+                raise ValueError(f"--{name} must be at least {minimum}, got {getattr(self, name)}")
 
     def rules(self, agent: Agent) -> dict[str, Any]:
-        """Return the environment's settings for this agent."""
+        """Return the environment's arguments for this agent."""
         return {
             "prompt": self.prompt or getattr(agent, "prompt", None) or "instruct",
             "max_turns": self.max_turns,
@@ -98,15 +98,15 @@ class AskConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 1 where the engine failed."""
+    """Run the command; returns the exit status: 1 if the engine failed."""
     config = tyro.cli(AskConfig, prog="zerosearch ask", args=argv)
-    # What is asked is about no data set: the world stands in for one, so that its engines work.
+    # Engines of the embedded world need its questions.
     engine: Any = build_engine(spec_from_text(config.engine, role="engine"), build_questions(WORLD))
     with closing(engine) if hasattr(engine, "close") else nullcontext():
         agent = build_agent(config.policy)
         if config.file is not None:
             return _ask_file(config, config.file, agent, engine)
-        assert config.question is not None, "checked by the configuration"
+        assert config.question is not None, "the configuration checks it"
         reply = ask(
             agent,
             asked_question(config.question),
@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rules=config.rules(agent),
         )
     if config.json:
-        text = json.dumps(reply.to_json(), ensure_ascii=False)
+        text = json.dumps(asdict(reply), ensure_ascii=False)
         print(text.encode("utf-8", HALF_CHARACTERS).decode("utf-8"))
     return 0 if reply.failure is None else 1
 
@@ -126,12 +126,15 @@ def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine)
     questions = read_asked_questions(path)
     output = config.output or path.with_name(f"{path.name}.replies.jsonl")
     if output.exists() and output.samefile(path):
-        raise ValueError(f"--output and --file are the same file, {path}; name another --output")
+        raise ValueError(f"--output and --file are the same file, {path}; choose another --output")
     replies = ReplyFile(output, questions, _setting(config, agent))
     missing = replies.missing()
     console = Console(stderr=True)
     if len(missing) < len(questions):
-        console.print(f"{len(questions) - len(missing)} of {len(questions)} were answered before.")
+        console.print(
+            f"{len(questions) - len(missing)} of {len(questions)} were answered before; "
+            "playing the others"
+        )
     played = ask_all(
         agent,
         questions,
@@ -153,20 +156,20 @@ def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine)
         "failures": sum(row["failure"] is not None for row in rows),
         "output": str(output),
     }
-    say(console, ", ".join(f"{name} {value}" for name, value in counts.items()))
+    print_plain(console, ", ".join(f"{name} {value}" for name, value in counts.items()))
     if config.json:
         print(json.dumps(counts))
     return 0 if not counts["failures"] else 1
 
 
 def _setting(config: AskConfig, agent: Agent) -> str:
-    """Return a digest of all that decides a reply, apart from the question.
+    """Return a digest of everything that determines a reply, apart from the question.
 
-    The timeout is left out: what it cut off may be asked again with more patience.
+    The timeout is excluded, so that questions which it ended can be repeated with a longer one.
     """
     rules, engine = config.rules(agent), spec_from_text(config.engine, role="engine")
     del rules["engine_timeout_s"]
-    decides = (
+    determining = (
         fingerprint(agent),
         engine,
         data_files(engine),
@@ -174,4 +177,4 @@ def _setting(config: AskConfig, agent: Agent) -> str:
         config.noise,
         config.seed,
     )
-    return blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=8).hexdigest()
+    return blake2b(json.dumps(determining, sort_keys=True).encode(), digest_size=8).hexdigest()

@@ -1,73 +1,74 @@
-"""Settings as flags of a command line: those that TOML tables hold, and those that a user gave.
-
-Both are read by one parser then, which checks them alike and lets the later ones win.
-"""
+"""Command lines: settings from flags over settings from files."""
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+import tyro
 
 from zs_env.text.suggestions import unknown_name
 
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        ValueError: if it is none.
-        OSError: if it cannot be read.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no valid TOML: {error}") from error
+Config = TypeVar("Config")
 
 
-def flags_of_table(
-    values: Mapping[str, Any], known: Collection[str], *, where: object
-) -> list[str]:
-    """Write settings as flags; tables become JSON.
+def parse_flags(
+    config_class: type[Config],
+    argv: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    settings: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read a configuration from flags; settings of nested configurations have flags of their own.
 
     Args:
-        values: by name, with underscores.
-        known: the settings there are.
-        where: the values stand, as errors call it.
+        config_class: a dataclass.
+        argv: the flags.
+        prog: name of the command, for its help.
+        description: shown above the flags.
+        settings: values that take the place of the defaults, as `read_settings` gives them.
 
     Raises:
-        ValueError: if a name is not known.
+        SystemExit: if a flag or the combination of all values is wrong (status 2), or help was
+            asked for (status 0).
     """
-    flags: list[str] = []
-    for name, value in values.items():
-        if name not in known:
-            raise unknown_name(f"key in {where}", name, known)
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            flags.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, list):
-            flags += [f"--{flag}", *map(_written, value)]
+    return tyro.cli(
+        config_class,
+        args=list(argv),
+        prog=prog,
+        description=description,
+        default=_defaults(config_class, None, settings or {}),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def _defaults(config_class: Any, default: Any, settings: Mapping[str, Any]) -> Any:
+    """A configuration that was not validated: flags may still complete what the settings lack."""
+    config = object.__new__(config_class)
+    types = get_type_hints(config_class)
+    for field in fields(config_class):
+        value = field.default if default is None else getattr(default, field.name)
+        if is_dataclass(types[field.name]):
+            nested = None if value is MISSING else value
+            value = _defaults(types[field.name], nested, settings)
         else:
-            flags += [f"--{flag}", _written(value)]
-    return flags
-
-
-def _written(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+            value = settings.get(field.name, tyro.MISSING if value is MISSING else value)
+        object.__setattr__(config, field.name, value)
+    return config
 
 
 def take_flag(flags: list[str], name: str, value: str) -> str | None:
-    """Take a flag and its value out of a command line; None where it is not there.
+    """Remove a flag and its value from a command line; returns the value, None without the flag.
 
     Args:
         flags: of the command line; changed in place.
         name: of the flag, such as "--config".
-        value: what is to follow it, as the error calls it.
+        value: what the flag takes, for the error message.
 
     Raises:
-        ValueError: if nothing follows it.
+        ValueError: if no value follows the flag.
     """
     for place, flag in enumerate(flags):
         found, equals, text = flag.partition("=")
@@ -84,14 +85,14 @@ def take_flag(flags: list[str], name: str, value: str) -> str | None:
 def flags_by_setting(
     flags: Sequence[str], known: Collection[str]
 ) -> list[tuple[str, tuple[str, ...]]]:
-    """Take a command line apart: each setting's name with the words that set it.
+    """Split a command line into settings, each with the words that set it.
 
     Args:
         flags: such as `["--eval-noise", "0", "0.5", "--no-tensorboard"]`.
-        known: the settings there are.
+        known: names of all settings.
 
     Raises:
-        ValueError: if a word belongs to no flag, or a flag to no setting.
+        ValueError: if a word follows no flag, or a flag belongs to no setting.
     """
     groups: list[tuple[str, tuple[str, ...]]] = []
     for word in flags:

@@ -1,6 +1,6 @@
-"""`zerosearch play`: a person is the policy.
+"""`zerosearch play`: a person acts in place of the agent.
 
-A line is a query; a line that begins with "=" is the answer; a line with tags is taken as it is.
+A line is a query; a line that begins with "=" is the answer; a line with tags is the action itself.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import Any
 import gymnasium
 import tyro
 
-from agents.specs import spec_from_text
+from agents.evaluation.settings import specs_from_flags
 
-HINT = "A line is a query. '= Paris' answers. An empty line gives up. Ctrl-D ends the game."
+HINT = "Enter a query, or '= Paris' to answer. An empty line gives up; Ctrl-D quits."
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlayConfig:
-    """Answer questions yourself, with the search engine that the agents have.
+    """Answer questions yourself, with the search engine of the agents.
 
     Attributes:
         env: environment id.
-        episodes: questions to play; 0 for no end.
-        seed: of the questions and the engine's luck; drawn anew by default.
-        noise: chance in [0, 1] that a search returns noise; the environment's own by default.
-        questions: in place of the environment's: a JSON spec, a kind, or a data file.
-        engine: in place of the environment's: a JSON spec, a kind, or a passage file.
+        episodes: questions to play; 0 for no limit.
+        seed: of the questions and the noise; random by default.
+        noise: noise probability of a search, in [0, 1]; the environment's own by default.
+        questions: replaces the environment's: a JSON spec, a kind, or a data file.
+        engine: replaces the environment's: a JSON spec, a kind, or a passage file.
     """
 
     env: str = "ZeroSearch-v0"
@@ -39,7 +39,7 @@ class PlayConfig:
 
 
 def action_from_line(line: str) -> str:
-    """Turn what a person typed into an agent's text."""
+    """Convert a typed line to an action."""
     line = line.strip()
     if "</search>" in line or "</answer>" in line:
         return line
@@ -49,14 +49,10 @@ def action_from_line(line: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Play until the questions or the person's wish to go on end; returns 0."""
+    """Play until the questions end or the person quits; returns 0."""
     config = tyro.cli(PlayConfig, prog="zerosearch play", args=argv)
-    settings: dict[str, Any] = {}
-    if config.questions is not None:
-        settings["questions"] = spec_from_text(config.questions, role="questions")
-    if config.engine is not None:
-        settings["engine"] = spec_from_text(config.engine, role="engine")
-    env = gymnasium.make(config.env, **settings)
+    specs = specs_from_flags(questions=config.questions, engine=config.engine)
+    env = gymnasium.make(config.env, **specs)
     options = {} if config.noise is None else {"noise_probability": config.noise}
     print(HINT)
     rewards: list[float] = []
@@ -66,9 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             reward = _play_question(env, seed=seed, options=options)
             if reward is not None:
                 rewards.append(reward)
-            seed = None  # further questions follow from the first one's seed
+            seed = None  # the seed of the first question determines the others
     except (EOFError, KeyboardInterrupt):
-        print("\nGood bye.")
+        print("\nGoodbye.")
     finally:
         env.close()
     if rewards:
@@ -79,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _play_question(
     env: gymnasium.Env, *, seed: int | None, options: dict[str, Any]
 ) -> float | None:
-    """Play one episode and return its reward; None where the engine failed."""
+    """Play one episode and return its reward; None if the engine failed."""
     observation, info = env.reset(seed=seed, options=options)
     print(f"\nQuestion: {observation['question']}")
     over, reward = False, 0.0
@@ -91,7 +87,7 @@ def _play_question(
         if observation["message"]:
             print(observation["message"].strip())
     if info["failure"]:
-        print(f"The search engine failed: {info['failure']}. This one does not count.")
+        print(f"The search engine failed: {info['failure']}. This question does not count.")
         return None
     if info["reason"] == "turn_limit":
         print("That was the last turn.")

@@ -1,4 +1,4 @@
-"""`zerosearch verl-rows`: questions as the rows that verl trains on."""
+"""`zerosearch verl-rows`: writes questions as rows of a verl data set."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from agents.env_pool import episode_seed
 from agents.specs import spec_from_text
 from envs_registry.verl import SharedEnvironment, verl_row
 
-# A set that is larger makes its questions from their number, without end.
-_MOST = 100_000_000
+# Larger sets generate their questions without end.
+_MAX_ROWS = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,15 +23,15 @@ class VerlRowsConfig:
     """Write the questions of an environment as a data set for verl, one JSON object a line.
 
     Attributes:
-        output: file to write; verl tells its format by the ending .jsonl.
+        output: file to write; verl requires the ending .jsonl.
         env: environment id.
         questions: a JSON spec, a kind, or a data file; the environment's own by default.
         data_source: name of the environment in the agent loop's configuration.
-        count: how many, from the first one on; all by default.
-        noise: chance of noise of these rows' episodes, for held-out rows; by default the loop's
-            environment decides.
-        seed: gives each row a seed, so that its episodes are the same at every step, those of
-            `zerosearch evaluate` with this seed; none by default.
+        count: number of first questions to write; all by default.
+        noise: noise probability of these rows' episodes, for held-out rows; the environment of the
+            loop decides by default.
+        seed: gives each row a seed, so that its episodes are the same at every step and equal
+            those of `zerosearch evaluate` with this seed; none by default.
     """
 
     output: Path
@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = tyro.cli(VerlRowsConfig, prog="zerosearch verl-rows", args=argv)
     if config.output.suffix not in (".jsonl", ".json"):
         raise ValueError(f"--output is {config.output}; verl needs a name that ends in .jsonl")
-    # Nothing is searched for, so no engine has to be there yet.
+    # Rows need no searches, so the engine need not exist yet.
     spec: dict[str, object] = {"id": config.env, "engine": {"kind": "none"}}
     if config.questions is not None:
         spec["questions"] = spec_from_text(config.questions, role="questions")
     env = SharedEnvironment(spec).make()
-    if config.count is None and env.num_questions > _MOST:
+    if config.count is None and env.num_questions > _MAX_ROWS:
         raise ValueError(
-            f"{config.env} has {env.num_questions:,} questions; say with --count how many to write"
+            f"{config.env} has {env.num_questions:,} questions; pass the number to write as --count"
         )
     count = env.num_questions if config.count is None else min(config.count, env.num_questions)
     with config.output.open("w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Plays any agent on any environment and reports scores with their intervals."""
+"""Evaluates agents on environments and reports scores with intervals."""
 
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import evaluate

@@ -1,46 +1,51 @@
-"""What an evaluation keeps of one episode: a few numbers, beside the transcript."""
+"""The scores and counts of one episode."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
+from zs_env.metrics import F1Tokens, f1_score, substring_match
 from zs_env.transcripts.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:
-    """One episode, scored.
+    """One scored episode.
 
     Attributes:
         index: number of its question in the environment's set, from 0.
-        question_id: the question's own name; "" where the environment tells none.
-        structure: the question's `structure` where its set names one; "" elsewhere.
+        question_id: id of the question; "" if the environment does not report one.
+        structure: the question's `structure` if its set has one; else "".
+        prediction: the answer; None if the agent gave none. All scores are 0 then.
         reward: sum over the episode.
-        f1: of the answer, in [0, 1]; 0 without one. So are the next two.
-        exact_match: 0 or 1.
-        cover_match: 0 or 1.
-        searches: sent to the engine.
-        turns: actions taken.
-        malformed: actions that were neither search nor answer.
-        reason: "answer", "turn_limit", "failure"; "terminated" or "truncated" in an environment
-            that is not ours.
-        failure: what went wrong with the engine; the episode counts for nothing then.
-        documents: that were shown.
-        noisy_documents: of them, those that were asked to be noise.
-        failed_checks: documents by what was asked for and the check that they fail, such as
+        f1: of the prediction, in [0, 1].
+        exact_match: 0 or 1, as are the next two.
+        cover_match: whether the prediction contains a gold answer as whole words.
+        substring_match: what the original reports as EM, see `zs_env.metrics.substring_match`.
+        searches: number of searches sent to the engine.
+        turns: number of actions.
+        malformed: number of actions that were neither a search nor an answer.
+        reason: "answer", "turn_limit" or "failure"; "terminated" or "truncated" in an environment
+            of another package.
+        failure: the engine's error; None without one. Scores of a failed episode are not used.
+        documents: number of documents shown.
+        noisy_documents: number of documents that were requested as noise.
+        failed_checks: number of documents by requested quality and failed check, such as
             "noisy/leak".
     """
 
     index: int
     question_id: str = ""
     structure: str = ""
+    prediction: str | None = None
     reward: float
     f1: float
     exact_match: float
     cover_match: float
+    substring_match: float = 0.0
     searches: int
     turns: int
     malformed: int
@@ -51,18 +56,34 @@ class EpisodeResult:
     failed_checks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_transcript(cls, index: int, transcript: Transcript) -> EpisodeResult:
-        """Score a finished transcript."""
+    def from_transcript(
+        cls, index: int, transcript: Transcript, *, f1_tokens: F1Tokens = "words", **fields: Any
+    ) -> Self:
+        """Score a finished transcript.
+
+        Args:
+            index: number of the question.
+            transcript: of the episode.
+            f1_tokens: what F1 counts.
+            fields: further fields of a subclass.
+        """
         documents = [document for turn in transcript.turns for document in turn.documents]
         failed = Counter(
             f"{'noisy' if document.useful is False else 'useful'}/{check}"
             for document in documents
             for check in document.checks
         )
+        scores, prediction = transcript.scores(), transcript.prediction
+        if prediction is not None:
+            answers = transcript.question.answers
+            scores["substring_match"] = float(substring_match(prediction, answers))
+            if f1_tokens != "words":
+                scores["f1"] = f1_score(prediction, answers, tokens=f1_tokens)
         return cls(
             index=index,
             question_id=transcript.question.id,
             structure=str(transcript.question.metadata.get("structure", "")),
+            prediction=prediction,
             reward=float(transcript.reward),
             searches=transcript.num_searches,
             turns=len(transcript.turns),
@@ -72,15 +93,16 @@ class EpisodeResult:
             documents=len(documents),
             noisy_documents=sum(document.useful is False for document in documents),
             failed_checks=dict(sorted(failed.items())),
-            **transcript.scores(),
+            **scores,
+            **fields,
         )
 
     @classmethod
-    def from_info(cls, index: int, info: Mapping[str, Any]) -> EpisodeResult:
+    def from_info(cls, index: int, info: Mapping[str, Any]) -> Self:
         """Read the last info of an environment that keeps no transcript.
 
         Args:
-            index: see the attribute.
+            index: number of the question.
             info: with Gymnasium's `episode` statistics and a `reason`.
         """
         scores = info.get("scores", {})
@@ -98,6 +120,16 @@ class EpisodeResult:
             failure=info.get("failure"),
         )
 
+    @property
+    def malformed_share(self) -> float:
+        """Share of the actions that were neither a search nor an answer."""
+        return self.malformed / self.turns
+
+    @property
+    def answered(self) -> float:
+        """1 if the episode ended with an answer, else 0."""
+        return float(self.reason == "answer")
+
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the fields as JSON values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Evaluates an agent: plays it, keeps every episode, reports means with intervals."""
+"""Evaluates an agent: plays episodes, stores them, and reports means with intervals."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ def evaluate(
 ) -> Report:
     """Play questions 0 to `episodes` - 1 once each.
 
-    Every episode's luck follows from `seed` and its question's number alone: neither concurrency
-    nor an interruption changes a figure. With `output` the same call plays what is missing there,
-    and again what a failure of the engine ended.
+    The randomness of an episode is derived from `seed` and the number of its question, so neither
+    concurrency nor an interruption changes the results. With `output`, the same call plays the
+    missing episodes, and replays those that an engine failure ended.
 
     Args:
         agent: see `agents.agent.Agent`.
-        env_id: any registered id whose actions are texts.
-        episodes: questions played; all there are where the environment has fewer.
-        seed: at least 0.
-        noise: chance in [0, 1] that a search returns noise; None for the environment's own.
-        env_kwargs: passed to the environment; JSON values if `output` is given.
+        env_id: a registered id whose actions are texts.
+        episodes: questions to play; all if the environment has fewer.
+        seed: at minimums 0.
+        noise: noise probability of a search, in [0, 1]; the environment's own by default.
+        env_kwargs: arguments of the environment; JSON values if `output` is given.
         concurrency: episodes played at once.
-        output: folder for results and transcripts; an evaluation of the same setting, of the same
-            data files, is continued there. None keeps nothing.
-        agent_name: what the report calls the agent; its class's name by default.
-        fingerprint: changes when the agent does; one that differs continues no evaluation. The
-            agent's own `fingerprint` by default.
-        on_start: called with the number of episodes wanted and of sound ones found in `output`.
-        on_episode: called with each episode as it ends.
-        on_costs: called after each episode with what the searches of this call have cost so far.
+        output: folder for results and transcripts; an evaluation with the same setting and data
+            files is continued. None writes nothing.
+        agent_name: name of the agent in the report; its class's name by default.
+        fingerprint: identifies the agent; an evaluation with another fingerprint is not continued.
+            The agent's own `fingerprint` by default.
+        on_start: called with the number of episodes, and of those found complete in `output`.
+        on_episode: called with each episode when it ends.
+        on_costs: called after each episode with the costs of this call's searches so far.
 
     Raises:
-        ValueError: if an argument is out of range, or `output` holds another evaluation or is
-            written to by another process.
+        ValueError: if an argument is out of range, or `output` contains another evaluation or is
+            locked by another process.
     """
-    least = {"episodes": (episodes, 1), "concurrency": (concurrency, 1), "seed": (seed, 0)}
-    for name, (value, bound) in least.items():
-        if value < bound:
-            raise ValueError(f"{name} must be at least {bound}, got {value}")
+    minimums = {"episodes": (episodes, 1), "concurrency": (concurrency, 1), "seed": (seed, 0)}
+    for name, (value, minimum) in minimums.items():
+        if value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
     setting = {
         "agent": agent_name or type(agent).__name__,
         "env": env_id,
@@ -78,25 +78,25 @@ def evaluate(
     }
     results, costs = dict[int, EpisodeResult](), dict[str, float]()
     with nullcontext() if output is None else EvaluationRecord.open(output, setting) as record:
-        left = list(range(episodes))
+        missing = list(range(episodes))
         if record:
             results.update(enumerate(record.results[:episodes]))
-            left = record.missing(episodes)
-        if not left:  # no engine is opened for what is already known
+            missing = record.missing(episodes)
+        if not missing:  # do not open an engine if all episodes are known
             if on_start:
                 on_start(episodes, episodes)
         else:
             pool = open_pool(
-                env_id, min(concurrency, len(left)), env_kwargs=env_kwargs, noise=noise
+                env_id, min(concurrency, len(missing)), env_kwargs=env_kwargs, noise=noise
             )
             with closing(pool):
                 num_episodes = min(episodes, pool.num_questions or episodes)
-                left = [index for index in left if index < num_episodes]
+                missing = [index for index in missing if index < num_episodes]
                 if on_start:
-                    on_start(num_episodes, num_episodes - len(left))
-                results |= _play(agent, pool, left, seed, record, on_episode, on_costs)
+                    on_start(num_episodes, num_episodes - len(missing))
+                results |= _play(agent, pool, missing, seed, record, on_episode, on_costs)
                 costs = pool.costs()
-            if record and left:
+            if record and missing:
                 record.add_costs(costs)
     shown = {name: setting[name] for name in setting if name not in ("fingerprint", "files")}
     return Report.of(

@@ -1,11 +1,10 @@
-"""An evaluation read back from the folder that `agents.evaluation.record` wrote, and left as it is.
+"""Reads the folder of an evaluation without changing it.
 
-An evaluation that still runs, or was killed, can be read: what counts is its whole lines.
+An evaluation that is running or was killed can be read too: incomplete lines are ignored.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.record import RESULTS_FILE, SETTING_FILE, TRANSCRIPTS_FILE
-from agents.storage.settings_file import read_setting
+from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE, read_results
+from agents.storage.settings_file import read_settings
 from zs_env.transcripts.storage import read_transcripts
 from zs_env.transcripts.transcript import Transcript
 
@@ -24,15 +23,15 @@ _DATA_FILE_END = r"(\.jsonl|\.json|\.parquet)?(\.gz)?$"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationFolder:
-    """What one folder holds.
+    """The content of one folder.
 
     Attributes:
-        folder: where it lies.
-        setting: agent, env, seed, noise and env_kwargs.
+        folder: its path.
+        setting: agent, env, env_kwargs, seed, noise and fingerprint.
         results: of questions 0, 1, 2 and so on.
-        agent: what the agent is called.
-        set_name: name of the questions where others than the environment's were asked for; else
-            the environment's id.
+        agent: name of the agent.
+        set_name: name of the questions if they differ from the environment's default; else the
+            environment's id.
     """
 
     folder: Path
@@ -53,40 +52,40 @@ class EvaluationFolder:
         """Read a folder.
 
         Args:
-            folder: that an evaluation was written to.
-            episodes: the first ones; all by default.
-            agent: what to call the agent; as it was called by default.
-            set_name: what to call the questions; as their spec says by default.
+            folder: written by an evaluation.
+            episodes: number of first episodes to read; all by default.
+            agent: name of the agent; the recorded one by default.
+            set_name: name of the questions; derived from their spec by default.
 
         Raises:
-            ValueError: if it is none of an evaluation, or a line of its results is of another form.
+            ValueError: if the folder contains no evaluation, or a line of its results is damaged.
         """
         folder = Path(folder)
         path = folder / SETTING_FILE
         if not path.is_file():
             raise ValueError(
-                f"{folder} holds no {SETTING_FILE}; expected a folder that `zerosearch evaluate` "
-                "wrote, see its --output"
+                f"{folder} contains no {SETTING_FILE}; expected the --output folder of "
+                "`zerosearch evaluate`, or a cell of `zerosearch sweep-noise`"
             )
-        setting = read_setting(path)
+        setting = read_settings(path)
         questions = _env_kwargs(setting).get("questions")
-        played = _spec_name(questions) if questions else str(setting.get("env", ""))
+        default_name = _spec_name(questions) if questions else str(setting.get("env", ""))
         return cls(
             folder=folder,
             setting=setting,
-            results=tuple(_read_results(folder / RESULTS_FILE))[:episodes],
+            results=tuple(read_results(folder))[:episodes],
             agent=agent or str(setting.get("agent", "agent")),
-            set_name=set_name or played,
+            set_name=set_name or default_name,
         )
 
     @property
     def engine_name(self) -> str:
-        """Kind of the engine where another than the environment's was asked for; "" elsewhere."""
+        """Kind of the engine if it differs from the environment's default; else ""."""
         engine = _env_kwargs(self.setting).get("engine")
         return _spec_name(engine) if engine else ""
 
     def transcripts(self) -> Iterator[Transcript | None]:
-        """Yield the transcript of each result, in order; None for each where none were kept.
+        """Yield the transcript of each result, in order; None for each if none were written.
 
         Raises:
             ValueError: if a line is not a transcript, or there are fewer transcripts than results.
@@ -101,23 +100,9 @@ class EvaluationFolder:
             yield transcript
         if found < len(self.results):
             raise ValueError(
-                f"{path} holds {found} transcripts for {len(self.results)} results; run the same "
-                "`zerosearch evaluate` again, which plays what is missing"
+                f"{path} contains {found} transcripts for {len(self.results)} results; run the "
+                "same `zerosearch evaluate` again, which plays the missing episodes"
             )
-
-
-def _read_results(path: Path) -> Iterator[EpisodeResult]:
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        if not line.endswith(b"\n"):
-            return  # a writer that still runs or was killed left it
-        try:
-            yield EpisodeResult(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"{path}, line {number}: got no result of an episode ({error}); expected one that "
-                "`zerosearch evaluate` wrote: restore the file"
-            ) from error
 
 
 def _env_kwargs(setting: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,7 +110,7 @@ def _env_kwargs(setting: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _spec_name(spec: Any) -> str:
-    """Return the shortest name that says which questions or which engine a spec means."""
+    """Return a short name of the questions or the engine of a spec."""
     if not isinstance(spec, Mapping):
         return str(spec)
     kind = str(spec.get("kind", ""))

@@ -1,4 +1,4 @@
-"""Two agents on the same questions: how far apart they are, and whether chance would do as much."""
+"""Paired differences between two agents on the same questions, with significance tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from agents.evaluation.statistics import Interval, stratified_intervals, table_of
 
 NUM_FLIPS = 10_000
-_BLOCK = 250  # rows of signs at a time, so that full sets fit into memory
+_BLOCK = 250  # rows of signs at a time, which bounds the memory
 _ROUNDING = 1e-12
 
 
@@ -20,8 +20,8 @@ class PairedDifference:
     """A mean difference over pairs.
 
     Attributes:
-        difference: mean and 95 % interval, from a bootstrap over pairs.
-        p_value: two-sided, of a sign-flip permutation test; None without pairs.
+        difference: mean and 95 % interval of a bootstrap over pairs.
+        p_value: of a two-sided sign-flip permutation test; None without pairs.
     """
 
     difference: Interval
@@ -29,13 +29,13 @@ class PairedDifference:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
-    """Judge two columns whose entries i are of the same question: the first less the second.
+    """Return the first column minus the second; entries at the same place form a pair.
 
     Raises:
-        ValueError: if they are not equally long.
+        ValueError: if they differ in length.
     """
     if len(first) != len(second):
-        raise ValueError(f"paired columns must be equally long, got {len(first)}, {len(second)}")
+        raise ValueError(f"paired columns must have equal length, got {len(first)}, {len(second)}")
     differences = [one - other for one, other in zip(first, second, strict=True)]
     return paired_differences([{"difference": differences}])["difference"]
 
@@ -43,15 +43,15 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Paired
 def paired_differences(
     strata: Sequence[Mapping[str, Sequence[float]]], *, seed: int = 0
 ) -> dict[str, PairedDifference]:
-    """Judge each column of differences, one entry a pair.
+    """Return the mean difference of each column, with its interval and p-value.
 
-    If neither were better, a pair's difference would be as likely with the other sign: the p-value
-    is the share of random sign assignments whose mean lies as far from 0 as the one observed, the
-    observed one included.
+    Under the null hypothesis a pair's difference has either sign with equal probability. The
+    p-value is the share of random sign assignments whose mean is at least as far from 0 as the
+    observed one, including the observed one.
 
     Args:
-        strata: differences by column, as `stratified_intervals` takes them: the mean of the
-            strata's means is judged, and signs are flipped pair by pair.
+        strata: differences by column, as for `stratified_intervals`, one entry a pair. The
+            statistic is the mean of the strata's means; signs are flipped pair by pair.
         seed: of the resampling and of the signs.
 
     Source: Fisher's randomization test as Smucker, Allan and Carterette, "A Comparison of
@@ -75,7 +75,7 @@ def _flipped_means(
     values_NC: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
     """Return the means under `NUM_FLIPS` random sign assignments: [R, C]."""
-    # Pairs that are equal in every column change nothing under any sign.
+    # A difference of 0 in every column is the same under either sign.
     moving_MC = values_NC[values_NC.any(axis=1)] / len(values_NC)
     return np.concatenate(
         [

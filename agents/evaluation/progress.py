@@ -1,4 +1,4 @@
-"""How far an evaluation has come, on a terminal."""
+"""Progress bars and plain lines on a terminal, for evaluations, benchmarks and training."""
 
 from __future__ import annotations
 
@@ -8,47 +8,90 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents.evaluation.episode_result import EpisodeResult
 
 
-class EpisodeBar:
-    """Episodes played so far, with their running F1; nothing where there is no terminal.
+def print_plain(console: Console, text: str, *, style: str | None = None) -> None:
+    """Print a text literally: no markup in it is interpreted, and no line is wrapped.
+
+    Names, paths and error messages may contain what looks like markup.
+    """
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+class ProgressBar:
+    """A progress bar with a status text. On anything but a terminal the bar is not drawn.
 
     Args:
         console: where it is drawn.
-        label: what is played, where there is more than one thing.
+        description: what is counted.
+        total: number of items; None until `start` sets it.
+        completed: items that an earlier session completed.
+        speed_period_s: seconds over which the speed is averaged, for the remaining time.
+        print_updates: print a line for each `update` if the console is not a terminal.
     """
 
-    def __init__(self, console: Console, label: str | None = None) -> None:
+    def __init__(
+        self,
+        console: Console,
+        description: str = "episodes",
+        *,
+        total: int | None = None,
+        completed: int = 0,
+        speed_period_s: float = 30.0,
+        print_updates: bool = False,
+    ) -> None:
+        self.console = console
+        self._description, self._total = description, total
+        self._print_updates = print_updates and not console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             MofNCompleteColumn(),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[scores]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[status]}", markup=False),
+            TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             disable=not console.is_terminal,
+            speed_estimate_period=speed_period_s,
         )
-        self._console, self._prefix = console, f"{label}: " if label else ""
-        self._task = self._progress.add_task(label or "episodes", total=None, scores="")
-        self._sum, self._sound = 0.0, 0
+        self._task = self._progress.add_task(
+            description, total=total, completed=completed, status=""
+        )
+        self._f1_sum, self._num_scored = 0.0, 0
 
-    def __enter__(self) -> EpisodeBar:
+    def __enter__(self) -> ProgressBar:
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def start(self, total: int, done: int) -> None:
-        if done:
-            self._console.print(
-                f"{self._prefix}{done} of {total} episodes were played before; going on.",
-                markup=False,
-                highlight=False,
+    def start(self, total: int, completed: int) -> None:
+        """Set the total, and report the episodes that an earlier session played."""
+        if completed:
+            self.print(
+                f"{self._description}: {completed} of {total} episodes were played before; "
+                "playing the others"
             )
-        self._progress.update(self._task, total=total, completed=done)
+        self._progress.update(self._task, total=total, completed=completed)
 
     def episode(self, result: EpisodeResult) -> None:
+        """Count an episode; the status is the mean F1 of the episodes without a failure."""
         if result.failure is None:
-            self._sum += result.f1
-            self._sound += 1
-        f1 = f"f1 {self._sum / self._sound:.3f}" if self._sound else ""
-        self._progress.update(self._task, advance=1, scores=f1)
+            self._f1_sum += result.f1
+            self._num_scored += 1
+        status = f"f1 {self._f1_sum / self._num_scored:.3f}" if self._num_scored else ""
+        self._progress.update(self._task, advance=1, status=status)
+
+    def update(self, completed: int, status: str, *, description: str | None = None) -> None:
+        """Set the number of completed items and the status."""
+        self._progress.update(
+            self._task, completed=completed, status=status, description=description
+        )
+        if self._print_updates:
+            self.print(f"{self._description} {completed}/{self._total}  {status}")
+
+    def restart(self, completed: int, status: str) -> None:
+        """Set the number of completed items without counting them into the speed."""
+        self._progress.reset(self._task, completed=completed, status=status)
+
+    def print(self, text: str, *, style: str | None = None) -> None:
+        """Print a line literally, above the bar."""
+        print_plain(self.console, text, style=style)

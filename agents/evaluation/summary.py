@@ -1,4 +1,4 @@
-"""The figures of an evaluation: means with intervals, as a table or as JSON."""
+"""The results of an evaluation: means with intervals, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 from rich.table import Table
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.statistics import Interval, bootstrap_interval, bootstrap_intervals
+from agents.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_intervals,
+    bootstrap_ratio,
+)
 
 METRICS = (
     "f1",
@@ -25,50 +30,50 @@ METRICS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What an evaluation found.
+    """The results of an evaluation.
 
-    Episodes that a failure of the engine ended say nothing about the agent: they are counted in
-    `num_failures` and `fault_rate`, and left out of every other figure.
+    Episodes that an engine failure ended are counted in `num_failures` and `failure_rate`, and
+    excluded from every other figure.
 
     Attributes:
         setting: what was evaluated: agent, env, seed, noise.
-        num_episodes: played, failures included.
-        num_failures: ended by a failure.
-        fault_rate: share of episodes that a failure ended.
+        num_episodes: number of episodes, including failures.
+        num_failures: number of episodes that an engine failure ended.
+        failure_rate: share of episodes that an engine failure ended.
         metrics: by name of `METRICS`.
-        reasons: episodes by the reason they ended for.
-        f1_by_structure: F1 by the questions' structure, where their set names one.
-        noisy_share: of an episode's documents, those that were asked to be noise; over episodes
-            that saw any.
-        common_fault: what ended most of those that a failure ended; None where nothing did.
+        reasons: number of episodes by the reason of their end.
+        f1_by_structure: F1 by the structure of the questions, if their set names one.
+        noisy_share: mean over episodes of the share of documents that were requested as noise;
+            episodes without documents are excluded.
+        common_failure: the most frequent failure; None without one.
         failed_checks: share of the useful or noisy documents that fail a check, by "kind/check";
-            only simulated engines check theirs.
-        folder: where transcripts and results lie; None where nothing was written.
-        costs: cost of the searches of this call, fields of `zs_env.search.types.SearchCost`; not in
-            the JSON, for it depends on what was played before and on the clock.
+            only simulated engines check their documents.
+        folder: of transcripts and results; None if they were not written.
+        costs: of the searches of this call, see `zs_env.search.types.SearchCost`; not part of the
+            JSON, since they depend on earlier sessions and on the clock.
     """
 
     setting: Mapping[str, Any]
     num_episodes: int
     num_failures: int
-    fault_rate: Interval
+    failure_rate: Interval
     metrics: Mapping[str, Interval]
     reasons: Mapping[str, int]
     f1_by_structure: Mapping[str, Interval]
     noisy_share: Interval
-    common_fault: str | None
+    common_failure: str | None
     failed_checks: Mapping[str, float]
     folder: str | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def failure_summary(self) -> str:
-        """How many episodes a failure ended, and which one most."""
-        return failure_summary(self.num_failures, self.num_episodes, self.common_fault)
+        """The number of failed episodes and the most frequent failure, as a sentence."""
+        return failure_summary(self.num_failures, self.num_episodes, self.common_failure)
 
     @property
-    def all_void(self) -> bool:
-        """Whether a failure ended every episode, so that nothing is known of the agent."""
+    def all_failed(self) -> bool:
+        """Whether a failure ended every episode, so that there are no scores."""
         return self.num_failures == self.num_episodes > 0
 
     @classmethod
@@ -80,44 +85,43 @@ class Report:
         folder: str | None = None,
         costs: Mapping[str, float] | None = None,
     ) -> Report:
-        """Average results; equal results give equal intervals, for their resampling is seeded."""
-        sound = [result for result in results if result.failure is None]
-        structures = sorted({result.structure for result in sound if result.structure})
-        faulty = [float(result.failure is not None) for result in results]
+        """Average results; the same results give the same intervals, since resampling is seeded."""
+        valid = [result for result in results if result.failure is None]
+        structures = sorted({result.structure for result in valid if result.structure})
         return cls(
             setting=dict(setting),
             num_episodes=len(results),
-            num_failures=len(results) - len(sound),
-            fault_rate=bootstrap_interval(faulty),
+            num_failures=len(results) - len(valid),
+            failure_rate=bootstrap_interval([float(one.failure is not None) for one in results]),
             metrics=bootstrap_intervals(
-                {name: [float(getattr(result, name)) for result in sound] for name in METRICS}
+                {name: [float(getattr(result, name)) for result in valid] for name in METRICS}
             ),
             reasons=dict(sorted(Counter(result.reason for result in results).items())),
             f1_by_structure={
                 structure: bootstrap_interval(
-                    [result.f1 for result in sound if result.structure == structure]
+                    [result.f1 for result in valid if result.structure == structure]
                 )
                 for structure in structures
             },
             noisy_share=bootstrap_interval(
-                [one.noisy_documents / one.documents for one in sound if one.documents]
+                [one.noisy_documents / one.documents for one in valid if one.documents]
             ),
-            common_fault=most_common_fault(result.failure for result in results),
-            failed_checks=_failed_checks(sound),
+            common_failure=most_common_failure(result.failure for result in results),
+            failed_checks=_failed_checks(valid),
             folder=folder,
             costs=dict(costs or {}),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the figures as JSON values."""
         return {
             **self.setting,
             "episodes": self.num_episodes,
             **{name: interval.to_json() for name, interval in self.metrics.items()},
             "failures": {
                 "count": self.num_failures,
-                **self.fault_rate.to_json(),
-                "most_often": self.common_fault,
+                **self.failure_rate.to_json(),
+                "most_often": self.common_failure,
             },
             "reasons": dict(self.reasons),
             "f1_by_structure": {
@@ -129,15 +133,15 @@ class Report:
         }
 
     def table(self) -> Table:
-        """Return it as a table for people."""
+        """Return the figures as a table."""
         agent, env = self.setting.get("agent", "agent"), self.setting.get("env", "")
         table = Table(title=f"{agent} on {env}, {self.num_episodes} episodes", title_justify="left")
         for header in ("", "mean", "95 % interval"):
             table.add_column(header, justify="left" if not header else "right")
         rows = [(name.replace("_", " "), value) for name, value in self.metrics.items()]
         rows += [(f"f1, {name}", value) for name, value in self.f1_by_structure.items()]
-        rows.append(("documents that were noise", self.noisy_share))
-        rows.append((f"failures ({self.num_failures}, left out above)", self.fault_rate))
+        rows.append(("noisy documents", self.noisy_share))
+        rows.append((f"failures ({self.num_failures}, excluded above)", self.failure_rate))
         for label, interval in rows:
             mean, _, ends = str(interval).partition(" ")
             table.add_row(label, mean, ends)
@@ -147,17 +151,29 @@ class Report:
         return table
 
 
-def most_common_fault(failures: Iterable[str | None]) -> str | None:
-    """Return the failure that most episodes ended with; None where none did."""
-    times = Counter(failure for failure in failures if failure is not None)
-    return times.most_common(1)[0][0] if times else None
+def most_common_failure(failures: Iterable[str | None]) -> str | None:
+    """Return the most frequent failure of some episodes; None if none failed."""
+    counts = Counter(failure for failure in failures if failure is not None)
+    return counts.most_common(1)[0][0] if counts else None
 
 
-def failure_summary(num_failures: int, num_episodes: int, common_fault: str | None) -> str:
-    """Return the words that say how many of some episodes a failure ended, and which one most."""
+def failure_summary(num_failures: int, num_episodes: int, common_failure: str | None) -> str:
+    """Return a sentence with the number of failed episodes and the most frequent failure."""
     return (
-        f"a failure of the engine ended {num_failures} of {num_episodes} episodes, most often: "
-        f"{common_fault}"
+        f"an engine failure ended {num_failures} of {num_episodes} episodes, most often: "
+        f"{common_failure}"
+    )
+
+
+def observed_noise(results: Iterable[EpisodeResult]) -> Interval:
+    """Return the share of all documents that were requested as noise.
+
+    The mean of the episodes' shares (`Report.noisy_share`) is lower than the noise probability for
+    an agent that repeats a search until it succeeds; this pooled share is not.
+    """
+    valid = [result for result in results if result.failure is None]
+    return bootstrap_ratio(
+        [result.noisy_documents for result in valid], [result.documents for result in valid]
     )
 
 

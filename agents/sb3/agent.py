@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from agents.sb3.choices import Limits, find_choices
 from agents.sb3.train_config import MODEL_FILE, SETTINGS_FILE
 from agents.sb3.training import ALGORITHMS
-from agents.storage.settings_file import read_setting
+from agents.storage.settings_file import read_settings
 
 
 class ChoiceAgent:
@@ -37,7 +37,7 @@ class ChoiceAgent:
                     f"{folder} holds no {path.name}; pass a folder of zerosearch train-sb3, or "
                     "complete its run with --resume"
                 )
-        values = read_setting(settings)
+        values = read_settings(settings)
         model = ALGORITHMS[values["algorithm"]].load(checkpoint, device="cpu")
         return cls(model, Limits(*(values[name] for name in Limits._fields)))
 

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from agents.sb3.network import ChoiceActorCriticPolicy, ChoiceDQNPolicy
 from agents.sb3.train_config import MODEL_FILE, SETTINGS_FILE, AlgorithmName, TrainSB3Config
 from agents.sb3.view import DiscreteSearchView
-from agents.storage.settings_file import keep_setting
+from agents.storage.settings_file import ensure_settings
 
 ALGORITHMS: dict[AlgorithmName, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN}
 _ARGUMENTS: dict[AlgorithmName, dict[str, Any]] = {
@@ -56,7 +56,7 @@ def train(
         raise FileExistsError(
             f"{config.output} holds a run; continue it with --resume or choose another --output"
         )
-    keep_setting(settings, config.fixed_settings(), what="run", played=[checkpoint])
+    ensure_settings(settings, config.fixed_settings(), what="run", files=[checkpoint])
 
     def make_view() -> gymnasium.Env[Any, Any]:
         kwargs: dict[str, Any] = {**config.env_kwargs(), "noise": config.noise}

@@ -29,7 +29,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from agents.llm.learner.allocator import keep_freed_memory
 from agents.simulator_tuning.build import Pair
 from agents.simulator_tuning.tune_config import TuneSettings
-from agents.storage.settings_file import keep_setting
+from agents.storage.settings_file import ensure_settings
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import Prompt
 from zs_env.simulator.generators.local_transformers import encode_prompt
@@ -84,11 +84,11 @@ def tune(
     """
     keep_freed_memory()
     checkpoints = output / "checkpoints"
-    keep_setting(
+    ensure_settings(
         output / "tuning.json",
         _setting(model_name, settings, pairs, system),
         what="tuning",
-        played=sorted(checkpoints.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")),
+        files=sorted(checkpoints.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")),
     )
     tokenizer = AutoTokenizer.from_pretrained(model_name)
     rows = [encode_pair(tokenizer, pair, system) for pair in pairs]

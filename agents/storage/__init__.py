@@ -1,0 +1,1 @@
+"""Files and folders: locks, settings, JSON Lines, CSV."""

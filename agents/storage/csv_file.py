@@ -9,10 +9,10 @@ from typing import Any
 
 
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Spread the intervals of a row over three columns: the mean under its name, then the ends.
+    """Replace each interval of a row by three columns: NAME (the mean), NAME_low and NAME_high.
 
     Args:
-        row: JSON values; an interval is what `Interval.to_json` returns.
+        row: JSON values, with intervals as `Interval.to_json` returns them.
     """
     flat: dict[str, Any] = {}
     for name, value in row.items():
@@ -28,7 +28,7 @@ def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal columns, whole or not at all; no rows leave no file."""
+    """Write rows of equal columns atomically; without rows, delete the file."""
     if not rows:
         path.unlink(missing_ok=True)
         return

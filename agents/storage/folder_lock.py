@@ -1,4 +1,4 @@
-"""One process writes to a folder at a time; a second one is told so, or waits."""
+"""A lock that allows one process at a time to write to a folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 
 @contextmanager
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder, made where it is missing, against other writers; a kill lets go of it.
+    """Lock a folder, created if missing. The lock is released when the process is killed.
 
     Args:
-        folder: that is written to.
-        wait: for another writer to end, however long that takes.
+        folder: to lock.
+        wait: wait for another writer without a time limit.
 
     Raises:
-        ValueError: if another process, or another call in this one, holds it and `wait` is off.
+        ValueError: if another process, or another call in this one, holds the lock and `wait` is
+            False.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
@@ -30,7 +31,7 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
                 f"another process writes to {folder}; wait for it, or choose another --output"
             ) from error
         except OSError:
-            pass  # a file system that knows no locks
+            pass  # the file system does not support locks
         yield
     finally:
         os.close(descriptor)

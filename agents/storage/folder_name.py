@@ -1,4 +1,4 @@
-"""What the folder of an agent's evaluations is called."""
+"""Folder names for agents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_CHARACTERS = 60
 
 
 def folder_name(agent: str) -> str:
-    """Return an agent's name as a folder may be called; other names give other folders."""
+    """Return a valid folder name for an agent's name; different names give different folders."""
     plain = re.sub(r"[^\w.-]+", "-", agent).strip("-.")
     if plain == agent and len(plain) <= _MAX_CHARACTERS:
         return agent

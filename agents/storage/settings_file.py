@@ -1,4 +1,4 @@
-"""The file in which a folder says what its figures are of, so that no others are added to them."""
+"""The settings of a folder's files, so that results of other settings are never added to them."""
 
 from __future__ import annotations
 
@@ -7,69 +7,69 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-_LONGEST_VALUE = 200  # characters of a value in an error
+_MAX_SHOWN = 200  # characters of a value in an error
 
 
-def keep_setting(
-    path: Path, setting: Mapping[str, Any], *, what: str, played: Iterable[Path]
+def ensure_settings(
+    path: Path, settings: Mapping[str, Any], *, what: str, files: Iterable[Path]
 ) -> None:
-    """Write a setting where none holds yet, whole or not at all.
+    """Write settings atomically, or check that the existing ones are equal.
 
     Args:
-        path: of the file; its folder is what is protected, and made where it is missing.
-        setting: JSON values.
-        what: the folder holds, such as "evaluation".
-        played: files that a setting is about. While they are missing or empty another setting may
-            take the place of one that failed.
+        path: of the settings file, inside the folder that is protected; the folder is created.
+        settings: JSON values.
+        what: the folder contains, such as "evaluation".
+        files: that depend on the settings. While they are missing or empty, other settings replace
+            the existing ones.
 
     Raises:
-        ValueError: if files of another setting are there; the message says which values differ.
-            Or if they are there without any setting: then somebody else wrote them.
+        ValueError: if the files have other settings, in which case the message lists the
+            differences; or if they exist without a settings file.
     """
-    setting = json.loads(json.dumps(dict(setting)))
-    full = [file for file in played if file.exists() and file.stat().st_size]
-    there = read_setting(path) if path.exists() else None
-    if there is None and full:
+    settings = json.loads(json.dumps(dict(settings)))
+    existing = [file for file in files if file.exists() and file.stat().st_size]
+    earlier = read_settings(path) if path.exists() else None
+    if earlier is None and existing:
         raise ValueError(
-            f"{path.parent} holds {full[0].relative_to(path.parent)} but no {path.name}, so it is "
-            f"not this kind of {what}; choose another --output"
+            f"{path.parent} contains {existing[0].relative_to(path.parent)} but no {path.name}, so "
+            f"it is not this kind of {what}; choose another --output"
         )
-    if there is None or (there != setting and not full):
+    if earlier is None or (earlier != settings and not existing):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(setting, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         temporary.replace(path)
         return
-    other = sorted(name for name in {*there, *setting} if there.get(name) != setting.get(name))
-    if other:
-        changes = "; ".join(
-            f"{name} was {_shown(there.get(name))}, now {_shown(setting.get(name))}"
-            for name in other
-        )
+    changes = "; ".join(
+        f"{name} was {_shown(earlier.get(name))}, now {_shown(settings.get(name))}"
+        for name in sorted({*earlier, *settings})
+        if earlier.get(name) != settings.get(name)
+    )
+    if changes:
         raise ValueError(
-            f"{path.parent} holds another {what} ({changes}); choose another --output, or "
+            f"{path.parent} contains another {what} ({changes}); choose another --output, or "
             "delete that folder"
         )
 
 
-def read_setting(path: Path) -> dict[str, Any]:
-    """Read what `keep_setting` wrote.
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read what `ensure_settings` wrote.
 
     Raises:
-        ValueError: if it is no JSON object.
+        ValueError: if the file is not a JSON object.
     """
     text = path.read_text(encoding="utf-8")
     try:
-        setting = json.loads(text)
+        settings = json.loads(text)
     except ValueError:
-        setting = None
-    if not isinstance(setting, dict):
+        settings = None
+    if not isinstance(settings, dict):
         raise ValueError(
-            f"{path} is no JSON object ({_shown(text)}); restore it, or delete its folder"
+            f"{path} is not a JSON object ({_shown(text)}); restore it, or delete its folder"
         )
-    return setting
+    return settings
 
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

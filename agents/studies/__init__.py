@@ -1,0 +1,1 @@
+"""Studies of agents: benchmark, noise sweep, counterfactual pages."""

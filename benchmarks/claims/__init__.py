@@ -1,1 +1,1 @@
-"""The re-test: which of the paper's claims hold on the embedded world, at a reduced budget."""
+"""Replication of the paper's claims on the embedded world, at a reduced budget."""

@@ -1,12 +1,11 @@
-"""`python -m benchmarks.claims`: run every arm with every seed, then say which claims hold.
+"""`python -m benchmarks.claims`: runs every arm with every seed, and tests the paper's claims.
 
-What has been run is read from the results, what was interrupted goes on; the same command after a
-kill does what is missing. Seeds come one after the other, so that a table of few seeds is whole.
+Finished runs are read from the results, and interrupted ones continue: the same command runs what
+is missing. All arms of one seed run before the next seed, so a table of few seeds is complete.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -26,11 +25,12 @@ from rich.console import Console
 
 from agents.cli.training.train import parse_arguments
 from agents.llm.trainer.config import TrainConfig
+from agents.storage.folder_lock import folder_lock
 from benchmarks.claims.arms import ARMS, arms_for
+from benchmarks.claims.processes import run_side_by_side
 from benchmarks.claims.report import draw, markdown, settings_of, to_json
 from benchmarks.claims.results import ResultsFile, RunResult, budget_of
 from benchmarks.claims.run import ROW
-from benchmarks.claims.schedule import run_side_by_side
 from zs_env.text.suggestions import unknown_name
 
 _TRIES = 3
@@ -38,22 +38,22 @@ WORLD = Path(__file__).with_name("world.toml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetestConfig:
-    """Test the paper's claims again. Flags after -- go to every training run.
+class ClaimsConfig:
+    """Replicate the paper's claims. Flags after -- are passed to every training run.
 
     Attributes:
         output: folder of the runs.
-        results: JSONL file of what has been run, here or elsewhere; rows are added to it, and
-            table.md and curves.png lie beside it. OUTPUT/results.jsonl by default.
-        config: TOML file of the settings that all arms share.
-        only: names of arms; all that fit the questions by default.
-        seeds: runs of each arm, with seeds from 0.
-        steps: of each run, in place of those of the TOML file.
-        workers: runs side by side; each has the threads of the shared settings.
+        results: JSONL file of finished runs; rows are added to it, and table.md and curves.png are
+            written to its folder. OUTPUT/results.jsonl by default.
+        config: TOML file with the settings of all arms.
+        only: names of arms; all that suit the questions by default.
+        seeds: number of runs of each arm, with seeds from 0.
+        steps: of each run; replaces the number in the TOML file.
+        workers: parallel runs; each uses the threads of the settings.
         json: print everything as one JSON object to standard output.
     """
 
-    output: Path = Path("runs/retest")
+    output: Path = Path("runs/claims")
     results: Path | None = None
     config: Path = WORLD
     only: tuple[str, ...] = ()
@@ -64,35 +64,33 @@ class RetestConfig:
     train_flags: tyro.conf.Suppress[tuple[str, ...]] = field(default=())
 
     def flags(self) -> list[str]:
-        """Flags of `zerosearch train` that all arms share."""
+        """Return the flags of `zerosearch train` for all arms."""
         steps = [] if self.steps is None else ["--steps", str(self.steps)]
         return ["--config", str(self.config), *steps, *self.train_flags]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing, then show everything; 1 where a run failed again and again."""
+    """Run what is missing and print the tables; returns 1 if a run failed in every try."""
     given = list(sys.argv[1:] if argv is None else argv)
     cut = given.index("--") if "--" in given else len(given)
     config = tyro.cli(
-        RetestConfig,
+        ClaimsConfig,
         args=given[:cut],
-        default=RetestConfig(train_flags=tuple(given[cut + 1 :])),
+        default=ClaimsConfig(train_flags=tuple(given[cut + 1 :])),
         prog="python -m benchmarks.claims",
     )
     base = parse_arguments(config.flags())
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     results = ResultsFile(config.results or config.output / "results.jsonl", budget_of(base))
-    with _only_one(config.output):
+    with folder_lock(config.output / "lock"), _exit_on_sigterm():
         failed = _run_missing(config, base, results, console)
     rows = results.rows()
     if rows:
-        folder, command = (
-            results.path.parent,
-            shlex.join(["python", "-m", "benchmarks.claims", *given]),
-        )
+        folder = results.path.parent
+        command = shlex.join(["python", "-m", "benchmarks.claims", *given])
         (folder / "table.md").write_text(markdown(rows, command=command), encoding="utf-8")
         draw(rows, folder / "curves.png")
-        console.print(f"table and picture: {folder / 'table.md'}, {folder / 'curves.png'}")
+        console.print(f"table and curves: {folder / 'table.md'}, {folder / 'curves.png'}")
     if config.json:
         print(json.dumps(to_json(rows)), flush=True)
     elif rows:
@@ -101,17 +99,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_missing(
-    config: RetestConfig, base: TrainConfig, results: ResultsFile, console: Console
+    config: ClaimsConfig, base: TrainConfig, results: ResultsFile, console: Console
 ) -> list[str]:
-    """Run what has no result yet and add it; returns what failed in every try."""
+    """Run what has no result and add its results; returns the folders of runs that failed."""
     names = list(config.only) or arms_for(base)
     for name in names:
         if name not in ARMS:
             raise unknown_name("arm", name, ARMS)
-        ARMS[name].change(base)  # a setting that it cannot work with shows before anything runs
+        ARMS[name].change(base)  # raises early if a setting is unsuitable
     jobs = [(name, seed) for seed in range(config.seeds) for name in names]
     missing = [job for job in jobs if job not in results]
-    console.print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are there")
+    console.print(f"{len(jobs) - len(missing)} of {len(jobs)} runs are finished")
     failed: list[str] = []
     started = time.monotonic()
     ended = run_side_by_side(
@@ -133,46 +131,38 @@ def _run_missing(
     return failed
 
 
-def _folder(config: RetestConfig, name: str, seed: int) -> Path:
+def _folder(config: ClaimsConfig, name: str, seed: int) -> Path:
     return config.output / name / f"seed-{seed}"
 
 
 def _start(
-    config: RetestConfig, base: TrainConfig, name: str, seed: int
+    config: ClaimsConfig, base: TrainConfig, name: str, seed: int
 ) -> subprocess.Popen[bytes]:
     folder = _folder(config, name, seed)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "benchmarks.claims.run", name, *config.flags()]
     command += ["--seed", str(seed), "--output", str(folder)]
     environment = dict(os.environ)
-    if base.threads:
-        environment["OMP_NUM_THREADS"] = str(base.threads)
+    if base.run.threads:
+        environment["OMP_NUM_THREADS"] = str(base.run.threads)
     with (folder / "log.txt").open("ab") as log:
-        # A session of its own: what a terminal sends to all is for this process to pass on.
+        # In its own session, so that signals of the terminal reach this process only.
         return subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, start_new_session=True
         )
 
 
 @contextmanager
-def _only_one(output: Path) -> Iterator[None]:
-    """Refuse to run beside another re-test of the same output; SIGTERM ends all runs with this."""
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"another re-test works in {output}; wait for it, or choose another --output"
-            ) from error
-        before = signal.signal(signal.SIGTERM, _leave)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
+def _exit_on_sigterm() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that the running processes are ended too."""
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _leave(number: int, _frame: Any) -> None:
+def _exit(number: int, _frame: Any) -> None:
     raise SystemExit(128 + number)
 
 

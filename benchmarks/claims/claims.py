@@ -1,4 +1,4 @@
-"""What is claimed, and when a claim holds: written down before any result was seen."""
+"""The claims and the criteria for their verdicts, fixed before any result was known."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from benchmarks.claims.pairing import paired_interval
 from benchmarks.claims.results import RunResult
 
 Verdict = Literal["holds", "does not hold", "undecided"]
-MARGIN = 0.02  # F1: what counts as a difference at all
-MIN_SEEDS = 3  # that a verdict takes
+MARGIN = 0.02  # F1; smaller differences are irrelevant
+MIN_SEEDS = 3  # for a verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """One arm against another.
+    """A claim about two arms.
 
     Attributes:
         part: letter of the comparison.
-        text: what is claimed of `arm`.
-        arm: that is said to be better, or as good.
-        other: that it is compared with.
-        as_good: whether it is said to be no worse only.
-        published: the paper's figures, mean EM in per cent; "" where it has none.
+        text: of the claim.
+        arm: the arm that is claimed to be better, or as good.
+        other: the arm that it is compared with.
+        as_good: whether the claim is only that it is not worse.
+        published: the paper's mean EM of both arms in percent; "" if it has none.
     """
 
     part: str
@@ -36,11 +36,10 @@ class Claim:
     published: str = ""
 
     def verdict(self, difference: Interval) -> Verdict:
-        """Judge the claim by the interval of arm less other.
+        """Return the verdict for the interval of the difference, arm minus other.
 
-        "Better" holds where the whole interval is above 0; else it does not where it is below
-        `MARGIN`. "As good" does not hold where it is below 0; else it does where it is above
-        -`MARGIN`.
+        "Better" holds if the whole interval is above 0, and does not hold if it is below `MARGIN`.
+        "As good" does not hold if it is below 0, and holds if it is above -`MARGIN`.
         """
         low, high = difference.low, difference.high
         if low is None or high is None:
@@ -76,7 +75,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(part="b", text="rising noise beats none", arm="default", other="noise-none"),
     Claim(
         part="c",
-        text="masking pages beats learning them",
+        text="masking the tokens of pages beats training on them",
         arm="default",
         other="unmasked",
         published="36.07 / 34.53",
@@ -120,19 +119,19 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         part="f",
-        text="luck shared by a group beats luck of one's own",
+        text="one seed for a group beats a seed for each episode",
         arm="default",
-        other="own-luck",
+        other="own-seed",
     ),
     Claim(
         part="g",
-        text="the right question beats the wrong one, where the engine reads queries",
+        text="the right question beats the wrong one, if the engine uses queries only",
         arm="default",
         other="wrong-question",
     ),
     Claim(
         part="g",
-        text="the right question beats the wrong one, where pages tell the answer",
+        text="the right question beats the wrong one, if pages contain its answer",
         arm="default",
         other="wrong-answer",
     ),
@@ -141,13 +140,13 @@ CLAIMS: tuple[Claim, ...] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A claim with what came out.
+    """A claim and its result.
 
     Attributes:
-        claim: what was claimed.
-        seeds: that both arms have.
-        differences: arm less other by setting, the one that is judged by first.
-        verdict: by that one; "undecided" of fewer than `MIN_SEEDS` seeds.
+        claim: the claim.
+        seeds: number of seeds that both arms have.
+        differences: arm minus other by setting; the first one decides the verdict.
+        verdict: "undecided" with fewer than `MIN_SEEDS` seeds.
     """
 
     claim: Claim
@@ -159,7 +158,7 @@ class Finding:
 def find(
     claim: Claim, arms: Mapping[str, Mapping[int, RunResult]], settings: list[str]
 ) -> Finding | None:
-    """Compare a claim's arms in all settings; None where one of them has no result yet."""
+    """Compare a claim's arms in all settings; None if one of them has no results."""
     if claim.arm not in arms or claim.other not in arms:
         return None
     one, other = arms[claim.arm], arms[claim.other]

@@ -1,6 +1,6 @@
-"""SFT only: the policy imitates a teacher without failures, and never plays itself.
+"""SFT only: the policy imitates an oracle and plays no episodes itself.
 
-It sees as many episodes as RL plays, of the same questions, and takes as many optimizer steps.
+It trains on as many episodes of the same questions as RL plays, with as many optimizer steps.
 """
 
 from __future__ import annotations
@@ -23,51 +23,55 @@ from zs_env.world import WorldEngine, WorldQuestions
 
 
 def imitate(config: TrainConfig, policy: Policy) -> None:
-    """Train a policy in place on the run's questions, played by a teacher under the run's noise.
+    """Train a policy in place on an oracle's episodes, with the run's questions and noise.
 
     Raises:
         ValueError: if the questions are not about a fictional world.
         FloatingPointError: if a loss or gradient was not finite.
     """
-    shown = list(_demonstrations(config, policy))
-    tokens = sum(len(rollout.token_ids) for rollout in shown)
+    rollouts = list(_demonstrations(config, policy))
+    tokens = sum(len(rollout.token_ids) for rollout in rollouts)
     steps = plan_steps(
-        shown, tokens_per_step=-(-tokens // (config.steps * config.minibatches)), seed=config.seed
+        rollouts,
+        tokens_per_step=-(-tokens // (config.run.steps * config.algorithm.minibatches)),
+        seed=config.run.seed,
     )
     optimizer = OptimizerConfig(
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        lr_schedule=config.lr_schedule,
-        tokens_per_micro_batch=config.tokens_per_micro_batch,
-        max_grad_norm=config.max_grad_norm,
-        autocast=config.autocast,
+        learning_rate=config.optimizer.learning_rate,
+        warmup_steps=config.optimizer.warmup_steps,
+        lr_schedule=config.optimizer.lr_schedule,
+        tokens_per_micro_batch=config.optimizer.tokens_per_micro_batch,
+        max_grad_norm=config.optimizer.max_grad_norm,
+        autocast=config.optimizer.autocast,
     )
-    train_steps(supervised_learner(policy.model, optimizer, total_steps=len(steps)), shown, steps)
+    train_steps(
+        supervised_learner(policy.model, optimizer, total_steps=len(steps)), rollouts, steps
+    )
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
-    questions = training_questions(config)
+    questions = training_questions(config.environment)
     if not isinstance(questions, WorldQuestions):
         raise ValueError(
-            "the teacher plays questions about a fictional world, got "
-            f"{type(questions).__name__}; leave the arm 'imitation' out"
+            "the oracle needs questions about a fictional world, got "
+            f"{type(questions).__name__}; omit the arm 'imitation'"
         )
     rules = EpisodeConfig(
-        max_turns=config.max_turns,
-        num_documents=config.num_documents,
-        prompt=PromptTemplate.of(config.prompt or policy.prompt or "instruct"),
-        limits=Limits(max_document_chars=config.max_document_chars),
+        max_turns=config.environment.max_turns,
+        num_documents=config.environment.num_documents,
+        prompt=PromptTemplate.of(config.environment.prompt or policy.prompt or "instruct"),
+        limits=Limits(max_document_chars=config.environment.max_document_chars),
     )
-    engine, noise = WorldEngine(questions.world), config.noise()
-    rng = random.Random(f"imitation {config.seed}")
-    count = config.questions_per_step
-    for step in range(config.steps):
-        asked = question_indices(
-            step * count, count, num_questions=len(questions), seed=config.seed
+    engine, noise = WorldEngine(questions.world), config.noise.schedule(config.run.steps)
+    rng = random.Random(f"imitation {config.run.seed}")
+    count = config.rollouts.questions_per_step
+    for step in range(config.run.steps):
+        indices = question_indices(
+            step * count, count, num_questions=len(questions), seed=config.run.seed
         )
-        for index in asked:
-            for _ in range(config.group_size):
-                shown = demonstrate(
+        for index in indices:
+            for _ in range(config.rollouts.group_size):
+                demonstration = demonstrate(
                     questions[index],
                     engine,
                     config=rules,
@@ -75,4 +79,4 @@ def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
                     noise_probability=noise.probability(step),
                     rng=rng,
                 )
-                yield encode_demonstration(policy, shown)
+                yield encode_demonstration(policy, demonstration)

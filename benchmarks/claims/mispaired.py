@@ -1,15 +1,15 @@
-"""The original's worst bug as an engine: queries are answered for another row's question.
+"""An engine with a bug of the original: queries are answered for another row's question.
 
-In ZeroSearch's code the queries of the rows that search are put together, but question and gold
-answers are then taken by place from all rows of the batch. So of the requests of one call, the
-i-th gets those of the i-th episode of the whole step: right as long as every row searches, wrong
-for all rows behind the first one that does not.
+The original collects the queries of the rows that search, but takes question and gold answers by
+position from all rows of the batch. Request i of a call therefore gets the question of row i of
+the step. This is correct while every row searches, and wrong for all rows after the first that does
+not.
 
-What that costs depends on how much an engine makes of the question it is told. A world's engine
-reads the query alone, and looks at the answers only to keep them off noisy pages: that is the least
-it can cost. The paper's simulator knows little more than the answer that it is told; with `told`,
-useful documents about what a query names say that it is the answer of the other row. It is the most
-that it can cost, for a language model also knows something by itself.
+The cost depends on the use that an engine makes of the question. A world's engine uses the query
+alone, and the answers only to exclude them from noisy pages: the lower bound of the cost. The
+paper's simulator depends on the given answer; with `leak_answer`, useful documents about a name in
+the query contain the other row's answer. This is the upper bound, since a language model has
+knowledge of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agents.baselines.world_reader import read_statements
+from agents.baselines.hop_planner import read_statements
 from agents.llm.rollout.question_order import question_indices
 from zs_env.config import Spec, build_engine
 from zs_env.questions.question import Question, QuestionDataset
@@ -26,16 +26,16 @@ from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
 
 
 class MispairedEngine(EngineWrapper):
-    """Takes the question of a request from the place that the request has in its call.
+    """Replaces the question of each request by that of the row at the request's position.
 
     Args:
-        engine: that answers.
-        questions: that the run trains on.
-        seed: of the run, which decides the questions of each step.
+        engine: the wrapped engine.
+        questions: of the training run.
+        seed: of the run; it determines the questions of each step.
         questions_per_step: of the run.
-        group_size: of the run; the rows of a group are next to each other.
-        told: whether useful documents tell the answers of the row that they are taken for; only
-            sentences of a fictional world can be changed so.
+        group_size: of the run; the rows of a group are adjacent.
+        leak_answer: whether useful documents contain the answer of the row whose question is used;
+            needs sentences of a fictional world.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class MispairedEngine(EngineWrapper):
         seed: int,
         questions_per_step: int,
         group_size: int,
-        told: bool = False,
+        leak_answer: bool = False,
     ) -> None:
         super().__init__(engine)
         self.step_dependent = True
@@ -54,25 +54,25 @@ class MispairedEngine(EngineWrapper):
         self._seed = seed
         self._questions_per_step = questions_per_step
         self._group_size = group_size
-        self._told = told
+        self._leak_answer = leak_answer
         self._rows: list[Question] = []
 
     def set_training_step(self, step: int) -> None:
-        """Lay out the questions of all rows of a step."""
-        asked = question_indices(
+        """Set the questions of all rows of a step."""
+        indices = question_indices(
             step * self._questions_per_step,
             self._questions_per_step,
             num_questions=len(self._questions),
             seed=self._seed,
         )
-        self._rows = [self._questions[index] for index in asked for _ in range(self._group_size)]
+        self._rows = [self._questions[index] for index in indices for _ in range(self._group_size)]
         super().set_training_step(step)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
-        """Answer each request as if it came from the row at its place.
+        """Answer each request as if it came from the row at its position.
 
         Raises:
-            RuntimeError: where there are more requests than rows.
+            RuntimeError: if there are more requests than rows.
         """
         if len(requests) > len(self._rows):
             raise RuntimeError(
@@ -85,12 +85,12 @@ class MispairedEngine(EngineWrapper):
             for request, row in zip(requests, rows, strict=True)
         ]
         pages = list(self.engines[0].search(mispaired))
-        if not self._told:
+        if not self._leak_answer:
             return pages
         return [
             page
             if isinstance(page, SearchError) or own.question == row.text
-            else _tell(page, own, row)
+            else _insert_answer(page, own, row)
             for page, own, row in zip(pages, requests, rows, strict=True)
         ]
 
@@ -102,21 +102,21 @@ def mispaired_engine(
     seed: int,
     questions_per_step: int,
     group_size: int,
-    told: bool = False,
+    leak_answer: bool = False,
 ) -> SearchEngine:
-    """Build the engine from its spec: a row for `zs_env.config.ENGINE_KINDS`."""
+    """Build the engine from its spec, as a row of `zs_env.config.ENGINE_KINDS`."""
     return MispairedEngine(
         build_engine(engine, questions),
         questions,
         seed=seed,
         questions_per_step=questions_per_step,
         group_size=group_size,
-        told=told,
+        leak_answer=leak_answer,
     )
 
 
-def _tell(page: SearchPage, request: SearchRequest, row: Question) -> SearchPage:
-    """The page with the row's answer wherever a useful document speaks of what was searched for."""
+def _insert_answer(page: SearchPage, request: SearchRequest, row: Question) -> SearchPage:
+    """Put the row's answer into the useful documents that mention a name of the query."""
     documents = [
         _with_answer(document, request.query.lower(), row.answers[0])
         if document.useful

@@ -1,4 +1,4 @@
-"""Differences between two arms, paired by seed and by question, with their interval."""
+"""Differences between two arms, paired by seed and question, with intervals."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ NUM_RESAMPLES = 4000
 def paired_interval(
     one: Mapping[int, RunResult], other: Mapping[int, RunResult], setting: str
 ) -> Interval:
-    """Mean F1 of one arm less that of another, over the seeds that both have, with its interval.
+    """Return the mean F1 of one arm minus that of another, over shared seeds, with its interval.
 
     Args:
         one: results by seed.
         other: results by seed.
-        setting: of the examination.
+        setting: of the evaluation.
 
     Raises:
-        ValueError: if they were not asked the same number of questions.
+        ValueError: if the numbers of questions differ.
     """
     seeds = sorted(one.keys() & other.keys())
     if not seeds:
-        return Interval(None, None, None)
+        return Interval()
     sizes = {len(row.percents[setting]) for arm in (one, other) for row in arm.values()}
     if len(sizes) > 1:
-        raise ValueError(f"arms are paired by question, but were asked {sorted(sizes)} of them")
+        raise ValueError(f"arms are paired by question, but have {sorted(sizes)} questions")
     return bootstrap_both(np.array([one[s].f1_Q(setting) - other[s].f1_Q(setting) for s in seeds]))
 
 
 def bootstrap_both(differences_SQ: npt.NDArray[np.float64], *, seed: int = 0) -> Interval:
-    """Mean and 95 % interval of paired differences, for other seeds and for other questions.
+    """Return the mean and 95 % interval of paired differences, over both seeds and questions.
 
-    Seeds and questions are both resampled, each alone, since all seeds were asked the same
-    questions. Of S seeds S - 1 are drawn: S draws would understate the spread between few seeds.
-    How far few seeds spread is known badly, so resamples are spread like Student's t: of S - 1
-    degrees of freedom where seeds alone differ, of more as questions do too. One seed alone says
-    nothing about others: the interval is then one of questions only.
+    Seeds and questions are resampled independently, since all seeds use the same questions. Of S
+    seeds, S - 1 are drawn; S draws would underestimate the variance between few seeds. Since few
+    seeds estimate this variance badly, resamples follow Student's t: with S - 1 degrees of freedom
+    if only seeds differ, and with more if questions differ too. With one seed, the interval
+    accounts for questions only.
 
-    Where the differences of seeds spread by 0 to 0.15 over 256 questions, 95 % intervals so made
-    held the truth in 94 to 99 % of 300 simulated studies of 5 seeds, in 91 to 100 % of 3 seeds.
+    With standard deviations of 0 to 0.15 between seeds and 256 questions, such 95 % intervals
+    contained the true value in 94 to 99 % of 300 simulated studies of 5 seeds, and in 91 to 100 %
+    of 3 seeds.
 
     Args:
-        differences_SQ: [S, Q] one seed a row, one question a column.
+        differences_SQ: [S, Q], one row for each seed, one column for each question.
         seed: of the resampling.
 
     Source: Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007; for S - 1,
@@ -70,5 +71,5 @@ def bootstrap_both(differences_SQ: npt.NDArray[np.float64], *, seed: int = 0) ->
 
 
 def _shares(rng: np.random.Generator, count: int, draws: int) -> npt.NDArray[np.float64]:
-    """[R, count] how much each weighs in each resample."""
+    """Return the weight of each item in each resample, [R, count]."""
     return rng.multinomial(draws, np.full(count, 1 / count), size=NUM_RESAMPLES) / draws

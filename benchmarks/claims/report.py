@@ -1,4 +1,4 @@
-"""The table and the picture of the re-test, made from its results alone."""
+"""The table and the plot of the replication, computed from its results."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents.evaluation.statistics import Interval
 from agents.llm.trainer.evaluator import REAL_ENGINE, noise_setting
+from agents.studies.tables import markdown_table
 from benchmarks.claims.arms import ARMS
 from benchmarks.claims.claims import CLAIMS, MARGIN, MIN_SEEDS, Finding, find
 from benchmarks.claims.results import RunResult, by_arm
 
 Arms = Mapping[str, Mapping[int, RunResult]]
-_COLUMNS = 4  # of small pictures
+_COLUMNS = 4  # of plots
 
 
 def settings_of(rows: Sequence[RunResult]) -> list[str]:
-    """Settings that all rows were judged in, the one that verdicts go by first."""
+    """Return the settings of all rows; the first one decides the verdicts."""
     common = [name for name in rows[0].percents if all(name in row.percents for row in rows)]
     first = REAL_ENGINE if REAL_ENGINE in common else noise_setting(0.0)
     return [first, *(name for name in common if name != first)]
 
 
 def findings(rows: Sequence[RunResult]) -> list[Finding]:
-    """Every claim whose arms both have results."""
+    """Return the findings of all claims whose arms both have results."""
     arms = by_arm(rows)
     found = [find(claim, arms, settings_of(rows)) for claim in CLAIMS]
     return [finding for finding in found if finding is not None]
 
 
 def to_json(rows: Sequence[RunResult]) -> dict[str, Any]:
-    """Everything, for programs: rows with every question's F1, and what follows from them."""
+    """Return JSON values: the rows with every question's F1, and the findings."""
     return {
         "runs": [row.to_json() for row in rows],
         "claims": [
@@ -60,71 +60,69 @@ def to_json(rows: Sequence[RunResult]) -> dict[str, Any]:
 
 
 def markdown(rows: Sequence[RunResult], *, command: str) -> str:
-    """The tables of claims and of arms, with what has to be known to read them.
+    """Return the tables of claims and of arms, with an explanation.
 
     Args:
         rows: at least one.
-        command: that made them.
+        command: that was run.
     """
-    return "\n".join([*_head(rows, command), *_claims(rows), "", *_arms(rows), ""])
+    return "\n".join([*_head(rows, command), _claims(rows), *_arms(rows)])
 
 
 def _head(rows: Sequence[RunResult], command: str) -> Iterator[str]:
     budget, seeds = rows[0].budget, sorted({row.seed for row in rows})
-    yield "# The paper's claims, tested again\n"
+    yield "# Replication of the paper's claims\n"
     yield f"`{command}`, commit {', '.join(sorted({row.commit or 'unknown' for row in rows}))}.\n"
     yield (
         f"Seeds {', '.join(map(str, seeds))}; every arm trains for {budget['steps']} steps with "
-        "the same number of episodes and is judged greedily on the same "
+        "the same number of episodes and is evaluated greedily on the same "
         f"{len(rows[0].percents[settings_of(rows)[0]])} held-out questions. Differences are in F1, "
-        "paired by seed and by question; 95 % intervals by a bootstrap that resamples seeds and "
-        "questions. A claim to be better holds where the whole interval is above 0, else does not "
-        f"where it is below {MARGIN}; a claim to be as good does not hold where it is below 0, "
-        f"else does where it is above -{MARGIN}; fewer than {MIN_SEEDS} seeds decide nothing. The "
-        "verdict goes by the first column of differences. Published figures are the paper's mean "
-        "exact match in per cent, for another model and other questions.\n"
+        "paired by seed and question, with 95 % intervals of a bootstrap over seeds and questions. "
+        "The claim that an arm is better holds if the whole interval is above 0, and does not hold "
+        f"if it is below {MARGIN}. The claim that it is as good does not hold if the interval is "
+        f"below 0, and holds if it is above -{MARGIN}. Fewer than {MIN_SEEDS} seeds decide "
+        "nothing. The first column of differences decides the verdict. Published figures are the "
+        "paper's mean exact match in percent, for another model and other questions.\n"
     )
 
 
-def _claims(rows: Sequence[RunResult]) -> Iterator[str]:
+def _claims(rows: Sequence[RunResult]) -> str:
     settings = settings_of(rows)
-    shown = " | ".join(f"difference, {setting}" for setting in settings)
-    yield f"| | claim | published | arms | seeds | {shown} | verdict |"
-    yield "|---" * (6 + len(settings)) + "|"
-    for finding in findings(rows):
-        claim = finding.claim
-        differences = " | ".join(map(_signed, finding.differences.values()))
-        yield (
-            f"| {claim.part} | {claim.text} | {claim.published or '-'} | {claim.arm} / "
-            f"{claim.other} | {finding.seeds} | {differences} | **{finding.verdict}** |"
-        )
-
-
-def _signed(interval: Interval) -> str:
-    if interval.mean is None or interval.low is None or interval.high is None:
-        return "-"
-    return f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    columns = [f"difference, {setting}" for setting in settings]
+    lines = [
+        [
+            finding.claim.part,
+            finding.claim.text,
+            finding.claim.published or "-",
+            f"{finding.claim.arm} / {finding.claim.other}",
+            str(finding.seeds),
+            *(interval.format(sign=True) for interval in finding.differences.values()),
+            f"**{finding.verdict}**",
+        ]
+        for finding in findings(rows)
+    ]
+    headers = ["", "claim", "published", "arms", "seeds", *columns, "verdict"]
+    return markdown_table(headers, lines, num_text=4)
 
 
 def _arms(rows: Sequence[RunResult]) -> Iterator[str]:
     settings = settings_of(rows)
-    shown = " | ".join(f"F1, {setting}" for setting in settings)
-    yield f"| arm | | {shown} | searches | seconds |"
-    yield "|---" * (4 + len(settings)) + "|"
-    notes: list[str] = []
+    lines, notes = [], []
     for name, seeds in by_arm(rows).items():
         runs = list(seeds.values())
-        scores = " | ".join(_spread(runs, setting) for setting in settings)
         searches = fmean(run.searches[settings[0]] for run in runs)
         seconds = fmean(run.seconds for run in runs)
-        yield f"| {name} | {ARMS[name].about} | {scores} | {searches:.1f} | {seconds:.0f} |"
+        scores = [_spread(runs, setting) for setting in settings]
+        lines.append([name, ARMS[name].about, *scores, f"{searches:.1f}", f"{seconds:.0f}"])
         notes += [f"- {name}, seed {run.seed}: {run.note}" for run in runs if run.note]
         notes += [
             f"- {name}, seed {run.seed}: {run.failures} failures" for run in runs if run.failures
         ]
-    yield "\nF1: mean over seeds, and the lowest and highest seed."
+    columns = [f"F1, {setting}" for setting in settings]
+    yield markdown_table(["arm", "", *columns, "searches", "seconds"], lines, num_text=2)
+    yield "F1: mean over seeds, with the lowest and highest seed.\n"
     if notes:
-        yield "\nWhat went wrong:\n"
+        yield "Errors and failures:\n"
         yield from notes
 
 
@@ -134,7 +132,7 @@ def _spread(runs: Sequence[RunResult], setting: str) -> str:
 
 
 def draw(rows: Sequence[RunResult], path: Path) -> None:
-    """Draw held-out F1 over the steps, a picture a comparison: mean and range of the seeds."""
+    """Plot held-out F1 over the steps, one plot for each part: mean and range of the seeds."""
     arms, setting = by_arm(rows), settings_of(rows)[0]
     parts: dict[str, dict[str, None]] = {}
     for claim in CLAIMS:

@@ -1,7 +1,6 @@
-"""The results of the re-test: one line of JSON per arm and seed, small enough to be committed.
+"""The results of the replication: one JSON line for each arm and seed, small enough to commit.
 
-Every question's F1 is in it, in whole percent, so that all intervals can be computed again from the
-file alone.
+It contains every question's F1, in whole percent, so all intervals can be computed from the file.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from agents.storage.folder_lock import folder_lock
 from benchmarks.claims.arms import ARMS
 from zs_env.text.suggestions import unknown_name
 
-# What may differ between rows that are compared with each other.
-_FREE = frozenset(
+# Settings that may differ between compared rows.
+_UNCOMPARED = frozenset(
     (
         *("seed", "output", "resume", "json", "threads", "device", "checkpoint_every"),
         *("keep_checkpoints", "tensorboard", "tracker", "prices", "engine_timeout_s"),
@@ -36,16 +35,16 @@ class RunResult:
 
     Attributes:
         arm: its name.
-        seed: of everything that was drawn.
+        seed: of every random choice.
         commit: of the code.
-        budget: shared settings that are not the trainer's own.
+        budget: common settings that differ from the trainer's defaults.
         percents: by setting, F1 of each held-out question in whole percent.
-        searches: by setting, mean of an episode.
-        failures: episodes that an engine's failures ended; held-out ones count as 0.
-        rewards: mean of each training step.
-        held_out: by setting, steps with the F1 of a smaller examination.
-        seconds: of learning.
-        note: what went wrong; "" where nothing did.
+        searches: by setting, mean number in an episode.
+        failures: number of episodes that an engine failure ended; held-out ones score 0.
+        rewards: mean reward of each training step.
+        held_out: by setting, pairs of a step and the F1 of a smaller evaluation.
+        seconds: of training.
+        note: error of the run; "" without one.
     """
 
     arm: str
@@ -61,17 +60,17 @@ class RunResult:
     note: str
 
     def f1_Q(self, setting: str) -> npt.NDArray[np.float64]:
-        """[Q] F1 in [0, 1] of each held-out question."""
+        """Return the F1 of each held-out question, [Q], in [0, 1]."""
         return np.array(self.percents[setting]) / 100
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, with the percents of a setting as one text."""
+        """Return JSON values, with the percents of a setting as one string."""
         texts = {name: " ".join(map(str, values)) for name, values in self.percents.items()}
         return {**asdict(self), "percents": texts}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunResult:
-        """Inverse of `to_json`."""
+        """Return the inverse of `to_json`."""
         percents = {
             name: tuple(map(int, text.split())) for name, text in values["percents"].items()
         }
@@ -81,24 +80,24 @@ class RunResult:
 
 
 def budget_of(base: TrainConfig) -> dict[str, Any]:
-    """What must be the same in all rows: settings that are not the trainer's own defaults."""
+    """Return the settings that must be equal in all rows, without the trainer's defaults."""
     own, default = base.to_json(), TrainConfig().to_json()
     return {
         name: value
         for name, value in own.items()
-        if name not in _FREE and (value != default[name] or name == "steps")
+        if name not in _UNCOMPARED and (value != default[name] or name == "steps")
     }
 
 
 class ResultsFile:
-    """Rows by arm and seed, kept in the order of the arms.
+    """Rows by arm and seed, in the order of the arms.
 
     Args:
         path: of the JSONL file; it need not exist.
-        budget: that its rows must have.
+        budget: required of all rows.
 
     Raises:
-        ValueError: if a row there has another budget.
+        ValueError: if a row has another budget.
     """
 
     def __init__(self, path: Path, budget: Mapping[str, Any]) -> None:
@@ -110,22 +109,22 @@ class ResultsFile:
         return key in self._rows
 
     def rows(self) -> list[RunResult]:
-        """All rows, arm by arm, seed by seed."""
+        """Return all rows, sorted by arm and seed."""
         order = {name: place for place, name in enumerate(ARMS)}
         return sorted(self._rows.values(), key=lambda row: (order[row.arm], row.seed))
 
     def add(self, row: RunResult) -> None:
-        """Add a row to what is there by now; the file is replaced whole or not at all.
+        """Add a row to the current content of the file; the file is replaced atomically.
 
         Raises:
-            ValueError: if it, or one that somebody else added, has another budget.
+            ValueError: if it, or a row added by another process, has another budget.
         """
         with folder_lock(self.path.parent, wait=True):
             self._rows |= self._read() | {self._key(row): row}
             temporary = self.path.with_name(f".{self.path.name}")
             with temporary.open("w", encoding="utf-8") as file:
-                for kept in self.rows():
-                    file.write(json.dumps(kept.to_json()) + "\n")
+                for one in self.rows():
+                    file.write(json.dumps(one.to_json()) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(self.path)
@@ -138,7 +137,7 @@ class ResultsFile:
                 rows.append(RunResult.from_json(json.loads(line)))
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 raise ValueError(
-                    f"{self.path}, line {number} is no result ({error!r}); remove the line"
+                    f"{self.path}, line {number} is not a result ({error!r}); remove the line"
                 ) from error
         return {self._key(row): row for row in rows}
 
@@ -148,14 +147,14 @@ class ResultsFile:
         if row.budget != self._budget:
             raise ValueError(
                 f"arm {row.arm!r}, seed {row.seed} had another budget, {dict(row.budget)}; "
-                f"{self.path} is for {self._budget}: give the same flags, or other --results and "
+                f"{self.path} is for {self._budget}: pass the same flags, or other --results and "
                 "--output"
             )
         return row.arm, row.seed
 
 
 def by_arm(rows: Iterable[RunResult]) -> dict[str, dict[int, RunResult]]:
-    """Rows by arm and then by seed."""
+    """Group rows by arm and seed."""
     arms: dict[str, dict[int, RunResult]] = {}
     for row in rows:
         arms.setdefault(row.arm, {})[row.seed] = row

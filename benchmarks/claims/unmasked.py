@@ -1,8 +1,8 @@
-"""Learning what pages say, which the trainer refuses: only to measure what its mask is worth.
+"""Trains on the tokens of pages, to measure the effect of the loss mask.
 
-The mask follows from who wrote a token, so the study changes the generator: tokens of the environment
-become tokens of the policy, with the log-probabilities that it gives them when the update begins.
-They get the advantage of their episode, as in the original without its mask.
+The mask is derived from the source of a token, so this study changes the source: tokens of the
+environment become tokens of the policy, with its log-probabilities at the start of the update. They
+get the advantage of their episode, as in the original without its mask.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from agents.llm.rollout.types import Group, Rollout, Segment, Source
 
 
 @contextmanager
-def pages_learnt() -> Iterator[None]:
-    """Let every learner of this process learn pages too, as long as this lasts."""
+def pages_unmasked() -> Iterator[None]:
+    """Let every learner of this process train on pages too, within this context."""
     masked = Learner.update
 
     def update(self: Learner, groups: Sequence[Group]) -> UpdateReport:
@@ -31,8 +31,8 @@ def pages_learnt() -> Iterator[None]:
             with torch.no_grad():
                 return self._logprobs(self._policy, micro_batch).logprobs_A
 
-        most = self.optimizer_config.tokens_per_micro_batch
-        return masked(self, unmask(groups, policy, max_tokens=most))
+        max_tokens = self.optimizer_config.tokens_per_micro_batch
+        return masked(self, unmask(groups, policy, max_tokens=max_tokens))
 
     Learner.update = update  # type: ignore[method-assign]
     try:
@@ -42,11 +42,11 @@ def pages_learnt() -> Iterator[None]:
 
 
 def unmask(groups: Sequence[Group], policy: Scorer, *, max_tokens: int) -> list[Group]:
-    """Give the policy every token but the prompt's.
+    """Relabel all tokens except those of prompts as tokens of the policy.
 
     Args:
-        groups: as rolled out; void rollouts, and those that the policy wrote nothing in, stay.
-        policy: log-probabilities that the policy, as it stands, gives to a micro-batch.
+        groups: of the rollouts; failed ones and those without actions are unchanged.
+        policy: returns the log-probabilities of a micro-batch under the current policy.
         max_tokens: positions of one forward pass.
     """
     relabelled = [replace(group, rollouts=tuple(map(_relabel, group.rollouts))) for group in groups]
@@ -56,7 +56,7 @@ def unmask(groups: Sequence[Group], policy: Scorer, *, max_tokens: int) -> list[
         replace(
             group,
             rollouts=tuple(
-                _scored(old, new, scores_A) if _learnt(old) else old
+                _scored(old, new, scores_A) if _is_trained(old) else old
                 for old, new in zip(group.rollouts, changed.rollouts, strict=True)
             ),
         )
@@ -64,13 +64,13 @@ def unmask(groups: Sequence[Group], policy: Scorer, *, max_tokens: int) -> list[
     ]
 
 
-def _learnt(rollout: Rollout) -> bool:
+def _is_trained(rollout: Rollout) -> bool:
     return rollout.has_actions and not rollout.failed
 
 
 def _relabel(rollout: Rollout) -> Rollout:
-    """The environment's tokens as the policy's, of unknown log-probability."""
-    if not _learnt(rollout):
+    """Return the environment's tokens as tokens of the policy, without log-probabilities."""
+    if not _is_trained(rollout):
         return rollout
     return replace(
         rollout,
@@ -84,7 +84,7 @@ def _relabel(rollout: Rollout) -> Rollout:
 
 
 def _scored(old: Rollout, new: Rollout, scores_A: Iterator[float]) -> Rollout:
-    """The relabelled rollout; what the policy sampled keeps what it was sampled with."""
+    """Return the relabelled rollout with scores; sampled tokens keep their log-probabilities."""
 
     def scored(before: Segment, after: Segment) -> Segment:
         if after.source is not Source.POLICY:

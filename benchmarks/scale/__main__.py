@@ -1,6 +1,6 @@
 """What rollouts and updates of a model of real size cost on one GPU.
 
-    python -m benchmarks.scale.__main__ [--json] [--device cuda] [--model FOLDER_OR_GGUF]
+    python -m benchmarks.scale [--json] [--device cuda] [--model FOLDER_OR_GGUF]
         [--layers N --hidden N --mlp N --heads N --kv-heads N --vocabulary N]
         [--prompts N] [--members N] [--prompt-ids N] [--turn-ids N] [--page-ids N] [--turns N]
         [--tokens-per-pass N] [--updates N] [--peak-flops F] [--deadline-s S] [--trl-python FILE]

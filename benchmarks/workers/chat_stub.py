@@ -17,14 +17,14 @@ PAGE = "\n".join(f"Doc {n}: " + " ".join(f"word{n}{m}" for m in range(30)) for n
 
 async def _serve() -> None:
     clock, answered = asyncio.get_running_loop().time, 0
-    luck = random.Random(0)
+    rng = random.Random(0)
     # When each place is free again. A timer that rings late delays an answer, not the next one.
     free_at = [0.0] * AT_ONCE
 
     async def chat(request: web.Request) -> web.Response:
         nonlocal answered
         await request.read()
-        latency = luck.uniform(LATENCY_S - SPREAD_S, LATENCY_S + SPREAD_S)
+        latency = rng.uniform(LATENCY_S - SPREAD_S, LATENCY_S + SPREAD_S)
         done_at = max(clock(), free_at[0]) + latency
         heapreplace(free_at, done_at)
         await asyncio.sleep(done_at - clock())

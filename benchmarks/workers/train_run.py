@@ -1,4 +1,4 @@
-"""A run of `zerosearch train` that a benchmark needs, made once."""
+"""Runs `zerosearch train` once for a benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def ended_run(folder: Path, flags: Sequence[str]) -> dict[str, Any]:
-    """Return the `result.json` of a run, which is begun or gone on with where it has not ended.
+    """Return the `result.json` of a run, which is started or resumed if it is incomplete.
 
     Args:
         folder: of the run.

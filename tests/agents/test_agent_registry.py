@@ -34,10 +34,10 @@ def test_a_class_in_the_working_directory_is_an_agent(tmp_path, monkeypatch):
         build_agent("my_own_agent:Mime")
 
 
-def test_unknown_names_say_what_there_is():
+def test_unknown_names_are_refused_with_a_hint():
     with pytest.raises(ValueError, match="Did you mean 'search-once'"):
         build_agent("search_once")
-    with pytest.raises(ValueError, match="no module 'nowhere_at_all'"):
+    with pytest.raises(ValueError, match="module 'nowhere_at_all' is neither"):
         build_agent("nowhere_at_all:Agent")
 
 

@@ -28,15 +28,15 @@ def _summary(folder: Path) -> LongRun:
     return summarize("grpo-0", folder, ended_run(folder, []))
 
 
-def test_a_run_is_told_by_its_scores_and_curves(tmp_path: Path) -> None:
+def test_a_run_is_summarized_by_its_scores_and_curves(tmp_path: Path) -> None:
     run = _summary(_ended_run(tmp_path / "run", [HEALTHY] * 3))
     assert run.before == {"noise 0": 0.25} and run.after == {"noise 0": 0.75}
     assert run.curves["reward_mean"] == [0.4] * 3 and run.curves["kl"] == []
     assert run.seconds == 12.3 and run.collapses == {}
 
 
-def test_a_collapse_is_told_once_with_its_step(tmp_path: Path) -> None:
-    # Once all of five steps are bad, their mean entropy is below a tenth of what it was.
+def test_a_collapse_is_reported_once_with_its_step(tmp_path: Path) -> None:
+    # Once all of five steps are bad, their mean entropy is below a tenth of its former value.
     steps = [HEALTHY] * 20 + [COLLAPSED] * 8
     run = _summary(_ended_run(tmp_path / "run", steps))
     assert list(run.collapses) == ["25"] and "entropy" in run.collapses["25"]

@@ -1,4 +1,4 @@
-"""Rows for verl, and environments that share what is dear; verl itself is not needed."""
+"""Rows for verl, and environments that share an engine."""
 
 import json
 
@@ -22,7 +22,7 @@ class _Closable:
         self.closed += 1
 
 
-def test_a_row_says_which_question_of_which_environment():
+def test_a_row_names_its_question_and_its_environment():
     env = SharedEnvironment(WORLD).make()
     row = verl_row(env, 7, data_source="train")
     observation, info = env.reset(options={"question_index": 7})
@@ -43,7 +43,7 @@ def test_a_held_out_row_has_noise_and_seed_of_its_own():
     assert row["extra_info"]["seed"] == 3
 
 
-def test_environments_share_engine_and_questions_and_nothing_else():
+def test_environments_share_only_engine_and_questions():
     shared = SharedEnvironment(WORLD)
     first, second = shared.make(), shared.make()
     first.reset(seed=0, options={"question_index": 1})
@@ -61,8 +61,8 @@ def test_closing_an_environment_leaves_the_shared_engine_open():
     assert engine.closed == 0
 
 
-def test_an_environment_without_an_id_is_refused():
-    with pytest.raises(ValueError, match="needs an 'id'"):
+def test_an_environment_without_an_id_is_an_error():
+    with pytest.raises(ValueError, match="expected an 'id'"):
         SharedEnvironment({"max_turns": 2})
     with pytest.raises(gymnasium.error.Error, match="ZeroSearch"):
         SharedEnvironment({"id": "ZeroSerch-v0"})

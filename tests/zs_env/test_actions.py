@@ -1,4 +1,4 @@
-"""What a text does: the parser is total and its cases are few."""
+"""Parsing of actions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Laws of the Gymnasium environment."""
+"""The Gymnasium environment."""
 
 import pickle
 
@@ -18,7 +18,7 @@ QUESTIONS = [
 
 
 class Echo:
-    """Answers every query with two documents that name it; keeps what it was asked."""
+    """Returns two documents that contain the query, and records the requests."""
 
     in_process = True
 
@@ -71,7 +71,7 @@ def test_a_search_shows_documents_and_an_answer_ends_the_episode():
     assert info["failure"] is None
 
 
-def test_gold_answers_are_told_only_at_the_end():
+def test_gold_answers_are_in_the_info_of_the_last_step_only():
     env = make()
     infos = [env.reset(seed=1)[1]]
     infos += [env.step(text)[4] for text in ("hm", "<search>q</search>", "<answer>x</answer>")]
@@ -115,7 +115,7 @@ def test_equal_seeds_give_equal_episodes():
     assert first.seed != second.seed
 
 
-def test_a_group_seed_shares_luck_between_episodes_of_different_seeds():
+def test_episodes_with_one_group_seed_make_equal_requests():
     engine = Echo()
     env = ZeroSearchEnv(QUESTIONS, engine, noise=0.5)
     for seed in range(3):
@@ -125,7 +125,7 @@ def test_a_group_seed_shares_luck_between_episodes_of_different_seeds():
     assert by_episode[0][0].seed != by_episode[0][1].seed, "asking again is another draw"
 
 
-def test_options_change_only_what_they_name():
+def test_an_option_changes_no_other_draw():
     env = make()
     env.reset(seed=3)
     seeds = [env.transcript().seed]
@@ -149,7 +149,7 @@ def test_options_change_only_what_they_name():
         ({"flipped_turn": -1}, "at least 0, got -1"),
     ],
 )
-def test_wrong_options_are_refused(options, words):
+def test_wrong_options_are_errors(options, words):
     with pytest.raises(ValueError, match=words):
         make().reset(seed=0, options=options)
 
@@ -207,7 +207,7 @@ def test_every_observation_is_in_its_space_at_the_limits():
     assert observation in env.observation_space
 
 
-def test_the_transcript_bound_is_reached_exactly_by_the_longest_episode_but_its_last_reply():
+def test_the_longest_episode_reaches_the_transcript_bound_except_for_its_last_message():
     limits = Limits(max_action_chars=60, max_document_chars=300, max_prompt_chars=400)
 
     class Long:
@@ -245,7 +245,7 @@ def test_stepping_without_an_episode_asks_for_reset():
         env.step("<answer>x</answer>")
 
 
-def test_an_action_that_is_no_string_is_refused_and_costs_nothing():
+def test_an_action_that_is_no_string_is_an_error_and_takes_no_turn():
     env = make()
     env.reset(seed=0)
     with pytest.raises(TypeError, match="int"):
@@ -277,12 +277,12 @@ def test_no_questions_is_an_error():
         ZeroSearchEnv([], Echo())
 
 
-def test_a_thing_without_search_is_no_engine():
+def test_an_engine_without_search_is_an_error():
     with pytest.raises(TypeError, match="search"):
         ZeroSearchEnv(QUESTIONS, object())  # type: ignore[arg-type]
 
 
-def test_an_unknown_render_mode_is_refused():
+def test_an_unknown_render_mode_is_an_error():
     with pytest.raises(ValueError, match="rgb_array"):
         make(render_mode="rgb_array")
 
@@ -295,7 +295,7 @@ class Closing(Echo):
 
 
 @pytest.mark.parametrize("owned", [True, False])
-def test_close_closes_the_engine_only_where_it_is_owned(owned):
+def test_close_closes_the_engine_only_if_it_is_owned(owned):
     engine = Closing()
     env = ZeroSearchEnv(QUESTIONS, engine, owns_engine=owned)
     env.close()
@@ -303,7 +303,7 @@ def test_close_closes_the_engine_only_where_it_is_owned(owned):
     assert engine.closed is owned
 
 
-def test_a_bare_environment_passes_gymnasiums_checker():
+def test_an_environment_passes_check_env():
     check_env(make(), skip_render_check=True)
 
 
@@ -324,7 +324,7 @@ def test_five_equal_episodes_make_two_engine_calls_with_the_cache():
     assert (env.costs.searches, env.costs.cached) == (10, 8)
 
 
-def test_a_document_names_its_engine_also_where_the_page_does_not():
+def test_a_document_names_its_engine_even_if_the_page_does_not():
     class Named(Echo):
         name = "echo"
 

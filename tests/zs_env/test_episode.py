@@ -1,4 +1,4 @@
-"""One episode: what each outcome does, what is drawn, what is recorded."""
+"""The rules of an episode: outcomes, random draws and the transcript."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_documents_carry_their_provenance():
     )  # fmt: skip
 
 
-def test_a_document_is_cut_and_judged_by_what_is_shown():
+def test_a_document_is_cut_before_it_is_searched_for_the_answer():
     episode = _episode(limits=Limits(max_document_chars=10))
     episode.act("<search>it</search>")
     episode.receive(SearchPage((Document(title="Tom", text="1234567Ann"), Document(text="x" * 10))))
@@ -67,7 +67,7 @@ def test_a_document_may_carry_any_metadata():
     assert episode.documents[0].metadata == (("scores", [1, 2]),)
 
 
-def test_a_yes_no_answer_is_looked_for_in_no_document():
+def test_documents_are_not_searched_for_yes_no_answers():
     question = Question(id="q", text="Is it?", answers=("No",))
     episode = _episode(question=question)
     episode.act("<search>it</search>")
@@ -75,7 +75,7 @@ def test_a_yes_no_answer_is_looked_for_in_no_document():
     assert episode.documents[0].contains_answer is None
 
 
-def test_a_question_whose_answer_nobody_knows_is_asked_and_scores_nothing():
+def test_a_question_without_gold_answers_scores_0():
     episode = _episode(question=Question(id="q", text="Who built it?", answers=()))
     request = episode.act("<search>it</search>")
     assert isinstance(request, SearchRequest)
@@ -109,7 +109,7 @@ def test_an_answer_as_the_last_action_counts():
     assert finished == Finished("answer") and finished.terminated
 
 
-def test_a_fault_ends_the_episode_void_under_every_reward():
+def test_a_failure_ends_the_episode_without_reward():
     episode = _episode(reward=build_reward("r1_searcher_stage2"))
     episode.act("<search>it</search>")
     assert episode.fail("engine down") == Finished("failure")
@@ -133,7 +133,7 @@ def test_short_and_long_pages_are_answers():
     "page",
     [None, "text", [Document(text="x")], SearchPage(("x",)), SearchPage((Document(text=1),))],
 )
-def test_a_page_of_a_wrong_type_is_refused_and_can_be_failed(page):
+def test_a_page_of_a_wrong_type_is_an_error_and_the_episode_can_fail(page):
     episode = _episode()
     episode.act("<search>it</search>")
     with pytest.raises(TypeError, match="got"):
@@ -191,33 +191,33 @@ def test_certain_noise_is_certain(draw, noise):
         assert set(_requests(seed, noise, ["a"], draw)[0].useful) == {noise == 0.0}
 
 
-def test_group_luck_depends_on_the_turn_and_not_on_the_query():
+def test_group_noise_depends_on_the_turn_and_not_on_the_query():
     for seed in range(20):
         ours = [request.useful for request in _requests(seed, 0.5, ["a", "b"], "group")]
         theirs = [request.useful for request in _requests(seed, 0.5, ["c", "d"], "group")]
         assert ours == theirs
 
 
-def test_a_prompt_beyond_the_limit_is_refused():
+def test_a_prompt_beyond_the_limit_is_an_error():
     question = Question(id="long", text="w" * 50, answers=("a",))
     with pytest.raises(ValueError, match="max_prompt_chars"):
         _episode(question=question, limits=Limits(max_prompt_chars=40))
 
 
 @pytest.mark.parametrize("config", [{"max_turns": 0}, {"num_documents": 0}, {"noise_draw": "page"}])
-def test_wrong_rules_are_refused(config):
+def test_wrong_rules_are_errors(config):
     with pytest.raises(ValueError, match=next(iter(config))):
         EpisodeConfig(**config)
 
 
-def test_a_flipped_turn_asks_for_the_opposite_with_the_same_luck_and_no_other_turn_does():
+def test_only_the_flipped_turn_requests_the_opposite_and_its_seed_is_the_same():
     def requests(flipped_turn, noise):
         episode = Episode(QUESTION, noise_probability=noise, seed=3, flipped_turn=flipped_turn)
-        asked = []
+        outcomes = []
         for query in ("it", "it", "them"):
-            asked.append(episode.act(f"<search>{query}</search>"))
+            outcomes.append(episode.act(f"<search>{query}</search>"))
             episode.receive(_page("Ann did."))
-        return asked, episode.turns
+        return outcomes, episode.turns
 
     for noise in (0.0, 0.5, 1.0):
         plain, _ = requests(None, noise)

@@ -1,4 +1,4 @@
-"""Scores by hand, and against a second scorer written another way."""
+"""Scores, computed by hand and compared with an independent implementation."""
 
 import gzip
 import json

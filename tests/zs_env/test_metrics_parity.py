@@ -1,8 +1,8 @@
-"""Our scores beside a second scorer, written from SQuAD v1.1's definitions, on 50,000 real pairs.
+"""Scores compared with an implementation of the SQuAD v1.1 definitions on 50,000 real pairs.
 
-Its definitions: an answer is lower-cased, rid of ASCII punctuation and of the articles a, an and
-the, and its white space is put right; F1 is the harmonic mean of precision and recall over the bags
-of tokens, 0 where they share none; exact match is equality; each is the best over all gold answers.
+Definitions: an answer is normalized to lower case without ASCII punctuation and the articles a, an
+and the, with single spaces. F1 is the harmonic mean of precision and recall of the bags of tokens,
+and 0 without a common token. Exact match is equality. Each score is the best over all gold answers.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from zs_env.metrics import contains_answer, exact_match, f1_score, substring_mat
 _DATA = SHARED_DATA / "eval"
 _SETS = ("nq", "triviaqa", "popqa", "hotpotqa", "2wikimultihopqa", "musique", "bamboogle")
 _NUM_PAIRS = 50_000
-# Golds that normalise to nothing, or nearly so, and predictions that do.
+# Answers that are empty, or nearly empty, after normalization.
 _BARE = ["The The", "!!!", "a", "An.", "", " ", "the-the", "...a...", "?", "The Who", "A-ha", "no"]
 
 
@@ -60,9 +60,9 @@ def _exact(prediction: str, golds: list[str]) -> bool:
 
 def _cover(prediction: str, golds: list[str]) -> bool:
     """Whether the tokens of a gold, at least one, follow each other in those of the prediction."""
-    said = _tokens(prediction)
+    words = _tokens(prediction)
     return any(
-        gold and any(said[start : start + len(gold)] == gold for start in range(len(said)))
+        gold and any(words[start : start + len(gold)] == gold for start in range(len(words)))
         for gold in map(_tokens, golds)
     )
 
@@ -71,25 +71,25 @@ def _substring(prediction: str, golds: list[str]) -> bool:
     return any(" ".join(_tokens(gold)) in " ".join(_tokens(prediction)) for gold in golds)
 
 
-def _perturbed(gold: str, luck: random.Random, other: str) -> str:
+def _perturbed(gold: str, rng: random.Random, other: str) -> str:
     """One of the ways in which a prediction stands to a gold answer."""
     words = gold.split()
-    at = luck.randrange(len(words) + 1)
-    return luck.choice(
+    at = rng.randrange(len(words) + 1)
+    return rng.choice(
         [
             gold,
             " ".join(words[:at]),
             " ".join(words[at:]),
             f"The {gold}.",
             f'"{gold.upper()}", an a the',
-            " ".join(f"{word}{luck.choice(string.punctuation)}" for word in words),
+            " ".join(f"{word}{rng.choice(string.punctuation)}" for word in words),
             f"It was {gold} in November, I think",
-            " ".join(luck.sample(words, len(words))),
+            " ".join(rng.sample(words, len(words))),
             f"{gold} {gold}",
             f"un{gold}s",
             f"{other} {gold}",
             other,
-            luck.choice(_BARE),
+            rng.choice(_BARE),
             "\u00a0".join(words),
         ]
     )
@@ -97,7 +97,7 @@ def _perturbed(gold: str, luck: random.Random, other: str) -> str:
 
 def _pairs() -> Iterator[tuple[str, list[str]]]:
     """As many pairs of each set as of any other, as far as they reach; every tenth gold is bare."""
-    luck = random.Random(0)
+    rng = random.Random(0)
     sets = []
     for name in _SETS:
         (path,) = _DATA.glob(f"{name}.*.jsonl.gz")
@@ -105,12 +105,12 @@ def _pairs() -> Iterator[tuple[str, list[str]]]:
             sets.append([json.loads(line)["answers"] for line in lines])
     for number in range(_NUM_PAIRS):
         rows = sets[number % len(sets)]
-        golds = list(luck.choice(rows))
+        golds = list(rng.choice(rows))
         if number % 10 == 0:
-            golds.insert(luck.randrange(len(golds) + 1), luck.choice(_BARE))
+            golds.insert(rng.randrange(len(golds) + 1), rng.choice(_BARE))
         if number % 50 == 0:
-            golds = [luck.choice(_BARE)]
-        yield _perturbed(luck.choice(golds), luck, luck.choice(luck.choice(rows))), golds
+            golds = [rng.choice(_BARE)]
+        yield _perturbed(rng.choice(golds), rng, rng.choice(rng.choice(rows))), golds
 
 
 def _scores(prediction: str, golds: list[str]) -> tuple[float, bool, bool, bool]:
@@ -177,5 +177,5 @@ def test_golds_that_normalise_to_nothing_differ_nowhere(prediction, gold):
         ("Parisian", "Paris", (0.0, False, False, True)),
     ],
 )
-def test_cover_match_exact_match_and_substring_match_are_told_apart(prediction, gold, scores):
+def test_cover_match_exact_match_and_substring_match_differ(prediction, gold, scores):
     assert _scores(prediction, [gold]) == pytest.approx(scores)

@@ -1,4 +1,4 @@
-"""Noise schedules by hand."""
+"""Noise schedules, computed by hand, and adaptive noise."""
 
 import pytest
 

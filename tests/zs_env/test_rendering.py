@@ -1,4 +1,4 @@
-"""What a terminal shows: who wrote what, and which documents were noise."""
+"""Coloured text of an episode."""
 
 from zs_env import Document, Question, SearchPage, ZeroSearchEnv
 from zs_env.rendering import render_transcript
@@ -60,7 +60,7 @@ def test_without_colours_no_escape_sequence_is_left():
     assert "Doc 2 (noisy)" in plain
 
 
-def test_nobody_but_the_renderer_steers_the_terminal():
+def test_control_characters_of_texts_are_not_printed():
     env = played()
     env.step("\x1b[2J\x9b31m<search>x</search>")
     assert "\x1b[2J" not in env.render()
@@ -79,5 +79,5 @@ def test_human_mode_prints_each_part_once(capsys):
     assert capsys.readouterr().out.count("Question: Who?") == 1
 
 
-def test_without_a_mode_nothing_is_rendered():
+def test_render_without_a_mode_returns_nothing():
     assert played(None).render() is None

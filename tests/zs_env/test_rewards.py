@@ -1,4 +1,4 @@
-"""Rewards by hand: one transcript per outcome, each recipe's value worked out."""
+"""Rewards, computed by hand for one transcript per outcome."""
 
 import json
 import pickle
@@ -51,7 +51,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_each_recipe_gives_its_value(outcome):
+def test_each_preset_gives_its_value(outcome):
     values = [sum(build_reward(name)(OUTCOMES[outcome]).values()) for name in PRESETS]
     assert values == pytest.approx(EXPECTED[outcome])
 
@@ -108,6 +108,6 @@ def test_a_wrong_spec_says_what_was_expected(spec, fix):
         build_reward(spec)
 
 
-def test_no_term_is_named_twice():
+def test_a_repeated_term_is_an_error():
     with pytest.raises(ValueError, match="only once"):
         Reward((("f1", 1.0), ("f1", 1.0)))

@@ -1,4 +1,4 @@
-"""Laws of playing sub-environments apart: the same episodes, and none waits for another's page."""
+"""send and recv: the same episodes as with step, and no episode waits for another one."""
 
 import threading
 import time
@@ -48,7 +48,7 @@ def receive(env, count):
 
 
 @pytest.mark.parametrize("engine", [Gates, Computes])
-def test_episodes_played_apart_are_those_of_step(engine):
+def test_send_and_recv_play_the_episodes_of_step(engine):
     apart, together = make(engine()), make(engine())
     apart.reset(seed=5)
     together.reset(seed=5)
@@ -73,7 +73,7 @@ def test_episodes_played_apart_are_those_of_step(engine):
     assert apart.costs.searches == together.costs.searches == 4
 
 
-def test_an_episode_goes_on_while_anothers_page_is_awaited():
+def test_an_episode_continues_while_another_waits_for_its_page():
     engine = Gates("a")
     env = make(engine, num_envs=2)
     env.reset(seed=0)
@@ -97,7 +97,7 @@ def test_an_engine_that_only_computes_gets_all_searches_in_one_call():
     assert sorted(env.recv()) == [0, 1, 2]
 
 
-def test_a_page_that_comes_too_late_ends_its_own_episode_void():
+def test_a_timeout_fails_only_its_own_episode():
     engine = Gates("a")
     env = make(engine, num_envs=2, engine_timeout_s=0.3)
     env.reset(seed=0)
@@ -109,7 +109,7 @@ def test_a_page_that_comes_too_late_ends_its_own_episode_void():
     engine.gates["a"].set()
 
 
-def test_a_page_for_an_episode_that_was_reset_is_nobodys():
+def test_the_page_of_an_episode_that_was_reset_is_dropped():
     engine = Gates("a")
     env = make(engine, num_envs=2)
     env.reset(seed=0)
@@ -122,7 +122,7 @@ def test_a_page_for_an_episode_that_was_reset_is_nobodys():
     assert list(env.recv()) == [0]
 
 
-def test_what_was_sent_before_a_reset_is_nobodys_step():
+def test_an_action_that_was_sent_before_a_reset_is_dropped():
     env = make(Gates("b"), num_envs=2)
     env.reset(seed=0)
     env.send({0: "no action"})
@@ -133,7 +133,7 @@ def test_what_was_sent_before_a_reset_is_nobodys_step():
     assert "<information>" in observation["message"]
 
 
-def test_answers_alone_ask_no_engine():
+def test_answers_do_not_call_the_engine():
     engine = Computes()
     env = make(engine)
     env.reset(seed=0)
@@ -141,7 +141,7 @@ def test_answers_alone_ask_no_engine():
     assert sorted(env.recv()) == [0, 1] and engine.batches == []
 
 
-def test_a_spent_budget_is_raised_to_whoever_receives():
+def test_recv_raises_budget_exceeded():
     class Poor:
         def search(self, requests):
             raise BudgetExceeded("nothing left")

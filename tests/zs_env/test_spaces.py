@@ -1,4 +1,4 @@
-"""Laws of the Unicode text space and of its places in Gymnasium."""
+"""The Unicode text space and its functions in Gymnasium."""
 
 import pickle
 import re
@@ -42,7 +42,7 @@ def test_any_string_within_the_bounds_is_contained_and_nothing_else():
     assert b"abc" not in space
 
 
-def test_bounds_that_cross_are_refused():
+def test_a_minimum_above_the_maximum_is_an_error():
     with pytest.raises(ValueError, match=re.escape("got 4, 3")):
         UnicodeText(3, min_length=4)
 
@@ -63,7 +63,7 @@ def test_lengths_of_samples_reach_both_bounds():
     assert {len(space.sample()) for _ in range(100)} == {0, 1, 2}
 
 
-def test_sampling_with_a_mask_is_refused():
+def test_sampling_with_a_mask_is_an_error():
     with pytest.raises(ValueError, match="mask"):
         UnicodeText(2).sample(mask=(1, None))  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Laws of the vector environment: one engine call a step, and the episodes of single ones."""
+"""The vector environment: one engine call per step, and the episodes of single environments."""
 
 import functools
 
@@ -72,7 +72,7 @@ def world_trace(mode, **kwargs):
     return trace(env, 3)
 
 
-def test_sync_async_and_own_vector_play_the_same_episodes_of_the_registered_id():
+def test_sync_async_and_our_own_vector_play_the_same_episodes():
     own = world_trace(None)
     sync = world_trace("sync")
     shared = world_trace("async", vector_kwargs={"shared_memory": True})
@@ -81,14 +81,14 @@ def test_sync_async_and_own_vector_play_the_same_episodes_of_the_registered_id()
         assert all(map(equal, mine, processes))
 
 
-def test_async_without_shared_memory_plays_them_too():
+def test_async_without_shared_memory_plays_the_same_episodes():
     own = trace(make_vector(2), 2, steps=5)
     piped = trace(AsyncVectorEnv([make_single] * 2, shared_memory=False), 2, steps=5)
     for one, other in zip(own, piped, strict=True):
         assert all(map(equal, one, other))
 
 
-def test_a_step_makes_one_engine_call_of_those_that_search():
+def test_a_step_makes_one_engine_call_with_all_searches():
     engine = Echo()
     env = make_vector(4, engine)
     env.reset(seed=0)
@@ -99,7 +99,7 @@ def test_a_step_makes_one_engine_call_of_those_that_search():
     assert env.costs.batches == 1
 
 
-def test_next_step_resets_with_the_step_after_the_end():
+def test_next_step_resets_in_the_step_after_the_end():
     env = make_vector(2)
     env.reset(seed=0)
     before = env.transcript(0).seed
@@ -186,7 +186,7 @@ def test_each_sub_environment_adapts_to_its_own_rewards():
     assert info["noise_probability"].tolist() == [pytest.approx(0.2), 0.1]
 
 
-def test_spaces_hold_what_comes_back():
+def test_observations_are_in_the_observation_space():
     env = make_vector(3)
     observation, _ = env.reset(seed=0)
     for step in range(8):
@@ -196,7 +196,7 @@ def test_spaces_hold_what_comes_back():
     assert env.action_space.sample() in env.action_space
 
 
-def test_wrong_shapes_are_refused_before_anything_happens():
+def test_wrong_shapes_are_errors_and_change_nothing():
     env = make_vector(2)
     with pytest.raises(gymnasium.error.ResetNeeded):
         env.step(("", ""))

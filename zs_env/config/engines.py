@@ -32,7 +32,7 @@ def _world_engine(
 
     world = world_of(questions) if seed is None else build_world(seed, split)
     if world is None:
-        raise ValueError("engine kind 'world' needs world questions, or a 'seed' of its own")
+        raise ValueError("engine kind 'world' needs world questions or a 'seed'")
     return WorldEngine(world)
 
 
@@ -50,7 +50,7 @@ def _bm25_engine(
     k1: float = 1.2,
     b: float = 0.75,
 ) -> SearchEngine:
-    """Over a passage file, or over the world that the questions are about."""
+    """Search a passage file or, without one, the world of the questions."""
     from zs_env.engines import BM25Engine
 
     if passages is not None:
@@ -106,7 +106,7 @@ def _scripted_engine(
 
 
 def _no_engine(questions: QuestionDataset) -> SearchEngine:
-    """Finds nothing, whatever is asked."""
+    """Return no documents for any query."""
     return _scripted_engine(questions, script={})
 
 
@@ -117,7 +117,7 @@ def _mixture_engine(
     weights: Sequence[float] | None = None,
     schedule: Mapping[str, Any] | None = None,
 ) -> SearchEngine:
-    """Of fixed weights, or from one engine to another by the fields of a `Schedule`."""
+    """Mix engines with fixed weights, or two engines with the fields of a `Schedule`."""
     from zs_env.engines import MixtureEngine
 
     check_names("field of a schedule", schedule or {}, Schedule.__slots__)

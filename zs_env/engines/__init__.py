@@ -1,6 +1,6 @@
-"""Search engines that need no LLM, and what goes around any engine.
+"""Search engines that need no LLM, and wrappers around any engine.
 
-Each is imported when it is first asked for.
+Each class is imported on first use.
 """
 
 from __future__ import annotations
@@ -49,5 +49,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {__all__}")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; expected one of {__all__}"
+        )
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

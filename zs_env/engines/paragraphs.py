@@ -1,7 +1,7 @@
-"""A search engine over the paragraphs that came with the questions: real text without an LLM.
+"""A search engine over the paragraphs of the questions: real text without an LLM.
 
-A gold paragraph is shown only to a query that shares a content word with it: a junk query earns
-nothing, however useful the page was meant to be.
+A query finds a gold paragraph only if the two share a content word, so a query without meaning
+finds no answer, even if a useful page was requested.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # BM25's customary saturation and length normalisation.
 _K1, _B = 1.2, 0.75
-# A prepared shelf of ten paragraphs takes some 100 kB.
-_MAX_SHELVES = 2048
+# An index of ten paragraphs takes about 100 kB.
+_MAX_INDEXES = 2048
 _MAX_QUESTIONS = 10_000_000
 
 
@@ -34,12 +34,12 @@ class _Candidate:
     paragraph: Paragraph
     frequencies: Counter[str]
     length: int
-    holds_answer: bool
+    has_answer: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Shelf:
-    """The paragraphs of one question, ready to be ranked."""
+class _ParagraphIndex:
+    """The paragraphs of one question with their word counts."""
 
     candidates: tuple[_Candidate, ...]
     document_frequencies: Counter[str]
@@ -47,20 +47,20 @@ class _Shelf:
 
 
 class ParagraphEngine(SearchEngine):
-    """Ranks the paragraphs of the question by the query.
+    """Orders the paragraphs of the question by relevance to the query.
 
-    A useful place goes to a gold paragraph that shares a content word with the query, or else to
-    the best distractor; a noisy place goes to the best distractor that holds no gold answer (for
-    yes/no questions: to the best distractor). No paragraph stands twice on a page, so a page may be
-    short. The same query brings the same page: the request's seed plays no part.
+    For a useful document the engine returns a gold paragraph that shares a content word with the
+    query, or else the best distractor. For a noisy document it returns the best distractor without
+    a gold answer (for yes/no questions: the best distractor). No paragraph occurs twice on a page,
+    so a page may be short. The seed of a request has no effect.
 
     Args:
-        questions: questions with paragraphs; they are found again by their text, and those that
-            share a text share their paragraphs.
-        min_distractors: a question with fewer distractors borrows from the questions after it.
+        questions: questions with paragraphs. Questions with the same text share their paragraphs.
+        min_distractors: a question with fewer distractors takes paragraphs of the next questions.
 
     Raises:
-        ValueError: if no question has a paragraph, or the questions are generated without end.
+        ValueError: if no question has a paragraph, or there are too many questions, as in a
+            generated dataset.
     """
 
     name = "paragraphs"
@@ -70,7 +70,7 @@ class ParagraphEngine(SearchEngine):
         if len(questions) > _MAX_QUESTIONS:
             raise ValueError(
                 f"got {len(questions)} questions, expected at most {_MAX_QUESTIONS}: a generated "
-                "source has no paragraphs; use its own engine"
+                "dataset has no paragraphs; use its own engine"
             )
         self._min_distractors = min_distractors
         self._questions: list[Question] = []
@@ -82,14 +82,14 @@ class ParagraphEngine(SearchEngine):
                 self._questions.append(question)
         if not self._questions:
             raise ValueError(
-                f"none of the {len(questions)} questions has paragraphs; use a set that brings "
-                "them (field 'paragraphs') or another engine, such as BM25Engine"
+                f"none of the {len(questions)} questions has paragraphs; use questions with "
+                "the field 'paragraphs', or another engine, such as BM25Engine"
             )
-        self._shelves: dict[str, _Shelf] = {}
+        self._indexes: dict[str, _ParagraphIndex] = {}
 
     @property
     def fingerprint(self) -> str:
-        """Changes with every paragraph."""
+        """Made of all questions and paragraphs."""
         digest = blake2b(digest_size=16)
         for question in self._questions:
             digest.update(repr((question.text, question.paragraphs)).encode("utf-8", "replace"))
@@ -106,20 +106,20 @@ class ParagraphEngine(SearchEngine):
     def _page(self, request: SearchRequest) -> SearchPage:
         if request.question is None or request.question not in self._places:
             raise SearchError(
-                f"no paragraphs for the question {request.question!r}: the environment asks "
-                "questions that this engine was not built with; give both the same questions"
+                f"no paragraphs for the question {request.question!r}: the environment has "
+                "questions that the engine does not have; pass the same questions to both"
             )
-        shelf = self._shelf(request.question)
-        scores = _scores(shelf, frozenset(content_words(request.query)))
+        index = self._index(request.question)
+        scores = _scores(index, frozenset(content_words(request.query)))
         ranked = sorted(range(len(scores)), key=lambda place: -scores[place])
-        chosen = _choose(shelf.candidates, ranked, scores, request.useful)
+        chosen = _choose(index.candidates, ranked, scores, request.useful)
         return SearchPage(
             tuple(
                 Document(
-                    text=shelf.candidates[place].paragraph.text,
-                    title=shelf.candidates[place].paragraph.title,
+                    text=index.candidates[place].paragraph.text,
+                    title=index.candidates[place].paragraph.title,
                     useful=useful,
-                    metadata=(("is_gold", shelf.candidates[place].paragraph.is_gold),),
+                    metadata=(("is_gold", index.candidates[place].paragraph.is_gold),),
                 )
                 for place, useful in chosen
             ),
@@ -127,67 +127,67 @@ class ParagraphEngine(SearchEngine):
             self.name,
         )
 
-    def _shelf(self, text: str) -> _Shelf:
-        shelf = self._shelves.get(text)
-        if shelf is None:
-            if len(self._shelves) >= _MAX_SHELVES:
-                self._shelves.clear()
-            shelf = self._shelves[text] = self._make_shelf(text)
-        return shelf
+    def _index(self, text: str) -> _ParagraphIndex:
+        index = self._indexes.get(text)
+        if index is None:
+            if len(self._indexes) >= _MAX_INDEXES:
+                self._indexes.clear()
+            index = self._indexes[text] = self._make_index(text)
+        return index
 
-    def _make_shelf(self, text: str) -> _Shelf:
+    def _make_index(self, text: str) -> _ParagraphIndex:
         places = self._places[text]
         answers = tuple(answer for place in places for answer in self._questions[place].answers)
         is_yes_no = all(self._questions[place].is_yes_no for place in places)
         paragraphs = dict.fromkeys(p for place in places for p in self._questions[place].paragraphs)
         candidates = [
             _candidate(paragraph, () if is_yes_no else answers)
-            for paragraph in [*paragraphs, *self._borrowed(places, paragraphs)]
+            for paragraph in [*paragraphs, *self._extra_distractors(places, paragraphs)]
         ]
-        return _Shelf(
+        return _ParagraphIndex(
             tuple(candidates),
             Counter(word for candidate in candidates for word in candidate.frequencies),
             sum(candidate.length for candidate in candidates) / len(candidates),
         )
 
-    def _borrowed(self, places: list[int], own: dict[Paragraph, None]) -> list[Paragraph]:
-        """Paragraphs of later questions, as distractors where the own ones are too few."""
+    def _extra_distractors(self, places: list[int], own: dict[Paragraph, None]) -> list[Paragraph]:
+        """Return paragraphs of later questions if the question has too few distractors."""
         missing = self._min_distractors - sum(not paragraph.is_gold for paragraph in own)
-        borrowed: dict[tuple[str, str], Paragraph] = {}
+        extra: dict[tuple[str, str], Paragraph] = {}
         known = {(paragraph.title, paragraph.text) for paragraph in own}
         for step in range(1, len(self._questions)):
-            if len(borrowed) >= missing:
+            if len(extra) >= missing:
                 break
             place = (places[-1] + step) % len(self._questions)
             for paragraph in self._questions[place].paragraphs[:1]:
                 key = (paragraph.title, paragraph.text)
                 if key not in known:
-                    borrowed[key] = Paragraph(title=key[0], text=key[1], is_gold=False)
-        return list(borrowed.values())
+                    extra[key] = Paragraph(title=key[0], text=key[1], is_gold=False)
+        return list(extra.values())
 
 
 def _candidate(paragraph: Paragraph, answers: tuple[str, ...]) -> _Candidate:
     words = content_words(f"{paragraph.title} {paragraph.text}")
-    holds_answer = contains_answer(f"{paragraph.title} {paragraph.text}", answers)
-    return _Candidate(paragraph, Counter(words), len(words), holds_answer)
+    has_answer = contains_answer(f"{paragraph.title} {paragraph.text}", answers)
+    return _Candidate(paragraph, Counter(words), len(words), has_answer)
 
 
-def _scores(shelf: _Shelf, query_words: frozenset[str]) -> list[float]:
-    """BM25 of each candidate within its shelf; above 0 exactly where a word is shared."""
-    total = len(shelf.candidates)
-    frequencies = shelf.document_frequencies
-    # Sorted, because a sum of floats depends on its order and a set has none.
+def _scores(index: _ParagraphIndex, query_words: frozenset[str]) -> list[float]:
+    """Return the BM25 score of each candidate; above 0 exactly if it shares a word."""
+    total = len(index.candidates)
+    frequencies = index.document_frequencies
+    # Sorted, because a sum of floats depends on its order, and a set has no order.
     weights = [
         (word, math.log(1 + (total - frequencies[word] + 0.5) / (frequencies[word] + 0.5)))
         for word in sorted(query_words & frequencies.keys())
     ]
     return [
         sum(
-            weight * count / (count + _K1 * (1 - _B + _B * candidate.length / shelf.mean_length))
+            weight * count / (count + _K1 * (1 - _B + _B * candidate.length / index.mean_length))
             for word, weight in weights
             if (count := candidate.frequencies.get(word))
         )
-        for candidate in shelf.candidates
+        for candidate in index.candidates
     ]
 
 
@@ -197,18 +197,18 @@ def _choose(
     scores: Sequence[float],
     useful: Sequence[bool],
 ) -> list[tuple[int, bool]]:
-    """Give every asked place a candidate: useful places first come first, then noisy ones.
+    """Choose a candidate for each requested document; there may be too few.
 
-    The useful documents stand in the order of their scores, not gold before distractor: a
-    document's rank must not give away that it is gold.
+    The useful documents are in the order of their scores, not gold before distractor, so that the
+    rank of a document does not reveal that it is gold.
     """
     gold = [place for place in ranked if candidates[place].paragraph.is_gold and scores[place] > 0]
     distractors = [place for place in ranked if not candidates[place].paragraph.is_gold]
-    silent = [place for place in distractors if not candidates[place].holds_answer]
+    answer_free = [place for place in distractors if not candidates[place].has_answer]
     num_noisy = len(useful) - sum(useful)
-    for_noisy = silent[:num_noisy]
+    for_noisy = answer_free[:num_noisy]
     free = [place for place in distractors if place not in for_noisy]
     for_useful = sorted([*gold, *free][: sum(useful)], key=ranked.index)
-    noisy_places, useful_places = iter(for_noisy), iter(for_useful)
-    chosen = ((next(useful_places if flag else noisy_places, None), flag) for flag in useful)
+    rest_noisy, rest_useful = iter(for_noisy), iter(for_useful)
+    chosen = ((next(rest_useful if flag else rest_noisy, None), flag) for flag in useful)
     return [(place, flag) for place, flag in chosen if place is not None]

@@ -51,7 +51,7 @@ class Question:
 
     @property
     def is_yes_no(self) -> bool:
-        """Whether all gold answers are yes or no, which `contains_answer` is not looked up for."""
+        """Whether all gold answers are yes or no; documents are not checked for such answers."""
         return is_yes_no(self.answers)
 
 

@@ -1,4 +1,4 @@
-"""Numbers that look random and follow from a text, the same ones on every machine."""
+"""Deterministic hashing of strings to integers, the same on every machine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from hashlib import blake2b
 
 
 def stable_hash(text: str) -> int:
-    """Return 64 bits, as an integer that is not negative."""
+    """Return a 64-bit hash as a non-negative integer."""
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def derive_seed(text: str) -> int:
-    """Return a seed of 63 bits."""
+    """Return a 63-bit seed."""
     return stable_hash(text) >> 1
 
 

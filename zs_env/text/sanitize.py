@@ -1,9 +1,8 @@
-"""Text from outside made safe to stand in a transcript.
+"""Sanitizes external text before it enters a transcript.
 
-Only an agent writes `<search>` and `<answer>`, only the environment writes `<information>`, and
-nobody writes a tokenizer's control tokens. A document that carries such a form keeps its words and
-its length; the bracket that opens the form becomes a round one, which no tokenizer's form begins
-with.
+Only the agent may write `<search>` and `<answer>`, only the environment may write `<information>`,
+and no text may contain control tokens of a tokenizer. In a document with such a form, the opening
+bracket is replaced by "(", with which no control form starts. Words and length stay the same.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from functools import lru_cache
 
 _BROKEN_CODE_POINTS = re.compile("[\x00\ud800-\udfff]")
 
-# Brackets that a tokenizer's compatibility normalisation turns into "<" or "[" count as those.
+# Some tokenizers normalize these compatibility characters to "<" or "[".
 _ANGLE = "<\uff1c\ufe64"
 _SQUARE = "[\uff3b"
 _CLOSE = "[>\uff1e\ufe65]"
@@ -26,7 +25,7 @@ _SQUARE_NAMES = "CLS|SEP|PAD|UNK|MASK|gMASK|sMASK|BOS|EOS|IMG|PREFIX|MIDDLE|SUFF
 _CONTROL_FORMS = re.compile(
     # Our own tags: whole or with attributes, also with spaces or slashes inside.
     rf"[{_ANGLE}](?=(?i:/?{_TAGS}\b|[\s/]*{_TAGS}[\s/]*{_CLOSE}))"
-    # <|im_end|>, [|user|] and their kin, cut short or with full-width bars (DeepSeek).
+    # <|im_end|>, [|user|] and similar, incomplete or with full-width bars (DeepSeek).
     rf"|[{_ANGLE}{re.escape(_SQUARE)}](?=[|\uff5c])"
     # <s>, </s>, <bos>, [INST], <<SYS>> and the like.
     rf"|[{_ANGLE}](?=(?i:/?(?:{_ANGLE_NAMES}){_CLOSE}|[{_ANGLE}]?/?SYS{_CLOSE}))"
@@ -49,9 +48,9 @@ def clean_text(text: str) -> str:
 
 @lru_cache(maxsize=16384)
 def sanitize(text: str) -> str:
-    """Clean a text that the agent did not write and break every control form in it.
+    """Clean a text that the agent did not write, and break every control form in it.
 
-    The length stays the same, and neutralising twice changes nothing more.
+    The length stays the same. Sanitizing twice has no further effect.
     """
     text = clean_text(text)
     return _CONTROL_FORMS.sub("(", text) if _OPENING.search(text) else text

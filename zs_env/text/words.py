@@ -1,4 +1,4 @@
-"""The words of a text that say what it is about, as the lexical engines count them."""
+"""Content words of a text, as the lexical engines count them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOPWORDS = frozenset(_FUNCTION_WORDS.split())
 def content_words(text: str) -> list[str]:
     """Return the words in order, lower case, without accents and English function words."""
     if not text.isascii():
-        # NFKD takes letters and accents apart, so that "Röntgen" is found as "Rontgen".
+        # NFKD separates letters and accents, so that "Röntgen" is found as "Rontgen".
         decomposed = unicodedata.normalize("NFKD", text)
         text = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
     return [word for word in _WORD.findall(text.lower()) if word not in STOPWORDS]

@@ -1,7 +1,4 @@
-"""A document as a JSON object and back, for every file that keeps pages.
-
-Fields at their default are left out, so files stay small and survive new fields.
-"""
+"""Documents to JSON and back; fields with their default value are omitted."""
 
 from __future__ import annotations
 
@@ -31,5 +28,5 @@ def document_from_json(value: Mapping[str, Any]) -> Document:
 
 
 def _frozen(value: Any) -> Any:
-    # JSON knows no tuples, and a document has to be hashable.
+    # JSON has no tuples, and a document must be hashable.
     return tuple(map(_frozen, value)) if isinstance(value, list) else value

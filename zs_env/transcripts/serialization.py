@@ -1,4 +1,4 @@
-"""A transcript as a JSON object and back; equal transcripts come back, whatever their text."""
+"""Transcripts to JSON and back, without loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zs_env.search.types import SearchRequest
 from zs_env.transcripts.document_json import document_from_json, document_to_json
 from zs_env.transcripts.transcript import Transcript, Turn
 
-# Raised whenever a reader of the last version would misread a line of this one.
+# Increased by every change that makes older readers misread a transcript.
 SCHEMA_VERSION = 1
 
 _PLAIN = (
@@ -27,7 +27,7 @@ _PLAIN = (
 
 
 def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
-    """Return the transcript as JSON values, with the version of their schema."""
+    """Return the transcript and the version of its schema as JSON values."""
     return {
         "schema": SCHEMA_VERSION,
         "question": _question_to_json(transcript.question),
@@ -41,7 +41,7 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
     """Return the transcript that `transcript_to_json` wrote.
 
     Raises:
-        ValueError: if it is of another schema version, or a part is missing or of another form.
+        ValueError: if the schema version differs, or a field is missing or malformed.
     """
     if value.get("schema") != SCHEMA_VERSION:
         raise ValueError(
@@ -57,8 +57,8 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"got a transcript with a part missing or of another form ({type(error).__name__}: "
-            f"{error}), expected one that append_transcripts wrote"
+            f"got a transcript with a missing or malformed field ({type(error).__name__}: "
+            f"{error}), expected one written by append_transcripts"
         ) from error
 
 
@@ -138,4 +138,4 @@ def _action_from_json(value: Mapping[str, Any]) -> Search | Answer | Malformed:
             return Answer(text)
         case {"malformed": kind}:
             return Malformed(kind)
-    raise TypeError(f"an action is a search, an answer or malformed, got {value!r}")
+    raise TypeError(f"got the action {value!r}, expected a search, an answer or malformed")

@@ -1,7 +1,7 @@
-"""Transcripts kept as JSON lines: saved, loaded, scored again, and forked into new episodes.
+"""Saves transcripts as JSON lines, loads them, scores them again, and forks new episodes.
 
-A line is a whole transcript. One writer at a time: what a killed writer left unfinished at the end
-of the file is cut off by the next one.
+Only one process may write to a file at a time. An unfinished last line, left by a process that was
+killed, is removed before the next write.
 """
 
 from __future__ import annotations
@@ -21,26 +21,25 @@ from zs_env.transcripts.transcript import Transcript
 
 
 def append_transcripts(path: str | Path, transcripts: Iterable[Transcript]) -> None:
-    """Write transcripts to the end of a file, made where it is missing.
+    """Append transcripts to a file, which is created if it does not exist.
 
-    Each is in the operating system's hands, safe from a kill, before the next is turned to.
+    The file is unbuffered: a transcript is not lost if the process is killed after it is written.
 
     Raises:
-        OSError: if the file cannot be written; what was written of the last line is skipped by
-            `load_transcripts`.
+        OSError: if the file cannot be written; `load_transcripts` skips an unfinished line.
         TypeError: if metadata of a question or document is not JSON.
     """
     path = Path(path)
-    _mend_end(path)
+    _repair_end(path)
     with path.open("ab", buffering=0) as file:
         for transcript in transcripts:
             line = transcript_line(transcript)
-            while line:  # an unbuffered write may take only a part
+            while line:  # an unbuffered write may be partial
                 line = line[file.write(line) :]
 
 
 def transcript_line(transcript: Transcript) -> bytes:
-    """Return the line that stands for a transcript, its end included.
+    """Return a transcript as a line of JSON that ends in a newline.
 
     Raises:
         TypeError: if metadata of a question or document is not JSON.
@@ -49,18 +48,16 @@ def transcript_line(transcript: Transcript) -> bytes:
 
 
 def load_transcripts(path: str | Path) -> list[Transcript]:
-    """Read all transcripts of a file; see `read_transcripts`."""
+    """Return all transcripts of a file; see `read_transcripts`."""
     return list(read_transcripts(path))
 
 
 def read_transcripts(path: str | Path) -> Iterator[Transcript]:
-    """Yield the transcripts of a file one by one.
-
-    A last line that was cut off, as a kill leaves it, is skipped with a warning.
+    """Yield the transcripts of a file; an unfinished last line is skipped with a warning.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if another line is not a transcript, naming file, line and fix.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if another line is not a transcript, with file, line and fix.
     """
     with Path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
@@ -69,13 +66,13 @@ def read_transcripts(path: str | Path) -> Iterator[Transcript]:
             except ValueError as error:
                 if not line.endswith(b"\n"):
                     warnings.warn(
-                        f"{path}, line {number} is cut off, as when its writer was killed; skipped",
+                        f"{path}, line {number}: skipped, because the line is incomplete",
                         stacklevel=2,
                     )
                     return
                 raise ValueError(
-                    f"{path}, line {number}: not JSON ({error}); the file is damaged: remove the "
-                    "line or restore the file"
+                    f"{path}, line {number}: not JSON ({error}); remove the line or restore the "
+                    "file"
                 ) from error
             try:
                 transcript = transcript_from_json(value if isinstance(value, dict) else {})
@@ -87,7 +84,7 @@ def read_transcripts(path: str | Path) -> Iterator[Transcript]:
 def rescore(transcript: Transcript, reward: RewardFunction) -> Transcript:
     """Return the transcript with the terms of another reward.
 
-    What has not ended and what a failure ended stays without reward.
+    An unfinished or failed episode has no reward terms.
     """
     if transcript.reason in (None, "failure"):
         return replace(transcript, reward_terms=())
@@ -101,28 +98,26 @@ def fork(
     page: SearchPage | None = None,
     config: EpisodeConfig | None = None,
 ) -> Episode:
-    """Take an episode back to one of its searches, to go on from another page.
+    """Restore an episode up to one of its searches, so that it continues with another page.
 
-    All before it is as recorded, prompt and pages included, and the search asks for what it asked
-    for. Later ones draw their luck as the recorded ones did where `config` has their `noise_draw`.
+    The prompt, the turns before and the request of the search are those of the transcript. The
+    seeds of later searches are those of the original episode if `noise_draw` is the same.
 
     Args:
-        transcript: what happened.
-        turn: number of the search, from 0 over all turns.
-        page: what the search finds this time; where None the episode waits for `receive` (its
-            request is `episode.pending`).
-        config: rules from here on; where None the default ones with the recorded `max_turns` and
-            `num_documents`. Reward, notices and `noise_draw` are not recorded: pass them where they
-            were others.
+        transcript: the original episode.
+        turn: index of the turn with the search, from 0.
+        page: the new page; None leaves the search pending (see `episode.pending`).
+        config: the rules of the new episode; None for the defaults with the `max_turns` and
+            `num_documents` of the transcript. Other settings are not part of a transcript.
 
     Raises:
-        ValueError: if the turn is not a search that was sent, or would not be under `config`.
+        ValueError: if the turn has no search that was sent, or would not send it under `config`.
     """
     if not 0 <= turn < len(transcript.turns) or transcript.turns[turn].request is None:
         searches = [n for n, past in enumerate(transcript.turns) if past.request is not None]
         raise ValueError(
-            f"turn {turn} of question {transcript.question.id!r} is not a search that was sent; "
-            f"fork at one of {searches}"
+            f"turn {turn} of question {transcript.question.id!r} has no search that was sent, "
+            f"expected one of the turns {searches}"
         )
     episode = Episode(
         transcript.question,
@@ -135,8 +130,8 @@ def fork(
     recorded = transcript.turns[turn]
     if recorded.request is None or not isinstance(episode.act(recorded.text), SearchRequest):
         raise ValueError(
-            f"under this config turn {turn} is no search that is sent; allow as many turns and "
-            f"characters as were recorded (max_turns={transcript.max_turns})"
+            f"turn {turn} does not send a search under this config; allow the turns and characters "
+            f"of the transcript (max_turns={transcript.max_turns})"
         )
     episode.replace_pending_request(recorded.request)
     if page is not None:
@@ -144,8 +139,8 @@ def fork(
     return episode
 
 
-def _mend_end(path: Path) -> None:
-    """Complete a last line that lacks only its end, and cut one that was torn."""
+def _repair_end(path: Path) -> None:
+    """Complete a last line that lacks only its newline, and remove an incomplete one."""
     if not path.exists() or not path.stat().st_size:
         return
     with path.open("r+b") as file:
@@ -158,7 +153,7 @@ def _mend_end(path: Path) -> None:
         try:
             json.loads(file.read())
         except ValueError:
-            warnings.warn(f"{path}: its last line was cut off and is removed", stacklevel=3)
+            warnings.warn(f"{path}: removed the last line, which is incomplete", stacklevel=3)
             file.truncate(start)
         else:
             file.write(b"\n")

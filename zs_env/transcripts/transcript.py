@@ -1,7 +1,4 @@
-"""What happened in an episode, turn by turn; others say trajectory or rollout.
-
-A transcript is plain data: it can be saved, scored again under another reward, shown, and forked.
-"""
+"""The record of an episode, elsewhere called trajectory or rollout."""
 
 from __future__ import annotations
 
@@ -16,20 +13,20 @@ from zs_env.questions.question import Question
 from zs_env.search.types import Document, SearchRequest
 
 EndReason = Literal["answer", "turn_limit", "failure"]
-# What an episode without an answer scores.
+# The scores of an episode without an answer.
 NO_SCORES: Mapping[str, float] = {"f1": 0.0, "exact_match": 0.0, "cover_match": 0.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One action and what the environment said to it.
+    """One action and the environment's response.
 
     Attributes:
-        text: what the agent wrote, cut to the configured length.
-        action: what it was read as.
-        request: what went to the engine; None where nothing did.
-        documents: the page as shown, with provenance.
-        message: the environment's words after the action; "" where the episode ended.
+        text: the agent's text, cut to `Limits.max_action_chars`.
+        action: the parsed action.
+        request: the request to the engine; None if no search was sent.
+        documents: the returned documents, with provenance.
+        message: the environment's message after the action; "" if the episode ended.
     """
 
     text: str
@@ -41,19 +38,19 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """An episode as far as it went.
+    """A finished or unfinished episode as plain data.
 
     Attributes:
         question: the question, with its gold answers.
         prompt: the environment's first message.
-        turns: in order.
-        reason: why it ended; None while it goes on.
-        failure: what went wrong with the engine, where `reason` is "failure": the episode is void.
-        noise_probability: chance of noise that its draws were made with.
-        seed: the episode's (or its group's) seed, from which every draw follows.
-        max_turns: actions allowed.
-        num_documents: documents asked for per page.
-        reward_terms: the reward by named term; empty while it goes on.
+        turns: the turns in order.
+        reason: why the episode ended; None if it is unfinished.
+        failure: the error of the engine if `reason` is "failure", otherwise None.
+        noise_probability: noise probability of the episode.
+        seed: seed of the episode or its group, which determines every draw.
+        max_turns: maximum number of actions.
+        num_documents: number of documents requested per search.
+        reward_terms: (name, value) pairs; empty for an unfinished or failed episode.
     """
 
     question: Question
@@ -69,34 +66,34 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """Everything so far, as a model reads it."""
+        """The whole episode as one text."""
         return self.prompt + "".join(turn.text + turn.message for turn in self.turns)
 
     @property
     def reward(self) -> float:
-        """Sum of the reward's terms."""
+        """Sum of the reward terms."""
         return sum(value for _, value in self.reward_terms)
 
     @property
     def prediction(self) -> str | None:
-        """The parsed answer; None where none was given."""
+        """The answer; None if the agent did not answer."""
         action = self.turns[-1].action if self.turns else None
         return action.text if isinstance(action, Answer) else None
 
     @property
     def num_searches(self) -> int:
-        """Searches that were sent to the engine."""
+        """Number of searches that were sent to the engine."""
         return sum(turn.request is not None for turn in self.turns)
 
     @property
     def malformed(self) -> Counter[str]:
-        """Malformed actions by kind."""
+        """Number of malformed actions by kind."""
         return Counter(
             turn.action.kind for turn in self.turns if isinstance(turn.action, Malformed)
         )
 
     def scores(self) -> dict[str, float]:
-        """F1, exact match and cover match of the prediction; all 0 without one."""
+        """F1, exact match and cover match of the answer; 0 without an answer."""
         prediction, answers = self.prediction, self.question.answers
         if prediction is None:
             return dict(NO_SCORES)

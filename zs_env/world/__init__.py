@@ -1,4 +1,4 @@
-"""The embedded fictional world: questions, the engine that answers them, and a corpus."""
+"""The embedded fictional world: entities and facts, questions about them, and a search engine."""
 
 from zs_env.world.engine import WorldEngine
 from zs_env.world.questions import (

@@ -1,7 +1,7 @@
-"""The search engine of a fictional world: it reads the query, and only the query.
+"""The search engine of a fictional world, which reads the query but not the question.
 
-A useful page holds the facts that the query asks for among others; a noisy page holds sentences on
-the same topic, true as well, in which neither those facts nor a gold answer stands.
+A useful page contains the requested facts and other ones. A noisy page contains facts on the same
+topic, which are also true, but neither the requested facts nor a gold answer.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _WORDS = re.compile(r"[a-z0-9]+")
 _RELATION_PATTERN = re.compile(
     "|".join(sorted({relation.name for relation in RELATIONS}, key=len, reverse=True))
 )
-_MAX_MATCHES = 4  # asked-for facts on one page, so that a page always holds something else too
-_MAX_DRAWS = 64  # facts drawn at random before a page is left shorter
+_MAX_MATCHES = 4  # requested facts on one page, which so always has other facts too
+_MAX_DRAWS = 64  # random facts that are tried before a page is shortened
 
 
 class WorldEngine(SearchEngine):
-    """Answers queries from a world's facts. Deterministic given the request."""
+    """Answers queries with the facts of a world; equal requests give equal pages."""
 
     name = "world"
     in_process = True
@@ -39,23 +39,23 @@ class WorldEngine(SearchEngine):
 
     @cached_property
     def _namesakes(self) -> dict[Entity, tuple[Entity, ...]]:
-        """Entities that share one part of a name with an entity: what a real engine mixes up."""
-        bearers: dict[str, dict[Entity, None]] = defaultdict(dict)
+        """For each entity, other entities that share a part of a name, as a source of noise."""
+        by_part: dict[str, dict[Entity, None]] = defaultdict(dict)
         for name, entity in self.world.named.items():
             for part in name.split():
-                bearers[part][entity] = None
+                by_part[part][entity] = None
         return {
             entity: tuple(
                 other
                 for part in dict.fromkeys(" ".join(entity.names).lower().split())
-                for other in bearers[part]
+                for other in by_part[part]
                 if other is not entity
             )
             for entity in self.world.named.values()
         }
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return a page per request; a query that names nothing gives sentences at random."""
+        """Return one page per request; a query without a known name gives random facts."""
         return [self._page(request) for request in requests]
 
     def _page(self, request: SearchRequest) -> SearchPage:
@@ -64,27 +64,27 @@ class WorldEngine(SearchEngine):
         named, relations = self._read(request.query)
         entities = list(named)
 
-        def silent(fact: Fact) -> bool:
-            return not contains_answer(_say(fact, named), answers)
+        def answer_free(fact: Fact) -> bool:
+            return not contains_answer(_sentence(fact, named), answers)
 
-        asked_for = self._asked_for(entities, relations)
-        rng.shuffle(asked_for)
-        asked_for.sort(key=silent)
-        others = self._others(entities, relations, set(asked_for), rng)
+        requested = self._requested_facts(entities, relations)
+        rng.shuffle(requested)
+        requested.sort(key=answer_free)
+        others = self._others(entities, relations, set(requested), rng)
         num_useful = sum(request.useful)
-        useful = asked_for[: min(_MAX_MATCHES, num_useful)]
+        useful = requested[: min(_MAX_MATCHES, num_useful)]
         useful += islice(others, num_useful - len(useful))
-        # The asked-for facts stand anywhere among the useful places.
+        # The requested facts have random ranks among the useful documents.
         rng.shuffle(useful)
-        noisy = list(islice(filter(silent, others), len(request.useful) - num_useful))
-        places = [(useful if flag else noisy, flag) for flag in request.useful]
+        noisy = list(islice(filter(answer_free, others), len(request.useful) - num_useful))
+        sources = [(useful if flag else noisy, flag) for flag in request.useful]
         documents = [
-            Document(_say(facts.pop(), named), useful=flag) for facts, flag in places if facts
+            Document(_sentence(facts.pop(), named), useful=flag) for facts, flag in sources if facts
         ]
         return SearchPage(tuple(documents), engine=self.name)
 
     def _read(self, query: str) -> tuple[dict[Entity, str], list[str]]:
-        """Find the entities that a query names, with the name it uses, and the relations."""
+        """Return the entities in a query, by the name that it uses, and the relations."""
         words = _WORDS.findall(query.lower())
         named = {}
         for first, last in pairwise(words):
@@ -93,8 +93,8 @@ class WorldEngine(SearchEngine):
                 named.setdefault(entity, f"{first} {last}".title())
         return named, _RELATION_PATTERN.findall(" ".join(words))
 
-    def _asked_for(self, entities: list[Entity], relations: list[str]) -> list[Fact]:
-        """Facts that join a named entity with a named relation, whatever its part in them."""
+    def _requested_facts(self, entities: list[Entity], relations: list[str]) -> list[Fact]:
+        """Return facts with a named relation and a named entity as subject, or as object."""
         facts = []
         for entity in entities:
             about = [fact for fact in self._about(entity) if fact.relation.name in relations]
@@ -105,7 +105,7 @@ class WorldEngine(SearchEngine):
     def _others(
         self, entities: list[Entity], relations: list[str], seen: set[Fact], rng: random.Random
     ) -> Iterator[Fact]:
-        """Yield facts on topic, then any, each once and none in `seen`; an end is in sight."""
+        """Yield facts on the topic, then `_MAX_DRAWS` random ones, without those in `seen`."""
         near = [fact for entity in entities for fact in self._about(entity) + self._naming(entity)]
         alike = [fact for name in relations for fact in rng.sample(self.world.facts_of[name], 2)]
         topical = rng.sample(near, min(len(near), 3)) + alike[:2]
@@ -126,8 +126,8 @@ class WorldEngine(SearchEngine):
         return self.world.facts_naming.get(entity, ())
 
 
-def _say(fact: Fact, named: Mapping[Entity, str]) -> str:
-    """Put a fact as an answer to a query would: said of what the query names, by that name."""
+def _sentence(fact: Fact, named: Mapping[Entity, str]) -> str:
+    """Return a fact as a sentence about the entity that the query names, by that name."""
     if fact.subject not in named and fact.object in named:
         return fact.inverse_sentence()
     return fact.sentence(named.get(fact.subject))

@@ -1,7 +1,7 @@
-"""Names of the fictional world, put together from a fixed stock of parts.
+"""Names of the fictional world.
 
-Every full name has two parts. Train and held-out worlds draw from the same parts but never share a
-full name: the parity of a pair's indices decides to which split the pair belongs.
+A name has two parts from a fixed stock. Train and held-out worlds use the same parts but share no
+name: the parity of the sum of a pair's indices determines its split.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ENDS = {
 
 
 def _make_stock() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Make the parts, always the same ones; no part serves two kinds or both places of a name."""
+    """Return the parts, which are always the same; each is used in one kind and position."""
     rng = random.Random("zerosearch-gym names")
     taken: set[str] = set()
     stock = {}
@@ -53,7 +53,7 @@ NAME_PARTS = _make_stock()
 
 
 def names_of(kind: str, split: Split, rng: random.Random) -> Iterator[str]:
-    """Yield all full names of a kind that belong to the split, in an order drawn from `rng`."""
+    """Yield all names of a kind and split in random order."""
     firsts, lasts = NAME_PARTS[kind]
     parity = SPLITS.index(split)
     pairs = [

@@ -1,7 +1,7 @@
-"""Questions about a fictional world, unlimited in number and solvable by searching.
+"""An unlimited number of questions about a fictional world, which can be answered by searching.
 
-A question's structure says what an agent must do: follow a chain of 1 to 3 relations, compare two
-entities by a year, or find the one entity that two facts have in common.
+The structure of a question is a chain of 1 to 3 relations, a comparison of two entities by a year,
+or an intersection of two conditions that only one entity fulfils.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zs_env.world.relations import INTERSECTIONS, RELATIONS
 from zs_env.world.world import Entity, Fact, World
 
 STRUCTURES: tuple[str, ...] = ("chain1", "chain2", "chain3", "comparison", "intersection")
-# Share of each structure in the default mix: three in four questions take two facts or more.
+# Default share of each structure: three quarters of the questions need two or more facts.
 DEFAULT_MIX: Mapping[str, float] = {
     "chain1": 0.25,
     "chain2": 0.3,
@@ -26,18 +26,18 @@ DEFAULT_MIX: Mapping[str, float] = {
     "comparison": 0.2,
     "intersection": 0.15,
 }
-_MAX_MATCHES = 2  # facts per side of an intersection: said both ways, they fit on one page
+_MAX_MATCHES = 2  # facts per condition of an intersection, so that they fit on one page
 _YEAR_RELATIONS = tuple(relation for relation in RELATIONS if relation.object == "year")
 
 
 class WorldQuestions(Sequence[Question]):
-    """An unlimited, seeded sequence of questions about one world; item i is always the same.
+    """A seeded sequence of 2**31 questions about one world; item i is always the same.
 
     Args:
-        world: what is asked about.
-        structures: share of each structure, or names of structures in equal shares; the default
-            mix where None. Shares need not sum to 1.
-        seed: another seed gives other questions about the same world.
+        world: the world.
+        structures: share of each structure (the sum need not be 1), or names of structures with
+            equal shares; None for `DEFAULT_MIX`.
+        seed: determines the questions.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class WorldQuestions(Sequence[Question]):
         unknown = sorted(set(shares) - set(STRUCTURES))
         if unknown or not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
             raise ValueError(
-                f"structures are shares of {STRUCTURES} that are not all 0, got {structures!r}"
+                f"got structures {structures!r}, expected shares of {STRUCTURES} that are at least "
+                "0 and not all 0"
             )
         self.world, self.shares, self.seed = world, shares, seed
 
@@ -123,14 +124,14 @@ class WorldQuestions(Sequence[Question]):
     def _intersection(self, rng: random.Random) -> tuple[str, Entity]:
         one, other = rng.choice(self._crossings)
         kind = one.subject.kind
-        # Sentences call an object by its name only, so a condition does too.
+        # Sentences use the name of an object, not its alias, so a condition does too.
         first = f"the {one.relation.name} {one.object.name}"
         second = f"the {other.relation.name} {other.object.name}"
         return f"Which {kind} has {first} and {second}?", one.subject
 
     @cached_property
     def _crossings(self) -> list[tuple[Fact, Fact]]:
-        """Pairs of facts about one subject that, together, hold for no other subject."""
+        """Pairs of facts about one subject that have no other subject in common."""
         sides = {
             name: {
                 obj: {fact.subject: fact for fact in self.world.facts_naming[obj]
@@ -157,13 +158,13 @@ class WorldQuestions(Sequence[Question]):
 
 
 def _refer_to(rng: random.Random, entity: Entity) -> str:
-    """Name an entity, by its alias half of the times where it has one."""
+    """Return a random name of an entity."""
     return rng.choice(entity.names)
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Follow `relations` one after the other, from the entity called `start`."""
+    """A question for the end of a chain of relations that begins at the entity `start`."""
 
     start: str
     relations: tuple[str, ...]
@@ -171,7 +172,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Say which of `names` has the earlier (or later) year as its `relation`."""
+    """A question for the name with the earlier (or later) year of a relation."""
 
     relation: str
     earlier: bool
@@ -180,7 +181,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Intersection:
-    """Find the one subject of both (relation, object's name) conditions."""
+    """A question for the subject that fulfils two (relation, name of object) conditions."""
 
     conditions: tuple[tuple[str, str], tuple[str, str]]
 
@@ -193,7 +194,7 @@ _INTERSECTION = re.compile(rf"Which \w+ has {_CONDITION} and {_CONDITION}\?")
 
 
 def parse_question(text: str) -> Chain | Comparison | Intersection:
-    """Read what a world's question asks for, from its words alone.
+    """Parse the text of a world question.
 
     Raises:
         ValueError: if the text is not a question of a fictional world.
@@ -204,6 +205,6 @@ def parse_question(text: str) -> Chain | Comparison | Intersection:
         return Intersection(((match[1], match[2]), (match[3], match[4])))
     steps = list(_CHAIN_STEP.finditer(text))
     if not steps or not re.match(r"(Who|What) is the ", text) or not text.endswith("?"):
-        raise ValueError(f"not a question of a fictional world: {text!r}")
+        raise ValueError(f"got {text!r}, expected a question about a fictional world")
     start = text[steps[-1].end() : -1]
     return Chain(start, tuple(step[1] for step in reversed(steps)))

@@ -1,4 +1,4 @@
-"""The relations of the fictional world: each gives a subject exactly one object."""
+"""The relations of the fictional world; a subject has at most one object per relation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Kind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """A named function from entities of one kind to entities (or years) of another.
+    """A function from entities of one kind to entities or years.
 
     Attributes:
-        name: how questions, queries and sentences call it.
-        subject: kind of the entities that have it.
-        object: kind of what it gives.
-        coverage: share of the subjects that have it, in (0, 1].
+        name: name in questions, queries and sentences.
+        subject: kind of the subjects.
+        object: kind of the objects.
+        coverage: share of the subjects that have an object, in (0, 1].
     """
 
     name: str
@@ -56,7 +56,7 @@ RELATIONS: tuple[Relation, ...] = (
     Relation("opening year", "organisation", "year"),
 )
 
-# Pairs of relations of one kind by which an intersection question singles out an entity.
+# Pairs of relations for intersection questions.
 INTERSECTIONS: tuple[tuple[str, str], ...] = (
     ("author", "setting"),
     ("author", "publisher"),

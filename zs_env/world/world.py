@@ -1,6 +1,6 @@
-"""A fictional world made from a seed: who is related to whom, and the sentences that say so.
+"""A fictional world made from a seed: entities, facts and their sentences.
 
-Nothing in it is in any model's memory, so what an agent knows of it, it has searched for.
+No model was trained on it, so an agent can know its facts only from searches.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NAME_STOCK: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Someone or something with a name, unique in its world; some have an alias."""
+    """An entity with a name that is unique in its world; some have an alias."""
 
     name: str
     kind: Kind
@@ -50,24 +50,24 @@ class Entity:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name, and the alias where there is one."""
+        """The name and, if there is one, the alias."""
         return (self.name,) if self.alias is None else (self.name, self.alias)
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One true statement: `subject` has `object` as its `relation`."""
+    """A statement: `object` is the `relation` of `subject`."""
 
     subject: Entity
     relation: Relation
     object: Entity
 
     def sentence(self, name: str | None = None) -> str:
-        """The statement in words, with the subject called by `name`, one of its names."""
+        """Return the fact as a sentence; `name` is one of the names of the subject."""
         return f"The {self.relation.name} of {name or self.subject.name} is {self.object.name}."
 
     def inverse_sentence(self) -> str:
-        """The same said of the object."""
+        """Return the fact as a sentence about the object."""
         return f"{self.object.name} is the {self.relation.name} of {self.subject.name}."
 
 
@@ -75,13 +75,13 @@ class World:
     """Entities and facts drawn from a seed.
 
     Args:
-        seed: worlds of different seeds hold other facts.
-        split: "train" and "heldout" worlds share parts of names, never a name or an alias.
+        seed: determines all facts.
+        split: "train" or "heldout"; worlds of different splits share no name and no alias.
     """
 
     def __init__(self, seed: int = 0, split: Split = "train") -> None:
         if split not in SPLITS:
-            raise ValueError(f"split is one of {SPLITS}, got {split!r}")
+            raise ValueError(f"got split {split!r}, expected one of {SPLITS}")
         self.seed = seed
         self.split: Split = split
         rng = random.Random(f"world {seed} {split}")
@@ -121,7 +121,7 @@ class World:
 
     @cached_property
     def named(self) -> dict[str, Entity]:
-        """Entities (years left out) by lower-cased name and alias."""
+        """Entities other than years, by lower-case name and alias."""
         return {
             name.lower(): entity
             for kind, entities in self.entities.items()
@@ -132,12 +132,12 @@ class World:
 
     @cached_property
     def facts_about(self) -> dict[Entity, tuple[Fact, ...]]:
-        """Facts in which an entity is the subject."""
+        """Facts by their subject."""
         return _by_entity(self.facts, "subject")
 
     @cached_property
     def facts_naming(self) -> dict[Entity, tuple[Fact, ...]]:
-        """Facts in which an entity is the object."""
+        """Facts by their object."""
         return _by_entity(self.facts, "object")
 
     @cached_property
@@ -149,9 +149,10 @@ class World:
         return {name: tuple(facts) for name, facts in by_relation.items()}
 
     def passages(self) -> list[dict[str, str]]:
-        """Return the world as a corpus, a sentence a passage: `id`, `title` (empty) and `text`.
+        """Return the world as a corpus of passages with `id`, `title` (empty) and `text`.
 
-        A fact is said of its subject, by each of its names, and of its object (unless a year).
+        A passage is one sentence. A fact has one sentence for each name of its subject and one
+        about its object, unless that is a year.
         """
         texts = [
             text

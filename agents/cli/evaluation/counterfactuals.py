@@ -15,25 +15,25 @@ from rich.console import Console
 
 from agents.agent_registry import build_agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
-from agents.storage.plain_text import say
-from agents.studies.counterfactuals.counterfactual import RecordedEvaluation, flip_pages
+from agents.evaluation.evaluation_folder import EvaluationFolder
+from agents.evaluation.progress import print_plain
+from agents.studies.counterfactuals.flip_pages import flip_pages
 from agents.studies.counterfactuals.report import CounterfactualReport
 
 
 @dataclass(frozen=True, kw_only=True)
 class CounterfactualConfig:
-    """Play an evaluation's episodes again with one page flipped, useful to noisy or the reverse.
+    """Replay an evaluation's episodes with one page flipped, useful to noisy or the reverse.
 
-    What changes in the reward is attributed to that page. Agent, environment and seed are those
-    that the evaluation's folder tells of, and everything but the page and what follows from it is
-    as it was; an episode that cannot be replayed as recorded is an error. The same command goes on
-    with what was left unfinished.
+    The change of the reward is attributed to that page. Agent, environment and seed are read from
+    the evaluation's folder. Everything before the page stays the same; an episode that cannot be
+    replayed as recorded is an error. The same command continues an interrupted study.
 
     Attributes:
         evaluation: folder of `zerosearch evaluate`, or of a cell of `zerosearch sweep-noise`.
-        episodes: the first ones of the evaluation; all by default.
-        concurrency: episodes played at once; changes no figure.
-        output: folder of pages and transcripts; "counterfactuals" in the evaluation's by default.
+        episodes: number of first episodes of the evaluation; all by default.
+        concurrency: episodes played at once; the results do not depend on it.
+        output: folder for pages and transcripts; "counterfactuals" in the evaluation's by default.
         json: print one JSON object to standard output.
     """
 
@@ -45,22 +45,24 @@ class CounterfactualConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; returns the exit status."""
     config = tyro.cli(CounterfactualConfig, prog="zerosearch counterfactuals", args=argv)
-    recorded = RecordedEvaluation.load(config.evaluation, episodes=config.episodes)
+    if config.episodes is not None and config.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {config.episodes}")
+    evaluation = EvaluationFolder.read(config.evaluation, episodes=config.episodes)
     output = config.output or config.evaluation / "counterfactuals"
     console = Console(stderr=True)
-    agent = build_agent(recorded.setting["agent"])
+    agent = build_agent(evaluation.setting["agent"])
     report = CounterfactualReport.of(
-        flip_pages(agent, recorded, output, concurrency=config.concurrency, console=console)
+        flip_pages(agent, evaluation, output, concurrency=config.concurrency, console=console)
     )
     report.write_csv(output)
     console.print(report.table())
     console.print(
-        f"{len(report.pages)} pages of {len(recorded.transcripts)} episodes; {report.num_same} "
+        f"{len(report.pages)} pages of {len(evaluation.results)} episodes; {report.num_same} "
         f"stayed the same when flipped, {report.num_failures} ended in a failure of the engine."
     )
-    say(console, f"CSV files, pages and transcripts: {output}")
+    print_plain(console, f"CSV files, pages and transcripts: {output}")
     if config.json:
-        print(json.dumps({**recorded.setting, **report.to_json(), "folder": str(output)}))
+        print(json.dumps({**evaluation.setting, **report.to_json(), "folder": str(output)}))
     return 0

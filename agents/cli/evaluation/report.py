@@ -1,4 +1,4 @@
-"""`zerosearch report`: evaluations as one HTML page."""
+"""`zerosearch report`: writes evaluations as one HTML page."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
-from agents.storage.plain_text import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Write one self-contained HTML page: figures, plots, every transcript with filters.
+    """Write one self-contained HTML page: figures, plots, and all transcripts with filters.
 
     Attributes:
-        folders: evaluations, each as `zerosearch evaluate` wrote it.
-        output: the page.
+        folders: --output folders of `zerosearch evaluate`.
+        output: path of the page.
         title: of the page.
     """
 
@@ -29,9 +29,9 @@ class ReportConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command; returns the exit status."""
     config = tyro.cli(ReportConfig, prog="zerosearch report", args=argv)
     write_report(config.folders, config.output, title=config.title)
     size = config.output.stat().st_size
-    say(Console(stderr=True), f"{config.output}: {size / 2**20:,.1f} MiB")
+    print_plain(Console(stderr=True), f"{config.output}: {size / 2**20:,.1f} MiB")
     return 0

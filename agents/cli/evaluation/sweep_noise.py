@@ -1,4 +1,4 @@
-"""`zerosearch sweep-noise`: agents under rising noise, on the same questions.
+"""`zerosearch sweep-noise`: evaluates agents at several noise levels, on the same questions.
 
 Progress and tables go to standard error, the object of `--json` to standard output.
 """
@@ -15,30 +15,29 @@ import tyro
 from rich.console import Console
 
 from agents.agent_registry import build_agent, check_agent_name
-from agents.cli.environment_flags import EnvironmentFlags
-from agents.evaluation.evaluation_folder import EvaluationFolder
+from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
+from agents.evaluation.settings import EvaluationSettings
 from agents.storage.folder_lock import folder_lock
-from agents.storage.plain_text import say
 from agents.studies.noise.report import SweepReport
-from agents.studies.noise.sweep import SweepSetting, cell_folder, run_sweep
+from agents.studies.noise.sweep import run_sweep
 
-PICTURE_FILE = "sweep.png"
+PLOT_FILE = "sweep.png"
 REPORT_FILE = "report.html"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig(EnvironmentFlags):
-    """Play agents on the same questions at several noise levels, and compare how they bear it.
+class SweepConfig(EvaluationSettings):
+    """Play agents on the same questions at several noise levels, and compare their robustness.
 
-    The same command goes on with what was left unfinished; with more agents, noise levels or
-    episodes it plays only what is missing. The engine must be one that writes noise when asked:
-    a world, paragraphs, a simulator. One that only looks at the query gives a flat line.
+    The same command continues an interrupted sweep; with more agents, noise levels or episodes it
+    plays only what is missing. The engine must support noise: a world, paragraphs, a simulator. An
+    engine that uses the query alone gives a flat curve.
 
     Attributes:
-        agents: names, as `zerosearch evaluate --agent` takes them.
-        noise: levels in [0, 1], two or more.
-        output: folder of the cells, the CSV files, the picture and the HTML report.
+        agents: names, as for `zerosearch evaluate --agent`.
+        noise: two or more levels in [0, 1].
+        output: folder for the cells, the CSV files, the plot and the HTML report.
         json: print one JSON object to standard output.
     """
 
@@ -47,19 +46,9 @@ class SweepConfig(EnvironmentFlags):
     output: Path = Path("runs/noise-sweep")
     json: bool = False
 
-    def setting(self) -> SweepSetting:
-        """Return what all cells share."""
-        return SweepSetting(
-            env_id=self.env,
-            env_kwargs=self.env_kwargs(),
-            episodes=self.episodes,
-            seed=self.seed,
-            concurrency=self.concurrency,
-        )
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status: 1 where a cell has no sound episode."""
+    """Run the command; returns the exit status: 1 if every episode of a cell failed."""
     config = tyro.cli(SweepConfig, prog="zerosearch sweep-noise", args=argv)
     if not config.agents or len(set(config.agents)) != len(config.agents):
         raise ValueError(f"--agents needs one or more different names, got {list(config.agents)}")
@@ -68,27 +57,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     agents = {name: partial(build_agent, name) for name in config.agents}
     with folder_lock(config.output):
-        cells = run_sweep(agents, config.noise, config.setting(), config.output, console=console)
+        cells = run_sweep(
+            agents,
+            config.noise,
+            config.output,
+            env_id=config.env,
+            env_kwargs=config.env_kwargs(),
+            episodes=config.episodes,
+            seed=config.seed,
+            concurrency=config.concurrency,
+            console=console,
+        )
         report = SweepReport.of(cells)
         report.write_csv(config.output)
-        evaluations = [
-            EvaluationFolder.read(
-                cell_folder(config.output, cell.agent, cell.noise), episodes=config.episodes
-            )
-            for cell in cells
-        ]
+        evaluations = [cell.evaluation for cell in cells]
         write_report(evaluations, config.output / REPORT_FILE, title="Noise sweep")
         for table in report.tables():
             console.print(table)
         _draw(report, config, console)
     for cell in cells:
         if cell.report.num_failures:
-            told = f"{cell.agent}, noise {cell.noise:g}: {cell.report.failure_summary}"
-            say(console, f"{told}. The same command plays them again.", style="yellow")
-    say(console, f"CSV files, results, report.html and transcripts: {config.output}")
+            warning = f"{cell.agent}, noise {cell.noise:g}: {cell.report.failure_summary}"
+            print_plain(console, f"{warning}. The same command replays them.", style="yellow")
+    print_plain(console, f"CSV files, results, report.html and transcripts: {config.output}")
     if config.json:
         print(json.dumps({**report.to_json(), "folder": str(config.output)}))
-    return 1 if any(cell.report.all_void for cell in cells) else 0
+    return 1 if any(cell.report.all_failed for cell in cells) else 0
 
 
 def _draw(report: SweepReport, config: SweepConfig, console: Console) -> None:
@@ -98,12 +92,12 @@ def _draw(report: SweepReport, config: SweepConfig, console: Console) -> None:
         if error.name != "matplotlib":
             raise
         console.print(
-            "No picture, for matplotlib is not installed. To get one, run the same command after: "
+            "No plot, since matplotlib is not installed. To get one, run the same command after: "
             'pip install "zerosearch-gym[train]"',
             markup=False,
         )
         return
-    path = config.output / PICTURE_FILE
+    path = config.output / PLOT_FILE
     episodes = max(cell.report.num_episodes for cell in report.cells)
-    draw_sweep(report, path, title=f"{config.env}, the same {episodes} questions for all")
-    say(console, f"Picture: {path}")
+    draw_sweep(report, path, title=f"{config.env}, the same {episodes} questions for all agents")
+    print_plain(console, f"Plot: {path}")

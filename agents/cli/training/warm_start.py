@@ -11,9 +11,9 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import tyro
 from rich.console import Console
 
+from agents.cli.flags import parse_flags
 from agents.llm.sft.config import WarmStartConfig
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
     Raises:
         SystemExit: if a flag is wrong (status 2) or help was asked for (status 0).
     """
-    return tyro.cli(
-        WarmStartConfig, args=list(argv), prog="zerosearch warm-start", description=_DESCRIPTION
+    return parse_flags(
+        WarmStartConfig, argv, prog="zerosearch warm-start", description=_DESCRIPTION
     )
 
 

@@ -1,12 +1,12 @@
-"""Evaluations as one self-contained HTML page: figures, plots, every transcript.
+"""Writes evaluations as one self-contained HTML page: figures, plots, every transcript.
 
-The page asks the network for nothing and runs nothing but its own scripts: what agents, documents
-and data sets wrote is embedded as JSON and put in as text, and a Content-Security-Policy names our
-scripts and our style by their digests. The plots are drawn by those scripts, so that writing a
-report needs nothing beyond the base install.
+The page makes no network requests and runs only its own scripts. The texts of agents, documents and
+data sets are embedded as JSON and inserted as text, and a Content-Security-Policy allows our
+scripts and our style by their digests. The scripts draw the plots, so writing a report needs no
+further packages.
 
-Transcripts lie in gzipped chunks of about a megabyte. A chunk keeps each of its documents once,
-and it holds the same questions of all evaluations of a set, whose pages are often the same.
+Transcripts are stored in gzipped chunks of about a megabyte. A chunk contains each of its documents
+once. It contains the same questions of all evaluations of a set, whose pages are often equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import html
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
 from hashlib import sha256
 from importlib.resources import files
 from itertools import zip_longest
@@ -27,12 +26,12 @@ from typing import Any, TextIO
 
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationFolder
-from agents.evaluation.report.figures import PagesSeen, evaluation_figures, tell_apart
-from agents.evaluation.report.rows import ReportRow, document_view, transcript_view
+from agents.evaluation.report.figures import PageCounts, evaluation_figures, with_unique_names
+from agents.evaluation.report.rows import COLUMNS, document_view, report_row, transcript_view
 from zs_env.search.types import Document
 from zs_env.transcripts.transcript import Transcript
 
-# Classic scripts of one page share their names, so each may use those before it.
+# Classic scripts share one scope, so each may use the names of those before it.
 SCRIPTS = (
     "elements.js",
     "data.js",
@@ -48,7 +47,7 @@ SCRIPTS = (
     "start.js",
 )
 CHUNK_CHARS = 2**20
-_DATA_PLACE = "<!-- data and scripts -->"
+_DATA_MARKER = "<!-- data and scripts -->"
 
 
 def write_report(
@@ -57,16 +56,16 @@ def write_report(
     *,
     title: str = "Evaluations",
 ) -> None:
-    """Write the report of evaluations; what the path held is replaced. Equal ones, equal bytes.
+    """Write the report of evaluations atomically; equal evaluations give equal bytes.
 
     Args:
-        folders: each as `agents.evaluation.record` writes it, or read already; in the order they
+        folders: written by `agents.evaluation.record`, or read already, in the order in which they
             are shown.
-        path: of the page; its folder is made where it is missing.
+        path: of the page; its folder is created if missing.
         title: of the page.
 
     Raises:
-        ValueError: if there is no folder, or one holds no evaluation or a damaged one.
+        ValueError: if there is no folder, or one contains no evaluation or a damaged one.
     """
     if not folders:
         raise ValueError("a report needs at least one evaluation folder, got none")
@@ -77,7 +76,7 @@ def write_report(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        # A title that no encoding can hold, such as half a character, is spelled in references.
+        # Characters that UTF-8 cannot encode, such as half a surrogate pair, become references.
         with temporary.open(
             "w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n"
         ) as page:
@@ -88,9 +87,9 @@ def write_report(
 
 
 def script_json(value: Any) -> str:
-    """Return JSON that stands in a script element as it is: ASCII, and without "<".
+    """Return JSON for a script element: ASCII, and without "<".
 
-    Numbers that are not finite, which JSON has no form for, become null.
+    Numbers that are not finite become null, since JSON cannot represent them.
     """
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False)
@@ -100,7 +99,7 @@ def script_json(value: Any) -> str:
 
 
 class _Chunks:
-    """Writes transcripts chunk by chunk, so that no more than one is ever kept."""
+    """Writes transcripts chunk by chunk, so that only one chunk is in memory."""
 
     def __init__(self, page: TextIO) -> None:
         self._page = page
@@ -108,7 +107,7 @@ class _Chunks:
         self._start()
 
     def add(self, transcript: Transcript) -> tuple[int, int]:
-        """Keep a transcript; return its chunk and its place there."""
+        """Add a transcript; return the number of its chunk and its place in it."""
         text = script_json(transcript_view(transcript, self._number))
         self._transcripts.append(text)
         self._size += len(text)
@@ -118,7 +117,7 @@ class _Chunks:
         return place
 
     def write(self) -> None:
-        """Write what is kept as one chunk."""
+        """Write the collected transcripts as one chunk."""
         if not self._transcripts:
             return
         text = (
@@ -148,26 +147,26 @@ class _Chunks:
 def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: str) -> None:
     style = _asset("page.css")
     scripts = [_asset(name) for name in SCRIPTS]
-    head, _, tail = _asset("page.html").partition(_DATA_PLACE)
+    head, _, tail = _asset("page.html").partition(_DATA_MARKER)
     page.write(
         Template(head).substitute(
             policy=content_security_policy(scripts, style), title=html.escape(title), style=style
         )
     )
     chunks = _Chunks(page)
-    pages = [PagesSeen() for _ in evaluations]
+    pages = [PageCounts() for _ in evaluations]
     rows = []
     for number, result, transcript in _side_by_side(evaluations):
         chunk, place = (None, 0) if transcript is None else chunks.add(transcript)
         if transcript is not None:
             pages[number].add(transcript)
-        rows.append(ReportRow.of(number, result, transcript, chunk=chunk, place=place))
+        rows.append(report_row(number, result, transcript, chunk=chunk, place=place))
     chunks.write()
     report = {
         "title": title,
-        "evaluations": tell_apart(list(map(evaluation_figures, evaluations, pages))),
-        "columns": [field.name for field in fields(ReportRow)],
-        "rows": [astuple(row) for row in rows],
+        "evaluations": with_unique_names(list(map(evaluation_figures, evaluations, pages))),
+        "columns": COLUMNS,
+        "rows": rows,
     }
     _write_data(page, "id", "report", script_json(report))
     page.writelines(f"<script>{script}</script>\n" for script in scripts)
@@ -175,9 +174,9 @@ def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: st
 
 
 def content_security_policy(scripts: Sequence[str], style: str) -> str:
-    """Return the policy under which these inline scripts and this style work, and nothing else.
+    """Return a policy that allows these inline scripts and this style, and nothing else.
 
-    Trusted types forbid our own scripts to make markup out of text.
+    Trusted types prevent our own scripts from turning text into markup.
     """
     return "; ".join(
         [
@@ -195,7 +194,7 @@ def content_security_policy(scripts: Sequence[str], style: str) -> str:
 def _side_by_side(
     evaluations: Sequence[EvaluationFolder],
 ) -> Iterator[tuple[int, EpisodeResult, Transcript | None]]:
-    """Yield all episodes with their evaluations' numbers: of a set, question by question."""
+    """Yield all episodes with the numbers of their evaluations, question by question in a set."""
     by_set: dict[str, list[int]] = {}
     for number, evaluation in enumerate(evaluations):
         by_set.setdefault(evaluation.set_name, []).append(number)

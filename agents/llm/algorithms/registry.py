@@ -145,8 +145,8 @@ class AlgorithmConfig:
 
     Attributes:
         algorithm: how rewards become gradients.
-        policy_loss: how the probability ratio and the advantage become a loss (default: the
-            algorithm's own, as for every setting whose default is None).
+        policy_loss: how the probability ratio and the advantage become a loss. None for the
+            algorithm's own, as in the settings below.
         clip_low: the probability ratio is clipped below 1 - clip_low.
         clip_high: the probability ratio is clipped above 1 + clip_high.
         dual_clip: upper bound of the ratio where the advantage is negative, above 1 + clip_high; 3

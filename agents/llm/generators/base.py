@@ -1,10 +1,10 @@
-"""What writes a policy's turns.
+"""The generator protocol: samples the turns of a policy.
 
-A request carries every id of its episode. A generator that keeps a cache feeds only those that it
-has not fed yet, and counts those that differ from what it knows: tokens go in as they came out.
+A request carries all token ids of its episode. A generator with a KV cache processes only the ids
+that are not in the cache, and counts the ids that differ from those it knows.
 
-Turns are begun with `begin` and come back from `advance` as they end, so that an episode need not
-wait for the others; `generate` does both for turns that are all wanted together.
+`submit` starts turns and `poll` returns them as they end, so no episode has to wait for the others.
+`generate` does both, for turns that are needed together.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from agents.llm.policy.stopping import StopReason
 
 
 class GenerationError(RuntimeError):
-    """A turn or new weights did not come through; what had been trained until then is unharmed."""
+    """A turn could not be generated, or new weights not loaded. The training state is intact."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GenerationRequest:
-    """One turn to be written.
+    """Request for one turn.
 
     Attributes:
-        session: names the episode; its cache is kept under this name until it is released.
-        token_ids: all ids so far, the prompt first; not empty.
+        session: identifies the episode; its cache is kept until the session is released.
+        token_ids: all ids so far, starting with the prompt; not empty.
         seed: of the episode's random stream; any integer.
     """
 
@@ -40,13 +40,14 @@ class GenerationRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Generation:
-    """One turn as it was sampled.
+    """One sampled turn.
 
     Attributes:
-        token_ids: [T] new ids, the stop token included; empty where the context was full before.
+        token_ids: [T] new ids, including the stop token; empty if the context was already full.
         logprobs: [T] nats, float32, under the distribution sampled from.
-        stop_reason: "tag" or "eos", or "length" (`max_new_tokens`) or "context" (model's limit).
-        drift: ids of the request that differ from those fed or sampled earlier in the session.
+        stop_reason: "tag", "eos", "length" (`max_new_tokens`) or "context" (`max_context`).
+        token_mismatch: number of ids of the request that differ from those processed or sampled
+            earlier in the session.
     """
 
     token_ids: tuple[int, ...]
@@ -56,107 +57,104 @@ class Generation:
 
 
 def never() -> bool:
-    """False."""
+    """Return False."""
     return False
 
 
 class Generator(Protocol):
-    """Writes turns, many at a time.
+    """Samples many turns at a time.
 
     Attributes:
-        max_context: longest sequence that it reads, in tokens.
+        max_context: longest sequence in tokens.
     """
 
     max_context: int
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Begin one turn per request, beside those that are being written already.
+        """Start one turn for each request; turns in progress continue.
 
         Raises:
-            ValueError: if a request holds no ids, or a turn of its session is being written.
+            ValueError: if a request has no ids, or a turn of its session is in progress.
         """
         ...
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Write on until a turn ends, and return by session those that have ended.
+        """Generate until at least one turn ends, and return the ended turns by session.
 
         Args:
-            should_yield: asked now and then; once it is true the call returns, with or without a turn.
+            should_yield: called regularly; if it returns True, `poll` returns with the turns that
+                have ended so far.
 
         Returns:
-            Nothing where no turn is being written.
+            {} if no turn is in progress.
         """
         ...
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
+        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         ...
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from new weights from now on; None where the policy's own model was updated.
+        """Use new weights from now on; None if the policy's own model was updated in place.
 
         Raises:
-            RuntimeError: while turns are being written.
+            RuntimeError: if turns are in progress.
         """
         ...
 
     def close(self) -> None:
-        """Give back what the generator holds; it can be used again."""
+        """Drop all turns and sessions, and free the cache. The generator can be used again."""
         ...
 
 
-def check_requests(requests: Sequence[GenerationRequest], writing: Collection[int]) -> None:
-    """Refuse turns that cannot be begun.
+def check_requests(requests: Sequence[GenerationRequest], in_progress: Collection[int]) -> None:
+    """Validate the requests of a `submit` call.
 
     Args:
-        requests: to begin.
-        writing: sessions whose turn is being written.
+        requests: to be started.
+        in_progress: sessions with an unfinished turn.
 
     Raises:
-        ValueError: if a request holds no ids, or a turn of its session is being written.
+        ValueError: if a request has no ids, or a turn of its session is in progress.
     """
     names = {request.session for request in requests}
-    if len(names) != len(requests) or not names.isdisjoint(writing):
-        raise ValueError("two turns name the same session; give each episode its own")
+    if len(names) != len(requests) or not names.isdisjoint(in_progress):
+        raise ValueError("got two turns of the same session; give each episode its own session")
     for request in requests:
         if not request.token_ids:
-            raise ValueError(f"session {request.session} has no ids; begin with a prompt")
+            raise ValueError(f"session {request.session} has no ids; start it with a prompt")
 
 
-def check_idle(writing: int) -> None:
-    """Refuse new weights in the middle of a turn.
-
-    Args:
-        writing: turns being written.
+def check_idle(num_turns: int) -> None:
+    """Refuse new weights while turns are in progress.
 
     Raises:
-        RuntimeError: if there is one.
+        RuntimeError: if `num_turns` is not 0.
     """
-    if writing:
+    if num_turns:
         raise RuntimeError(
-            f"{writing} turns are being written; advance until they have ended or release their "
-            "sessions before new weights come"
+            f"{num_turns} turns are in progress; poll until they have ended or release their "
+            "sessions before new weights are loaded"
         )
 
 
-def agreeing_ids(known: Sequence[int], wanted: Sequence[int]) -> int:
-    """Length of the beginning that two sequences of ids share."""
-    shared = min(len(known), len(wanted))
-    if list(known[:shared]) == list(wanted[:shared]):
+def common_prefix_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """Length of the longest common prefix of two id sequences."""
+    shared = min(len(left), len(right))
+    if list(left[:shared]) == list(right[:shared]):
         return shared
-    return next(i for i in range(shared) if known[i] != wanted[i])
+    return next(i for i in range(shared) if left[i] != right[i])
 
 
 def generate(
     generator: Generator, requests: Sequence[GenerationRequest], sampling: Sampling
 ) -> list[Generation]:
-    """Write one turn per request and return them in the same order.
+    """Generate one turn for each request and return them in the same order.
 
-    Raises:
-        RuntimeError: if other turns are being written: theirs would be lost.
+    No other turn may be in progress: its result would be lost.
     """
     generator.submit(requests, sampling)
-    written: dict[int, Generation] = {}
-    while len(written) < len(requests):
-        written |= generator.poll()
-    return [written[request.session] for request in requests]
+    turns: dict[int, Generation] = {}
+    while len(turns) < len(requests):
+        turns |= generator.poll()
+    return [turns[request.session] for request in requests]

@@ -1,4 +1,4 @@
-"""Generators by the JSON that names them in a configuration."""
+"""Builds a generator from its JSON spec."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ _WEIGHT_SETTINGS = ("master_address", "master_port", "workers", "sync_deadline_s
 def make_generator(
     policy: Policy, spec: str | None, *, dtype: str | None, folder: Path | None
 ) -> Generator:
-    """Make what writes a policy's turns.
+    """Build the generator of a policy.
 
     Args:
         policy: the policy.
-        spec: a kind of `GENERATORS`, or a JSON object with "kind" and that generator's arguments;
-            None for transformers in process.
-        dtype: of a copy that transformers samples from; None for the policy itself.
-        folder: where weights are left for servers to read; None where another process brings
-            servers their weights.
+        spec: a kind of `GENERATORS`, or a JSON object with "kind" and the arguments of that
+            generator; None is "transformers".
+        dtype: dtype of a copy that transformers samples from; None uses the policy's own model.
+        folder: folder through which servers get weights; None if another process sends them.
 
     Raises:
-        ValueError: if there is no such generator, or it does not take such arguments.
+        ValueError: if the kind is unknown or its arguments are wrong.
     """
     settings = spec_from_text(spec or "transformers", role="generator")
     kind = settings.pop("kind")
@@ -39,8 +38,8 @@ def make_generator(
         raise unknown_name("generator", kind, GENERATORS)
     if dtype is not None and kind != "transformers":
         raise ValueError(
-            f"rollout_dtype={dtype!r} is for the generator 'transformers', got {kind!r}; vLLM has "
-            "a dtype of its own"
+            f"got rollout_dtype={dtype!r} with the generator {kind!r}, expected 'transformers'; "
+            "set the dtype of vLLM in its own settings"
         )
     try:
         return GENERATORS[kind](policy, {**settings, "dtype": dtype, "folder": folder})
@@ -69,24 +68,24 @@ def _vllm_server(policy: Policy, settings: dict[str, Any]) -> Generator:
     del settings["dtype"]
     servers = settings.pop("servers", ())
     servers = [servers] if isinstance(servers, str) else servers
-    way, folder = settings.pop("weights", "folder"), settings.pop("folder")
+    method, folder = settings.pop("weights", "folder"), settings.pop("folder")
     weights = None
-    syncing = {name: settings.pop(name) for name in _WEIGHT_SETTINGS if name in settings}
+    sync_settings = {name: settings.pop(name) for name in _WEIGHT_SETTINGS if name in settings}
     if folder is not None:
-        weights = _weight_sync(way, servers, folder, syncing)
+        weights = _weight_sync(method, servers, folder, sync_settings)
     return VLLMServerGenerator(policy, servers, weights=weights, **settings)
 
 
-def _weight_sync(way: str, servers: list[str], folder: Path, settings: dict[str, Any]) -> Any:
+def _weight_sync(method: str, servers: list[str], folder: Path, settings: dict[str, Any]) -> Any:
     from agents.llm.generators.vllm.weight_sync import FolderSync, NCCLSync
 
     if "sync_deadline_s" in settings:
         settings["deadline_s"] = settings.pop("sync_deadline_s")
-    if way == "folder":
+    if method == "folder":
         return FolderSync(servers, folder, **settings)
-    if way == "nccl":
+    if method == "nccl":
         return NCCLSync(servers, **settings)
-    raise unknown_name("way for weights", way, ("folder", "nccl"))
+    raise unknown_name("weights method", method, ("folder", "nccl"))
 
 
 GENERATORS: Mapping[str, Callable[[Policy, dict[str, Any]], Generator]] = {

@@ -1,7 +1,7 @@
-"""Drawing tokens, each episode from a random stream of its own.
+"""Token sampling with one random stream for each episode.
 
-A draw depends on the episode's seed and the token's position only: not on the other rows of a
-batch, nor on how the text was split into calls.
+A sample depends only on the episode's seed and the token's position, not on the other rows of the
+batch or on how generation is split into calls.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling:
-    """How tokens are drawn.
+    """Sampling settings.
 
     Attributes:
-        temperature: divides the logits; 0 takes the likeliest token.
+        temperature: divides the logits; 0 is greedy.
         max_new_tokens: longest turn, in tokens.
     """
 
@@ -32,20 +32,20 @@ class Sampling:
 
 
 def as_int64(seed: int) -> int:
-    """Fold any integer into the signed 64 bits that a tensor holds."""
+    """Wrap any integer into the range of int64."""
     seed &= 0xFFFFFFFFFFFFFFFF
     return seed - (1 << 64) if seed >> 63 else seed
 
 
 def uniforms(seeds_B: Tensor, positions_B: Tensor) -> Tensor:
-    """Return one float64 in [0, 1) per row, a hash of its seed and position.
+    """Hash each row's seed and position to a float64 in [0, 1).
 
     Args:
         seeds_B: [B] int64, see `as_int64`.
-        positions_B: [B] int64, the place of the token that is drawn.
+        positions_B: [B] int64, position of the sampled token.
 
-    Source: the output function of SplitMix64 (Steele, Lea and Flood, 2014), applied twice so that
-    neighbouring seeds and positions share nothing.
+    Source: the output function of SplitMix64 (Steele, Lea and Flood, 2014), applied twice to
+    decorrelate neighbouring seeds and positions.
     """
     mixed = _mix(_mix(seeds_B) + positions_B * as_int64(0x9E3779B97F4A7C15))
     return ((mixed >> 12) & ((1 << 52) - 1)).double() * 2.0**-52
@@ -58,19 +58,18 @@ def _mix(value_B: Tensor) -> Tensor:
     return value_B ^ ((value_B >> 31) & ((1 << 33) - 1))
 
 
-def draw_tokens(
+def sample_tokens(
     logits_BV: Tensor, *, temperature: float, uniforms_B: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Draw one token per row by inverting the cumulative distribution.
+    """Sample one token per row by inverting the cumulative distribution.
 
     Args:
-        logits_BV: [B, V] of any float type; computed in float32.
-        temperature: divides the logits; 0 takes the likeliest token and reports its probability
-            at temperature 1.
-        uniforms_B: [B] float64 in [0, 1); not needed at temperature 0.
+        logits_BV: [B, V] of any float type; converted to float32.
+        temperature: divides the logits; 0 is greedy and returns logprobs at temperature 1.
+        uniforms_B: [B] float64 in [0, 1); unused at temperature 0.
 
     Returns:
-        [B] int64 tokens and [B] float32 logprobs in nats, of the distribution drawn from.
+        [B] int64 tokens and [B] float32 logprobs in nats, under the distribution sampled from.
     """
     logits_BV = logits_BV.float()
     if temperature not in (0.0, 1.0):
@@ -79,10 +78,10 @@ def draw_tokens(
     if temperature == 0.0 or uniforms_B is None:
         tokens_B = logprobs_BV.argmax(dim=-1)
     else:
-        # float64: in float32 the tail of a large vocabulary would round away.
+        # In float32 the tail of a large vocabulary would round to 0.
         cumulative_BV = logprobs_BV.exp().cumsum(dim=-1, dtype=torch.float64)
         threshold_B1 = (uniforms_B * cumulative_BV[:, -1]).unsqueeze(1)
         tokens_B = torch.searchsorted(cumulative_BV, threshold_B1, right=True).squeeze(1)
-        # Only logits that are not finite reach beyond the end; their logprob tells.
+        # The index exceeds the vocabulary only if logits are not finite; the logprob shows it.
         tokens_B.clamp_(max=logits_BV.shape[1] - 1)
     return tokens_B, logprobs_BV.gather(1, tokens_B.unsqueeze(1)).squeeze(1)

@@ -1,4 +1,4 @@
-"""A generator that writes what it is told to: for tests, demonstrations and replays."""
+"""A generator whose turns come from a function: for tests, demonstrations and replays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from agents.llm.policy.stopping import StopReason, StopRule
 
 
 class ScriptedGenerator:
-    """Writes the turns that a function gives, and stops them where a model's would stop.
+    """Encodes the texts of a function as turns and applies the policy's stop rule.
 
     Args:
-        policy: whose tokenizer is used; its model is never run.
-        write: maps the text so far (prompt, turns and messages) to the next turn's text. A turn
-            that comes to no closing tag ends at `max_new_tokens`, or with EOS.
+        policy: its tokenizer is used, its model is not.
+        write: maps the decoded episode so far to the text of the next turn. A turn without a
+            closing tag ends at `max_new_tokens` or with EOS.
     """
 
     def __init__(self, policy: Policy, write: Callable[[str], str]) -> None:
@@ -29,23 +29,23 @@ class ScriptedGenerator:
         self._ended: dict[int, Generation] = {}
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Write one turn per request; every logprob is 0."""
+        """Generate one turn for each request; all logprobs are 0."""
         for request in requests:
             turn = self._turn(request.token_ids, sampling.max_new_tokens)
             self._ended[request.session] = turn
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Return all turns that were begun."""
+        """Return all submitted turns."""
         ended, self._ended = self._ended, {}
         return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget turns that nobody has taken; nothing else is kept."""
+        """Drop turns that were not returned yet."""
         for name in sessions:
             self._ended.pop(name, None)
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Do nothing: no weights are used."""
+        """Do nothing: there are no weights."""
 
     def close(self) -> None:
         """Do nothing."""

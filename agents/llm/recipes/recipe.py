@@ -1,31 +1,31 @@
-"""Recipes: how a published system is trained, as data. Imports no torch.
+"""Recipes: the training of a published system as a TOML file. Imports no torch.
 
-A recipe is a TOML file beside this module, or one of the user's own:
+A recipe is a file beside this module, or a file of the user:
 
-    paper = "whose it is"
+    paper = "reference"
     about = "one line"
-    [settings]       # of every stage that has a setting of this name
-    [[stages]]       # one after the other, each from the policy that the last one left
-    kind = "train"   # or "warm-start"; then the stage's own settings
-    [published]      # what the authors ran where the settings are scaled down: `train` stages only
+    [settings]       # for every stage that has a setting of this name
+    [[stages]]       # run in order, each from the policy of the stage before
+    kind = "train"   # or "warm-start"; then settings of the stage, which override those above
+    [published]      # values of the authors where the recipe scales them down; `train` stages only
 
-Settings are the fields of `TrainConfig` and `WarmStartConfig`.
+Settings are those of `TrainConfig` and `WarmStartConfig`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.cli.flags import flags_by_setting, flags_of_table, read_toml
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig
+from agents.storage.config_file import read_settings, read_toml, setting_types
 from zs_env.text.suggestions import unknown_name
 
-# What each kind of stage can be told.
-STAGE_CONFIGS: Mapping[str, type[TrainConfig] | type[WarmStartConfig]] = {
+StageConfig = TrainConfig | WarmStartConfig
+STAGE_CONFIGS: Mapping[str, type[StageConfig]] = {
     "train": TrainConfig,
     "warm-start": WarmStartConfig,
 }
@@ -38,29 +38,29 @@ class RecipeStage:
     """One run of a recipe.
 
     Attributes:
-        kind: a row of `STAGE_CONFIGS`.
-        flags: its settings, as the command line would give them.
-        published: those of the authors; they come after `flags` where they are asked for.
+        kind: key of `STAGE_CONFIGS`.
+        settings: settings of the stage, by name.
+        published: the authors' values; they override `settings` if they are asked for.
     """
 
     kind: str
-    flags: tuple[str, ...]
-    published: tuple[str, ...]
+    settings: Mapping[str, Any]
+    published: Mapping[str, Any]
 
     @property
-    def settings(self) -> frozenset[str]:
-        """The settings that there are."""
-        return frozenset(field.name for field in fields(STAGE_CONFIGS[self.kind]))
+    def config_class(self) -> type[StageConfig]:
+        """Configuration of the stage."""
+        return STAGE_CONFIGS[self.kind]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a published system is trained.
+    """The training of a published system.
 
     Attributes:
-        name: its file's, without the ending.
-        paper: whose it is.
-        about: one line for people.
+        name: name of the file without its suffix.
+        paper: reference.
+        about: one line.
         stages: in order, at least one.
     """
 
@@ -69,47 +69,18 @@ class Recipe:
     about: str
     stages: tuple[RecipeStage, ...]
 
-    def stage_flags(self, given: Sequence[str], *, published: bool = False) -> list[list[str]]:
-        """What each stage's parser reads: the recipe's flags, then those a user gave.
-
-        A flag reaches every stage that has a setting of its name, `--policy` the first stage only:
-        the others go on from where the last one ended.
-
-        Args:
-            given: by the user; they win.
-            published: whether the authors' values come in between.
-
-        Raises:
-            ValueError: if no stage has a setting of a flag's name.
-        """
-        known = frozenset[str]().union(*(stage.settings for stage in self.stages))
-        groups = flags_by_setting(given, known)
-        return [
-            [
-                *stage.flags,
-                *(stage.published if published else ()),
-                *(
-                    word
-                    for name, words in groups
-                    if name in stage.settings and (name != "policy" or number == 0)
-                    for word in words
-                ),
-            ]
-            for number, stage in enumerate(self.stages)
-        ]
-
 
 def recipe_paths() -> dict[str, Path]:
-    """The recipes of the package: files by name."""
+    """Files of the package's recipes, by name."""
     paths = {path.stem: path for path in _FOLDER.glob("*.toml")}
     return dict(sorted(paths.items()))
 
 
 def recipe_path(name: str) -> Path:
-    """The file of a recipe.
+    """Return the file of a recipe.
 
     Args:
-        name: of one of the package, or of a TOML file.
+        name: of a recipe of the package, or of a TOML file.
 
     Raises:
         ValueError: if there is no such recipe.
@@ -126,7 +97,7 @@ def load_recipe(name: str) -> Recipe:
     """Read a recipe; see `recipe_path` for `name`.
 
     Raises:
-        ValueError: if there is no such recipe, or a key in it means nothing.
+        ValueError: if there is no such recipe, a key in it is unknown, or a value has another type.
         OSError: if the file cannot be read.
     """
     path = recipe_path(name)
@@ -140,9 +111,11 @@ def load_recipe(name: str) -> Recipe:
             f"{path} needs 'paper', 'about' and at least one [[stages]], got {sorted(values)}"
         )
     shared, published = values.get("settings", {}), values.get("published", {})
-    stages = tuple(_stage(one, shared, published, path) for one in values["stages"])
-    known = frozenset[str]().union(*(stage.settings for stage in stages))
-    flags_of_table(shared, known, where=f"[settings] of {path}")
+    stages = tuple(_stage(own, shared, published, path) for own in values["stages"])
+    known = {name for stage in stages for name in setting_types(stage.config_class)}
+    for key in shared:
+        if key not in known:
+            raise unknown_name(f"key in [settings] of {path}", key, known)
     return Recipe(name=path.stem, paper=values["paper"], about=values["about"], stages=stages)
 
 
@@ -152,15 +125,13 @@ def _stage(
     kind = str(own.get("kind"))
     if kind not in STAGE_CONFIGS:
         raise unknown_name(f"kind of a stage in {path}", kind, STAGE_CONFIGS)
-    names = {field.name for field in fields(STAGE_CONFIGS[kind])}
+    config_class = STAGE_CONFIGS[kind]
+    names = setting_types(config_class)
     settings = {name: value for name, value in shared.items() if name in names}
     settings |= {name: value for name, value in own.items() if name != "kind"}
+    authors = published if kind == "train" else {}
     return RecipeStage(
         kind=kind,
-        flags=tuple(flags_of_table(settings, names, where=f"[[stages]] of {path}")),
-        published=tuple(
-            flags_of_table(published, names, where=f"[published] of {path}")
-            if kind == "train"
-            else ()
-        ),
+        settings=read_settings(settings, config_class, where=f"[[stages]] of {path}"),
+        published=read_settings(authors, config_class, where=f"[published] of {path}"),
     )

@@ -1,7 +1,7 @@
-"""How good a policy is: greedy episodes on held-out questions, in every setting of a run.
+"""Evaluates a policy: greedy episodes on held-out questions, in every setting of a run.
 
-The settings are noise probabilities of the simulated engine, and the real engine, which training
-never meets. Episodes have the seeds that `zerosearch evaluate` gives them.
+The settings are the noise probabilities of the simulated engine, and the real engine, which is
+never used in training. Episodes have the same seeds as in `zerosearch evaluate`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from agents.llm.policy.policy import Policy
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import (
-    asks_about_world,
     held_out_environment,
+    is_about_world,
     num_questions,
     real_engine_environment,
     search_costs,
@@ -37,19 +37,19 @@ from zs_env.vector_env import ZeroSearchVectorEnv
 
 Row = dict[str, Any]
 REAL_ENGINE = "real engine"
-# A forward pass of one token costs as much for one episode as for many; a run's own rollouts may
-# be few.
-_EPISODES_AT_ONCE = 64
+# One forward pass takes as long for one episode as for many, so evaluations are wide even if the
+# rollouts of the run are narrow.
+_MIN_ENVS = 64
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One column of an examination.
+    """One setting of an evaluation.
 
     Attributes:
-        name: as shown.
-        environment: held-out questions and who answers searches.
-        noise: chance that a search returns noise; the real engine does not look at it.
+        name: as shown in tables.
+        environment: held-out questions and an engine.
+        noise: noise probability; the real engine ignores it.
     """
 
     name: str
@@ -63,32 +63,38 @@ def noise_setting(noise: float) -> str:
 
 
 class Evaluator:
-    """The held-out environments of a run, kept open.
+    """The held-out environments of a run, kept open between evaluations.
 
     Args:
         config: of the run; noise 0 and `noise_end` are always among the settings.
-        policy: that writes pages where the run's engine says so.
-        distributed: that episodes are split over.
+        policy: generates pages if the engine of the run is the policy itself.
+        distributed: ranks that share the episodes.
     """
 
     def __init__(
-        self, config: TrainConfig, policy: Policy, distributed: DistributedContext = SINGLE_PROCESS
+        self,
+        config: TrainConfig,
+        policy: Policy,
+        distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         self._config = config
         self._distributed = distributed
-        wanted = min(config.final_episodes, _EPISODES_AT_ONCE)
-        num_envs = max(config.questions_per_step * config.group_size, wanted)
+        rollouts = config.rollouts
+        num_envs = max(
+            rollouts.questions_per_step * rollouts.group_size,
+            min(config.evaluation.final_episodes, _MIN_ENVS),
+        )
         num_envs = -(-num_envs // distributed.world_size)
         held_out = held_out_environment(config, num_envs, policy)
         real = real_engine_environment(config, num_envs)
         self.settings = [
             Setting(noise_setting(noise), held_out, noise)
-            for noise in sorted({0.0, config.noise_end, *config.eval_noise})
+            for noise in sorted({0.0, config.noise.noise_end, *config.evaluation.eval_noise})
         ]
         if real is not None:
             self.settings.append(Setting(REAL_ENGINE, real, 0.0))
 
-    def play(
+    def evaluate(
         self, policy: Policy, generator: Generator, *, episodes: int
     ) -> list[list[Transcript]]:
         """Play this rank's share of the first `episodes` held-out questions.
@@ -101,6 +107,8 @@ class Evaluator:
     def _play(
         self, setting: Setting, policy: Policy, generator: Generator, episodes: int
     ) -> Iterator[Transcript]:
+        config = self._config
+        sampling = Sampling(temperature=0.0, max_new_tokens=config.generation.max_new_tokens)
         questions = range(min(episodes, num_questions(setting.environment)))
         mine = self._distributed.shard(questions)
         for start in range(0, len(mine), setting.environment.num_envs):
@@ -110,49 +118,50 @@ class Evaluator:
                 policy,
                 generator,
                 question_indices=indices,
-                seeds=[episode_seed(self._config.seed, index) for index in indices],
+                seeds=[episode_seed(config.run.seed, index) for index in indices],
                 group_size=1,
-                sampling=Sampling(temperature=0.0, max_new_tokens=self._config.max_new_tokens),
+                sampling=sampling,
                 noise_probability=setting.noise,
             )
             generator.close()
             yield from (group.rollouts[0].transcript for group in groups)
 
-    def judge(
-        self, played: Sequence[Sequence[Sequence[Transcript]]]
+    def aggregate(
+        self, shares: Sequence[Sequence[Sequence[Transcript]]]
     ) -> tuple[list[Row], list[Transcript]]:
-        """Put together what `play` gave on each rank.
+        """Combine the results of `evaluate` of all ranks.
 
         Returns:
-            One row per setting, and the transcripts of the last one.
+            One row of means per setting, and the transcripts of the last setting.
         """
-        whole = [list(chain.from_iterable(parts)) for parts in zip(*played, strict=True)]
+        whole = [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)]
         rows = [
             _row(setting.name, transcripts)
             for setting, transcripts in zip(self.settings, whole, strict=True)
         ]
         return rows, whole[-1]
 
-    def ceiling(self, *, episodes: int) -> dict[str, float]:
-        """F1 by setting of the agent that follows every hop; {} on questions it cannot read.
+    def oracle(self, *, episodes: int) -> dict[str, float]:
+        """F1 by setting of an agent that follows every hop; {} if the questions are not a world's.
 
-        It meets the same questions with the same seeds.
+        It plays the same questions with the same seeds.
         """
+        config = self._config
         scores: dict[str, float] = {}
-        if not asks_about_world(self._config):
+        if not is_about_world(config.environment):
             return scores
         for setting in self.settings:
             vector = setting.environment.unwrapped
             assert isinstance(vector, ZeroSearchVectorEnv)
             pool = EnvPool(vector, options={"noise_probability": setting.noise})
             indices = range(min(episodes, vector.num_questions))
-            agent = FollowTheHops(self._config.max_turns)
-            played = play_episodes(agent, pool, indices, seed=self._config.seed)
+            agent = FollowTheHops(config.environment.max_turns)
+            played = play_episodes(agent, pool, indices, seed=config.run.seed)
             scores[setting.name] = sum(result.f1 for result, _ in played) / len(indices)
         return scores
 
     def costs(self) -> SearchCost:
-        """What the searches took that the real engine did not answer."""
+        """Cost of all searches except those of the real engine."""
         return search_costs(self.settings[0].environment)
 
     def close(self) -> None:
@@ -162,12 +171,12 @@ class Evaluator:
 
 
 def _row(name: str, transcripts: Sequence[Transcript]) -> Row:
-    """Means over the episodes that no failure ended."""
+    """Means over the episodes that did not fail; NaN if all failed."""
     results = [
         EpisodeResult.from_transcript(index, transcript)
         for index, transcript in enumerate(transcripts)
     ]
-    sound = [result for result in results if result.failure is None]
+    valid = [result for result in results if result.failure is None]
     report = Report.of(results, setting={})
     f1 = report.metrics["f1"]
     return {
@@ -179,13 +188,13 @@ def _row(name: str, transcripts: Sequence[Transcript]) -> Row:
             key: _number(report.metrics[key].mean)
             for key in ("exact_match", "cover_match", "searches", "turns", "malformed")
         },
-        "answered": report.reasons.get("answer", 0) / max(len(sound), 1),
+        "answered": report.reasons.get("answer", 0) / max(len(valid), 1),
         "failures": report.num_failures,
         "episodes": report.num_episodes,
         "structures": {
             structure: {
                 "f1": interval.mean,
-                "episodes": sum(result.structure == structure for result in sound),
+                "episodes": sum(result.structure == structure for result in valid),
             }
             for structure, interval in report.f1_by_structure.items()
         },

@@ -1,11 +1,10 @@
 """The training loop: roll out, update, record, save.
 
-Read `train` and you know the trainer. Everything it works with is opened in `training_run.py`;
-which episodes a step plays, and when, is in `step_rollouts.py`.
+`run.py` makes the objects that the loop works with, and `rollouts.py` chooses and collects the
+episodes of a step.
 
-Several processes, started by torchrun, run it side by side: each plays its share of the episodes,
-then all hold the same groups, make the same update and know the same, so that every branch is taken
-by all of them.
+Processes started by torchrun run the loop side by side: each plays its share of the episodes, then
+all hold the same groups and make the same update, so every rank takes the same branches.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation.summary import failure_summary, most_common_fault
+from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.stop_signal import Stopped
 from agents.llm.generators.base import GenerationError
@@ -25,7 +24,7 @@ from agents.llm.learner.metrics import UpdateReport
 from agents.llm.rollout.metrics import rollout_metrics
 from agents.llm.rollout.types import Group
 from agents.llm.trainer.checkpoint import random_state, restore_random_state
-from agents.llm.trainer.collapse import CollapseWatch
+from agents.llm.trainer.collapse import CollapseGuard
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Row
 from agents.llm.trainer.rollouts import drop_zero_variance, prefetch_next_step, roll_out
@@ -33,8 +32,8 @@ from agents.llm.trainer.run import Run, open_run
 from zs_env.search.types import BudgetExceeded
 from zs_env.transcripts.transcript import Transcript
 
-_MAX_SKIPPED_IN_A_ROW = _MAX_VOID_IN_A_ROW = 3
-_MAX_ROLLBACKS, _SLOWER = 3, 0.5
+_MAX_SKIPPED_IN_A_ROW = _MAX_FAILED_IN_A_ROW = 3
+_MAX_ROLLBACKS, _ROLLBACK_LR_FACTOR = 3, 0.5
 
 
 class TrainingDiverged(RuntimeError):
@@ -42,25 +41,25 @@ class TrainingDiverged(RuntimeError):
 
 
 class EngineFailing(RuntimeError):
-    """Failures of the engine ended most episodes of several steps in a row."""
+    """Engine failures ended most episodes of several steps in a row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """How a run ended.
+    """Result of a run.
 
     Attributes:
         steps: updates made.
-        train_seconds: first rollout to last update, evaluation in between included.
+        train_seconds: from the first rollout to the last update, with the evaluations in between.
         checkpoint: newest checkpoint, a folder in Hugging Face format.
-        before: examination of the policy as it started; empty where the run was stopped first.
-        after: the same of the policy as it ended; empty where the run was stopped.
-        ceiling: F1 by setting of an agent that searches as well as one can, on the same
-            questions; empty where there is none.
-        transcripts: held-out episodes of the policy as it ended, in the last setting.
-        costs: what the searches of all sessions took, but for those of the real engine; fields of
+        before: evaluation of the initial policy; empty if the run was stopped before it.
+        after: evaluation of the final policy; empty if the run was stopped.
+        oracle: F1 by setting of an agent that follows every hop, on the same questions; empty if
+            there is no such agent.
+        transcripts: held-out episodes of the final policy in the last setting.
+        costs: cost of the searches of all sessions, except those of the real engine; fields of
             `zs_env.search.types.SearchCost`.
-        stopped: whether SIGTERM ended the run; --resume goes on.
+        stopped: whether SIGTERM ended the run; `config.run.resume` continues it.
     """
 
     steps: int
@@ -68,46 +67,47 @@ class TrainResult:
     checkpoint: str
     before: Sequence[Row] = ()
     after: Sequence[Row] = ()
-    ceiling: Mapping[str, float] = field(default_factory=dict)
+    oracle: Mapping[str, float] = field(default_factory=dict)
     transcripts: Sequence[Transcript] = ()
     costs: Mapping[str, float] = field(default_factory=dict)
     stopped: bool = False
 
 
 def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS) -> TrainResult:
-    """Train a policy from the first step, or from the newest checkpoint with `config.resume`.
+    """Train a policy from the first step, or from the newest checkpoint with `config.run.resume`.
 
-    SIGTERM ends it after the update at hand with a checkpoint; that is a result, not an error.
+    SIGTERM ends the run after the current update with a checkpoint; the result is then `stopped`.
+    After an error marked (R) the run can be resumed.
 
     Raises:
-        FileExistsError: if `config.output` holds a run and `config.resume` is off.
+        FileExistsError: if the output folder holds a run and `resume` is off.
         CheckpointError: if a checkpoint cannot be written or read.
         TrainingDiverged: if loss or gradient were not finite in three steps in a row, or the
-            policy collapsed and `config.guard` does not go on from there.
-        FloatingPointError: if the policy's logits are not finite.
-        ValueError: if a resumed run has other settings, or nobody says which questions are held
-            out.
-        BudgetExceeded: if the engine has spent its budget; `config.resume` goes on with more.
-        EngineFailing: if failures of the engine ended most episodes of three steps in a row;
-            `config.resume` goes on.
-        GenerationError: if the servers that write turns failed; `config.resume` goes on.
-        RankLostError: if another process died, or did not answer within `config.rank_deadline_s`.
+            policy collapsed and `guard` does not allow to continue.
+        FloatingPointError: if the logits of the policy are not finite.
+        ValueError: if a resumed run has other settings, or the settings do not say which questions
+            are held out.
+        BudgetExceeded: if the engine has spent its budget (R, with a larger one).
+        EngineFailing: if engine failures ended most episodes of three steps in a row (R).
+        GenerationError: if the servers that generate failed (R).
+        RankLostError: if another process died or exceeded `rank_deadline_s` (R).
     """
     with open_run(config, distributed) as run:
         state, config = run.state, run.config
+        evaluation, steps = config.evaluation, config.run.steps
         try:
             if state.before is None:
-                state.before, _ = _examine(run, config.final_episodes)
-                _remember(run)
+                state.before, _ = _evaluate(run, evaluation.final_episodes)
+                _snapshot(run)
             counted = time.perf_counter()
-            while state.step < config.steps:
-                if config.eval_every and state.step and state.step % config.eval_every == 0:
-                    rows, _ = _examine(run, config.eval_episodes)
+            while state.step < steps:
+                if evaluation.eval_every and state.step and state.step % evaluation.eval_every == 0:
+                    rows, _ = _evaluate(run, evaluation.eval_episodes)
                     _keep_if_best(run, rows)
                 started = time.perf_counter()
-                played, cursor = roll_out(run)
-                _check_engine(run, played)
-                groups = drop_zero_variance(config, played)
+                collected, cursor = roll_out(run)
+                _check_engine(run, collected)
+                groups = drop_zero_variance(collected, max_refills=config.rollouts.max_refills)
                 rolled_out = time.perf_counter()
                 with prefetch_next_step(run, cursor):
                     report = run.learner.update(groups)
@@ -120,32 +120,31 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
                 seconds = {
                     "rollout": rolled_out - started,
                     "update": updated - rolled_out,
-                    "wait": joined - updated,  # for what is played ahead
+                    "wait": joined - updated,  # for prefetched rollouts
                 }
-                _record(run, played, report, seconds)
+                _record(run, collected, report, seconds)
                 run.sync_weights()
-                last = state.step == config.steps
-                if last or state.step % config.checkpoint_every == 0:
+                if state.step == steps or state.step % config.run.checkpoint_every == 0:
                     _save(run)
-            after, transcripts = _examine(run, config.final_episodes)
+            after, transcripts = _evaluate(run, evaluation.final_episodes)
             _keep_if_best(run, after)
-            ceiling = _ceiling(run)
+            oracle = _oracle(run)
         except Stopped:
             return _result(run, checkpoint=_save(run), stopped=True)
         except (BudgetExceeded, EngineFailing, GenerationError):
             _save(run)
             raise
-        return _result(run, after=after, ceiling=ceiling, transcripts=transcripts)
+        return _result(run, after=after, oracle=oracle, transcripts=transcripts)
 
 
-def _examine(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
-    """Examine the policy and show it; the run's own random states stay as they were."""
+def _evaluate(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
+    """Evaluate the policy and show the result; global random states stay as they were."""
     before = random_state()
-    played = run.split(
-        lambda: [run.examination.play(run.policy, run.generator, episodes=episodes)],
-        f"examine the policy after step {run.state.step}",
+    shares = run.split(
+        lambda: [run.evaluator.evaluate(run.policy, run.generator, episodes=episodes)],
+        f"evaluate the policy after step {run.state.step}",
     )
-    rows, transcripts = run.examination.judge(played)
+    rows, transcripts = run.evaluator.aggregate(shares)
     restore_random_state(before)
     for row in rows:
         run.metrics.write("evaluation", run.state.step, row)
@@ -153,41 +152,42 @@ def _examine(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
     return rows, transcripts
 
 
-def _ceiling(run: Run) -> dict[str, float]:
+def _oracle(run: Run) -> dict[str, float]:
     def play() -> list[dict[str, float]]:
-        first = run.distributed.is_main
-        return [run.examination.ceiling(episodes=run.config.final_episodes)] if first else []
+        if not run.distributed.is_main:
+            return []
+        return [run.evaluator.oracle(episodes=run.config.evaluation.final_episodes)]
 
-    return run.split(play, "find the ceiling")[0]
+    return run.split(play, "play the oracle")[0]
 
 
 def _check_engine(run: Run, groups: Sequence[Group]) -> None:
-    """Stop the run if failures end most episodes: only episodes without searches would be left."""
+    """Stop if failures end most episodes: only episodes without a search would remain."""
     state, rollouts = run.state, [rollout for group in groups for rollout in group.rollouts]
-    failures = [rollout.transcript.failure for rollout in rollouts if rollout.failed]
+    failures = [failure for r in rollouts if (failure := r.transcript.failure) is not None]
     if 2 * len(failures) <= len(rollouts):
-        state.void_in_a_row = 0
+        state.failed_in_a_row = 0
         return
-    state.void_in_a_row += 1
-    told = failure_summary(len(failures), len(rollouts), most_common_fault(failures))
-    said = f"step {state.step + 1}: {told}"
-    run.progress.note(said)
-    if state.void_in_a_row == _MAX_VOID_IN_A_ROW:
-        state.void_in_a_row = 0
+    state.failed_in_a_row += 1
+    summary = failure_summary(len(failures), len(rollouts), most_common_failure(failures))
+    message = f"step {state.step + 1}: {summary}"
+    run.progress.note(message)
+    if state.failed_in_a_row == _MAX_FAILED_IN_A_ROW:
+        state.failed_in_a_row = 0
         raise EngineFailing(
-            f"{said}; it was so in {_MAX_VOID_IN_A_ROW} steps in a row: see that the engine works, "
-            "then go on with --resume"
+            f"{message}; {_MAX_FAILED_IN_A_ROW} steps in a row were like this: check the engine, "
+            "then continue with --resume"
         )
 
 
 def _record(
     run: Run, groups: Sequence[Group], report: UpdateReport, seconds: dict[str, float]
 ) -> None:
-    """Write the metrics of a step that has just ended, and judge whether to go on."""
-    state = run.state
+    """Write the metrics of a step and decide whether the run continues."""
+    state, config = run.state, run.config
     row = {
         **rollout_metrics(groups),
-        "noise_probability": run.config.noise().probability(state.step - 1),
+        "noise_probability": config.noise.schedule(config.run.steps).probability(state.step - 1),
         **report.metrics,
         "skipped": report.skipped,
         **{f"{name}_seconds": value for name, value in seconds.items()},
@@ -198,11 +198,11 @@ def _record(
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.failed else 0
     if report.failed:
         path = run.distributed.run_on_main(
-            lambda: run.folder.dump_groups(state.step, groups), "keep the rollouts"
+            lambda: run.folder.dump_groups(state.step, groups), "write the rollouts"
         )
         run.progress.note(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
-    _watch(run, row)
-    _remember(run)
+    _check_collapse(run, row)
+    _snapshot(run)
     if state.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
         raise TrainingDiverged(
             f"{_MAX_SKIPPED_IN_A_ROW} steps in a row were skipped, the last because "
@@ -212,32 +212,32 @@ def _record(
         )
 
 
-def _watch(run: Run, row: Mapping[str, Any]) -> None:
-    """See whether the policy collapses, say so, and do about it what `config.guard` asks for."""
-    state, guard = run.state, run.config.guard
-    watch = CollapseWatch(state.watched)
-    seen = watch.see(state.step, row)
-    state.watched = watch.seen
-    if seen is None:
+def _check_collapse(run: Run, row: Mapping[str, Any]) -> None:
+    """Report a collapse of the policy, and roll back or stop as `guard` says."""
+    state, reaction = run.state, run.config.run.guard
+    guard = CollapseGuard(state.recent)
+    collapse = guard.check(state.step, row)
+    state.recent = guard.recent
+    if collapse is None:
         return
-    state.watched = []
-    run.progress.note(f"step {state.step}: the policy collapses: {seen}")
-    if guard == "roll_back" and state.rollbacks < _MAX_ROLLBACKS:
+    state.recent = []
+    run.progress.note(f"step {state.step}: the policy collapses: {collapse}")
+    if reaction == "roll_back" and state.rollbacks < _MAX_ROLLBACKS:
         state.rollbacks += 1
-        source = run.rollback(lr_scale=run.learner.lr_scale * _SLOWER)
+        source = run.rollback(lr_scale=run.learner.lr_scale * _ROLLBACK_LR_FACTOR)
         run.progress.note(
-            f"went back to the policy of {source}; learning rate x {run.learner.lr_scale:g}"
+            f"rolled back to the policy of {source}; learning rate x {run.learner.lr_scale:g}"
         )
-    elif guard != "warn":
+    elif reaction != "warn":
         raise TrainingDiverged(
-            f"the policy collapses: {seen}; the best checkpoint is in "
+            f"the policy collapses: {collapse}; the best checkpoint is in "
             f"{run.folder.checkpoints.folder}; start again with a lower learning_rate or a "
             "kl_coef above 0"
         )
 
 
-def _remember(run: Run) -> None:
-    """Take down where the run stands now, for whichever checkpoint comes next."""
+def _snapshot(run: Run) -> None:
+    """Take a snapshot of the run's state for the next checkpoint."""
     run.state.metrics_position = run.metrics.position()
     run.state.costs = run.costs()
     run.state.random = random_state()
@@ -257,11 +257,11 @@ def _save(run: Run) -> str:
 
 
 def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
-    """Keep the policy as it is if no earlier one scored higher, averaged over the settings."""
+    """Mark the policy as the best if its mean F1 over the settings is the highest so far."""
     score = float(np.mean([row["f1"] for row in rows]))
     checkpoints = run.folder.checkpoints
     best = checkpoints.best()
-    if score > (best[1] if best else -1.0):  # never where every episode was void
+    if score > (best[1] if best else -1.0):  # False for NaN, if all episodes failed
         _save(run)
         run.distributed.run_on_main(
             lambda: checkpoints.mark_best(run.state.step, score), "mark the best checkpoint"

@@ -77,20 +77,20 @@ class TrainProgress:
         self.note(f"evaluation after {step} steps, held-out F1:  {scores}")
 
 
-def before_after_table(before: Rows, after: Rows, ceiling: Mapping[str, float]) -> Table:
+def before_after_table(before: Rows, after: Rows, oracle: Mapping[str, float]) -> Table:
     """F1 with its interval before and after, one line per setting.
 
     Args:
         before: evaluation rows of the policy as it started.
         after: evaluation rows of the policy as it ended; the same settings in the same order.
-        ceiling: F1 of a scripted agent that follows every hop, by setting.
+        oracle: F1 of a scripted agent that follows every hop, by setting.
     """
     episodes = after[0]["episodes"] if after else 0
     table = Table(title=f"F1 on {episodes} held-out questions (95% interval)")
-    for column in ("setting", "before", "after", "ceiling", "searches", "answered"):
+    for column in ("setting", "before", "after", "oracle", "searches", "answered"):
         table.add_column(column, justify="left" if column == "setting" else "right")
     for old, new in zip(before, after, strict=True):
-        top = ceiling.get(new["setting"])
+        top = oracle.get(new["setting"])
         table.add_row(
             new["setting"],
             _interval(old),

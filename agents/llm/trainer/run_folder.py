@@ -1,12 +1,12 @@
-"""The folder of a run: its settings, its checkpoints, its metrics and its result.
+"""The folder of a run: its settings, checkpoints, metrics and result.
 
-It refuses to mix two runs: a folder that holds one is continued on request or left alone.
+A folder holds one run: an existing run is continued with `resume`, and otherwise never touched.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,51 +14,54 @@ import torch
 
 from agents.llm.rollout.types import Group
 from agents.llm.trainer.checkpoint import CheckpointStore
-from agents.llm.trainer.config import TrainConfig, with_threads
+from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.resume import check_resumes
+from agents.storage.config_file import with_settings
+
+_CONFIG = "config.json"
 
 
 class RunFolder:
-    """Opens `config.output` for a new run, or for the one that lies there with `config.resume`.
+    """Opens `config.run.output` for a new run, or for the run in it with `config.run.resume`.
 
     Attributes:
         path: the folder.
-        config: the run's settings; the number of threads is that of the run's beginning, since
-            another number gives other bits.
+        config: settings of the run; the number of threads is that of its first session, because
+            another number changes the last bits.
         checkpoints: the run's checkpoints.
 
     Args:
-        config: as asked for.
-        threads: CPU threads that `config.threads == 0` stands for.
+        config: settings as requested.
+        threads: CPU threads that `config.run.threads == 0` means.
 
     Raises:
         FileExistsError: if the folder holds a run and `resume` is off.
-        ValueError: if the run there has other settings.
+        ValueError: if the run in it has other settings.
     """
 
     def __init__(self, config: TrainConfig, *, threads: int) -> None:
-        self.path = config.output
-        self._record = self.path / "config.json"
-        if self._record.exists():
-            if not config.resume:
+        self.path = config.run.output
+        recorded = read_run_config(self.path)
+        if recorded is not None:
+            if not config.run.resume:
                 raise FileExistsError(
                     f"{self.path} already holds a run; continue it with --resume, or choose "
                     "another --output"
                 )
-            recorded = TrainConfig.from_json(json.loads(self._record.read_text()))
-            config = with_threads(config, recorded.threads)
-            config.check_resumes(recorded)
+            config = with_threads(config, recorded.run.threads)
+            check_resumes(config, recorded)
         self.config = with_threads(config, threads)
         self.checkpoints = CheckpointStore(
-            self.path / "checkpoints", keep=self.config.keep_checkpoints
+            self.path / "checkpoints", keep=self.config.run.keep_checkpoints
         )
 
     def record_config(self) -> None:
-        """Write the settings, once everything that they name was found to exist."""
+        """Write the settings. Called after everything that they name was found to exist."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self._record, self.config.to_json())
+        write_json(self.path / _CONFIG, self.config.to_json())
 
     def dump_groups(self, step: int, groups: Sequence[Group]) -> Path:
-        """Keep the rollouts of a step whose loss or gradient was not finite."""
+        """Write the rollouts of a step whose loss or gradient was not finite."""
         path = self.path / "bad_batches" / f"step-{step:06d}.pt"
         path.parent.mkdir(exist_ok=True)
         rollouts = [
@@ -77,7 +80,20 @@ class RunFolder:
         return path
 
 
-def write_json(path: Path, values: Any) -> None:
+def read_run_config(folder: Path) -> TrainConfig | None:
+    """Settings of the run in a folder; None if there is none."""
+    path = folder / _CONFIG
+    if not path.exists():
+        return None
+    return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def with_threads(config: TrainConfig, threads: int) -> TrainConfig:
+    """Return the settings with `threads` in place of 0 threads."""
+    return config if config.run.threads else with_settings(config, {"threads": threads})
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
     temporary = path.with_name(f".{path.name}")
     temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Self-search: the policy in training writes the pages that it reads (SSRL, arXiv:2508.10874).
+"""Self-search: the policy in training generates its own pages (SSRL, arXiv:2508.10874).
 
-In the spec of a simulator the generator `{"kind": "policy"}` stands for it, with the weights that it
-has at that moment. Fields: `sampling`, `batch_size`.
+In a simulator's spec the text generator `{"kind": "policy"}` is the policy with its current
+weights. Fields: `sampling`, `batch_size`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from zs_env.text.suggestions import make_named
 _KIND = "policy"
 
 
-def writes_itself(spec: object) -> bool:
-    """Whether a generator of kind "policy" stands anywhere in an engine's spec."""
+def uses_policy(spec: object) -> bool:
+    """Whether an engine's spec contains a text generator of kind "policy"."""
     if isinstance(spec, Mapping):
-        return spec.get("kind") == _KIND or any(map(writes_itself, spec.values()))
-    return isinstance(spec, list | tuple) and any(map(writes_itself, spec))
+        return spec.get("kind") == _KIND or any(map(uses_policy, spec.values()))
+    return isinstance(spec, list | tuple) and any(map(uses_policy, spec))
 
 
 def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
     """Return an engine's spec with the policy in place of every generator of kind "policy".
 
     Raises:
-        ValueError: if a cache is around it, which would keep the pages of old weights, or a field
-            of the generator does not exist.
+        ValueError: if a cache wraps such a generator, or a field of it does not exist.
     """
 
     def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
@@ -42,10 +41,10 @@ def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
         )
 
     def change(one: Mapping[str, Any]) -> Any:
-        if one.get("kind") == "cache" and writes_itself(one):
+        if one.get("kind") == "cache" and uses_policy(one):
             raise ValueError(
-                "a cache around the policy's own pages would go on with those of old weights; "
-                "leave the cache out"
+                "a cache around the policy's own pages would return pages of old weights; "
+                "remove the cache"
             )
         if one.get("kind") != _KIND:
             return one

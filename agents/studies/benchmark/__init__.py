@@ -1,1 +1,1 @@
-"""Agents beside each other: same questions, same engine, seven data sets, paired comparisons."""
+"""Compares agents on the same questions and engine: seven data sets, paired differences."""

@@ -1,30 +1,32 @@
-"""Agents against each other on the questions that both of them answered for."""
+"""Paired differences between agents, on the questions that both have results of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Self
+from typing import Any
 
 from agents.evaluation.paired import PairedDifference, paired_differences
 from agents.studies.benchmark.question_set import AVERAGE
 from agents.studies.benchmark.result import Result
 from agents.studies.benchmark.scores import SCORES, question_means, results_by_agent
 
+_Pair = tuple[Sequence[Result], Sequence[Result]]  # results of the agent and of the other
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """By how much one agent is better than another.
+    """The scores of one agent minus those of another.
 
     Attributes:
-        agent: whose score counts positive.
-        other: whose score is subtracted.
+        agent: label of the agent.
+        other: label of the agent whose scores are subtracted.
         set: name of the set, or `AVERAGE`.
         metrics: differences by name of `SCORES`.
-        questions: that either was asked.
-        pairs: of them, those of which both have an episode that no failure ended; the others are left
-            out.
+        questions: number of questions that either agent has results of.
+        pairs: number of questions for which both have an episode without a failure. The others are
+            excluded.
     """
 
     agent: str
@@ -34,46 +36,51 @@ class Comparison:
     questions: int
     pairs: int
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row for each metric; `mean` is the difference."""
+        return [
+            {
+                "agent": self.agent,
+                "other": self.other,
+                "set": self.set,
+                "metric": metric,
+                **paired.difference.to_json(),
+                "p_value": paired.p_value,
+                "questions": self.questions,
+                "pairs": self.pairs,
+            }
+            for metric, paired in self.metrics.items()
+        ]
+
 
 def compare_all(results: Iterable[Result]) -> list[Comparison]:
-    """Compare every two agents, a later one with each before it, on every set and on average."""
+    """Compare every agent with each earlier one, on every shared set and on average."""
     by_agent = results_by_agent(results)
     comparisons = []
     for other, agent in combinations(by_agent, 2):
-        mine, theirs = by_agent[agent], by_agent[other]
-        shared = {name: _Pairs.of(mine[name], theirs[name]) for name in mine if name in theirs}
-        for name, strata in [*((one, [pairs]) for one, pairs in shared.items()),
-                             (AVERAGE, list(shared.values()))]:  # fmt: skip
-            comparisons.append(
-                Comparison(
-                    agent=agent,
-                    other=other,
-                    set=name,
-                    metrics=paired_differences([pairs.differences for pairs in strata]),
-                    questions=sum(pairs.questions for pairs in strata),
-                    pairs=sum(pairs.count for pairs in strata),
-                )
-            )
+        first, second = by_agent[agent], by_agent[other]
+        shared = {name: (first[name], second[name]) for name in first if name in second}
+        comparisons += [_compare(agent, other, name, [pair]) for name, pair in shared.items()]
+        comparisons.append(_compare(agent, other, AVERAGE, list(shared.values())))
     return comparisons
 
 
-@dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Differences on one set, by metric, one entry for each question that both answered for."""
+def _compare(agent: str, other: str, name: str, strata: Sequence[_Pair]) -> Comparison:
+    differences = [_differences(*pair) for pair in strata]
+    return Comparison(
+        agent=agent,
+        other=other,
+        set=name,
+        metrics=paired_differences(differences),
+        questions=sum(len({one.question_id for one in (*a, *b)}) for a, b in strata),
+        pairs=sum(len(columns[SCORES[0]]) for columns in differences),
+    )
 
-    differences: Mapping[str, Sequence[float]]
-    questions: int
-    count: int
 
-    @classmethod
-    def of(cls, mine: Sequence[Result], theirs: Sequence[Result]) -> Self:
-        my_means, their_means = question_means(mine), question_means(theirs)
-        both = [question for question in my_means if question in their_means]
-        return cls(
-            {
-                metric: [my_means[one][metric] - their_means[one][metric] for one in both]
-                for metric in SCORES
-            },
-            questions=len({result.question_id for result in (*mine, *theirs)}),
-            count=len(both),
-        )
+def _differences(first: Sequence[Result], second: Sequence[Result]) -> dict[str, list[float]]:
+    means, other_means = question_means(first), question_means(second)
+    shared = [question for question in means if question in other_means]
+    return {
+        metric: [means[one][metric] - other_means[one][metric] for one in shared]
+        for metric in SCORES
+    }

@@ -1,49 +1,54 @@
-"""Which questions are asked: chosen by a hash of their ids, written down, and played by everybody.
+"""The questions of a benchmark: chosen by a hash of their ids and written to a file.
 
-The choice depends on no order of rows and no random generator, so the same set gives the same
-sample anywhere; a smaller sample is the beginning of a larger one.
+The choice depends neither on the order of the rows nor on a random generator: the same set gives
+the same sample on every machine, and a smaller sample is a prefix of a larger one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
+from agents.studies.benchmark.config import BenchmarkConfig
+from agents.studies.benchmark.question_set import QuestionSet
+from zs_env.config import build_questions
+from zs_env.questions import questions_by_id
 from zs_env.questions.question import Question, QuestionDataset
 from zs_env.text.hashing import stable_hash
 
-MOST_QUESTIONS = 1_000_000  # a source beyond this makes its questions up as it goes
+SAMPLE_FILE = "sample.json"
+MAX_QUESTIONS = 1_000_000  # larger sets generate their questions without end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The questions of one set that are asked.
+    """The sampled questions of one set.
 
     Attributes:
-        ids: in the order they are played in.
-        digest: of ids, texts and gold answers; None where a file written by hand gives ids alone.
+        digest: of ids, texts and gold answers; None if a file written by hand lists ids only.
+        ids: in the order in which they are played.
     """
 
-    ids: tuple[str, ...]
     digest: str | None = None
+    ids: tuple[str, ...]
 
     @classmethod
     def draw(cls, questions: QuestionDataset, size: int | None, *, seed: int) -> Self:
-        """Choose `size` questions, or all where None or where there are fewer.
+        """Choose `size` questions; all if it is None or larger than the set.
 
         Raises:
-            ValueError: if the source has no end, or `size` is below 1.
+            ValueError: if the set is unbounded, or `size` is below 1.
         """
         if size is not None and size < 1:
             raise ValueError(f"questions per set must be at least 1, got {size}")
-        if len(questions) > MOST_QUESTIONS:
+        if len(questions) > MAX_QUESTIONS:
             raise ValueError(
                 f"a set of {len(questions)} questions cannot be sampled, expected at most "
-                f"{MOST_QUESTIONS}; write the ones to be asked into a file"
+                f"{MAX_QUESTIONS}; write the questions to ask into a file"
             )
         everything = [questions[index] for index in range(len(questions))]
         everything.sort(key=lambda question: (stable_hash(f"{seed}\0{question.id}"), question.id))
@@ -51,23 +56,67 @@ class Sample:
 
     @classmethod
     def of(cls, questions: Iterable[Question]) -> Self:
-        """Describe the given questions."""
+        """Return the sample of the given questions."""
         chosen = list(questions)
         digest = blake2b(digest_size=8)
         for question in chosen:
             row = [question.id, question.text, *question.answers]
             digest.update(json.dumps(row).encode() + b"\n")
-        return cls(ids=tuple(question.id for question in chosen), digest=digest.hexdigest())
+        return cls(digest=digest.hexdigest(), ids=tuple(question.id for question in chosen))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {"digest": self.digest, "ids": list(self.ids)}
+
+def choose_samples(
+    config: BenchmarkConfig, sets: Sequence[QuestionSet], output: Path, *, started: bool
+) -> dict[str, Sample]:
+    """Choose the questions of each set, or read them from the given file, and write them down.
+
+    Args:
+        config: of the benchmark.
+        sets: question sets of the benchmark.
+        output: folder of the benchmark.
+        started: whether episodes of the samples in the folder were played.
+
+    Raises:
+        ValueError: if the folder contains another sample of a set, or the set contains other
+            questions than those that the given file was made from.
+    """
+    given = None if config.sample is None else read_samples(config.sample)
+    samples = {one.name: _choose(config, one, given) for one in sets}
+    path = output / SAMPLE_FILE
+    earlier = read_samples(path) if started else {}
+    for name, sample in samples.items():
+        if earlier.get(name, sample) != sample:
+            raise ValueError(
+                f"{path} contains another sample of {name!r} ({len(earlier[name].ids)} questions, "
+                f"now {len(sample.ids)} or other ones): the flags or the file of questions have "
+                "changed; choose another --output, or delete that folder"
+            )
+    write_samples(path, {**earlier, **samples})
+    return samples
+
+
+def _choose(
+    config: BenchmarkConfig, question_set: QuestionSet, given: Mapping[str, Sample] | None
+) -> Sample:
+    questions = build_questions(question_set.spec)
+    name = question_set.name
+    if given is None:
+        return Sample.draw(questions, config.set_size, seed=config.sample_seed)
+    if name not in given:
+        raise ValueError(f"{config.sample} contains no sample of {name!r}, only of {sorted(given)}")
+    sample = Sample.of(questions_by_id(questions, given[name].ids))
+    if given[name].digest not in (None, sample.digest):
+        raise ValueError(
+            f"the questions of {name!r} have the ids of {config.sample}, but other texts or gold "
+            "answers; load the set that the sample was made from"
+        )
+    return sample
 
 
 def write_samples(path: Path, samples: Mapping[str, Sample]) -> None:
-    """Write the samples by their sets' names, whole or not at all."""
+    """Write the samples by the names of their sets, atomically."""
     temporary = path.with_suffix(".tmp")
-    value = {name: sample.to_json() for name, sample in samples.items()}
+    value = {name: asdict(sample) for name, sample in samples.items()}
     temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
 
@@ -77,16 +126,16 @@ def read_samples(path: Path) -> dict[str, Sample]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is of another form, naming the set.
+        ValueError: if the file has another form; the message names the set.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file; give the sample.json of a benchmark")
+        raise FileNotFoundError(f"{path} is not a file; pass the sample.json of a benchmark")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error}); expected a benchmark's sample") from error
     if not isinstance(value, dict):
-        raise ValueError(f'{path} holds no object {{"nq": {{"ids": [...]}}, ...}}')
+        raise ValueError(f'{path} contains no object {{"nq": {{"ids": [...]}}, ...}}')
     return {name: _sample_from_json(one, f"{path}, set {name!r}") for name, one in value.items()}
 
 
@@ -95,5 +144,5 @@ def _sample_from_json(value: Any, where: str) -> Sample:
         value = {"ids": value}
     ids = value.get("ids") if isinstance(value, dict) else None
     if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise ValueError(f"{where}: expected a list of question ids, or an object that holds one")
-    return Sample(ids=tuple(ids), digest=value.get("digest"))
+        raise ValueError(f"{where}: expected a list of question ids, or an object with one")
+    return Sample(digest=value.get("digest"), ids=tuple(ids))

@@ -1,36 +1,35 @@
-"""Scores by agent and set, and their mean over the sets, with intervals."""
+"""Scores of each agent on each question set and on average, with intervals."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agents.evaluation.statistics import Interval, stratified_intervals
 from agents.studies.benchmark.question_set import AVERAGE
 from agents.studies.benchmark.result import Result
 
 SCORES = ("substring_match", "exact_match", "cover_match", "f1")
-BEHAVIOUR = ("searches", "turns", "malformed_share", "answered")
-METRICS = (*SCORES, *BEHAVIOUR)
+METRICS = (*SCORES, "searches", "turns", "malformed_share", "answered")
 
 Means = Mapping[str, Mapping[str, float]]  # metric by question id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How an agent does on a set, or on average.
+    """The scores of an agent on a question set, or on average.
 
     Attributes:
-        agent: what tables call it.
-        set: the set's name, or `AVERAGE`: the mean over the sets, each counting alike.
-        metrics: by name of `METRICS`; repeats of a question are averaged first, and the interval is
-            of a bootstrap over questions, within each set.
-        questions: that were asked.
-        episodes: that were played.
-        failures: of them, those that a failure of the engine ended. They say nothing about the agent
-            and are left out of `metrics`.
-        void_questions: without any other episode.
+        agent: label of the agent.
+        set: name of the set, or `AVERAGE`: the mean over the sets with equal weights.
+        metrics: by name of `METRICS`. Repeats of a question are averaged first; the interval is a
+            bootstrap over questions, within each set.
+        questions: number of questions.
+        episodes: number of episodes.
+        failures: number of episodes that an engine failure ended. `metrics` excludes them.
+        failed_questions: number of questions of which every episode failed.
     """
 
     agent: str
@@ -39,29 +38,44 @@ class Score:
     questions: int
     episodes: int
     failures: int
-    void_questions: int
+    failed_questions: int
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row for each metric."""
+        return [
+            {
+                "agent": self.agent,
+                "set": self.set,
+                "metric": metric,
+                **interval.to_json(),
+                "questions": self.questions,
+                "episodes": self.episodes,
+                "failures": self.failures,
+                "failed_questions": self.failed_questions,
+            }
+            for metric, interval in self.metrics.items()
+        ]
 
 
 def score_all(results: Iterable[Result]) -> list[Score]:
-    """Score every agent on every set that it has results of, and on average, in their order."""
+    """Score every agent on each of its sets and on average, in the order of the results."""
     scores = []
     for agent, by_set in results_by_agent(results).items():
-        for name, some in [*by_set.items(), (AVERAGE, None)]:
-            strata = list(by_set.values()) if some is None else [some]
-            scores.append(_score(agent, name, strata))
+        scores += [_score(agent, name, [some]) for name, some in by_set.items()]
+        scores.append(_score(agent, AVERAGE, list(by_set.values())))
     return scores
 
 
 def results_by_agent(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
-    """Sort results by agent and set, in their order."""
-    sorted_results: defaultdict[str, dict[str, list[Result]]] = defaultdict(dict)
+    """Group results by agent and set, in their order."""
+    grouped: defaultdict[str, dict[str, list[Result]]] = defaultdict(dict)
     for result in results:
-        sorted_results[result.agent].setdefault(result.set, []).append(result)
-    return dict(sorted_results)
+        grouped[result.agent].setdefault(result.set, []).append(result)
+    return dict(grouped)
 
 
 def question_means(results: Iterable[Result]) -> Means:
-    """Average the repeats of each question that no failure ended."""
+    """Average the repeats of each question, without failed episodes."""
     repeats: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         if result.failure is None:
@@ -76,19 +90,18 @@ def question_means(results: Iterable[Result]) -> Means:
 
 def _score(agent: str, name: str, strata: Sequence[Sequence[Result]]) -> Score:
     means = [question_means(some) for some in strata]
+    columns = [
+        {metric: [one[metric] for one in stratum.values()] for metric in METRICS}
+        for stratum in means
+    ]
     questions = sum(len({result.question_id for result in some}) for some in strata)
     episodes = [result for some in strata for result in some]
     return Score(
         agent=agent,
         set=name,
-        metrics=stratified_intervals(
-            [
-                {metric: [one[metric] for one in stratum.values()] for metric in METRICS}
-                for stratum in means
-            ]
-        ),
+        metrics=stratified_intervals(columns),
         questions=questions,
         episodes=len(episodes),
         failures=sum(result.failure is not None for result in episodes),
-        void_questions=questions - sum(map(len, means)),
+        failed_questions=questions - sum(map(len, means)),
     )

@@ -1,0 +1,1 @@
+"""Counterfactuals: the effect of flipping one page of an episode on its reward."""

@@ -1,9 +1,9 @@
-"""What flipping one page did to the reward of its episode."""
+"""The effect of flipping one page on the reward of its episode."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from zs_env.search.types import SearchRequest
 from zs_env.transcripts.transcript import Transcript
@@ -14,18 +14,18 @@ _OPPOSITE: dict[PageKind, PageKind] = {"useful": "noisy", "noisy": "useful", "mi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlippedPage:
-    """One page of a recorded episode, flipped.
+    """One flipped page of a recorded episode.
 
     Attributes:
         index: number of the question in its set, from 0.
-        question_id: the question's own name.
-        turn: number of the search, from 0 over all turns.
-        kind: what the page was asked to be; "mixed" where its documents were drawn one by one.
-        reward: of the episode as it was.
-        reward_flipped: of the episode with the page flipped; None where a failure ended it.
-        same_page: whether the flipped page shows the same documents: an engine that does not look
-            at what is asked of it, or has nothing else to show.
-        failure: what went wrong with the engine, in the flipped episode.
+        question_id: id of the question.
+        turn: number of the turn with the search, from 0 over all turns.
+        kind: requested quality of the page; "mixed" if its documents were drawn one by one.
+        reward: of the recorded episode.
+        reward_flipped: of the episode with the flipped page; None if a failure ended it.
+        same_page: whether the flipped page shows the same documents: the engine ignores the
+            requested quality, or has no other documents.
+        failure: the engine's error in the flipped episode; None without one.
     """
 
     index: int
@@ -39,33 +39,29 @@ class FlippedPage:
 
     @classmethod
     def of(cls, index: int, turn: int, recorded: Transcript, flipped: Transcript) -> FlippedPage:
-        """Compare an episode with itself; the turn is a search that was sent in both."""
-        was, is_now = recorded.turns[turn], flipped.turns[turn]
-        assert was.request is not None
+        """Compare two episodes; in both, the turn is a search that was sent."""
+        before, after = recorded.turns[turn], flipped.turns[turn]
+        assert before.request is not None
         return cls(
             index=index,
             question_id=recorded.question.id,
             turn=turn,
-            kind=_kind(was.request),
+            kind=_kind(before.request),
             reward=recorded.reward,
             reward_flipped=None if flipped.failure else flipped.reward,
-            same_page=was.message == is_now.message,
+            same_page=before.message == after.message,
             failure=flipped.failure,
         )
 
     @property
     def difference(self) -> float | None:
-        """What the flip added to the reward; None where a failure ended the episode."""
+        """Change of the reward; None if a failure ended the flipped episode."""
         return None if self.reward_flipped is None else self.reward_flipped - self.reward
 
     @property
     def direction(self) -> str:
-        """What became of what, such as "useful to noisy"."""
+        """The change of the page, such as "useful to noisy"."""
         return f"{self.kind} to {_OPPOSITE[self.kind]}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values; `FlippedPage(**...)` is the way back."""
-        return asdict(self)
 
 
 def _kind(request: SearchRequest) -> PageKind:

@@ -1,18 +1,19 @@
-"""The folder of a counterfactual study: a line for each flipped page, its transcript beside it.
+"""Writes the folder of a counterfactual study: one line for each flipped page and its transcript.
 
-Line i of either file is the same page. Pages are written as their episodes end; what is there is
-not played again.
+Line i of both files belongs to the same page. Pages are written when their episodes end and are not
+played again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agents.storage.jsonl import keep_lines, whole_lines
-from agents.storage.settings_file import keep_setting
+from agents.storage.jsonl import truncate_lines, whole_lines
+from agents.storage.settings_file import ensure_settings
 from agents.studies.counterfactuals.flipped_page import FlippedPage
 from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript
@@ -23,30 +24,28 @@ TRANSCRIPTS_FILE = "transcripts.jsonl"
 
 
 class CounterfactualRecord:
-    """Keeps the flipped pages of one evaluation.
+    """Stores the flipped pages of one evaluation.
 
     Args:
-        folder: made where it is missing.
+        folder: created if missing.
         setting: of the evaluation.
 
     Raises:
-        ValueError: if the folder holds the pages of another evaluation.
+        ValueError: if the folder contains the pages of another evaluation.
     """
 
     def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
-        self.folder = folder
-        files = [folder / name for name in (PAGES_FILE, TRANSCRIPTS_FILE)]
-        keep_setting(folder / SETTING_FILE, setting, what="counterfactual study", played=files)
-        lines = whole_lines(folder / PAGES_FILE)
-        transcripts = whole_lines(folder / TRANSCRIPTS_FILE)
-        num_whole = min(len(lines), len(transcripts))
-        keep_lines(folder / PAGES_FILE, lines[:num_whole])
-        keep_lines(folder / TRANSCRIPTS_FILE, transcripts[:num_whole])
-        self.pages = [FlippedPage(**json.loads(line)) for line in lines[:num_whole]]
+        self._pages, self._transcripts = folder / PAGES_FILE, folder / TRANSCRIPTS_FILE
+        files = [self._pages, self._transcripts]
+        ensure_settings(folder / SETTING_FILE, setting, what="counterfactual study", files=files)
+        count = min(len(whole_lines(file)) for file in files)
+        for file in files:
+            truncate_lines(file, count)
+        self.pages = [FlippedPage(**json.loads(line)) for line in whole_lines(self._pages)]
 
     def add(self, page: FlippedPage, transcript: Transcript) -> None:
-        """Keep a page, with the episode that it was flipped in."""
-        append_transcripts(self.folder / TRANSCRIPTS_FILE, [transcript])
-        with open(self.folder / PAGES_FILE, "a", encoding="utf-8") as lines:
-            lines.write(f"{json.dumps(page.to_json())}\n")
+        """Store a page and the episode in which it was flipped."""
+        append_transcripts(self._transcripts, [transcript])
+        with open(self._pages, "a", encoding="utf-8") as lines:
+            lines.write(f"{json.dumps(asdict(page))}\n")
         self.pages.append(page)

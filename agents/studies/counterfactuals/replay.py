@@ -1,4 +1,4 @@
-"""Whether an episode that is played again goes as it went, and why not where it does not."""
+"""Checks that a replayed episode equals the recorded one, and explains the first difference."""
 
 from __future__ import annotations
 
@@ -6,31 +6,30 @@ from zs_env.transcripts.transcript import Transcript, Turn
 
 
 def check_replay(recorded: Transcript, replayed: Transcript) -> None:
-    """Require that an episode went exactly as it was recorded.
+    """Require that an episode equals its recording.
 
     Raises:
-        ValueError: if it did not, naming what differs first, why, and what to do.
+        ValueError: if it differs; the message explains the first difference and its remedy.
     """
     if replayed != recorded:
         reason = _first_difference(recorded, replayed)
         raise ValueError(f"question {recorded.question.id!r} is not replayed as recorded: {reason}")
 
 
-def check_past(recorded: Transcript, flipped: Transcript, turn: int) -> None:
-    """Require that an episode went as recorded up to the search whose page was flipped.
+def check_replay_until(recorded: Transcript, flipped: Transcript, turn: int) -> None:
+    """Require that an episode equals its recording up to the search whose page was flipped.
 
     Raises:
-        ValueError: if it did not, or the search did not ask for the opposite page.
+        ValueError: if it differs, or the search did not request the opposite page.
     """
-    past = recorded.turns[:turn]
     request = recorded.turns[turn].request
-    difference = _first_different_turn(past, flipped.turns[:turn])
+    difference = _first_different_turn(recorded.turns[:turn], flipped.turns[:turn])
     if difference is None and len(flipped.turns) <= turn:
         difference = f"it ended before turn {turn} ({flipped.failure or flipped.reason})"
     if difference is None and flipped.turns[turn].text != recorded.turns[turn].text:
-        difference = _other_words(turn, recorded.turns[turn], flipped.turns[turn])
+        difference = _different_text(turn, recorded.turns[turn], flipped.turns[turn])
     if difference is None and (request is None or flipped.turns[turn].request != request.flipped()):
-        difference = f"turn {turn} did not ask for the opposite of {request}"
+        difference = f"turn {turn} did not request the opposite of {request}"
     if difference is not None:
         raise ValueError(
             f"question {recorded.question.id!r}, before its flipped page, is not replayed as "
@@ -40,7 +39,7 @@ def check_past(recorded: Transcript, flipped: Transcript, turn: int) -> None:
 
 def _first_difference(recorded: Transcript, replayed: Transcript) -> str:
     if (recorded.question, recorded.prompt) != (replayed.question, replayed.prompt):
-        return "its question or prompt is another now; the questions or the package have changed"
+        return "its question or prompt differs; the questions or the package have changed"
     difference = _first_different_turn(recorded.turns, replayed.turns)
     if difference is not None:
         return difference
@@ -49,8 +48,8 @@ def _first_difference(recorded: Transcript, replayed: Transcript) -> str:
     if recorded.reward_terms != replayed.reward_terms:
         return f"its reward is {replayed.reward_terms}, recorded {recorded.reward_terms}"
     return (
-        "its rules or its luck are others now: "
-        f"{_rules(replayed)}, recorded {_rules(recorded)}; evaluate again"
+        f"its rules or its seed differ: {_rules(replayed)}, recorded {_rules(recorded)}; evaluate "
+        "again"
     )
 
 
@@ -65,27 +64,27 @@ def _rules(transcript: Transcript) -> tuple[object, ...]:
 
 
 def _first_different_turn(recorded: tuple[Turn, ...], replayed: tuple[Turn, ...]) -> str | None:
-    """What is different in the first turn that is; None where all that both took are equal."""
-    for number, (was, is_now) in enumerate(zip(recorded, replayed, strict=False)):
-        if was == is_now:
+    """Explain the first difference between the turns that both have; None without one."""
+    for number, (before, after) in enumerate(zip(recorded, replayed, strict=False)):
+        if before == after:
             continue
-        if was.text != is_now.text:
-            return _other_words(number, was, is_now)
-        if was.request != is_now.request:
-            return f"the search of turn {number} is {is_now.request}, recorded {was.request}"
-        if not is_now.message:
-            return f"the engine gave no page at turn {number}; run the command again"
+        if before.text != after.text:
+            return _different_text(number, before, after)
+        if before.request != after.request:
+            return f"the search of turn {number} is {after.request}, recorded {before.request}"
+        if not after.message:
+            return f"the engine returned no page at turn {number}; run the command again"
         return (
-            f"the engine gave another page at turn {number} for the same request; put a cache "
-            'around it, {"kind": "cache", "path": FILE, "engine": ...}, and evaluate again'
+            f"the engine returned another page at turn {number} for the same request; wrap it in a "
+            'cache, {"kind": "cache", "path": FILE, "engine": ...}, and evaluate again'
         )
     return None
 
 
-def _other_words(number: int, was: Turn, is_now: Turn) -> str:
+def _different_text(number: int, before: Turn, after: Turn) -> str:
     return (
-        f"at turn {number} the agent wrote {_short(is_now.text)}, recorded {_short(was.text)}; its "
-        "words must follow from the seed of `reset` and from what it reads alone"
+        f"at turn {number} the agent wrote {_short(after.text)}, recorded {_short(before.text)}; "
+        "its text must depend only on the seed of `reset` and on its observations"
     )
 
 

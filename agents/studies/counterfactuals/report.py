@@ -1,10 +1,10 @@
-"""What flipped pages did to the reward, on average: by direction and by turn."""
+"""Mean effects of flipped pages on the reward, by direction and by turn."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from agents.evaluation.statistics import Interval, bootstrap_ratio
 from agents.storage.csv_file import flat_row, write_csv
 from agents.studies.counterfactuals.flipped_page import FlippedPage
-from agents.studies.figure_table import figure_table
+from agents.studies.tables import figure_table
 
 PAGES_FILE = "pages.csv"
 MEANS_FILE = "means.csv"
@@ -21,14 +21,14 @@ MEANS_FILE = "means.csv"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanDifference:
-    """The pages of one direction, of one turn or of all.
+    """The mean effect of flipping pages in one direction.
 
     Attributes:
         direction: such as "useful to noisy".
-        turn: number of their turn; None for all turns.
-        pages: that were flipped, without those whose episode a failure ended.
-        difference: mean of what a flip added to the reward; its interval resamples questions, for
-            pages of one question are no independent draws.
+        turn: number of the pages' turn; None for all turns.
+        pages: number of flipped pages, without failures.
+        difference: mean change of the reward. The interval resamples questions, since pages of one
+            question are not independent.
         changed: share of the pages whose flip changed the reward.
     """
 
@@ -40,7 +40,7 @@ class MeanDifference:
 
     @classmethod
     def of(cls, direction: str, turn: int | None, pages: Sequence[FlippedPage]) -> MeanDifference:
-        """Average pages, at least one of them, none with a failure."""
+        """Average one or more pages without failures."""
         counts = Counter(page.index for page in pages)
         sums: dict[int, float] = defaultdict(float)
         for page in pages:
@@ -53,24 +53,14 @@ class MeanDifference:
             changed=sum(bool(page.difference) for page in pages) / len(pages),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "direction": self.direction,
-            "turn": self.turn,
-            "pages": self.pages,
-            "difference": self.difference.to_json(),
-            "changed": self.changed,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CounterfactualReport:
-    """What flipping the pages of an evaluation showed.
+    """The results of flipping the pages of an evaluation.
 
     Attributes:
-        pages: by question and turn, those with failures among them.
-        means: each direction over all turns, then by turn.
+        pages: by question and turn, including those with failures.
+        means: of each direction over all turns, then by turn.
     """
 
     pages: Sequence[FlippedPage]
@@ -78,7 +68,7 @@ class CounterfactualReport:
 
     @classmethod
     def of(cls, pages: Sequence[FlippedPage]) -> CounterfactualReport:
-        """Average the pages that no failure spoilt."""
+        """Average the pages without failures."""
         groups: dict[tuple[str, int | None], list[FlippedPage]] = defaultdict(list)
         for page in pages:
             if page.failure is None:
@@ -89,36 +79,41 @@ class CounterfactualReport:
 
     @property
     def num_failures(self) -> int:
-        """Flips that say nothing, for the engine failed."""
+        """Number of flips that an engine failure ended."""
         return sum(page.failure is not None for page in self.pages)
 
     @property
     def num_same(self) -> int:
-        """Flips that say nothing, for the engine showed the same page."""
+        """Number of flips for which the engine returned the same page."""
         return sum(page.same_page for page in self.pages if page.failure is None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON values; the pages themselves are in the CSV file."""
+        """Return the figures as JSON values, without the single pages."""
         return {
             "pages": len(self.pages),
             "failures": self.num_failures,
             "same_page": self.num_same,
-            "means": [mean.to_json() for mean in self.means],
+            "means": [asdict(mean) for mean in self.means],
         }
 
     def table(self) -> Table:
-        """Return the means as a table for people."""
-        headers = ["direction", "turn", "pages", "mean change", "share that changed it"]
+        """Return the means as a table."""
+        rows = [
+            (
+                mean.direction,
+                "all" if mean.turn is None else str(mean.turn),
+                str(mean.pages),
+                str(mean.difference),
+                f"{mean.changed:.3f}",
+            )
+            for mean in self.means
+        ]
+        headers = ["direction", "turn", "pages", "mean change", "share with a change"]
         title = "Change of the reward by flipping a page, with 95 % intervals"
-        table = figure_table(title, headers, whole="mean change")
-        for mean in self.means:
-            turn = "all" if mean.turn is None else str(mean.turn)
-            change, share = str(mean.difference), f"{mean.changed:.3f}"
-            table.add_row(mean.direction, turn, str(mean.pages), change, share)
-        return table
+        return figure_table(title, headers, rows, no_wrap="mean change")
 
     def write_csv(self, folder: Path) -> None:
-        """Write a row for each page and a row for each mean."""
-        pages = [{**page.to_json(), "difference": page.difference} for page in self.pages]
+        """Write one file with a row for each page, and one with a row for each mean."""
+        pages = [{**asdict(page), "difference": page.difference} for page in self.pages]
         write_csv(folder / PAGES_FILE, pages)
-        write_csv(folder / MEANS_FILE, [flat_row(mean.to_json()) for mean in self.means])
+        write_csv(folder / MEANS_FILE, [flat_row(asdict(mean)) for mean in self.means])

@@ -1,1 +1,1 @@
-"""What noise costs an agent: sweeps over noise levels, and pages flipped one at a time."""
+"""Noise sweeps: the scores of agents over the noise level."""

@@ -1,4 +1,4 @@
-"""The curves of a sweep as a picture."""
+"""Plots the curves of a noise sweep."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MARKERS = "os^Dv*Xp"
 
 
 def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
-    """Draw each agent's F1 over the noise asked for, with its interval and its area.
+    """Draw each agent's F1 over the noise level, with its interval and its area.
 
     Args:
-        report: of the sweep.
+        report: results of the sweep.
         path: PNG file to write.
         title: shown above.
     """
@@ -34,7 +34,7 @@ def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
         line.set_label(f"{robustness.agent}, area {robustness.area}")
         low, high = _numbers([f1.low for f1 in f1s]), _numbers([f1.high for f1 in f1s])
         axes.fill_between(noises, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set_xlabel("chance that a search returns noise")
+    axes.set_xlabel("noise probability of a search")
     axes.set_ylabel("token F1, 95 % intervals")
     axes.set_ylim(-0.02, 1.02)
     axes.grid(alpha=0.3)
@@ -46,5 +46,5 @@ def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:
-    """None, where there was nothing to average, becomes a gap."""
+    """Replace None by NaN, which leaves a gap in the curve."""
     return [float("nan") if value is None else value for value in values]

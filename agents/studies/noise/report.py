@@ -1,17 +1,15 @@
-"""The figures of a sweep: as tables for people, as JSON, as CSV files."""
+"""The results of a noise sweep as tables, JSON and CSV files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from agents.evaluation.statistics import Interval
 from agents.storage.csv_file import flat_row, write_csv
-from agents.studies.figure_table import figure_table
 from agents.studies.noise.robustness import (
     AreaDifference,
     Robustness,
@@ -19,6 +17,7 @@ from agents.studies.noise.robustness import (
     robustness_of,
 )
 from agents.studies.noise.sweep import Cell
+from agents.studies.tables import figure_table
 
 CELLS_FILE = "sweep.csv"
 AREAS_FILE = "areas.csv"
@@ -28,12 +27,12 @@ _METRICS = ("f1", "exact_match", "cover_match", "searches")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """What a sweep found.
+    """The results of a sweep.
 
     Attributes:
         cells: one for each agent and noise level.
         robustness: one for each agent.
-        differences: one for each two agents.
+        differences: one for each pair of agents.
     """
 
     cells: Sequence[Cell]
@@ -42,7 +41,7 @@ class SweepReport:
 
     @classmethod
     def of(cls, cells: Sequence[Cell]) -> SweepReport:
-        """Judge the agents of a sweep and compare them."""
+        """Compute robustness and differences from the cells."""
         return cls(
             cells=cells,
             robustness=robustness_of(cells),
@@ -50,64 +49,68 @@ class SweepReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values; cells are as `zerosearch evaluate --json` prints them."""
+        """Return JSON values; cells have the form of `zerosearch evaluate --json`."""
         return {
             "cells": [
-                {**cell.report.to_json(), "noise_that_came": cell.noise_that_came().to_json()}
+                {**cell.report.to_json(), "observed_noise": cell.observed_noise().to_json()}
                 for cell in self.cells
             ],
-            "areas": [one.to_json() for one in self.robustness],
-            "differences": [one.to_json() for one in self.differences],
+            "areas": [asdict(one) for one in self.robustness],
+            "differences": [asdict(one) for one in self.differences],
         }
 
     def tables(self) -> list[Table]:
-        """Return it as tables for people: cells, areas and, of two agents or more, differences."""
+        """Return the tables of cells, of areas and, with two or more agents, of differences."""
         tables = [self._cell_table(), self._area_table()]
         return tables + ([self._difference_table()] if self.differences else [])
 
     def write_csv(self, folder: Path) -> None:
         """Write the three CSV files into a folder."""
         write_csv(folder / CELLS_FILE, [_cell_row(cell) for cell in self.cells])
-        write_csv(folder / AREAS_FILE, [flat_row(one.to_json()) for one in self.robustness])
-        write_csv(folder / DIFFERENCES_FILE, [flat_row(one.to_json()) for one in self.differences])
+        write_csv(folder / AREAS_FILE, [flat_row(asdict(one)) for one in self.robustness])
+        write_csv(folder / DIFFERENCES_FILE, [flat_row(asdict(one)) for one in self.differences])
 
     def _cell_table(self) -> Table:
-        headers = ["agent", "noise", "came", "f1", "EM", "cover", "searches"]
-        if any(cell.report.num_failures for cell in self.cells):
-            headers.append("failures")
-        title = "Means under noise, asked and as it came; F1 with 95 % intervals"
-        table = figure_table(title, headers, whole="f1")
+        headers = ["agent", "noise", "observed", "f1", "EM", "cover", "searches"]
+        with_failures = any(cell.report.num_failures for cell in self.cells)
+        rows = []
         for cell in self.cells:
             f1, *others = (cell.report.metrics[name] for name in _METRICS)
-            means = [_mean(interval) for interval in (cell.noise_that_came(), *others)]
-            row = [cell.agent, f"{cell.noise:g}", means[0], str(f1), *means[1:]]
-            table.add_row(*row, *([str(cell.report.num_failures)] if "failures" in headers else []))
-        return table
+            row = [cell.agent, f"{cell.noise:g}", cell.observed_noise().format_mean(), str(f1)]
+            row += [interval.format_mean() for interval in others]
+            rows.append([*row, str(cell.report.num_failures)] if with_failures else row)
+        return figure_table(
+            "Means by noise level, with the observed noise; F1 with 95 % intervals",
+            [*headers, "failures"] if with_failures else headers,
+            rows,
+            no_wrap="f1",
+        )
 
     def _area_table(self) -> Table:
         headers = ["agent", "area under F1", "share of F1 at noise 0", "questions"]
-        table = figure_table("Robustness", headers, whole="area under F1")
-        for one in self.robustness:
-            table.add_row(one.agent, str(one.area), str(one.retained), str(one.questions))
-        return table
+        rows = [
+            (one.agent, str(one.area), str(one.retained), str(one.questions))
+            for one in self.robustness
+        ]
+        return figure_table("Robustness", headers, rows, no_wrap="area under F1")
 
     def _difference_table(self) -> Table:
         headers = ["agents", "difference", "p", "questions"]
-        table = figure_table("Paired differences in the area", headers, whole="difference")
-        for one in self.differences:
-            p_value = "-" if one.paired.p_value is None else f"{one.paired.p_value:.4f}"
-            names = f"{one.first} - {one.second}"
-            table.add_row(names, str(one.paired.difference), p_value, str(one.questions))
-        return table
-
-
-def _mean(interval: Interval) -> str:
-    return "-" if interval.mean is None else f"{interval.mean:.3f}"
+        rows = [
+            (
+                f"{one.first} - {one.second}",
+                str(one.difference),
+                "-" if one.p_value is None else f"{one.p_value:.4f}",
+                str(one.questions),
+            )
+            for one in self.differences
+        ]
+        return figure_table("Paired differences of the area", headers, rows, no_wrap="difference")
 
 
 def _cell_row(cell: Cell) -> dict[str, Any]:
     report = cell.report
-    intervals = {"noise_that_came": cell.noise_that_came()}
+    intervals = {"observed_noise": cell.observed_noise()}
     intervals |= {name: report.metrics[name] for name in _METRICS}
     return {
         "agent": cell.agent,

@@ -1,29 +1,28 @@
-"""One figure for how an agent bears noise: the area under its curve of F1 over noise."""
+"""Robustness to noise: the area under an agent's curve of F1 over the noise level."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Any
 
-from agents.evaluation.paired import PairedDifference, paired_difference
+from agents.evaluation.paired import paired_difference
 from agents.evaluation.statistics import Interval, bootstrap_interval, bootstrap_ratio
 from agents.studies.noise.sweep import Cell
 
-Curve = dict[float, float]  # F1 by noise level, rising
+Curve = dict[float, float]  # F1 by noise level, in increasing order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Robustness:
-    """How an agent bears noise.
+    """The robustness of an agent.
 
     Attributes:
         agent: its name.
-        area: under the curve of F1 over noise, divided by the width of the levels: the mean F1 if
-            every level between the least and the greatest is as likely. In [0, 1].
-        retained: the area as a share of F1 at noise 0; all None without that level.
-        questions: that it rests on: those that no failure ended at any level.
+        area: under the curve of F1 over noise, divided by the range of the levels: the mean F1 if
+            all levels in the range are equally likely. In [0, 1].
+        retained: the area as a share of F1 at noise 0; empty without that level.
+        questions: number of questions without a failure at any level.
     """
 
     agent: str
@@ -31,49 +30,32 @@ class Robustness:
     retained: Interval
     questions: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "agent": self.agent,
-            "area": self.area.to_json(),
-            "retained": self.retained.to_json(),
-            "questions": self.questions,
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AreaDifference:
-    """Two agents compared on the questions that both played at every level without a failure.
+    """Two agents compared on the questions that both played without a failure at every level.
 
     Attributes:
-        first: name of the agent whose area counts positive.
-        second: name of the other.
-        paired: the difference of their areas; p-values are of one comparison, uncorrected.
-        questions: that it rests on.
+        first: name of an agent.
+        second: name of the agent whose area is subtracted.
+        difference: of their areas.
+        p_value: see `PairedDifference`; not corrected for multiple comparisons.
+        questions: number of questions.
     """
 
     first: str
     second: str
-    paired: PairedDifference
+    difference: Interval
+    p_value: float | None
     questions: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {
-            "first": self.first,
-            "second": self.second,
-            "difference": self.paired.difference.to_json(),
-            "p_value": self.paired.p_value,
-            "questions": self.questions,
-        }
 
 
 def area_under_curve(noises: Sequence[float], values: Sequence[float]) -> float:
-    """Area by the trapezoid rule, divided by the width, so that a flat line keeps its height.
+    """Return the area by the trapezoid rule, divided by the range of the noise levels.
 
     Args:
-        noises: rising, at least two.
-        values: one for each.
+        noises: at least two, in increasing order.
+        values: one for each noise level.
     """
     points = list(zip(noises, values, strict=True))
     area = sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairwise(points))
@@ -81,26 +63,28 @@ def area_under_curve(noises: Sequence[float], values: Sequence[float]) -> float:
 
 
 def robustness_of(cells: Sequence[Cell]) -> list[Robustness]:
-    """Judge each agent of a sweep.
+    """Compute the robustness of each agent of a sweep.
 
-    The area of a mean curve is the mean of the questions' areas, so questions are resampled with
-    all their noise levels together.
+    The area of the mean curve is the mean of the questions' areas, so a resampled question keeps
+    all its noise levels.
     """
     return [_robustness(agent, _curves(cells, agent)) for agent in _agents(cells)]
 
 
 def area_differences(cells: Sequence[Cell]) -> list[AreaDifference]:
-    """Compare each two agents of a sweep, in the order in which they came."""
+    """Compare every two agents of a sweep, in their order."""
     curves = {agent: _curves(cells, agent) for agent in _agents(cells)}
     differences = []
     for first, second in combinations(curves, 2):
         shared = sorted(curves[first].keys() & curves[second].keys())
         areas = [[_area(curves[agent][i]) for i in shared] for agent in (first, second)]
+        paired = paired_difference(*areas)
         differences.append(
             AreaDifference(
                 first=first,
                 second=second,
-                paired=paired_difference(*areas),
+                difference=paired.difference,
+                p_value=paired.p_value,
                 questions=len(shared),
             )
         )
@@ -112,7 +96,7 @@ def _agents(cells: Sequence[Cell]) -> list[str]:
 
 
 def _curves(cells: Sequence[Cell], agent: str) -> dict[int, Curve]:
-    """Each question's curve, by its number; questions with a failure at some level are left out."""
+    """Return the curves by question number, without questions that failed at any level."""
     own = sorted((cell for cell in cells if cell.agent == agent), key=lambda cell: cell.noise)
     curves = {}
     for results in zip(*(cell.results for cell in own), strict=True):
@@ -132,6 +116,6 @@ def _robustness(agent: str, curves: dict[int, Curve]) -> Robustness:
     return Robustness(
         agent=agent,
         area=bootstrap_interval(areas),
-        retained=bootstrap_ratio(areas, undisturbed) if undisturbed else Interval(None, None, None),
+        retained=bootstrap_ratio(areas, undisturbed) if undisturbed else Interval(),
         questions=len(curves),
     )

@@ -1,4 +1,4 @@
-"""Questions from a file, every line of it."""
+"""Reading questions from a file."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ def test_lines_of_text_are_questions(tmp_path):
     assert read(path) == [("1", "Who?", ()), ("3", "Who?", ()), ("4", "Wo wohnt Öde", ())]
 
 
-def test_a_text_file_may_begin_with_a_bracket(tmp_path):
+def test_a_text_file_can_begin_with_a_bracket(tmp_path):
     path = tmp_path / "questions.txt"
     path.write_text("[sic] Who?\n{Where}?\n")
     assert read(path) == [("1", "[sic] Who?", ()), ("2", "{Where}?", ())]
@@ -35,8 +35,8 @@ def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", "holds no question"),
-        (b" \n\n", "holds no question"),
+        (b"", "contains no question"),
+        (b" \n\n", "contains no question"),
         (b"Who?\n\xff\n", "line 2: not UTF-8"),
         (b'{"question": "Who?"}\n{"question": 3}\n', "line 2, field 'question': got 3"),
         (b'{"question": "Who?"}\n{"query": "x"}\n', "line 2, field 'question': got None"),
@@ -45,14 +45,14 @@ def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
         (b"x" * 9000, "shorten the question"),
     ],
 )
-def test_a_wrong_line_is_named_with_its_remedy(content, match, tmp_path):
+def test_invalid_lines_are_refused_with_a_hint(content, match, tmp_path):
     path = tmp_path / "questions"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=match):
         read_asked_questions(path)
 
 
-def test_a_question_of_the_command_line_is_not_blank():
+def test_blank_questions_are_refused():
     assert asked_question(" Who? ").text == "Who?"
     with pytest.raises(ValueError, match="not blank"):
         asked_question("  ")

@@ -1,6 +1,7 @@
-"""What an answer rests on."""
+"""The sources of an answer."""
 
 import json
+from dataclasses import asdict
 
 from agents.ask.reply import Reply
 from zs_env import Document, Episode, Question, SearchPage
@@ -19,7 +20,7 @@ def reply(*acts, pages=()):
     return Reply.of(episode.transcript())
 
 
-def test_documents_that_hold_the_answer_are_cited_once_at_their_first_place():
+def test_documents_with_the_answer_are_cited_once_at_their_first_place():
     found = reply(
         "<search>a</search>",
         "<search>b</search>",
@@ -30,21 +31,24 @@ def test_documents_that_hold_the_answer_are_cited_once_at_their_first_place():
     assert found.queries == ("a", "b")
     (source,) = found.sources
     assert (source.search, source.rank, source.query, source.engine) == (1, 2, "a", "shelf")
-    assert (source.title, source.holds_answer) == ("Lund", True)
-    assert json.loads(json.dumps(found.to_json()))["sources"][0]["title"] == "Lund"
+    assert (source.title, source.contains_answer) == ("Lund", True)
+    assert json.loads(json.dumps(asdict(found)))["sources"][0]["title"] == "Lund"
 
 
-def test_where_none_holds_the_answer_all_that_were_shown_are_named():
+def test_without_a_supporting_document_all_documents_are_cited():
     for answer in ("Bo", "yes"):
         found = reply(
             "<search>a</search>",
             f"<answer>{answer}</answer>",
             pages=[[MALMO, Document("yes it is")]],
         )
-        assert [(one.rank, one.holds_answer) for one in found.sources] == [(1, False), (2, False)]
+        assert [(one.rank, one.contains_answer) for one in found.sources] == [
+            (1, False),
+            (2, False),
+        ]
 
 
-def test_documents_that_come_again_keep_their_first_place():
+def test_repeated_documents_keep_their_first_place():
     pages = [[MALMO, LUND], [Document("Trees.", "Wood"), MALMO]]
     found = reply("<search>a</search>", "<search>b</search>", "<answer>x</answer>", pages=pages)
     places = [(one.title, one.search, one.rank) for one in found.sources]

@@ -1,4 +1,4 @@
-"""A batch's file loses no line, whenever it is killed."""
+"""The file of replies loses no line when the process is killed."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def numbers(path):
     return [json.loads(line)["number"] for line in path.read_text("utf-8").splitlines()]
 
 
-def test_a_later_session_asks_what_is_missing_torn_or_failed(tmp_path):
+def test_a_later_session_asks_what_is_missing_incomplete_or_failed(tmp_path):
     path = tmp_path / "new" / "replies.jsonl"
     first = ReplyFile(path, QUESTIONS, "s")
     assert first.missing() == [0, 1, 2]
@@ -47,23 +47,23 @@ def test_a_later_session_asks_what_is_missing_torn_or_failed(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["Who is the mayor?", "{Who}?", '{"id": "a"}'])
-def test_a_text_that_is_no_torn_reply_is_left_alone(tmp_path, text):
+def test_other_text_is_not_removed(tmp_path, text):
     path = tmp_path / "mine.txt"
     path.write_text(text)
-    with pytest.raises(ValueError, match="a line that is no reply"):
+    with pytest.raises(ValueError, match="a line that is not a reply"):
         ReplyFile(path, QUESTIONS, "s")
     assert path.read_text() == text
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"number"', '{"number": 1, "id": "a'])
-def test_a_torn_first_reply_is_dropped(tmp_path, text):
+def test_an_incomplete_first_reply_is_dropped(tmp_path, text):
     path = tmp_path / "replies.jsonl"
     path.write_text(text)
     assert ReplyFile(path, QUESTIONS, "s").missing() == [0, 1, 2]
     assert not path.read_bytes()
 
 
-def test_half_a_character_is_written_by_its_escape(tmp_path):
+def test_unencodable_characters_are_escaped(tmp_path):
     path = tmp_path / "replies.jsonl"
     question = Question(id="\ud801", text="Who is \ud83d?", answers=())
     file = ReplyFile(path, [question], "s")
@@ -74,7 +74,7 @@ def test_half_a_character_is_written_by_its_escape(tmp_path):
     assert ReplyFile(path, [question], "s").missing() == []
 
 
-def test_a_fault_is_kept_until_it_is_asked_again(tmp_path):
+def test_a_failure_is_kept_until_it_is_replayed(tmp_path):
     path = tmp_path / "replies.jsonl"
     file = ReplyFile(path, QUESTIONS[:1], "s")
     file.add(0, reply(0, failure="no engine"))
@@ -91,7 +91,7 @@ def test_a_fault_is_kept_until_it_is_asked_again(tmp_path):
         ([], "s", "not question 0"),
     ],
 )
-def test_replies_to_something_else_are_not_mixed_in(questions, setting, match, tmp_path):
+def test_replies_to_other_questions_are_refused(questions, setting, match, tmp_path):
     path = tmp_path / "replies.jsonl"
     ReplyFile(path, QUESTIONS, "s").add(0, reply(0))
     before = path.read_bytes()
@@ -100,9 +100,9 @@ def test_replies_to_something_else_are_not_mixed_in(questions, setting, match, t
     assert path.read_bytes() == before
 
 
-def test_a_file_of_something_else_is_left_alone(tmp_path):
+def test_other_files_are_not_changed(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Dear diary\n")
-    with pytest.raises(ValueError, match="no reply"):
+    with pytest.raises(ValueError, match="not a reply"):
         ReplyFile(path, QUESTIONS, "s")
     assert path.read_text() == "Dear diary\n"

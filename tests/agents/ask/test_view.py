@@ -1,4 +1,4 @@
-"""What stands on the terminal."""
+"""The terminal output of an episode."""
 
 import io
 
@@ -19,14 +19,14 @@ def shown(*pieces, color=False):
     return stream.getvalue()
 
 
-def test_pieces_make_the_text_however_they_are_cut():
+def test_the_text_does_not_depend_on_its_pieces():
     text = "<think>hm, a > b</think>\n<search>who is it, and where does the person live</search>"
     whole = shown(text)
     assert whole.startswith(text + "\n")
     assert shown(*text) == whole
 
 
-def test_a_model_and_a_page_write_no_escape_sequences_and_no_markup():
+def test_escape_sequences_and_markup_are_not_interpreted():
     page = shown("<search>\x1b]0;title\x07</search>")
     assert "\x1b" not in page and "\x07" not in page
     assert "  1  T: A [bold]text[/bold]" in page

@@ -1,4 +1,4 @@
-"""The scripted agents say what their names promise."""
+"""The actions of the scripted agents."""
 
 import pytest
 

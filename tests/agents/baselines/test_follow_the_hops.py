@@ -1,4 +1,4 @@
-"""The ceiling agent proves that every question can be solved by searching."""
+"""The oracle agent solves every question by searching."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_without_noise_the_ceiling_agent_answers_every_question(split, structure
     for question in WorldQuestions(world, [structure])[:60]:
         transcript = play(question, engine)
         assert transcript.scores()["f1"] == 1.0, transcript.text
-        # Fewer where a page happens to say more than it was asked for.
+        # Fewer if a page contains a further fact by chance.
         assert 1 <= transcript.num_searches <= question.metadata["hops"]
 
 

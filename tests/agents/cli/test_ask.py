@@ -1,4 +1,4 @@
-"""`zerosearch ask`, as a user calls it."""
+"""`zerosearch ask` from the command line."""
 
 import json
 
@@ -28,7 +28,7 @@ SIMULATOR = '{"kind": "simulator", "generator": {"kind": "echo"}, "retries": 0}'
 
 @pytest.fixture(autouse=True)
 def prompts(tmp_path, monkeypatch):
-    """Prompts that a simulator's generator was given."""
+    """Prompts of the simulator's generator."""
     (tmp_path / "mine_for_asking.py").write_text(AGENT)
     monkeypatch.chdir(tmp_path)
     prompts = []
@@ -57,7 +57,7 @@ def test_a_question_is_shown_with_thought_search_page_answer_and_sources(capsys)
         "1  Ann built it.",
         "2  Bo did not.",
         "Answer: Ann",
-        "Sources that hold the answer:",
+        "Sources that contain the answer:",
         "[search 1, document 1, scripted] Ann built it.",
     ):
         assert part in output.out
@@ -65,7 +65,7 @@ def test_a_question_is_shown_with_thought_search_page_answer_and_sources(capsys)
     assert not output.err
 
 
-def test_json_leaves_standard_output_to_one_object(capsys):
+def test_json_prints_one_object_to_standard_output(capsys):
     assert ask("Who built it?", "--json") == 0
     output = capsys.readouterr()
     reply = json.loads(output.out)
@@ -74,19 +74,19 @@ def test_json_leaves_standard_output_to_one_object(capsys):
     assert "Well." in output.err
 
 
-def test_a_simulator_is_asked_without_the_answer_that_nobody_knows(prompts, capsys):
+def test_a_simulator_gets_no_answer_if_none_is_known(prompts, capsys):
     assert ask("Who built it?", engine=SIMULATOR) == 0
     assert "The truth is" not in prompts[0] and "Query: Who built it?" in prompts[0]
     assert "Answer: Ann" in capsys.readouterr().out
 
 
-def test_an_engine_that_fails_is_said_with_status_1(capsys):
+def test_an_engine_failure_is_reported_with_status_1(capsys):
     assert ask("Who built it?", engine=BROKEN) == 1
     output = capsys.readouterr().out
     assert "The search engine failed: SearchError" in output and "`context`" in output
 
 
-def test_the_turn_limit_is_said(capsys):
+def test_the_turn_limit_is_reported(capsys):
     assert ask("Who?", "--max-turns", "2", policy="mine_for_asking:Silent") == 0
     output = capsys.readouterr().out
     assert "Your last message contained neither a search nor an answer." in output
@@ -114,10 +114,10 @@ def test_the_embedded_world_and_its_passages_answer_without_a_file(capsys):
         (["Who?", "--max-turns", "0"], PAGE, "max_turns must be at least 1"),
     ],
 )
-def test_a_mistake_is_answered_by_its_remedy_and_status_2(flags, engine, hint, capsys):
+def test_invalid_flags_are_refused_with_a_hint_and_status_2(flags, engine, hint, capsys):
     try:
         assert ask(*flags, engine=engine) == 2
-    except SystemExit as refused:  # by the reader of the flags
+    except SystemExit as refused:  # by the parser of the flags
         assert refused.code == 2
     error = capsys.readouterr().err
     assert any(one in error for one in hint.split("|")) and "Traceback" not in error
@@ -148,7 +148,7 @@ def test_a_file_gets_a_reply_for_each_line_and_is_continued(tmp_path, prompts, c
     assert "another policy, engine or setting" in capsys.readouterr().err
 
 
-def test_replies_do_not_depend_on_how_many_are_asked_at_once(tmp_path):
+def test_replies_do_not_depend_on_concurrency(tmp_path):
     questions = [build_questions(WORLD)[n].text for n in range(12)]
     (tmp_path / "q.txt").write_text("\n".join(questions))
     for count in ("1", "5"):
@@ -157,7 +157,7 @@ def test_replies_do_not_depend_on_how_many_are_asked_at_once(tmp_path):
     assert (tmp_path / "1").read_bytes() == (tmp_path / "5").read_bytes()
 
 
-def test_what_a_fault_left_open_is_a_line_and_is_asked_again(tmp_path, monkeypatch, capsys):
+def test_a_failure_is_a_line_and_is_replayed(tmp_path, monkeypatch, capsys):
     (tmp_path / "q.txt").write_text("Who is 1?\nWho is 2?\n")
     down = [True]
 
@@ -179,14 +179,14 @@ def test_what_a_fault_left_open_is_a_line_and_is_asked_again(tmp_path, monkeypat
     assert [row["answer"] for row in rows] == ["Ann", "Ann"] and rows[0] == first
 
 
-def test_the_questions_are_never_overwritten_by_their_replies(tmp_path, capsys):
+def test_replies_never_overwrite_the_questions(tmp_path, capsys):
     path = tmp_path / "q.txt"
     path.write_text("Who?")
     assert ask("--file", "q.txt", "--output", "./q.txt") == 2
     assert "the same file" in capsys.readouterr().err and path.read_text() == "Who?"
 
 
-def test_replies_from_passages_that_changed_are_not_gone_on_with(tmp_path, capsys):
+def test_replies_from_changed_passages_are_not_continued(tmp_path, capsys):
     pytest.importorskip("bm25s")
     (tmp_path / "q.txt").write_text("Who is the mayor?\n")
     path = tmp_path / "passages.jsonl"
@@ -198,6 +198,6 @@ def test_replies_from_passages_that_changed_are_not_gone_on_with(tmp_path, capsy
     assert row["answer"] == "Bob"
 
 
-def test_a_question_with_half_a_character_is_answered(capsys):
+def test_a_question_with_an_unencodable_character_is_answered(capsys):
     assert ask("Who is \ud83d?", "--json") == 0
     assert json.loads(capsys.readouterr().out)["question"] == "Who is \ud83d?"

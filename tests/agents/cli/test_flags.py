@@ -1,28 +1,60 @@
-"""TOML tables become flags, and a command line comes apart by settings."""
+"""Flags are read over settings from files, and a command line is split by settings."""
+
+from dataclasses import dataclass
 
 import pytest
 
-from agents.cli.flags import flags_by_setting, flags_of_table, take_flag
+from agents.cli.flags import flags_by_setting, parse_flags, take_flag
 
 KNOWN = ("steps", "eval_noise", "tensorboard", "engine", "no_refills")
 
 
-def test_each_kind_of_value_becomes_the_flag_that_a_parser_reads():
-    table = {
-        "steps": 3,
-        "eval_noise": [0, 0.5],
-        "tensorboard": False,
-        "engine": {"kind": "bm25", "k1": 1.5},
-    }
-    assert flags_of_table(table, KNOWN, where="a.toml") == [
-        *("--steps", "3", "--eval-noise", "0", "0.5", "--no-tensorboard"),
-        *("--engine", '{"kind": "bm25", "k1": 1.5}'),
-    ]
-    assert flags_of_table({"tensorboard": True}, KNOWN, where="a.toml") == ["--tensorboard"]
-    both = {"engine": [{"kind": "world"}, "bm25"]}
-    assert flags_of_table(both, KNOWN, where="a.toml") == ["--engine", '{"kind": "world"}', "bm25"]
-    with pytest.raises(ValueError, match=r"key in a\.toml 'step'.*Did you mean 'steps'"):
-        flags_of_table({"step": 3}, KNOWN, where="a.toml")
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part.
+
+    Attributes:
+        low: lower bound.
+        high: upper bound.
+    """
+
+    low: int = 0
+    high: int = 10
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low exceeds high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A whole.
+
+    Attributes:
+        name: required.
+    """
+
+    name: str
+    part: Part = Part(high=20)
+
+
+def parse(*flags: str, **settings: object) -> Whole:
+    return parse_flags(Whole, flags, prog="test", description="", settings=settings)
+
+
+def test_flags_override_settings_which_override_defaults():
+    assert parse("--name", "a") == Whole(name="a", part=Part(high=20))
+    assert parse("--low", "2", name="a", low=1, high=5) == Whole(name="a", part=Part(low=2, high=5))
+
+
+def test_only_the_combination_of_settings_and_flags_is_validated(capsys):
+    assert parse("--high", "40", name="a", low=30).part == Part(low=30, high=40)
+    with pytest.raises(SystemExit):
+        parse(name="a", low=30)
+    assert "low exceeds high" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(low=1)
+    assert "--name" in capsys.readouterr().err
 
 
 def test_a_flag_is_taken_out_with_its_value():

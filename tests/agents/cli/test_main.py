@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, and its exit status."""
+"""The command line: output and exit status."""
 
 import json
 import subprocess
@@ -36,7 +36,7 @@ def test_help_names_every_subcommand(capsys):
         (["play", "--questions", "nowhere.jsonl", "--engine", "none"], "nowhere.jsonl"),
     ],
 )
-def test_a_mistake_is_answered_by_its_remedy_and_status_2(arguments, hint, capsys):
+def test_invalid_flags_are_refused_with_a_hint_and_status_2(arguments, hint, capsys):
     assert main(arguments) == 2
     output = capsys.readouterr()
     assert hint in output.err and "Traceback" not in output.err
@@ -56,7 +56,7 @@ def test_evaluate_prints_one_json_object_and_nothing_else_to_stdout(capsys):
         assert figures[name]["low"] <= figures[name]["mean"] <= figures[name]["high"]
 
 
-def test_evaluate_continues_itself_and_keeps_other_settings_apart(capsys):
+def test_evaluate_continues_and_separates_other_settings(capsys):
     outputs = []
     for flags in ([], [], ["--noise", "1.0"], ["--engine", "none"]):
         assert main([*EVALUATE, *flags, "--json"]) == 0
@@ -76,7 +76,7 @@ def test_evaluate_needs_no_torch():
     assert finished.returncode == 0, finished.stderr
 
 
-def test_a_language_model_is_evaluated_under_its_own_prompt_and_the_rules_asked_for(tmp_path):
+def test_a_language_model_is_evaluated_with_its_own_prompt_and_the_given_rules(tmp_path):
     flags = ["--max-turns", "2", "--num-documents", "3", "--max-document-chars", "40"]
     command = ["evaluate", "--agent", "tiny", "--episodes", "2", "--output", str(tmp_path)]
     assert main([*command, *flags]) == 0
@@ -87,7 +87,7 @@ def test_a_language_model_is_evaluated_under_its_own_prompt_and_the_rules_asked_
         assert texts and max(map(len, texts)) <= 40
 
 
-def test_a_missing_library_is_no_traceback(monkeypatch, capsys):
+def test_a_missing_library_is_reported_without_a_traceback(monkeypatch, capsys):
     def main_without_library(arguments):
         raise ImportError('this needs pyarrow: pip install "zerosearch-gym[data]"')
 

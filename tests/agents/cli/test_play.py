@@ -1,4 +1,4 @@
-"""A person at the keyboard."""
+"""`zerosearch play` with typed lines."""
 
 import io
 
@@ -40,9 +40,9 @@ def test_the_same_seed_asks_the_same_questions(monkeypatch, capsys):
 
 def test_the_end_of_input_ends_the_game(monkeypatch, capsys):
     shown = _play(monkeypatch, capsys, "= nobody\nthe capital")
-    assert "Good bye." in shown and "1 played" in shown
+    assert "Goodbye." in shown and "1 played" in shown
 
 
-def test_the_turn_limit_is_said(monkeypatch, capsys):
+def test_the_turn_limit_is_reported(monkeypatch, capsys):
     shown = _play(monkeypatch, capsys, "x\n" * 6, "--episodes", "1", "--engine", "none")
     assert "That was the last turn." in shown

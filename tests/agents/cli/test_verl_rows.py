@@ -1,4 +1,4 @@
-"""`zerosearch verl-rows` writes what verl's data set reads."""
+"""`zerosearch verl-rows` writes rows that verl can read."""
 
 import json
 

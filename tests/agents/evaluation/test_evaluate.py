@@ -1,4 +1,4 @@
-"""Evaluation: the same figures however they come about."""
+"""Evaluation: results, interruption and concurrency."""
 
 import io
 import json
@@ -55,16 +55,16 @@ def _evaluate(agent: Agent = ReadsAloud(), **settings) -> Report:  # noqa: B008 
     return evaluate(agent, "ZeroSearch-v0", **settings)
 
 
-def test_faults_are_counted_and_left_out_of_the_means():
+def test_failures_are_counted_and_excluded_from_the_means():
     report = _evaluate(concurrency=1)
     assert (report.num_episodes, report.num_failures) == (12, 4)
-    assert report.fault_rate.mean == pytest.approx(1 / 3)
+    assert report.failure_rate.mean == pytest.approx(1 / 3)
     assert report.metrics["f1"].mean == report.metrics["exact_match"].mean == 1.0
     assert report.metrics["turns"].mean == 2.0
     assert report.reasons == {"answer": 8, "failure": 4}
 
 
-def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
+def test_the_observed_noise_and_the_failed_checks_are_reported():
     # Useful or noisy, the page names a builder: no useful document fails, every noisy one leaks.
     def page(prompt):
         words = " ".join(f"w{n}" for n in range(20))
@@ -82,7 +82,7 @@ def test_the_noise_that_came_and_the_checks_that_failed_are_reported():
     # 5 standard deviations of 200 draws at 1/4 are 0.153.
     assert report.noisy_share.mean == pytest.approx(0.25, abs=0.153)
     assert report.failed_checks == {"noisy/leak": 1.0}
-    assert "documents that were noise" in str(_text(report.table()))
+    assert "noisy documents" in str(_text(report.table()))
     assert _evaluate(AnswerAtOnce()).noisy_share.mean is None
 
 
@@ -102,7 +102,7 @@ def test_costs_are_those_of_this_call_and_kept_by_session(tmp_path):
     assert [json.loads(line)["searches"] for line in lines] == [5, 3]
 
 
-def test_costs_are_told_as_they_grow_and_nothing_is_opened_for_what_is_known(tmp_path):
+def test_costs_are_reported_live_and_no_engine_is_opened_for_known_episodes(tmp_path):
     told, found = [], []
     settings = {
         "episodes": 4,
@@ -114,7 +114,7 @@ def test_costs_are_told_as_they_grow_and_nothing_is_opened_for_what_is_known(tmp
     evaluate(SearchOnce(), "ZeroSearch-v0", **settings)
     assert (told, found) == ([1, 2, 3, 4], [(4, 0)])
     setting = json.loads((tmp_path / "evaluation.json").read_text())
-    # An id that cannot be made: it would be an error to open it.
+    # Opening an unknown id would be an error.
     (tmp_path / "evaluation.json").write_text(json.dumps(setting | {"env": "Nowhere-v0"}))
     evaluate(SearchOnce(), "Nowhere-v0", **settings)
     assert (told, found) == ([1, 2, 3, 4], [(4, 0), (4, 4)])
@@ -125,7 +125,7 @@ def test_there_are_no_more_episodes_than_questions():
 
 
 @pytest.mark.parametrize("agent", [RandomWords(), SearchOnce(), FollowTheHops()])
-def test_concurrency_changes_no_figure(agent):
+def test_results_do_not_depend_on_concurrency(agent):
     reports = [
         evaluate(agent, episodes=30, seed=5, noise=0.5, concurrency=concurrency).to_json()
         for concurrency in (1, 7, 64)
@@ -153,7 +153,7 @@ def test_an_agent_that_acts_in_batches_scores_the_same():
 
 
 @pytest.mark.parametrize("wrong", [None, b"<answer>x</answer>", ["x"]])
-def test_an_agent_that_writes_no_text_is_an_error(wrong):
+def test_actions_that_are_not_strings_are_refused(wrong):
     class Mute:
         def act(self, observation):
             return wrong
@@ -162,7 +162,7 @@ def test_an_agent_that_writes_no_text_is_an_error(wrong):
         _evaluate(Mute())
 
 
-def test_every_transcript_is_kept_and_line_i_is_question_i(tmp_path):
+def test_line_i_of_the_transcripts_is_question_i(tmp_path):
     report = evaluate(RandomWords(), episodes=20, output=tmp_path, concurrency=6)
     transcripts = load_transcripts(tmp_path / TRANSCRIPTS_FILE)
     lines = (tmp_path / RESULTS_FILE).read_text().splitlines()
@@ -176,7 +176,7 @@ def test_every_transcript_is_kept_and_line_i_is_question_i(tmp_path):
 
 
 class Stops:
-    """Plays like another agent until it has acted often enough, then breaks off."""
+    """Plays like another agent and stops after a number of actions."""
 
     def __init__(self, agent, actions):
         self.agent, self.left = agent, actions
@@ -189,7 +189,7 @@ class Stops:
 
 
 @pytest.mark.parametrize("actions", [1, 4, 9])
-def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path, actions):
+def test_an_interrupted_evaluation_continues(tmp_path, actions):
     whole = evaluate(FollowTheHops(), episodes=20, noise=0.3, agent_name="x")
     settings = {"episodes": 20, "noise": 0.3, "output": tmp_path, "agent_name": "x"}
     with pytest.raises(KeyboardInterrupt):
@@ -207,7 +207,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_stopped(tmp_path, actions):
     assert (found[0] > 0) == (actions > 1)
 
 
-def test_a_killed_evaluation_goes_on_where_it_stopped(tmp_path):
+def test_a_killed_evaluation_continues(tmp_path):
     program = """
 import os, signal, sys
 from agents.baselines import RandomWords
@@ -234,7 +234,7 @@ evaluate(Dies(), episodes=30, concurrency=5, output=sys.argv[1], agent_name="x")
     assert len(load_transcripts(tmp_path / TRANSCRIPTS_FILE)) == 30
 
 
-def test_a_finished_evaluation_is_read_and_a_longer_one_goes_on(tmp_path):
+def test_a_finished_evaluation_is_read_and_can_be_extended(tmp_path):
     first = evaluate(SearchOnce(), episodes=10, output=tmp_path, agent_name="x")
     again = evaluate(Stops(SearchOnce(), 0), episodes=10, output=tmp_path, agent_name="x")
     assert again.to_json() == first.to_json()
@@ -262,7 +262,7 @@ def test_a_result_without_its_transcript_is_played_again(tmp_path):
 
 
 class Mends(Shelf):
-    """A shelf that fails until it is mended."""
+    """A shelf that fails until it is repaired."""
 
     broken = True
 
@@ -272,7 +272,7 @@ class Mends(Shelf):
         return [SearchPage((Document(text=f"{one.answers[0]} built it."),)) for one in requests]
 
 
-def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, monkeypatch):
+def test_failed_episodes_are_replayed_and_replace_their_lines(tmp_path, monkeypatch):
     path = tmp_path / "questions.jsonl"
     rows = [{"id": one.id, "question": one.text, "answers": one.answers} for one in QUESTIONS]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -292,19 +292,19 @@ def test_what_a_fault_ended_is_played_again_and_takes_its_own_place(tmp_path, mo
 
     monkeypatch.setattr(Mends, "broken", True)
     first = run(episodes=8)
-    assert first.num_failures == 3 and "fell over" in first.common_fault
+    assert first.num_failures == 3 and "fell over" in first.common_failure
     monkeypatch.setattr(Mends, "broken", False)
     found = []
     report = run(on_start=lambda *counts: found.append(counts))
     assert played == [0, 3, 6, 8, 9, 10, 11] and found == [(12, 5)]
-    assert (report.num_failures, report.common_fault) == (0, None)
+    assert (report.num_failures, report.common_failure) == (0, None)
     assert report.metrics == run(output="whole").metrics
     for name in (RESULTS_FILE, TRANSCRIPTS_FILE):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not run().num_failures and not played
 
 
-def test_what_was_played_again_before_an_interruption_is_kept(tmp_path):
+def test_episodes_replayed_before_an_interruption_are_kept(tmp_path):
     failed = EpisodeResult(
         index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=1, turns=1,
         malformed=0, reason="failure", failure="down",
@@ -320,20 +320,20 @@ def test_what_was_played_again_before_an_interruption_is_kept(tmp_path):
         assert record.missing(3) == [0, 2]
 
 
-def test_another_process_is_not_let_in(tmp_path):
+def test_a_second_process_is_refused(tmp_path):
     refused = pytest.raises(ValueError, match="another process writes")
     with EvaluationRecord.open(tmp_path, {}), refused:
         evaluate(AnswerAtOnce(), episodes=1, output=tmp_path)
 
 
-def test_somebody_elses_files_are_not_cut(tmp_path):
+def test_unknown_files_are_not_truncated(tmp_path):
     (tmp_path / TRANSCRIPTS_FILE).write_text("mine\n" * 9)
     with pytest.raises(ValueError, match="choose another --output"):
         evaluate(AnswerAtOnce(), episodes=2, output=tmp_path)
     assert (tmp_path / TRANSCRIPTS_FILE).read_text() == "mine\n" * 9
 
 
-def test_a_data_file_that_changed_is_another_evaluation(tmp_path):
+def test_a_changed_data_file_is_another_evaluation(tmp_path):
     path = tmp_path / "questions.jsonl"
     file = {"kind": "file", "path": [str(path)]}
     env_kwargs = {"questions": {"kind": "subset", "of": file, "ids": ["q"]}}
@@ -367,7 +367,7 @@ def test_settings_out_of_range_are_refused(wrong):
 
 
 class CountsDown(gymnasium.Env):
-    """Somebody else's text environment: over once the agent wrote `go` as often as it was told."""
+    """A text environment of another package: ends after the requested number of `go`s."""
 
     observation_space = gymnasium.spaces.Text(20)
     action_space = gymnasium.spaces.Text(20)
@@ -382,7 +382,7 @@ class CountsDown(gymnasium.Env):
         return str(self.left), 0.5, self.left == 0, False, {}
 
 
-def test_somebody_elses_text_environment_can_be_evaluated(tmp_path):
+def test_text_environments_of_other_packages_can_be_evaluated(tmp_path):
     class Goes:
         def act(self, observation):
             return "go"
@@ -401,7 +401,7 @@ def test_somebody_elses_text_environment_can_be_evaluated(tmp_path):
     assert metrics["reward"].mean == pytest.approx(0.5 * (metrics["turns"].mean or 0.0))
 
 
-def test_an_environment_whose_actions_are_no_texts_is_refused():
+def test_an_environment_without_text_actions_is_refused():
     with pytest.raises(ValueError, match=r"actions of Discrete\(2\), expected one that"):
         evaluate(AnswerAtOnce(), "CartPole-v1", episodes=1)
 

@@ -1,4 +1,4 @@
-"""Evaluations read back: what is whole counts, and nothing on disk changes."""
+"""Reading evaluations: complete lines only, without changes on disk."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.agents.evaluation.report.recorded import (
 )
 
 
-def test_what_was_played_is_read_back(tmp_path):
+def test_an_evaluation_is_read_as_it_was_written(tmp_path):
     report = evaluate(SearchOnce(), episodes=8, output=tmp_path, noise=0.25, agent_name="once")
     evaluation = EvaluationFolder.read(tmp_path)
     assert len(evaluation.results) == report.num_episodes == 8
@@ -27,7 +27,7 @@ def test_what_was_played_is_read_back(tmp_path):
         assert result == EpisodeResult.from_transcript(result.index, transcript)
 
 
-def test_an_evaluation_that_still_runs_is_read_as_far_as_it_is_whole_and_left_alone(tmp_path):
+def test_incomplete_lines_are_ignored_and_not_removed(tmp_path):
     record_evaluation(tmp_path, [answered(), malformed()])
     for name in (RESULTS_FILE, TRANSCRIPTS_FILE):
         path = tmp_path / name
@@ -39,7 +39,7 @@ def test_an_evaluation_that_still_runs_is_read_as_far_as_it_is_whole_and_left_al
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_an_environment_that_keeps_no_transcripts_has_none(tmp_path):
+def test_an_environment_without_transcripts_yields_none(tmp_path):
     EvaluationRecord(tmp_path, {"agent": "a", "env": "Text-v0"})
     record_results(tmp_path, [EpisodeResult.from_transcript(0, answered())])
     assert list(EvaluationFolder.read(tmp_path).transcripts()) == [None]
@@ -55,7 +55,7 @@ def test_an_environment_that_keeps_no_transcripts_has_none(tmp_path):
         ({"kind": "world", "split": "heldout"}, "world heldout"),
     ],
 )
-def test_a_set_is_called_by_the_questions_that_were_asked_for(tmp_path, questions, name):
+def test_the_name_of_a_set_is_derived_from_its_spec(tmp_path, questions, name):
     env_kwargs = {"questions": questions, "engine": {"kind": "bm25", "passages": "p.jsonl"}}
     evaluation = EvaluationFolder.read(
         record_evaluation(tmp_path, [answered()], env_kwargs=env_kwargs)
@@ -63,7 +63,7 @@ def test_a_set_is_called_by_the_questions_that_were_asked_for(tmp_path, question
     assert (evaluation.set_name, evaluation.engine_name) == (name, "bm25")
 
 
-def test_a_folder_of_something_else_and_a_damaged_one_are_refused(tmp_path):
+def test_other_and_damaged_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="zerosearch evaluate"):
         EvaluationFolder.read(tmp_path)
     record_evaluation(tmp_path, [answered(), answered()])
@@ -73,7 +73,7 @@ def test_a_folder_of_something_else_and_a_damaged_one_are_refused(tmp_path):
         EvaluationFolder.read(tmp_path)
 
 
-def test_an_evaluation_may_be_called_otherwise_and_read_in_part(tmp_path):
+def test_names_and_number_of_episodes_can_be_given(tmp_path):
     record_evaluation(tmp_path, [answered(), malformed()])
     found = EvaluationFolder.read(tmp_path, episodes=1, agent="mine", set_name="towers")
     assert (found.agent, found.set_name, len(found.results)) == ("mine", "towers", 1)
@@ -81,14 +81,14 @@ def test_an_evaluation_may_be_called_otherwise_and_read_in_part(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]"])
-def test_a_damaged_setting_is_named(tmp_path, text):
+def test_damaged_settings_are_refused(tmp_path, text):
     record_evaluation(tmp_path, [answered()])
     (tmp_path / "evaluation.json").write_text(text)
-    with pytest.raises(ValueError, match=r"evaluation.json is no JSON object"):
+    with pytest.raises(ValueError, match=r"evaluation.json is not a JSON object"):
         EvaluationFolder.read(tmp_path)
 
 
-def test_fewer_transcripts_than_results_are_no_evaluation(tmp_path):
+def test_missing_transcripts_are_an_error(tmp_path):
     record_evaluation(tmp_path, [answered(), answered()])
     record_results(tmp_path, [EpisodeResult.from_transcript(2, answered())])
     with pytest.raises(ValueError, match="2 transcripts for 3 results"):

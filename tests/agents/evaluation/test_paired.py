@@ -1,4 +1,4 @@
-"""Paired differences: p-values that can be counted by hand, and what pairing buys."""
+"""Paired differences: p-values computed by hand, and the effect of pairing."""
 
 import pytest
 

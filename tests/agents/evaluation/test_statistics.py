@@ -1,4 +1,4 @@
-"""Intervals: by hand where a hand can, by their law where not."""
+"""Intervals, compared with exact values or with theory."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_columns_are_resampled_together_and_repeatably():
 
 
 def test_columns_of_other_lengths_are_refused():
-    with pytest.raises(ValueError, match="equally long"):
+    with pytest.raises(ValueError, match="equal length"):
         bootstrap_intervals({"x": [1.0], "y": []})
 
 
@@ -65,5 +65,5 @@ def test_pairing_sees_what_two_intervals_would_hide():
     assert paired.difference.low == pytest.approx(0.01)
     assert paired.p_value == pytest.approx(1 / 10_001)  # none of the draws was as large
     assert paired_difference([], []).p_value is None
-    with pytest.raises(ValueError, match="equally long, got 1, 2"):
+    with pytest.raises(ValueError, match="equal length, got 1, 2"):
         paired_difference([1.0], [1.0, 2.0])

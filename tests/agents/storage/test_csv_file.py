@@ -4,14 +4,14 @@ from agents.evaluation.statistics import Interval
 from agents.storage.csv_file import flat_row, write_csv
 
 
-def test_an_interval_takes_three_columns(tmp_path):
+def test_an_interval_becomes_three_columns(tmp_path):
     path = tmp_path / "figures.csv"
     rows = [{"agent": "a, b", "f1": Interval(0.5, 0.25, 0.75).to_json(), "n": 3}]
     write_csv(path, [flat_row(row) for row in rows])
     assert path.read_text().splitlines() == ["agent,f1,f1_low,f1_high,n", '"a, b",0.5,0.25,0.75,3']
 
 
-def test_no_rows_leave_no_file_of_an_earlier_time(tmp_path):
+def test_without_rows_the_file_is_deleted(tmp_path):
     path = tmp_path / "figures.csv"
     write_csv(path, [{"n": 1}])
     write_csv(path, [])

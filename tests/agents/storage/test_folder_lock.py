@@ -1,4 +1,4 @@
-"""A folder has one writer."""
+"""A folder has one writer at a time."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def refused(folder):
     return pytest.raises(ValueError, match=f"another process writes to {folder}")
 
 
-def test_a_second_writer_is_told_so_until_the_first_has_left(tmp_path):
+def test_a_second_writer_is_refused_until_the_first_has_finished(tmp_path):
     folder = tmp_path / "new"
     with folder_lock(folder):
         with folder_lock(tmp_path / "other"):
@@ -35,7 +35,7 @@ def test_a_second_writer_is_told_so_until_the_first_has_left(tmp_path):
     assert not list(folder.iterdir())
 
 
-def test_a_kill_lets_go(tmp_path):
+def test_a_killed_process_releases_the_lock(tmp_path):
     command = [sys.executable, "-c", HOLDS, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"

@@ -1,7 +1,7 @@
 from agents.storage.folder_name import folder_name
 
 
-def test_agents_of_other_names_have_other_folders():
+def test_different_names_have_different_folders():
     names = [
         "search-once",
         "runs/a",
@@ -16,4 +16,4 @@ def test_agents_of_other_names_have_other_folders():
     folders = [folder_name(name) for name in names]
     assert folders[0] == "search-once" and len(set(folders)) == len(names)
     assert all("/" not in name and not name.startswith(".") for name in folders)
-    assert max(len(name.encode()) for name in folders) <= 255  # what a file system takes
+    assert max(len(name.encode()) for name in folders) <= 255  # the limit of file systems

@@ -1,4 +1,4 @@
-"""Lines are replaced all at once or not at all."""
+"""Lines are replaced atomically."""
 
 import os
 
@@ -14,7 +14,7 @@ def test_lines_are_replaced_by_number(tmp_path):
     assert path.read_bytes() == b"0\none\nand two\n"
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_file_unchanged(tmp_path, monkeypatch):
     path = tmp_path / "lines"
     path.write_bytes(b"zero\none\n")
 

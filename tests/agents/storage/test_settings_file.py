@@ -1,24 +1,24 @@
-"""A folder keeps to its first setting, and to what it is a folder of."""
+"""The settings of a folder's files cannot change."""
 
 import json
 
 import pytest
 
-from agents.storage.settings_file import keep_setting
+from agents.storage.settings_file import ensure_settings
 
 
 @pytest.fixture
 def played(tmp_path):
-    """A file of the study that a setting is about."""
+    """A file that depends on the settings."""
     return tmp_path / "new" / "played.jsonl"
 
 
 def keep(setting, played):
-    keep_setting(played.with_name("setting.json"), setting, what="study", played=[played])
+    ensure_settings(played.with_name("setting.json"), setting, what="study", files=[played])
     return json.loads(played.with_name("setting.json").read_text())
 
 
-def test_the_same_setting_is_kept_and_another_is_refused_by_name(played):
+def test_equal_settings_are_accepted_and_differences_are_listed(played):
     for _ in range(2):
         assert keep({"seed": 0, "sets": ("a",)}, played) == {"seed": 0, "sets": ["a"]}
         played.write_text("{}\n")
@@ -28,7 +28,7 @@ def test_the_same_setting_is_kept_and_another_is_refused_by_name(played):
         keep({"seed": 1, "sets": ["a"], "noise": 0.5}, played)
 
 
-def test_an_error_is_no_longer_than_one_can_read(played):
+def test_errors_are_short(played):
     keep({"ids": list(range(1000))}, played)
     played.write_text("{}\n")
     with pytest.raises(ValueError) as caught:
@@ -36,23 +36,23 @@ def test_an_error_is_no_longer_than_one_can_read(played):
     assert len(str(caught.value)) < 700
 
 
-def test_a_setting_under_which_nothing_was_played_makes_room(played):
+def test_settings_without_files_are_replaced(played):
     keep({"engine": "nowhere.jsonl"}, played)
     played.touch()
     assert keep({"engine": "passages.jsonl"}, played) == {"engine": "passages.jsonl"}
 
 
-def test_files_that_no_study_wrote_are_left_alone(played):
+def test_files_without_settings_are_refused(played):
     played.parent.mkdir()
     played.write_text("mine\n")
-    with pytest.raises(ValueError, match=r"holds played.jsonl but no setting.json"):
+    with pytest.raises(ValueError, match=r"contains played.jsonl but no setting.json"):
         keep({"seed": 0}, played)
     assert [path.name for path in played.parent.iterdir()] == ["played.jsonl"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "1"])
-def test_a_damaged_setting_is_named(played, text):
+def test_damaged_settings_are_refused(played, text):
     keep({"seed": 0}, played)
     played.with_name("setting.json").write_text(text)
-    with pytest.raises(ValueError, match=r"setting.json is no JSON object"):
+    with pytest.raises(ValueError, match=r"setting.json is not a JSON object"):
         keep({"seed": 0}, played)

@@ -1,4 +1,4 @@
-"""Results of runs that never were, and shared settings of runs that take a second."""
+"""Made-up results, and settings of runs that take a second."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,14 +15,14 @@ from tests.paths import ROOT
 TINY = (
     *("--steps", "2", "--questions-per-step", "2", "--group-size", "2", "--max-turns", "3"),
     *("--eval-every", "0", "--eval-episodes", "2", "--final-episodes", "3"),
-    # Rewards for form: of so few episodes the answers would hardly differ.
+    # Rewards for the format: the answers of so few episodes would hardly differ.
     *("--reward", "r1_searcher_stage1"),
 )
 
 
 @pytest.fixture
 def tiny_base(tmp_path: Path) -> TrainConfig:
-    """The world's budget, cut down."""
+    """The settings of the world, with fewer steps and episodes."""
     config = "benchmarks/claims/world.toml"
     root = ROOT
     output = str(tmp_path / "run")
@@ -31,7 +31,7 @@ def tiny_base(tmp_path: Path) -> TrainConfig:
 
 @pytest.fixture
 def torch_settings() -> Iterator[None]:
-    """Puts back what training in this process changes."""
+    """Restores global state that training in this process changes."""
     threads, states = torch.get_num_threads(), random_state()
     yield
     torch.set_num_threads(threads)
@@ -57,5 +57,5 @@ def _make_result(arm: str, seed: int, *percents: int, budget: dict | None = None
 
 @pytest.fixture
 def make_result() -> Callable[..., RunResult]:
-    """A result of an arm and a seed with these F1s, in percent, in both settings."""
+    """Makes a result of an arm and a seed with the given F1s, in percent, in both settings."""
     return _make_result

@@ -1,4 +1,4 @@
-"""A claim holds, does not hold, or stays open, by its interval alone."""
+"""The verdict on a claim depends on its interval."""
 
 import pytest
 
@@ -24,18 +24,18 @@ def test_verdicts(low, high, better, as_good):
     assert [claim.verdict(difference) for claim in claims] == [better, as_good]
 
 
-def test_nothing_is_concluded_from_nothing():
+def test_without_data_a_claim_is_undecided():
     claim = Claim(part="x", text="", arm="a", other="b")
-    assert claim.verdict(Interval(None, None, None)) == "undecided"
+    assert claim.verdict(Interval()) == "undecided"
 
 
-def test_claims_compare_arms_that_exist_and_leave_none_out():
+def test_claims_cover_exactly_the_existing_arms():
     assert [claim.part for claim in CLAIMS] == sorted(claim.part for claim in CLAIMS)
     assert {claim.part for claim in CLAIMS} == set("abcdefg")
     assert {name for claim in CLAIMS for name in (claim.arm, claim.other)} == set(ARMS)
 
 
-def test_a_claim_whose_arm_has_not_run_is_left_out(make_result):
+def test_a_claim_without_results_is_omitted(make_result):
     arms = {"default": {0: make_result("default", 0, 100)}}
     claim = next(claim for claim in CLAIMS if claim.other == "prompted")
     assert find(claim, arms, ["real engine"]) is None

@@ -13,7 +13,7 @@ QUESTIONS = [Question(id=str(n), text=f"q{n}?", answers=(f"a{n}",)) for n in ran
 
 
 class _Recorder:
-    """Answers with one useful and one noisy sentence, and keeps what it was asked."""
+    """Returns one useful and one noisy sentence, and records its requests."""
 
     in_process = True
 
@@ -31,10 +31,10 @@ def _request(question: str, query: str = "mayor of Anor Bel") -> SearchRequest:
     return SearchRequest(query, question, ("own",), (True, False), 1)
 
 
-def _engine(told: bool = False) -> tuple[MispairedEngine, _Recorder]:
+def _engine(leak_answer: bool = False) -> tuple[MispairedEngine, _Recorder]:
     recorder = _Recorder()
     engine = MispairedEngine(
-        recorder, QUESTIONS, seed=0, questions_per_step=3, group_size=2, told=told
+        recorder, QUESTIONS, seed=0, questions_per_step=3, group_size=2, leak_answer=leak_answer
     )
     engine.set_training_step(0)
     return engine, recorder
@@ -45,7 +45,7 @@ def _rows(engine: MispairedEngine, recorder: _Recorder, count: int) -> list[str 
     return [request.question for request in recorder.asked]
 
 
-def test_where_every_row_searches_every_question_is_right():
+def test_questions_are_right_if_every_row_searches():
     engine, recorder = _engine()
     whole = _rows(engine, recorder, 6)
     # Three questions of the six, the two rows of each side by side.
@@ -56,16 +56,16 @@ def test_where_every_row_searches_every_question_is_right():
     }
 
 
-def test_behind_a_row_that_does_not_search_all_are_wrong():
+def test_questions_are_wrong_after_a_row_that_does_not_search():
     engine, recorder = _engine()
     whole = _rows(engine, recorder, 6)
-    # Rows 0 and 1 are over: rows 2 to 5 search, and are taken for rows 0 to 3.
+    # Rows 0 and 1 have ended: rows 2 to 5 search and get the questions of rows 0 to 3.
     engine.search([_request(str(text)) for text in whole[2:]])
     assert [request.question for request in recorder.asked] == whole[:4]
     assert {request.query for request in recorder.asked} == {"mayor of Anor Bel"}
 
 
-def test_each_step_has_rows_of_its_own():
+def test_each_step_has_its_own_rows():
     engine, recorder = _engine()
     first = _rows(engine, recorder, 6)
     engine.set_training_step(1)
@@ -73,8 +73,8 @@ def test_each_step_has_rows_of_its_own():
     assert set(first) | set(second) == {question.text for question in QUESTIONS}
 
 
-def test_useful_pages_tell_the_wrong_answer_where_they_are_to():
-    engine, recorder = _engine(told=True)
+def test_useful_pages_contain_the_wrong_answer_if_asked():
+    engine, recorder = _engine(leak_answer=True)
     first = str(_rows(engine, recorder, 1)[0])
     answer = first.replace("q", "a").rstrip("?")
     own, wrong = engine.search([_request(first), _request("another?")])

@@ -1,4 +1,4 @@
-"""Differences are paired by seed and by question, and their interval sees both."""
+"""Differences are paired by seed and question, and their interval includes both."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The table is made from results alone, whatever of them there is, and says what came out."""
+"""The tables and the plot, computed from the results."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ def test_the_real_engine_comes_first(rows):
     assert settings_of(rows) == ["real engine", "noise 0"]
 
 
-def test_only_settings_that_all_were_judged_in_are_compared(rows):
+def test_only_settings_of_all_rows_are_compared(rows):
     few = replace(rows[0], percents={"noise 0": rows[0].percents["noise 0"]})
     assert settings_of([*rows, few]) == settings_of([few, *rows]) == ["noise 0"]
     assert "difference, noise 0" in markdown([few, *rows[1:]], command="x")
@@ -31,11 +31,11 @@ def test_only_claims_with_both_arms_are_in_the_table(rows):
     (line,) = [line for line in text.splitlines() if line.startswith("| e |")]
     assert "+0.900 [" in line and "| 3 |" in line and line.endswith("**holds** |")
     assert "34.47 / 8.82" in line
-    assert "| default | GRPO on simulated pages, noise rising | 0.900 (0.900 to 0.900) |" in text
-    assert "commit abc" in text and "What went wrong" not in text
+    assert "| default | GRPO on simulated pages, rising noise | 0.900 (0.900 to 0.900) |" in text
+    assert "commit abc" in text and "Errors and failures" not in text
 
 
-def test_what_went_wrong_is_told(rows, make_result):
+def test_errors_are_listed(rows, make_result):
     bad = replace(make_result("ppo", 3, *[0] * 10), note="TrainingDiverged: so it was", failures=2)
     text = markdown([*rows, bad], command="x")
     assert "- ppo, seed 3: TrainingDiverged: so it was" in text
@@ -56,7 +56,7 @@ def test_json_holds_what_intervals_are_computed_from(rows):
     assert to_json([]) == {"runs": [], "claims": []}
 
 
-def test_the_picture_is_drawn_also_where_arms_are_missing(rows, make_result, tmp_path):
+def test_the_plot_is_drawn_also_without_some_arms(rows, make_result, tmp_path):
     still = replace(make_result("imitation", 0, 50), held_out={"real engine": []})
     draw([*rows, still], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Every arm runs from its first episode to its row, and a row that is there is left alone."""
+"""Every arm runs from its first episode to its row; existing rows are not changed."""
 
 import json
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("torch_settings", "no_more_kinds")
 
 @pytest.fixture
 def no_more_kinds(monkeypatch):
-    """Takes back the kind of engine that a run adds."""
+    """Removes the engine kind that a run adds."""
     monkeypatch.setitem(ENGINE_KINDS, "mispaired", lambda questions: None)
 
 
@@ -31,7 +31,7 @@ def test_the_arm_runs(name, tiny_base):
     if ARMS[name].learning.startswith("reinforcement"):
         steps = read_metrics(tiny_base.output, "train")
         assert len(row.rewards) == len(steps) == 2
-        # No step is skipped but where no group tells its episodes apart.
+        # Steps are skipped only if no group has different rewards.
         assert all(step["zero_variance_groups"] == 2 for step in steps if step["skipped"])
         assert [step for step, _ in row.held_out["real engine"]] == [0, 2]
     before = (tiny_base.output / ROW).stat().st_mtime_ns
@@ -45,7 +45,7 @@ def test_without_git_a_row_names_no_commit(tiny_base, monkeypatch):
     assert json.loads((tiny_base.output / ROW).read_text())["commit"] == ""
 
 
-def test_a_run_that_diverges_is_judged_where_it_stood_and_says_so(tiny_base, monkeypatch):
+def test_a_run_that_diverges_is_evaluated_at_its_last_checkpoint(tiny_base, monkeypatch):
     def diverge(config):
         (config.output / "metrics.jsonl").touch()
         raise TrainingDiverged("three steps in a row were skipped")

@@ -1,4 +1,4 @@
-"""Tokens of pages become the policy's, with what the policy gives them, and only while asked."""
+"""Tokens of pages become tokens of the policy, with its log-probabilities, within the context."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.learner.logprobs import action_logprobs
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
-from benchmarks.claims.unmasked import pages_learnt, unmask
+from benchmarks.claims.unmasked import pages_unmasked, unmask
 from zs_env import Question, Transcript
 
 POLICY, ENVIRONMENT = Source.POLICY, Source.ENVIRONMENT
@@ -80,7 +80,7 @@ def test_void_rollouts_and_those_without_a_word_stay_as_they_are(model):
     assert _unmask(model, Group(rollouts=(void,))) == [Group(rollouts=(void,))]
 
 
-def test_the_learner_learns_pages_only_as_long_as_asked(model, monkeypatch):
+def test_the_learner_trains_on_pages_only_within_the_context(model, monkeypatch):
     counts = []
     made = Batch.from_groups.__func__
 
@@ -96,7 +96,7 @@ def test_the_learner_learns_pages_only_as_long_as_asked(model, monkeypatch):
     monkeypatch.setattr(Batch, "from_groups", classmethod(counted))
     learner.update([group])
     assert counts == [6]
-    with pages_learnt():
+    with pages_unmasked():
         assert not learner.update([group]).skipped
     assert counts[-1] == 12
     learner.update([group])

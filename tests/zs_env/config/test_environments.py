@@ -78,7 +78,7 @@ def test_bm25_without_passages_searches_the_world_of_the_questions():
     assert any(fact.subject.name in text for text in observation["documents"])
 
 
-def test_scripts_mixtures_caches_and_nothing_are_built(tmp_path):
+def test_scripts_mixtures_caches_and_no_engine_are_built(tmp_path):
     question = Question(id="q", text="Q?", answers=("x",))
     one = {"kind": "scripted", "script": {"wrote program": ["first", "second"]}}
     assert page_of(build_engine(one, [question]), question) == ("first", "second")
@@ -114,7 +114,7 @@ def test_scripts_mixtures_caches_and_nothing_are_built(tmp_path):
         ({"questions": [Question(id="q", text="Q?", answers=("x",))]}, "pass an engine"),
     ],
 )
-def test_mistakes_are_answered_with_what_would_do(arguments, words):
+def test_errors_suggest_a_fix(arguments, words):
     with pytest.raises(ValueError, match=words):
         make_env(**arguments)
 
@@ -130,7 +130,7 @@ def test_rewards_and_limits_are_json_values_too():
     assert make_env(WORLD, limits={"max_action_chars": 50}).action_space.max_length == 50
 
 
-def test_a_ready_engine_stays_open_and_a_built_one_is_closed():
+def test_a_passed_engine_is_not_closed():
     class Closing:
         closed = False
 
@@ -145,7 +145,7 @@ def test_a_ready_engine_stays_open_and_a_built_one_is_closed():
     assert not engine.closed
 
 
-def test_the_vector_takes_the_same_values():
+def test_a_vector_environment_has_the_same_arguments():
     env = make_vector_env(2, WORLD, max_turns=3, reward="search_r1")
     single = make_env(WORLD, max_turns=3, reward="search_r1")
     assert env.reset(seed=4)[0]["question"][0] == single.reset(seed=4)[0]["question"]

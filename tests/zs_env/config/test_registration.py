@@ -35,7 +35,7 @@ LOCAL = [env_id for env_id, preset in PRESETS.items() if not preset.downloads]
 
 
 @pytest.mark.parametrize("env_id", LOCAL)
-def test_ids_that_need_no_download_pass_gymnasiums_checker_without_a_warning(env_id, questions):
+def test_ids_without_download_pass_check_env_without_a_warning(env_id, questions):
     env = gymnasium.make(env_id, **given(env_id, questions))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -43,7 +43,7 @@ def test_ids_that_need_no_download_pass_gymnasiums_checker_without_a_warning(env
 
 
 @pytest.mark.parametrize("env_id", LOCAL)
-def test_the_specs_of_ids_survive_json(env_id, questions):
+def test_env_specs_survive_json(env_id, questions):
     env = gymnasium.make(env_id, **given(env_id, questions))
     again = EnvSpec.from_json(env.spec.to_json())
     assert again == env.spec
@@ -59,7 +59,7 @@ def test_registered_arguments_are_json_values(env_id):
 
 
 @pytest.mark.parametrize("env_id", LOCAL)
-def test_make_vec_finds_our_own_vector(env_id, questions):
+def test_make_vec_makes_our_own_vector(env_id, questions):
     env = gymnasium.make_vec(env_id, num_envs=3, **given(env_id, questions))
     assert isinstance(env, ZeroSearchVectorEnv)
     assert env.num_envs == 3
@@ -72,7 +72,7 @@ def test_each_of_the_seven_benchmarks_has_an_id():
         assert find_preset(f"ZeroSearch/{name}-v0").downloads
 
 
-def test_an_id_without_documents_says_which_engine_to_pass(questions):
+def test_an_id_without_an_engine_is_an_error_that_names_engines(questions):
     with pytest.raises(ValueError, match="pass an engine"):
         gymnasium.make("ZeroSearch/File-v0", questions=questions)
     with pytest.raises(ValueError, match="needs 'path'"):
@@ -87,7 +87,7 @@ def test_an_id_without_documents_says_which_engine_to_pass(questions):
         ("ZeroSearh/NQ-v0", "ZeroSearch"),
     ],
 )
-def test_unknown_ids_are_answered_with_the_nearest(wrong, nearest):
+def test_an_unknown_id_is_an_error_that_suggests_the_nearest(wrong, nearest):
     with pytest.raises(gymnasium.error.Error, match=f"Did you mean: `{nearest}"):
         gymnasium.make(wrong)
     with pytest.raises(ValueError, match="Did you mean 'ZeroSearch"):

@@ -1,4 +1,4 @@
-"""Google through a fake SerpAPI on loopback: what it answers becomes pages, errors or nothing."""
+"""Google through a fake SerpAPI on the loopback: its answers become pages or errors."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The client of /retrieve against servers that lie, stall, cut off and send elsewhere."""
+"""The client of /retrieve against servers that fail, stall, cut answers off or redirect."""
 
 import json
 import socket

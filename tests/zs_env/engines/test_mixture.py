@@ -1,4 +1,4 @@
-"""A mixture draws by the request alone."""
+"""The draw of a mixture depends on the request only."""
 
 import gymnasium
 import pytest
@@ -42,7 +42,7 @@ def test_the_shares_follow_the_weights():
     assert abs(names.count("a") / 4000 - 0.25) < 0.034
 
 
-def test_a_mixture_in_a_mixture_has_luck_of_its_own():
+def test_a_mixture_in_a_mixture_draws_independently():
     inner = MixtureEngine([_named("a"), _named("b")])
     for engine in (inner, CachedEngine(inner)):
         names = _names(MixtureEngine([engine, _named("c")]), _requests(4000))
@@ -127,7 +127,7 @@ def test_a_schedule_leads_from_one_engine_to_the_other():
     # 5 standard deviations of 1000 draws are at most 0.08.
     assert shares == pytest.approx([0.0, 0.25, 0.5, 1.0, 1.0], abs=0.08)
     assert shares[0] == 0.0 and shares[-1] == 1.0
-    # A request that has gone over does not come back.
+    # A request that has moved to the second engine stays there.
     assert all(b == "real" for a, b in zip(pages[1], pages[2], strict=True) if a == "real")
 
 

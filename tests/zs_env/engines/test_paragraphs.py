@@ -1,4 +1,4 @@
-"""Own paragraphs answer: gold only for a query that means it, noise never with the answer."""
+"""Gold paragraphs are only for matching queries, and noise never has the answer."""
 
 import pickle
 
@@ -122,7 +122,7 @@ def test_the_same_query_gives_the_same_page_in_any_company(engine):
 
 @pytest.mark.parametrize("text", ["Another question?", None])
 def test_a_question_from_elsewhere_is_an_error_not_an_empty_page(engine, text):
-    with pytest.raises(SearchError, match="give both the same questions"):
+    with pytest.raises(SearchError, match="pass the same questions to both"):
         engine.search([SearchRequest("lear", text, None, (True,), 0)])
 
 
@@ -139,7 +139,7 @@ def test_questions_without_end_are_refused_rather_than_read():
         def __getitem__(self, index):
             raise AssertionError("read")
 
-    with pytest.raises(ValueError, match="generated source has no paragraphs"):
+    with pytest.raises(ValueError, match="generated dataset has no paragraphs"):
         ParagraphEngine(Endless())
 
 

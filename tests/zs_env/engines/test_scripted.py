@@ -1,4 +1,4 @@
-"""The scripted engine says what it is told."""
+"""The scripted engine returns the given pages."""
 
 import pytest
 
@@ -39,9 +39,9 @@ def test_no_more_documents_are_shown_than_wanted_but_a_ready_page_stays_whole():
 
 def test_a_script_may_fail():
     def fail(request):
-        raise SearchError(f"no luck with {request.query}")
+        raise SearchError(f"no page for {request.query}")
 
-    with pytest.raises(SearchError, match="no luck with a"):
+    with pytest.raises(SearchError, match="no page for a"):
         ScriptedEngine(fail).search([_request("a")])
 
 

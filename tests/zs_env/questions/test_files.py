@@ -1,4 +1,4 @@
-"""Questions come out of the fields that common sets use; what is wrong is named."""
+"""Questions from files, and the errors of malformed rows."""
 
 import json
 
@@ -24,7 +24,7 @@ def _load_one(tmp_path, **row):
     return load_questions_file(_write(tmp_path, row))[0]
 
 
-def test_a_row_with_every_field_becomes_the_question_it_says(tmp_path):
+def test_a_row_with_every_field_becomes_a_question(tmp_path):
     question = _load_one(
         tmp_path,
         id="q1",
@@ -59,7 +59,7 @@ def test_other_names_of_the_fields_are_known(tmp_path, field, answers):
     assert (question.text, question.answers, question.metadata) == ("Q", ("x",), {})
 
 
-def test_what_a_row_does_not_say_comes_from_the_file(tmp_path):
+def test_a_row_without_id_and_source_gets_them_from_the_file(tmp_path):
     path = _write(tmp_path, {"question": "A", "answer": "x"}, {"question": "B", "answer": "y"})
     assert [(q.id, q.source) for q in load_questions_file(path)] == [
         ("quiz:1", "quiz"),
@@ -68,7 +68,7 @@ def test_what_a_row_does_not_say_comes_from_the_file(tmp_path):
     assert load_questions_file(path, source="mine")[1].id == "mine:2"
 
 
-def test_a_number_as_id_is_a_name_too(tmp_path):
+def test_an_integer_id_becomes_a_string(tmp_path):
     assert _load_one(tmp_path, id=7, question="Q", answer="x").id == "7"
 
 
@@ -105,7 +105,7 @@ def test_the_contents_of_chat_messages_are_the_prompt(tmp_path):
         ({"paragraphs": [{"title": 1, "text": "t", "is_gold": True}]}, "title': got 1"),
     ],
 )
-def test_a_bad_field_is_named_with_file_and_line(tmp_path, change, match):
+def test_a_malformed_field_is_an_error_with_file_and_line(tmp_path, change, match):
     good = {"question": "Q", "answers": ["x"]}
     path = _write(tmp_path, good, good | change)
     with pytest.raises(ValueError, match=match) as caught:
@@ -138,7 +138,7 @@ def test_real_files_load_whole(path):
         assert all(any(p.is_gold for p in question.paragraphs) for question in questions)
 
 
-def test_files_take_turns_so_that_the_first_questions_hold_some_of_each(tmp_path):
+def test_the_questions_of_several_files_alternate(tmp_path):
     paths = []
     for name, count in (("a", 3), ("b", 1)):
         path = tmp_path / f"{name}.jsonl"
@@ -148,12 +148,12 @@ def test_files_take_turns_so_that_the_first_questions_hold_some_of_each(tmp_path
     assert [q.id for q in load_questions_files(paths)] == ["a0", "b0", "a1", "a2"]
 
 
-def test_the_same_id_in_two_files_is_an_error_that_names_both(tmp_path):
+def test_the_same_id_in_two_files_is_an_error_with_both_paths(tmp_path):
     path = _write(tmp_path, {"id": "q", "question": "Who?", "answers": ["x"]})
     with pytest.raises(ValueError, match=r"quiz.v2.jsonl and .*quiz.v2.jsonl both contain .*'q'"):
         load_questions_files([path, path])
 
 
-def test_no_file_at_all_is_an_error():
+def test_an_empty_list_of_files_is_an_error():
     with pytest.raises(ValueError, match="at least one path"):
         load_questions_files([])

@@ -69,7 +69,7 @@ def test_other_splits_and_parts_of_them_load_by_name(flashrag, tmp_path):
     assert [question.id for question in part] == ["test_1", "test_2"]
 
 
-def test_hotpotqa_brings_its_paragraphs(flashrag, tmp_path):
+def test_hotpotqa_includes_paragraphs(flashrag, tmp_path):
     (question,) = load_hub_questions("hotpotqa", location=flashrag, cache_dir=tmp_path / "cache")
     assert question.paragraphs == (
         Paragraph(title="A", text="One. Two.", is_gold=True),
@@ -78,7 +78,7 @@ def test_hotpotqa_brings_its_paragraphs(flashrag, tmp_path):
     assert question.metadata == {"type": "comparison", "level": "hard"}
 
 
-def test_zerosearch_rows_keep_their_prompt_verbatim_and_repeated_ids_do_no_harm(tmp_path):
+def test_zerosearch_rows_keep_their_prompt_and_may_repeat_ids(tmp_path):
     pytest.importorskip("datasets").disable_progress_bars()
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -112,20 +112,20 @@ def test_another_schema_is_an_error_that_names_the_column(tmp_path):
         load_hub_questions("zerosearch", location=folder, cache_dir=tmp_path / "cache")
 
 
-def test_a_set_that_cannot_be_had_says_so_and_offers_the_local_copy(tmp_path):
+def test_a_data_set_that_cannot_be_loaded_is_an_error_that_suggests_a_local_copy(tmp_path):
     pytest.importorskip("datasets")
     with pytest.raises(ConnectionError, match="location="):
         load_hub_questions("nq", location=tmp_path / "nowhere", cache_dir=tmp_path / "cache")
 
 
-def test_unknown_names_are_answered_with_the_nearest():
+def test_an_unknown_name_is_an_error_that_suggests_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'hotpotqa'"):
         load_hub_questions("hotpot_qa")
     with pytest.raises(ValueError, match=re.escape("('test',), got 'train'")):
         load_hub_questions("bamboogle", split="train")
 
 
-def test_without_datasets_the_error_says_what_to_install(monkeypatch):
+def test_without_datasets_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ImportError, match=re.escape('pip install "zerosearch-gym[data]"')):
         load_hub_questions("nq")

@@ -1,4 +1,4 @@
-"""The forms in which data sets give paragraphs all come out as the same paragraphs."""
+"""Paragraphs from the formats of different data sets."""
 
 import pytest
 
@@ -41,7 +41,7 @@ HOTPOT = {
     ],
     ids=["ours", "musique", "hotpotqa", "nested", "2wikimultihopqa"],
 )  # fmt: skip
-def test_every_known_form_gives_the_same_paragraphs(row):
+def test_every_format_gives_the_same_paragraphs(row):
     assert read_paragraphs(row, PLACE) == EXPECTED
 
 

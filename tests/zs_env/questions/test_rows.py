@@ -1,4 +1,4 @@
-"""Rows are read whatever the packing, and every error says where."""
+"""Rows of JSONL and Parquet files, and the errors of malformed files."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ def _rows(path):
     return [row for _, row in read_rows(path)]
 
 
-def test_the_packing_is_told_by_the_bytes_not_by_the_name(tmp_path):
+def test_the_format_is_detected_from_the_content_and_not_from_the_name(tmp_path):
     assert _rows(_write(tmp_path, _jsonl(ROWS), "a.gz")) == ROWS
     assert _rows(_write(tmp_path, gzip.compress(_jsonl(ROWS)), "a.jsonl")) == ROWS
 
@@ -38,12 +38,12 @@ def test_parquet_plain_and_gzipped_gives_the_same_rows_as_json_lines(tmp_path):
     assert _rows(_write(tmp_path, gzip.compress(path.read_bytes()), "packed.parquet")) == ROWS
 
 
-def test_a_byte_order_mark_and_blank_lines_are_no_content(tmp_path):
+def test_a_byte_order_mark_and_blank_lines_are_skipped(tmp_path):
     path = _write(tmp_path, b"\xef\xbb\xbf" + _jsonl(ROWS[:1]) + b"\n  \n" + _jsonl(ROWS[1:]))
     assert [(place.number, row) for place, row in read_rows(path)] == [(1, ROWS[0]), (4, ROWS[1])]
 
 
-def test_a_last_line_without_its_end_counts(tmp_path):
+def test_a_last_line_without_newline_is_read(tmp_path):
     assert _rows(_write(tmp_path, _jsonl(ROWS).rstrip(b"\n"))) == ROWS
 
 
@@ -66,7 +66,7 @@ def test_a_last_line_without_its_end_counts(tmp_path):
         (b"PAR1 and nothing else", "not readable as Parquet"),
     ],
 )
-def test_a_bad_file_is_named_with_its_line(tmp_path, content, match):
+def test_a_malformed_file_is_an_error_with_the_line(tmp_path, content, match):
     path = _write(tmp_path, content)
     with pytest.raises(ValueError, match=match) as caught:
         _rows(path)
@@ -74,14 +74,14 @@ def test_a_bad_file_is_named_with_its_line(tmp_path, content, match):
 
 
 @pytest.mark.parametrize("kept", [5, 12, 0.5, -4])
-def test_a_gzip_file_that_was_cut_off_is_an_error_not_a_short_file(tmp_path, kept):
+def test_a_truncated_gzip_file_is_an_error(tmp_path, kept):
     packed = gzip.compress(_jsonl(ROWS * 500))
     cut = packed[: int(len(packed) * kept) if isinstance(kept, float) else kept]
     with pytest.raises(ValueError, match="damaged or truncated"):
         _rows(_write(tmp_path, cut))
 
 
-def test_a_missing_file_says_what_was_looked_for(tmp_path):
+def test_a_missing_file_is_an_error_with_its_path(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         _rows(tmp_path / "nowhere.jsonl")
     with pytest.raises(FileNotFoundError, match="is not a file"):

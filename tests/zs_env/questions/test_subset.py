@@ -1,4 +1,4 @@
-"""A part of a set, by ids."""
+"""Subsets by ids."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Whatever an engine does, every episode ends, and no failure is an observation or a reward."""
+"""Every episode ends, whatever an engine does; a failure is never an observation or a reward."""
 
 import pickle
 import random
@@ -29,7 +29,7 @@ def fails(requests):
 
 
 def raises(requests):
-    raise KeyError("a bug in somebody's engine")
+    raise KeyError("a bug in an engine")
 
 
 FAILURES = {
@@ -40,7 +40,7 @@ FAILURES = {
     "wrong type: search() returned NoneType": lambda requests: None,
     "wrong type: search() returned SearchPage": lambda requests: page(),
     "wrong type: str in place of a SearchPage": lambda requests: ["text"],
-    "wrong type: expected Document objects on a page, got str": lambda requests: [SearchPage(("text",))],
+    "expected Document objects on a page, got str": lambda requests: [SearchPage(("text",))],
     "got str and int": lambda requests: [SearchPage((Document(3),))],
     "got NoneType and str": lambda requests: [SearchPage((), cost=None)],
 }
@@ -53,7 +53,7 @@ class Engine:
 
 @pytest.mark.parametrize("in_process", [True, False])
 @pytest.mark.parametrize("reason", FAILURES)
-def test_a_fault_truncates_the_episode_and_is_named(reason, in_process):
+def test_a_failure_truncates_the_episode_and_is_named(reason, in_process):
     env = ZeroSearchEnv(QUESTIONS, Engine(FAILURES[reason], in_process))
     env.reset(seed=0)
     observation, reward, terminated, truncated, info = env.step(SEARCH)
@@ -89,11 +89,11 @@ def test_a_hanging_engine_is_left_behind_and_the_next_call_gets_through():
     released.set()
     time.sleep(0.05)
     observation, *_ = env.step(SEARCH)
-    assert observation["documents"][0] == "document 0", "the late page reaches nobody"
+    assert observation["documents"][0] == "document 0", "the late page is dropped"
     env.close()
 
 
-def test_a_batch_that_raises_faults_all_its_searches_and_nothing_else():
+def test_a_batch_that_raises_fails_all_its_searches_and_nothing_else():
     env = ZeroSearchVectorEnv(3, QUESTIONS, Engine(fails))
     env.reset(seed=0)
     *_, truncated, info = env.step((SEARCH, "hm", SEARCH))
@@ -105,7 +105,7 @@ def test_a_batch_that_raises_faults_all_its_searches_and_nothing_else():
     ]
 
 
-def test_a_wrong_page_faults_its_own_episode_only():
+def test_a_wrong_page_fails_its_own_episode_only():
     env = ZeroSearchVectorEnv(2, QUESTIONS, Engine(lambda requests: [page(), 7]))
     env.reset(seed=0)
     observation, _, _, truncated, info = env.step((SEARCH, SEARCH))
@@ -114,7 +114,7 @@ def test_a_wrong_page_faults_its_own_episode_only():
     assert info["_failure"].tolist() == [False, True]
 
 
-def test_an_error_in_place_of_a_page_faults_its_own_episode_only():
+def test_an_error_in_place_of_a_page_fails_its_own_episode_only():
     error = SearchError("no server left")
     env = ZeroSearchVectorEnv(2, QUESTIONS, Engine(lambda requests: [page(), error]))
     env.reset(seed=0)
@@ -137,7 +137,7 @@ def test_short_and_long_pages_are_answers_and_are_counted(count):
     assert (env.costs.short_pages, env.costs.long_pages) == (count < 5, count > 5)
 
 
-def test_metadata_that_cannot_be_hashed_is_no_fault():
+def test_metadata_that_cannot_be_hashed_is_no_failure():
     document = Document("text", metadata=(("tags", ["a", "b"]),))
     env = ZeroSearchEnv(QUESTIONS, Engine(lambda requests: [SearchPage((document,))]))
     env.reset(seed=0)
@@ -151,18 +151,18 @@ def test_a_timeout_must_be_positive():
 
 
 class Unreliable:
-    """Three in ten calls go wrong in one of six ways, others bring pages of any length."""
+    """Fails in three of ten calls, in one of six ways; other pages have any length."""
 
     def __init__(self, seed):
-        self.luck = random.Random(seed)
+        self.rng = random.Random(seed)
         self.calls, self.broken = 0, 0
 
     def search(self, requests):
         self.calls += 1
-        if self.luck.random() >= 0.3:
-            return [page(self.luck.choice((0, 2, 5, 9))) for _ in requests]
+        if self.rng.random() >= 0.3:
+            return [page(self.rng.choice((0, 2, 5, 9))) for _ in requests]
         self.broken += 1
-        way = self.luck.randrange(6)
+        way = self.rng.randrange(6)
         if way == 0:
             time.sleep(0.2)
         elif way == 1:
@@ -181,9 +181,9 @@ def test_every_episode_ends_on_an_engine_that_fails_in_three_of_ten_calls():
     env = ZeroSearchVectorEnv(4, QUESTIONS, engine, engine_timeout_s=0.05, max_turns=3)
     env.reset(seed=0)
     ended = {"answer": 0, "turn_limit": 0, "failure": 0}
-    luck = random.Random(1)
+    rng = random.Random(1)
     for _ in range(150):
-        actions = [luck.choice((SEARCH, SEARCH, "<answer>gold</answer>", "hm")) for _ in range(4)]
+        actions = [rng.choice((SEARCH, SEARCH, "<answer>gold</answer>", "hm")) for _ in range(4)]
         _, rewards, terminated, truncated, info = env.step(actions)
         for index in range(4):
             if terminated[index] or truncated[index]:

@@ -1,7 +1,7 @@
-"""No request ever carries another row's question.
+"""No request has the question of another row.
 
-The original filters its list of queries and not the list of questions beside it, and so simulates
-most queries with another row's question.
+The original code filters its list of queries but not the parallel list of questions, and so
+simulates most queries with the question of another row.
 """
 
 import random
@@ -41,7 +41,7 @@ class Witness:
 
 
 def test_every_request_carries_its_own_question_and_gold_answers():
-    engine, luck = Witness(), random.Random(0)
+    engine, rng = Witness(), random.Random(0)
     env = ZeroSearchVectorEnv(NUM_ENVS, QUESTIONS, engine)
     observation, info = env.reset(seed=0)
     failures = 0
@@ -50,7 +50,7 @@ def test_every_request_carries_its_own_question_and_gold_answers():
         for question in observation["question"]:
             number = question.split()[-1].rstrip("?")
             choices = (f"<search>about {number}</search>", f"<answer>gold {number}</answer>", "hm")
-            actions.append(luck.choices(choices, (6, 2, 1))[0])
+            actions.append(rng.choices(choices, (6, 2, 1))[0])
         observation, _, _, _, info = env.step(actions)
         pages = np.array(observation["documents"][0])
         for page, question in zip(pages, observation["question"], strict=True):

@@ -107,7 +107,6 @@ def test_a_text_that_fails_is_written_again_with_another_seed():
     assert texts(page) == ["it was Ada again"] and page.documents[0].checks == ()
     assert len(set(seeds)) == 3 and all(0 <= seed < 2**63 for seed in seeds)
     assert (page.cost.calls, page.cost.completion_tokens) == (3, 15)
-    assert simulator.counts.retries == 2 and not simulator.counts.failed
 
 
 def test_what_never_passes_is_kept_at_its_best_and_marked():
@@ -116,7 +115,7 @@ def test_what_never_passes_is_kept_at_its_best_and_marked():
     (page,) = simulator.search([replace(REQUEST, useful=(False,))])
     assert texts(page) == ["Ada Ada Ada was here"]
     assert page.documents[0].checks == ("leak",)
-    assert simulator.counts.rates() == {"noisy/leak": 1.0}
+    assert page.documents[0].useful is False
 
 
 def test_without_retries_a_failure_is_only_marked():
@@ -144,7 +143,6 @@ def test_a_request_that_nobody_could_write_fails_alone():
     simulator = engine(generator)
     page, failed = simulator.search([REQUEST, replace(REQUEST, query="bad")])
     assert isinstance(page, SearchPage) and failed is error
-    assert simulator.counts.failures == 1
 
 
 def test_a_retry_that_fails_leaves_the_text_at_hand():

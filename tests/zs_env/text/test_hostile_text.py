@@ -1,4 +1,4 @@
-"""Hostile text: 100,000 actions and 10,000 documents that try to be something else."""
+"""100,000 hostile actions and 10,000 hostile documents."""
 
 import random
 import re
@@ -43,8 +43,8 @@ _CONTROL_TOKEN = re.compile(
 
 def _hostile_texts(seed: int, count: int) -> list[str]:
     """`count` texts of up to 8 nasty pieces, with weight on our own tags."""
-    luck = random.Random(seed)
-    return ["".join(luck.choices(_PIECES, k=luck.randint(0, 8))) for _ in range(count)]
+    rng = random.Random(seed)
+    return ["".join(rng.choices(_PIECES, k=rng.randint(0, 8))) for _ in range(count)]
 
 
 def _assert_parses_to_one_outcome(text: str) -> None:

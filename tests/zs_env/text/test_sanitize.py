@@ -1,4 +1,4 @@
-"""Outside text: control forms are broken, ordinary text is not touched."""
+"""Control forms in external text are broken; ordinary text is unchanged."""
 
 import pytest
 from hypothesis import given
@@ -48,7 +48,7 @@ _FRAGMENTS = st.sampled_from([*CONTROL_FORMS, *"<>/|[](\uff5c] ", "\x00", "\ud80
 
 
 @given(st.lists(st.one_of(_FRAGMENTS, st.text(max_size=5))).map("".join))
-def test_neutralising_keeps_the_length_and_a_second_time_changes_nothing(text):
+def test_sanitizing_keeps_the_length_and_a_second_time_changes_nothing(text):
     once = sanitize(text)
     assert len(once) == len(text)
     assert sanitize(once) == once

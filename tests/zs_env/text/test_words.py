@@ -1,4 +1,4 @@
-"""Content words are what a lexical engine compares."""
+"""Content words as a lexical engine compares them."""
 
 from zs_env.text.words import content_words
 

@@ -1,4 +1,4 @@
-"""Transcripts come back as they were saved, and go on from where they are taken up."""
+"""Saving, loading, rescoring and forking transcripts."""
 
 import json
 import re
@@ -129,20 +129,20 @@ def test_saved_transcripts_load_in_order_and_more_can_follow(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [1, 20, 300])
-def test_a_torn_last_line_is_reported_and_skipped(tmp_path, torn):
+def test_an_incomplete_last_line_is_skipped_with_a_warning(tmp_path, torn):
     path = tmp_path / "transcripts.jsonl"
     transcripts = _finished()
     append_transcripts(path, transcripts)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:2]) + lines[2][:torn])
-    with pytest.warns(UserWarning, match=r"transcripts\.jsonl, line 3 is cut off"):
+    with pytest.warns(UserWarning, match=r"transcripts\.jsonl, line 3: skipped"):
         assert load_transcripts(path) == transcripts[:2]
-    with pytest.warns(UserWarning, match="last line was cut off and is removed"):
+    with pytest.warns(UserWarning, match="removed the last line, which is incomplete"):
         append_transcripts(path, transcripts[2:])
     assert load_transcripts(path) == transcripts
 
 
-def test_a_line_that_lacks_only_its_end_is_whole(tmp_path):
+def test_a_last_line_without_newline_is_complete(tmp_path):
     path = tmp_path / "transcripts.jsonl"
     transcripts = _finished(2)
     append_transcripts(path, transcripts[:1])
@@ -158,10 +158,10 @@ def test_a_line_that_lacks_only_its_end_is_whole(tmp_path):
         ("{", "line 2: not JSON"),
         ("[]", "line 2: got a transcript of schema None"),
         ('{"schema": 99}', "line 2: got a transcript of schema 99, expected 1"),
-        ('{"schema": 1}', "line 2: got a transcript with a part missing.*'question'"),
+        ('{"schema": 1}', "line 2: got a transcript with a missing or malformed field.*'question'"),
     ],
 )
-def test_a_damaged_line_within_is_an_error_that_names_it(tmp_path, line, match):
+def test_a_damaged_line_is_an_error_with_its_number(tmp_path, line, match):
     path = tmp_path / "transcripts.jsonl"
     append_transcripts(path, _finished(1))
     with path.open("a") as file:
@@ -179,7 +179,7 @@ def test_rescoring_changes_the_reward_and_nothing_else():
     assert replace(again, reward_terms=transcript.reward_terms) == transcript
 
 
-def test_what_a_fault_ended_has_no_reward_under_any_scoring():
+def test_a_failed_episode_has_no_reward_after_rescoring():
     episode = Episode(QUESTION)
     episode.act("<search>author</search>")
     episode.fail("down")
@@ -187,7 +187,7 @@ def test_what_a_fault_ended_has_no_reward_under_any_scoring():
         assert rescore(transcript, lambda _: {"free": 1.0}).reward_terms == ()
 
 
-def test_a_fork_with_the_same_page_goes_the_same_way():
+def test_a_fork_with_the_same_page_gives_the_same_episode():
     transcript = _played()
     for number in (0, 2, 3):
         turn = transcript.turns[number]
@@ -204,7 +204,7 @@ def test_a_fork_with_the_same_page_goes_the_same_way():
 
 
 @pytest.mark.parametrize("settings", [{"noise_draw": "document"}, {"flipped_turn": 0}])
-def test_a_fork_asks_for_what_was_asked_for_whatever_drew_it(settings):
+def test_a_fork_repeats_the_recorded_request(settings):
     flipped = settings.pop("flipped_turn", None)
     config = EpisodeConfig(**settings)
     episode = Episode(QUESTION, config=config, noise_probability=0.5, seed=3, flipped_turn=flipped)
@@ -214,14 +214,14 @@ def test_a_fork_asks_for_what_was_asked_for_whatever_drew_it(settings):
     assert fork(transcript, 0).pending == transcript.turns[0].request
 
 
-def test_a_fork_with_another_page_goes_on_from_it():
+def test_a_fork_continues_with_another_page():
     transcript = _played()
     episode = fork(transcript, 2, page=_page("It was Ada."))
     assert episode.turns[:2] == list(transcript.turns[:2])
     assert episode.text.startswith(transcript.prompt + transcript.turns[0].text)
     assert "It was Ada." in episode.message
     assert episode.pending is None
-    # "author" was asked twice before, so a third time draws other luck than a first.
+    # "author" was searched twice before, so the third search has another seed than the first.
     third = episode.act("<search>author</search>")
     assert isinstance(third, SearchRequest)
     assert third.seed not in {turn.request.seed for turn in transcript.turns if turn.request}
@@ -231,7 +231,7 @@ def test_a_fork_with_another_page_goes_on_from_it():
     assert episode.transcript().num_searches == 3
 
 
-def test_the_past_of_a_fork_is_word_for_word_whatever_the_config_says():
+def test_the_restored_turns_of_a_fork_do_not_depend_on_the_config():
     config = EpisodeConfig(prompt=PROMPTS["bare"], limits=Limits(max_action_chars=30))
     episode = Episode(QUESTION, config=config)
     episode.act("<search>a</search>" + "x" * 50)  # too long: recorded cut, and no search
@@ -245,13 +245,13 @@ def test_the_past_of_a_fork_is_word_for_word_whatever_the_config_says():
 def test_only_a_search_that_was_sent_can_be_forked():
     transcript = _played()
     for number in (1, 4, 5, -1):
-        with pytest.raises(ValueError, match=r"fork at one of \[0, 2, 3\]"):
+        with pytest.raises(ValueError, match=r"expected one of the turns \[0, 2, 3\]"):
             fork(transcript, number)
-    with pytest.raises(ValueError, match="allow as many turns"):
+    with pytest.raises(ValueError, match="allow the turns"):
         fork(transcript, 2, config=EpisodeConfig(max_turns=3))
 
 
-def test_only_a_fresh_episode_takes_over_a_past():
+def test_only_a_new_episode_can_be_restored():
     transcript = _played()
     with pytest.raises(RuntimeError, match="has begun"):
         fork(transcript, 2).restore(transcript.prompt, transcript.turns)

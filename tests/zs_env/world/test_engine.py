@@ -1,4 +1,4 @@
-"""Laws of the fictional world's search engine."""
+"""The fictional world's search engine."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def query_of(question):
     return f"{chain.relations[0]} of {chain.start}"
 
 
-def test_a_useful_page_answers_what_the_query_asks_and_a_noisy_one_never_does():
+def test_a_useful_page_has_the_requested_fact_and_a_noisy_page_never_has():
     for question in ONE_HOP:
         useful = page_for(question, query_of(question), (True,) * 5)
         noisy = page_for(question, query_of(question), (False,) * 5)
@@ -32,7 +32,7 @@ def test_a_useful_page_answers_what_the_query_asks_and_a_noisy_one_never_does():
 
 
 @pytest.mark.parametrize("flags", [(True, False, False), (False, False, True), (False, True)])
-def test_flags_are_honoured_document_by_document(flags):
+def test_each_document_follows_its_own_flag(flags):
     for question in ONE_HOP:
         page = page_for(question, query_of(question), flags)
         assert [document.useful for document in page.documents] == list(flags)
@@ -41,7 +41,7 @@ def test_flags_are_honoured_document_by_document(flags):
         assert all(flag for flag, holds in zip(flags, holding, strict=True) if holds)
 
 
-def test_noise_hides_the_step_on_the_way_too_not_only_the_final_answer():
+def test_noise_hides_intermediate_facts_too():
     for question in WorldQuestions(WORLD, ["chain2"])[:100]:
         fact = next(
             fact
@@ -50,11 +50,11 @@ def test_noise_hides_the_step_on_the_way_too_not_only_the_final_answer():
             or f"the {fact.relation.name} of {fact.subject.alias}?" in question.text
         )
         page = page_for(question, f"{fact.relation.name} of {fact.subject.name}", (False,) * 5)
-        said = {fact.sentence(name) for name in fact.subject.names} | {fact.inverse_sentence()}
-        assert not said & {document.text for document in page.documents}
+        sentences = {fact.sentence(name) for name in fact.subject.names} | {fact.inverse_sentence()}
+        assert not sentences & {document.text for document in page.documents}
 
 
-def test_every_sentence_is_true_and_stands_once_on_its_page():
+def test_every_sentence_is_true_and_occurs_once_on_a_page():
     for question in ONE_HOP:
         for query in (query_of(question), "Vel Toran", "", "birthplace", "\ud800 <search>"):
             for flags in ((True,) * 5, (False,) * 5, (True, False) * 3):
@@ -63,7 +63,7 @@ def test_every_sentence_is_true_and_stands_once_on_its_page():
                 assert set(texts) <= SENTENCES
 
 
-def test_a_query_that_names_nothing_is_not_paid():
+def test_a_query_without_a_name_finds_no_requested_fact():
     question = ONE_HOP[0]
     found = sum(
         contains_answer(d.text, question.answers)
@@ -85,12 +85,12 @@ def page_request(seed):
     return SearchRequest(query_of(ONE_HOP[seed]), None, None, (True,) * 5, seed)
 
 
-def test_answers_that_stand_in_every_sentence_leave_a_short_page_and_nothing_hangs():
+def test_answers_that_occur_in_every_sentence_give_a_short_page():
     request = SearchRequest("anything", "q", ("is",), (False,) * 5, 0)
     assert ENGINE.search([request])[0].documents == ()
 
 
-def test_an_alias_finds_what_its_entity_has():
+def test_an_alias_finds_the_facts_of_its_entity():
     fact = next(fact for fact in WORLD.facts if fact.subject.alias)
     request = SearchRequest(
         f"{fact.relation.name} of {fact.subject.alias}", None, None, (True,) * 5, 3
@@ -99,11 +99,11 @@ def test_an_alias_finds_what_its_entity_has():
     assert fact.sentence(fact.subject.alias) in texts
 
 
-def test_a_query_for_an_object_is_answered_in_its_terms():
+def test_a_query_for_an_object_gives_sentences_about_it():
     fact = next(fact for fact in WORLD.facts if fact.relation.name == "author")
     request = SearchRequest(f"author {fact.object.name}", None, None, (True,) * 5, 3)
-    said = [d.text for d in ENGINE.search([request])[0].documents]
-    assert any(text.startswith(f"{fact.object.name} is the author of ") for text in said)
+    sentences = [d.text for d in ENGINE.search([request])[0].documents]
+    assert any(text.startswith(f"{fact.object.name} is the author of ") for text in sentences)
 
 
 def test_a_page_flipped_twice_is_the_page_and_flipped_once_is_another():

@@ -1,4 +1,4 @@
-"""Laws of the fictional world's questions."""
+"""The fictional world's questions."""
 
 from collections import Counter
 
@@ -45,7 +45,7 @@ def test_every_question_has_exactly_the_answer_that_the_facts_give():
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_a_structure_can_be_asked_for_alone(structure):
+def test_a_single_structure_can_be_selected(structure):
     kinds = {"comparison": Comparison, "intersection": Intersection}
     for question in WorldQuestions(WORLD, [structure])[:50]:
         assert question.metadata["structure"] == structure
@@ -55,7 +55,7 @@ def test_a_structure_can_be_asked_for_alone(structure):
             assert len(parsed.relations) == question.metadata["hops"] == int(structure[-1])
 
 
-def test_the_default_mix_asks_every_structure_as_often_as_it_says():
+def test_the_default_mix_has_the_documented_shares():
     counts = Counter(q.metadata["structure"] for q in WorldQuestions(WORLD)[:2000])
     for structure, share in DEFAULT_MIX.items():
         assert abs(counts[structure] / 2000 - share) < 0.04  # four standard errors
@@ -80,7 +80,7 @@ def test_aliases_count_as_answers_and_are_used_in_questions():
 @pytest.mark.parametrize(
     "structures", [["chain4"], {}, {"chain1": -1.0, "chain2": 2.0}, {"chain1": 0.0}]
 )
-def test_a_mix_that_cannot_be_drawn_is_refused(structures):
+def test_an_invalid_mix_is_an_error(structures):
     with pytest.raises(ValueError, match="chain1"):
         WorldQuestions(WORLD, structures)
 

@@ -1,4 +1,4 @@
-"""Laws of the fictional world: its names, facts and corpus."""
+"""The fictional world: its names, facts and corpus."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_names_and_aliases_are_unique_in_their_world():
     assert any(entity.alias for entity in entities)
 
 
-def test_every_name_is_made_of_two_parts_of_the_stock():
+def test_every_name_has_two_parts_of_the_stock():
     parts = {part for stock in NAME_PARTS.values() for side in stock for part in side}
     assert sum(len(side) for stock in NAME_PARTS.values() for side in stock) == len(parts)
     for name in World(5, "heldout").named:
@@ -50,7 +50,7 @@ def test_equal_seeds_make_equal_worlds_and_unequal_seeds_unequal_ones():
     assert World(2).facts != World(3).facts
 
 
-def test_the_corpus_says_every_fact_of_each_name_and_of_its_object():
+def test_the_corpus_has_each_fact_for_each_name_and_for_its_object():
     world = World(0)
     passages = world.passages()
     texts = {passage["text"] for passage in passages}
@@ -60,13 +60,13 @@ def test_the_corpus_says_every_fact_of_each_name_and_of_its_object():
         assert (fact.inverse_sentence() in texts) == (fact.object.kind != "year")
 
 
-def test_a_sentence_uses_the_name_it_is_asked_for():
+def test_a_sentence_uses_the_given_name():
     fact = next(fact for fact in World(0).facts if fact.subject.alias)
     start, end = f"The {fact.relation.name} of ", f" is {fact.object.name}."
     assert fact.sentence() == start + fact.subject.name + end
     assert fact.sentence(fact.subject.alias) == start + fact.subject.alias + end
 
 
-def test_an_unknown_split_is_refused():
+def test_an_unknown_split_is_an_error():
     with pytest.raises(ValueError, match="'train', 'heldout'"):
         World(0, "test")  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Recorded pages in one SQLite file that several processes may use at once.
+"""Recorded pages in a SQLite file that several processes may use at the same time.
 
-The write-ahead log keeps the file whole through a kill at any moment. It needs a local disk:
-network file systems do not share memory between machines.
+The write-ahead log keeps the file consistent if a process is killed. The file must be on a local
+disk: the log needs memory that network file systems do not share.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchReque
 from zs_env.transcripts.document_json import document_from_json, document_to_json
 
 SCHEMA_VERSION = 1
-_APPLICATION_ID = 0x5A53_4348  # "ZSCH": tells a cache from any other SQLite file
+_APPLICATION_ID = 0x5A53_4348  # "ZSCH": marks the SQLite file as a cache
 _BUSY_TIMEOUT_S = 60.0
 _SCHEMA = (
     "CREATE TABLE pages (key BLOB PRIMARY KEY, fingerprint TEXT NOT NULL, query TEXT NOT NULL, "
@@ -33,12 +33,13 @@ class PageStore:
     """Pages by engine fingerprint and request.
 
     Args:
-        path: the file; made where it is missing, except for a replay.
+        path: the file; created if missing, except in a replay.
         mode: "live" and "record" write, "replay" only reads; "record" waits for the disk.
 
     Raises:
         FileNotFoundError: if there is no file to replay, or no folder for a new one.
-        ValueError: if the file is damaged, another program's, or of another schema version.
+        ValueError: if the file is damaged, belongs to another program, or has another schema
+            version.
     """
 
     def __init__(self, path: Path, *, mode: str) -> None:
@@ -48,21 +49,21 @@ class PageStore:
         self._connection: sqlite3.Connection | None = None
         self._owner_pid = -1
         if mode == "replay" and not path.is_file():
-            raise FileNotFoundError(f"no recorded pages at {path}; record some first")
+            raise FileNotFoundError(f"no recorded pages at {path}; record pages first")
         if not path.parent.is_dir():
-            raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
+            raise FileNotFoundError(f"the folder {path.parent} does not exist; create it first")
         try:
             self._connected()
         except sqlite3.Error as error:
             raise ValueError(
                 f"{path} cannot be used as a cache ({error}); it is damaged or cannot be "
-                "written: move it away, or give another path"
+                "written: move it, or choose another path"
             ) from error
 
     def load(
         self, fingerprint: str, requests: Sequence[SearchRequest]
     ) -> dict[SearchRequest, SearchPage]:
-        """Return the pages that are there.
+        """Return the pages that the file has.
 
         Raises:
             SearchError: if the file cannot be read or a page in it is damaged.
@@ -77,10 +78,11 @@ class PageStore:
     def save(
         self, fingerprint: str, pages: Mapping[SearchRequest, SearchPage]
     ) -> dict[SearchRequest, SearchPage]:
-        """Keep pages, all or none; where another process was first, return its page.
+        """Store pages, all or none. If another process stored a page first, return that page.
 
         Raises:
-            SearchError: if the file cannot be written, or metadata of a document is not JSON.
+            SearchError: if the file cannot be written, or metadata of a document are not JSON
+                values.
         """
         rows = {request: _page_to_json(page) for request, page in pages.items()}
         kept = dict(pages)
@@ -100,13 +102,13 @@ class PageStore:
         return kept
 
     def fingerprints(self) -> list[str]:
-        """Fingerprints of the engines whose pages it holds, sorted."""
+        """Return the fingerprints of the engines with pages in the file, sorted."""
         with self._using() as connection:
             rows = connection.execute("SELECT DISTINCT fingerprint FROM pages ORDER BY 1")
             return [row[0] for row in rows]
 
     def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file. The next use opens it again."""
         with self._lock:
             if self._connection is not None and self._owner_pid == os.getpid():
                 self._connection.close()
@@ -130,20 +132,20 @@ class PageStore:
                 ) from error
 
     def _connected(self) -> sqlite3.Connection:
-        # A connection must not be used on the other side of a fork.
+        # A connection must not be used in a forked process.
         if self._connection is None or self._owner_pid != os.getpid():
             self._connection = self._open()
             self._owner_pid = os.getpid()
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        """Open the file; wait where SQLite itself does not, while another process prepares it."""
+        """Open the file. Wait while another process prepares it; SQLite does not always do so."""
         deadline = time.monotonic() + _BUSY_TIMEOUT_S
         while True:
             try:
                 return self._try_open()
             except sqlite3.OperationalError as error:
-                # The low byte is the kind of error, the rest its variant.
+                # The low byte is the kind of the error.
                 is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
                 if not is_busy or time.monotonic() > deadline:
                     raise
@@ -156,7 +158,7 @@ class PageStore:
         elif os.access(self.path.parent, os.W_OK):
             connection = _connect(self.path, "rw")
         else:
-            # Without a place for its log SQLite reads only what is sure not to change.
+            # In a read-only folder SQLite cannot write its log, and reads immutable files only.
             connection = _connect(self.path, "ro&immutable=1")
         try:
             self._check(connection)
@@ -171,7 +173,7 @@ class PageStore:
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Make the table in a new file; processes that come at the same time wait."""
+        """Create the table in a new file. Other processes wait."""
         try:
             if _pragma(connection, "journal_mode") != "wal":
                 _pragma(connection, "journal_mode = WAL")
@@ -187,12 +189,12 @@ class PageStore:
 
     def _check(self, connection: sqlite3.Connection) -> None:
         if _pragma(connection, "application_id") != _APPLICATION_ID:
-            raise ValueError(f"{self.path} is another program's SQLite file; give another path")
+            raise ValueError(f"{self.path} is another program's SQLite file; choose another path")
         version = _pragma(connection, "user_version")
         if version != SCHEMA_VERSION:
             raise ValueError(
-                f"{self.path} has schema version {version}, expected {SCHEMA_VERSION}; it was "
-                "written by another version of this package: use that one, or record anew"
+                f"{self.path} has schema version {version}, expected {SCHEMA_VERSION}; use the "
+                "version of this package that wrote the file, or record the pages again"
             )
 
     def _read(
@@ -212,7 +214,7 @@ class PageStore:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    # isolation_level None: transactions are written out; the store's lock guards the threads.
+    # isolation_level None: transactions are explicit. The store's lock guards the threads.
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -239,7 +241,7 @@ def _key(fingerprint: str, request: SearchRequest) -> bytes:
 
 
 def _storable(text: str) -> str:
-    # The column is for people who look into the file; SQLite refuses lone surrogates.
+    # The column helps people to read the file. SQLite refuses lone surrogates.
     return text.encode("utf-8", "replace").decode()
 
 
@@ -249,8 +251,8 @@ def _page_to_json(page: SearchPage) -> str:
         return json.dumps({"engine": page.engine, "documents": documents})
     except (TypeError, ValueError, AttributeError) as error:
         raise SearchError(
-            f"a page of engine {page.engine!r} cannot be recorded: {error}; documents hold strings "
-            "and their metadata JSON values"
+            f"a page of engine {page.engine!r} cannot be recorded: {error}; expected strings and "
+            "metadata JSON values in its documents"
         ) from error
 
 

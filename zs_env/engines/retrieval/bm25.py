@@ -1,8 +1,8 @@
-"""BM25 over a passage file or a list of passages: a real search engine, and a deterministic one.
+"""BM25 over a passage file or a list of passages: a real and deterministic search engine.
 
-It answers the query alone: question, gold answers, useful flags and seed of a request are not
-looked at (but for their number), so a policy can be judged on it. Equal scores go to the passage
-that stands first in the corpus.
+A page depends only on the query and the number of documents, not on question, gold answers, useful
+flags or seed, so the engine can be used to evaluate a policy. Of passages with equal scores, the
+first one in the corpus comes first.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ _BLOCK = 256
 
 
 class BM25Engine(SearchEngine):
-    """Ranks passages by BM25 (Lucene's variant) of the query's content words.
+    """Orders passages by BM25 (Lucene's variant) of the query's content words.
 
     A passage without any of them is not found, so a page may be short or empty.
 
     Args:
-        passages: JSONL or Parquet file, plain or gzipped, rows with `text` (or `contents`) and
-            maybe `id` and `title`.
-        index: folder of the index; built where it is missing or stale, memory-mapped otherwise.
-            `<passages>.bm25` where None.
-        k1: how slowly repeated words saturate.
-        b: how much long passages are held back, in [0, 1].
-        progress: whether to show the building; where None, only on a terminal.
+        passages: JSONL or Parquet file, plain or gzipped; rows have `text` (or `contents`) and
+            optionally `id` and `title`.
+        index: folder of the index; it is built if missing or outdated, and memory-mapped. None
+            stands for `<passages>.bm25`.
+        k1: BM25's term saturation.
+        b: BM25's length normalization, in [0, 1].
+        progress: whether to show a progress bar; None shows it on a terminal only.
 
     Raises:
         FileNotFoundError: if the passage file is missing.
         ImportError: if bm25s is missing and the index has to be built.
-        ValueError: if a row is malformed, naming file, line, field and fix.
+        ValueError: if a row is malformed; the message names file, line, field and fix.
     """
 
     name = "bm25"
@@ -83,9 +83,9 @@ class BM25Engine(SearchEngine):
         """Index passages in memory.
 
         Args:
-            passages: mappings with `text` and maybe `id` and `title`.
-            k1: how slowly repeated words saturate.
-            b: how much long passages are held back, in [0, 1].
+            passages: mappings with `text` and optionally `id` and `title`.
+            k1: BM25's term saturation.
+            b: BM25's length normalization, in [0, 1].
         """
         engine = cls.__new__(cls)
         rows = [
@@ -102,7 +102,7 @@ class BM25Engine(SearchEngine):
         return engine
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        # A copy in another process maps the same files instead of carrying them along.
+        # A pickled copy maps the same files instead of containing them.
         if self._opened_with is None:
             return super().__reduce_ex__(protocol)
         return _reopen, self._opened_with
@@ -127,10 +127,10 @@ def top_passages(
 ) -> tuple[list[int], list[float]]:
     """Return numbers and scores of the best passages, at most `count`, all above 0.
 
-    Order and rounding depend on the query's words only as a bag, and ties go to the lower number.
+    The order of the query's words has no effect. Of equal scores, the lower number comes first.
     """
     vocabulary, starts = postings.vocabulary, postings.starts
-    # Sorted, because a float32 sum depends on its order. A repeated word counts as often.
+    # Sorted, because a float32 sum depends on its order. A repeated word counts repeatedly.
     words = sorted(vocabulary[word] for word in content_words(query) if word in vocabulary)
     if not words:
         return [], []
@@ -138,11 +138,11 @@ def top_passages(
     ends = starts[[word + 1 for word in words]]
     for start, end in zip(starts[words].tolist(), ends.tolist(), strict=True):
         np.add.at(scores, postings.passages[start:end], postings.scores[start:end])
-    # The best `count` blocks hold `count` passages that reach the least of their maxima, so no
-    # passage below it is among the best: most of the corpus is never sorted.
+    # The best `count` blocks contain `count` passages with at least the smallest of their maxima,
+    # so no passage below it is among the best: most of the corpus is never sorted.
     maxima = np.sort(np.maximum.reduceat(scores, np.arange(0, num_passages, _BLOCK)))
     bar = maxima[-count] if count <= len(maxima) else 0.0
     numbers = np.flatnonzero(scores >= bar if bar > 0 else scores)
-    # `numbers` ascend and the sort is stable: of equal scores the first passage wins.
+    # `numbers` ascend and the sort is stable: of equal scores, the first passage wins.
     numbers = numbers[np.argsort(-scores[numbers], kind="stable")][:count]
     return numbers.tolist(), scores[numbers].tolist()

@@ -24,17 +24,17 @@ from zs_env.engines.retrieval.passage_file import (
 )
 from zs_env.text.words import content_words
 
-# Part of every fingerprint: raise it when the same corpus would be ranked otherwise.
+# Part of every fingerprint: increase it if the ranking of a corpus changes.
 INDEX_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """For each word the passages that hold it, with what it adds to their BM25 score.
+    """For each word, the passages that contain it and its part of their BM25 scores.
 
     Attributes:
         vocabulary: word to word id.
-        starts: [words + 1] where each word's postings begin.
+        starts: [words + 1] the start of each word's postings.
         passages: [postings] passage numbers, ascending within a word.
         scores: [postings] contributions, float32, above 0.
     """
@@ -52,7 +52,7 @@ def build_postings(
 
     Raises:
         ImportError: if bm25s is missing.
-        ValueError: if no passage holds a word.
+        ValueError: if no passage contains a word.
     """
     try:
         import bm25s
@@ -66,7 +66,7 @@ def build_postings(
         for passage in passages
     ]
     if not vocabulary:
-        raise ValueError("no passage holds a word; expected passages with a title or a text")
+        raise ValueError("no passage contains a word; expected passages with a title or a text")
     index = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
     index.index((word_ids, vocabulary), create_empty_token=False, show_progress=progress)
     scores = index.scores
@@ -81,10 +81,9 @@ def build_postings(
 def open_index(
     corpus: Path, folder: Path, *, k1: float, b: float, progress: bool = False
 ) -> tuple[Postings, StoredPassages, str]:
-    """Open the index of a corpus file; build it first where there is none, or a stale one.
+    """Open the index of a corpus file; build it first if it is missing or outdated.
 
-    It is written beside its place and renamed, so that another process, or a kill, never meets
-    half an index.
+    The index is written to another folder and renamed, so that an incomplete index is never used.
 
     Returns:
         Postings and passages, memory-mapped, and the index's fingerprint.

@@ -1,8 +1,8 @@
-"""Dense retrieval over a passage file: a sentence encoder and a faiss index on the disk.
+"""Dense retrieval over a passage file: a sentence encoder and a faiss index on disk.
 
-Like BM25 it looks at nothing of a request but its query. Queries are embedded one at a time, so
-that a page never depends on the batch; of equal scores on a page the passage that stands first in
-the corpus comes first.
+As with BM25, a page depends only on the query and the number of documents. Queries are embedded one
+at a time, so that a page does not depend on the batch. Of passages with equal scores, the first one
+in the corpus comes first.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 class DenseEngine(SearchEngine):
-    """Ranks passages by the cosine of their embedding with the query's.
+    """Orders passages by the cosine of their embedding with the query's.
 
     Args:
-        passages: JSONL or Parquet file, plain or gzipped, rows with `text` (or `contents`) and
-            maybe `id` and `title`.
-        index: folder of the index; built where it is missing or stale, which goes on where it was
-            stopped, and memory-mapped otherwise. `<passages>.dense` where None.
+        passages: JSONL or Parquet file, plain or gzipped; rows have `text` (or `contents`) and
+            optionally `id` and `title`.
+        index: folder of the index; it is built if missing or outdated, and memory-mapped. An
+            interrupted build is continued. None stands for `<passages>.dense`.
         model: folder or hub name of a sentence-transformers model.
-        query_prefix: put before every query, such as "query: " for E5.
-        passage_prefix: put before every passage.
-        factory: the index as `faiss.index_factory` spells it. "Flat" compares with every passage
-            and is exact; "IVF4096,Flat" or "HNSW32" are faster on many millions, and not exact.
-        device: where the encoder runs, such as "cpu" or "cuda".
-        batch_size: passages embedded at a time when the index is built.
-        progress: whether to show the building; where None, only on a terminal.
+        query_prefix: prepended to every query, such as "query: " for E5.
+        passage_prefix: prepended to every passage.
+        factory: a description for `faiss.index_factory`. "Flat" is exact; "IVF4096,Flat" and
+            "HNSW32" are approximate and faster for many millions of passages.
+        device: of the encoder, such as "cpu" or "cuda".
+        batch_size: passages per batch when the index is built.
+        progress: whether to show a progress bar; None shows it on a terminal only.
 
     Raises:
         FileNotFoundError: if the passage file is missing.
         ImportError: if sentence-transformers or faiss is missing.
-        ValueError: if a row is malformed, naming file, line, field and fix, or `factory` is.
+        ValueError: if a row is malformed (the message names file, line, field and fix), or
+            `factory` is unknown.
     """
 
     name = "dense"
@@ -93,11 +94,11 @@ class DenseEngine(SearchEngine):
             progress=sys.stderr.isatty() if progress is None else progress,
         )
         self.fingerprint = f"{fingerprint}:{query_prefix!r}"
-        # A tokenizer is not made for several threads.
+        # Tokenizers are not thread-safe.
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A copy in another process maps the same files instead of carrying them along.
+        # A pickled copy maps the same files instead of containing them.
         return self._opened_again, ()
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:

@@ -1,7 +1,7 @@
 """A dense index on disk: passages, and a faiss index of their embeddings, both memory-mapped.
 
-Embedding a corpus takes hours where there is no accelerator, so it can be stopped: the vectors that
-are done lie in a folder beside the index, and the next build goes on after them.
+Embedding a corpus on a CPU takes hours, so a build can be interrupted: finished vectors are stored
+in a folder beside the index, and the next build continues after them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _NEEDED = 'dense retrieval needs {name}: pip install "zerosearch-gym[dense]"'
 
 
 class Encoder:
-    """Turns texts into vectors of length 1.
+    """Maps texts to vectors of length 1.
 
     Attributes:
-        name: of the model, part of every fingerprint.
-        size: of a vector.
+        name: of the model; part of every fingerprint.
+        size: dimension of a vector.
     """
 
     def __init__(self, model: Any, name: str) -> None:
@@ -83,9 +83,9 @@ def open_index(
     batch_size: int = 64,
     progress: bool = False,
 ) -> tuple[Any, StoredPassages, str]:
-    """Open the index of a corpus file; build it first where there is none, or a stale one.
+    """Open the index of a corpus file; build it first if it is missing or outdated.
 
-    Of several processes that want to build it, one does and the others wait.
+    If several processes need the same index, one builds it and the others wait.
 
     Returns:
         The faiss index and the passages, memory-mapped, and the index's fingerprint.
@@ -93,8 +93,8 @@ def open_index(
     Raises:
         FileNotFoundError: if the corpus file is missing.
         ImportError: if faiss is missing.
-        ValueError: if a line of the corpus is not a passage, `factory` is none of faiss's, or the
-            folder holds other files.
+        ValueError: if a line of the corpus is not a passage, faiss does not know `factory`, or
+            the folder has other files.
         OSError: if the folder cannot be written.
     """
     faiss = _import_faiss()
@@ -103,7 +103,7 @@ def open_index(
     )
     if stored_fingerprint(folder) != fingerprint:
         check_folder(folder)
-        # The name tells one build from another, so that only its own vectors are gone on with.
+        # The name identifies the build, so that only its own vectors are continued.
         partial = folder.with_name(f".{folder.name}.{stable_hash(fingerprint):016x}")
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial / "lock"):
@@ -136,14 +136,14 @@ def _make_index(faiss: Any, size: int, factory: str) -> Any:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(
-            f"faiss knows no index {factory!r} ({reason}); 'Flat', 'IVF4096,Flat' and 'HNSW32' "
-            "are some that it knows"
+            f"faiss does not know the index {factory!r} ({reason}); use, for example, "
+            "'Flat', 'IVF4096,Flat' or 'HNSW32'"
         ) from None
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    # The file stays where it is after a failure, so that all who wait do so for the same one.
+    # The file stays after a failure, so that all processes lock the same file.
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -152,7 +152,7 @@ def _locked(path: Path) -> Iterator[None]:
 def _embed(
     corpus: Path, folder: Path, encoder: Encoder, prefix: str, batch_size: int, progress: bool
 ) -> npt.NDArray[np.float32]:
-    """Embed every passage that is not embedded yet; returns [passages, size], memory-mapped."""
+    """Embed the passages that are not embedded yet; return [passages, size], memory-mapped."""
     if not (folder / "offsets.npy").exists():
         for _ in copy_passages(corpus, folder, progress=progress):
             pass
@@ -160,7 +160,7 @@ def _embed(
     done = _num_done(folder)
     starts = range(done, len(passages), batch_size)
     with (folder / "vectors.f32").open("ab") as file:
-        # What a killed process wrote after its last word on it is not counted on.
+        # Drop vectors that a killed process wrote after its last record of progress.
         file.truncate(done * encoder.size * 4)
         for start in shown(starts, f"embedding passages from {done:,}", progress):
             batch = [passages[n] for n in range(start, min(start + batch_size, len(passages)))]

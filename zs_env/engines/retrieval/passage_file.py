@@ -1,7 +1,7 @@
-"""Passages of a corpus file, and folders that hold an index of them.
+"""Passages of a corpus file, and index folders.
 
-An index folder holds a copy of the passages, so that one of them can be read without unpacking the
-corpus file, and the fingerprint of the corpus file, so that it never answers for another.
+An index folder has a copy of the passages, so that a passage can be read without unpacking the
+corpus file, and the fingerprint of the corpus file, so that an outdated index is noticed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def read_passages(path: Path) -> Iterator[Passage]:
     `id` and `title`.
 
     Raises:
-        ValueError: naming file, line, field and fix.
+        ValueError: if a row is malformed; the message names file, line, field and fix.
     """
     for place, row in read_rows(path):
         title, text = row.get("title") or "", row.get("text")
@@ -72,7 +72,7 @@ def read_passages(path: Path) -> Iterator[Passage]:
 
 
 def copy_passages(corpus: Path, folder: Path, *, progress: bool = False) -> Iterator[Passage]:
-    """Yield the passages of a corpus file and write each into an index folder on the way."""
+    """Yield the passages of a corpus file, and write each to an index folder."""
     offsets = [0]
     with (folder / "passages.jsonl").open("wb") as lines:
         for passage in shown(read_passages(corpus), "reading passages", progress):
@@ -90,7 +90,7 @@ def file_fingerprint(path: Path) -> str:
         FileNotFoundError: if there is no such file.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"passage file {path} does not exist; give a JSONL or Parquet file")
+        raise FileNotFoundError(f"passage file {path} does not exist; pass a JSONL or Parquet file")
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(_SAMPLE_BYTES)
@@ -100,21 +100,21 @@ def file_fingerprint(path: Path) -> str:
 
 
 def index_folder(corpus: Path, kind: str) -> Path:
-    """Where an index of a corpus file lies if nobody says otherwise: beside it."""
+    """Return the default folder of an index: beside the corpus file."""
     return corpus.with_name(f"{corpus.name}.{kind}")
 
 
 def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
-    """Sign a finished index and rename it, so that nobody ever meets half of one.
+    """Write the fingerprint of a finished index, and rename its folder.
 
     Args:
-        partial: where it was written, beside `folder`.
-        folder: where it belongs; a stale index there makes room.
-        fingerprint: of the corpus and of all that decides the ranking.
+        partial: the folder with the finished index, beside `folder`.
+        folder: the new name; an outdated index there is deleted.
+        fingerprint: of the corpus and of all settings that decide the ranking.
 
     Raises:
-        ValueError: if the folder holds other files.
-        OSError: if it cannot be written.
+        ValueError: if the folder has other files.
+        OSError: if the folder cannot be written.
     """
     (partial / "index.json").write_text(json.dumps({"fingerprint": fingerprint}), "utf-8")
     for attempt in range(3):
@@ -123,13 +123,13 @@ def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
         check_folder(folder)
         try:
             if folder.exists():
-                # Who has the stale index mapped keeps its files until he lets go of them.
+                # Processes that have mapped the outdated index keep its files.
                 stale = partial.with_name(f"{partial.name}.stale")
                 os.replace(folder, stale)
                 shutil.rmtree(stale)
             os.replace(partial, folder)
         except OSError:
-            # Another process may have moved the folder in between: look again.
+            # Another process may have moved the folder in the meantime: try again.
             if attempt == 2:
                 raise
         else:
@@ -137,17 +137,17 @@ def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse to put an index where other files are.
+    """Check that a folder may become an index folder.
 
     Raises:
-        ValueError: if the folder holds files that are no index.
+        ValueError: if the folder has files that are not an index.
     """
     if folder.exists() and not (folder / "index.json").is_file() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds files that are no index; give another folder")
+        raise ValueError(f"{folder} has files that are not an index; choose another folder")
 
 
 def stored_fingerprint(folder: Path) -> str | None:
-    """Return what an index was signed with; None where there is none."""
+    """Return the fingerprint of an index; None if there is no index."""
     try:
         return json.loads((folder / "index.json").read_text("utf-8"))["fingerprint"]
     except FileNotFoundError:
@@ -155,13 +155,13 @@ def stored_fingerprint(folder: Path) -> str | None:
 
 
 def mapped(path: Path) -> npt.NDArray[Any]:
-    """Return an array on the disk, memory-mapped."""
-    # A plain view, because slices of numpy's memmap class cost many times as much.
+    """Return an array of a file, memory-mapped."""
+    # A plain view, because slices of numpy's memmap class are many times slower.
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def shown(things: Iterable[Any], what: str, progress: bool, total: int | None = None) -> Any:
-    """Pass things on, with a progress bar on standard error where it is wanted."""
+    """Return an iterable with an optional progress bar on standard error."""
     if not progress:
         return things
     from rich.console import Console

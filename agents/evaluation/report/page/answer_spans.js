@@ -1,6 +1,6 @@
 "use strict";
-// Where a gold answer stands in a text: whole words, compared as the scores compare them, in lower
-// case and without ASCII punctuation and articles.
+// Finds gold answers in a text as whole words, normalised as in the scores: lower case, without
+// ASCII punctuation and articles.
 
 const PUNCTUATION = /[!-\/:-@\[-`{-~]/;
 const ARTICLES = new Set(["a", "an", "the"]);
@@ -20,23 +20,23 @@ function wordsOf(text) {
   return words.filter((one) => !ARTICLES.has(one.letters));
 }
 
-// Returns [start, end) pairs in order, none of which overlap.
+// Returns [start, end) pairs in order, without overlaps.
 function answerSpans(text, answers) {
   const words = wordsOf(text);
   const spans = [];
   for (const answer of answers) {
-    const sought = wordsOf(answer).map((one) => one.letters);
-    if (!sought.length) continue;
-    for (let first = 0; first + sought.length <= words.length; first++)
-      if (sought.every((letters, place) => words[first + place].letters === letters))
-        spans.push([words[first].start, words[first + sought.length - 1].end]);
+    const wanted = wordsOf(answer).map((one) => one.letters);
+    if (!wanted.length) continue;
+    for (let first = 0; first + wanted.length <= words.length; first++)
+      if (wanted.every((letters, place) => words[first + place].letters === letters))
+        spans.push([words[first].start, words[first + wanted.length - 1].end]);
   }
   spans.sort((a, b) => a[0] - b[0] || b[1] - a[1]);
   let end = 0;
   return spans.filter((span) => span[0] >= end && (end = span[1]));
 }
 
-// The text as nodes, with its answers in <mark>.
+// Returns the text as nodes, with its answers in <mark>.
 function marked(text, answers) {
   const nodes = [];
   let done = 0;

@@ -1,5 +1,5 @@
 "use strict";
-// The parts that plots are made of. Every length is in CSS pixels: a plot is drawn for its width.
+// The parts of plots. Lengths are in CSS pixels: a plot is drawn for its width.
 
 function scale(from, to) {
   return (share) => from + share * (to - from);
@@ -13,7 +13,7 @@ function line(x1, y1, x2, y2, name) {
   return svg("line", { x1, y1, x2, y2, class: name });
 }
 
-// Vertical lines with their numbers below.
+// Vertical lines with numbers below.
 function columnsOfGrid(x, top, bottom) {
   return [0, 0.5, 1].flatMap((tick) => [
     line(x(tick), top, x(tick), bottom, "grid"),
@@ -31,12 +31,12 @@ function rowsOfGrid(y, left, right, ticks) {
   ]);
 }
 
-// What is said of a mark when the pointer rests on it.
-function told(text, attributes, ...nodes) {
+// Adds a tooltip to a mark.
+function withTooltip(text, attributes, ...nodes) {
   return svg("g", attributes, svg("title", {}, text), ...nodes);
 }
 
-// Draws now and whenever the width changes; `draw(width)` returns [height, nodes].
+// Draws now and after every change of the width; `draw(width)` returns [height, nodes].
 function plot(id, draw) {
   const place = byId(id).querySelector(".drawing");
   const title = byId(id).querySelector("h3").textContent;

@@ -1,5 +1,5 @@
 "use strict";
-// What the report is about: evaluations, one row for each episode, and transcripts in chunks.
+// The data of the report: evaluations, one row for each episode, and transcripts in chunks.
 
 const REPORT = JSON.parse(byId("report").textContent);
 const EVALUATIONS = REPORT.evaluations;
@@ -10,7 +10,7 @@ const ROWS = REPORT.rows.map((values, number) => {
 });
 const CHUNKS = [...document.querySelectorAll("script.transcripts")];
 
-// Sets are told apart by their engine too: scores over other documents are other scores.
+// Scores with different engines are not comparable, so the engine is part of the group.
 for (const evaluation of EVALUATIONS)
   evaluation.group = [evaluation.set, evaluation.engine].filter(Boolean).join(", ");
 
@@ -26,15 +26,15 @@ function noiseText(noise) {
   return noise === null ? "unknown" : String(Math.round(noise * 1000) / 1000);
 }
 
-// Chunks are opened when they are asked for; the latest few stay open.
-const KEPT_CHUNKS = 4;
+// Chunks are unpacked on demand; the latest few stay in memory.
+const MAX_OPEN_CHUNKS = 4;
 const openChunks = new Map();
 
 function openChunk(number) {
   const chunk = openChunks.get(number) ?? unpacked(CHUNKS[number]);
   openChunks.delete(number);
   openChunks.set(number, chunk);
-  if (openChunks.size > KEPT_CHUNKS) openChunks.delete(openChunks.keys().next().value);
+  if (openChunks.size > MAX_OPEN_CHUNKS) openChunks.delete(openChunks.keys().next().value);
   return chunk;
 }
 

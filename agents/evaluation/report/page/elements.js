@@ -1,5 +1,5 @@
 "use strict";
-// Makes elements. Text goes in as text nodes, never as markup.
+// Creates elements. Text is inserted as text nodes, never as markup.
 
 function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
@@ -9,7 +9,7 @@ function svg(name, attributes = {}, ...children) {
   return filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 }
 
-// An attribute that is a function listens to the event of its name; null and false are left out.
+// A function listens to the event with the name of the attribute; null and false are omitted.
 function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") node.addEventListener(name, value);
@@ -32,13 +32,13 @@ function counted(number, one, many = `${one}s`) {
   return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }
 
-// An interval is [mean, low, high], or null where there was nothing to average.
+// An interval is [mean, low, high], or null without data.
 function intervalText(interval) {
   if (!interval) return "–";
   return `${fixed(interval[0])} [${fixed(interval[1])}, ${fixed(interval[2])}]`;
 }
 
-// The end of a long name says more: folders and checkpoints differ there.
+// Long names are cut at the start, since folders and checkpoints differ at the end.
 function shortened(name, most = 24) {
   return name.length <= most ? name : `…${name.slice(1 - most)}`;
 }

@@ -1,5 +1,5 @@
 "use strict";
-// The list of episodes. Only the rows in sight, and a few around them, are elements of the page.
+// The list of episodes. Only the visible rows and a few around them are elements of the page.
 
 const EPISODE_HEIGHT = 74; // as in page.css
 const ROWS_AROUND = 6;
@@ -25,7 +25,7 @@ class EpisodeList {
     this.draw();
   }
 
-  // Marks the row as chosen and brings it into sight.
+  // Marks the row as chosen and scrolls to it.
   mark(row) {
     this.chosen = row;
     const number = this.rows.indexOf(row);

@@ -1,5 +1,5 @@
 "use strict";
-// The table of figures; a click on a heading sorts by its column.
+// The table of figures; a click on a heading sorts by that column.
 
 const FIGURES = [
   { name: "Agent", value: (one) => one.agent, show: (one) => agentBadge(one.agent) },
@@ -11,7 +11,7 @@ const FIGURES = [
   distinct(EVALUATIONS.map((one) => one.engine)).length > 1 && {
     name: "Engine",
     value: (one) => one.engine,
-    show: (one) => element("bdi", {}, one.engine || "its own"),
+    show: (one) => element("bdi", {}, one.engine || "default"),
   },
   { name: "Noise", value: (one) => one.noise, show: (one) => noiseText(one.noise), number: true },
   {
@@ -25,7 +25,7 @@ const FIGURES = [
   intervalFigure("Cover match", "cover_match"),
   intervalFigure("Searches", "searches", 2),
   intervalFigure("Malformed", "malformed", 2),
-  intervalFigure("Failures", "fault_rate"),
+  intervalFigure("Failures", "failure_rate"),
 ].filter(Boolean);
 
 function intervalFigure(name, metric, digits = 3) {

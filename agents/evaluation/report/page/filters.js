@@ -1,5 +1,5 @@
 "use strict";
-// Which episodes are listed, and in which order.
+// Filters and order of the list of episodes.
 
 const ORDERS = {
   question: null,
@@ -13,8 +13,8 @@ function noiseSeen(row) {
   return row.documents ? row.noisy_documents / row.documents : 0;
 }
 
-// Calls `show(rows, searched)` with the rows that pass, now and whenever a filter changes; where a
-// text is searched for, again as more is found, with the share of transcripts searched.
+// Calls `show(rows, searched)` with the rows that pass, now and after every change of a filter.
+// During a text search it is called again with more rows, and with the share of transcripts searched.
 function startFilters(show) {
   options("filter-agent", AGENTS);
   options("filter-set", GROUPS);
@@ -26,12 +26,12 @@ function startFilters(show) {
   async function change() {
     const mine = ++current;
     const rows = ROWS.filter(passes()).sort(ORDERS[byId("filter-order").value] ?? undefined);
-    const sought = soughtText();
-    if (!sought) return show(rows, null);
-    const found = new Set(rows.filter((row) => holdsInRow(row, sought)));
+    const text = searchText();
+    if (!text) return show(rows, null);
+    const found = new Set(rows.filter((row) => rowContains(row, text)));
     show(rows.filter((row) => found.has(row)), 0);
     const others = rows.filter((row) => !found.has(row));
-    for await (const { found: more, share } of searchTranscripts(others, sought)) {
+    for await (const { found: more, share } of searchTranscripts(others, text)) {
       if (mine !== current) return;
       more.forEach((row) => found.add(row));
       show(rows.filter((row) => found.has(row)), share);
@@ -58,7 +58,7 @@ function options(id, values) {
   select.closest("label").hidden = values.length < 2;
 }
 
-function soughtText() {
+function searchText() {
   return byId("filter-text").value.trim().toLowerCase();
 }
 
@@ -66,9 +66,9 @@ function passes() {
   const [agent, group, noise, reason] = ["agent", "set", "noise", "reason"].map(
     (name) => byId(`filter-${name}`).value,
   );
-  const [least, most] = ["least", "most"].map((name) => byId(`filter-${name}`).valueAsNumber);
+  const [min, max] = ["least", "most"].map((name) => byId(`filter-${name}`).valueAsNumber);
   const malformed = byId("filter-malformed").checked;
-  const anyF1 = !(least > 0 || most < 1);
+  const anyF1 = !(min > 0 || max < 1);
   return (row) => {
     const evaluation = EVALUATIONS[row.evaluation];
     return (
@@ -77,8 +77,8 @@ function passes() {
       (!noise || noiseText(evaluation.noise) === noise) &&
       (!reason || row.reason === reason) &&
       (!malformed || row.malformed > 0) &&
-      // What a failure ended has no F1.
-      (anyF1 || (row.failure === null && !(row.f1 < least) && !(row.f1 > most)))
+      // Failed episodes have no F1.
+      (anyF1 || (row.failure === null && !(row.f1 < min) && !(row.f1 > max)))
     );
   };
 }

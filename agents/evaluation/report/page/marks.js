@@ -1,5 +1,5 @@
 "use strict";
-// How agents look: a colour (Okabe and Ito's, which colour-blind readers tell apart) and a shape.
+// The colour and shape of each agent. The colours (Okabe and Ito) suit colour-blind readers.
 
 const SHAPES = [
   "M0,-5 A5,5 0 1,1 0,5 A5,5 0 1,1 0,-5 Z", // circle
@@ -16,7 +16,7 @@ function agentClass(agent) {
   return `agent agent-${AGENTS.indexOf(agent) % NUM_COLOURS}`;
 }
 
-// There are fewer shapes than colours, so it takes 56 agents until two look the same.
+// With 7 shapes and 8 colours, the first 56 agents all look different.
 function agentMark(agent, x, y) {
   const shape = SHAPES[AGENTS.indexOf(agent) % SHAPES.length];
   return svg("path", { class: "mark", d: shape, transform: `translate(${x},${y})` });

@@ -1,5 +1,5 @@
 "use strict";
-// The four plots. The first two show one level of noise, which their buttons choose.
+// The four plots. The first two show one noise level, chosen by their buttons.
 
 const SCORES = [
   ["F1", "f1"],
@@ -36,8 +36,8 @@ function mostCommonNoise() {
 }
 
 function noisesOf(group) {
-  const told = EVALUATIONS.filter((one) => one.group === group && one.noise !== null);
-  return distinct(told.map((one) => one.noise));
+  const known = EVALUATIONS.filter((one) => one.group === group && one.noise !== null);
+  return distinct(known.map((one) => one.noise));
 }
 
 function noiseButtons(id, chosen, choose) {
@@ -58,9 +58,9 @@ function noiseButtons(id, chosen, choose) {
   );
 }
 
-// Rows of agents, a heading above those of each set; `row(evaluation, left, y)` returns nodes.
+// Rows of agents, with a heading for each set; `row(evaluation, left, y)` returns nodes.
 function agentRows(width, noise, row) {
-  const narrow = width < 480; // a name then stands above its row
+  const narrow = width < 480; // names are above their rows
   const left = narrow ? 0 : Math.min(170, width * 0.26);
   const most = Math.floor(((narrow ? width : left) - 16) / 6.8);
   const nodes = [];
@@ -99,7 +99,7 @@ function scoresPlot(width, noise) {
       if (!interval) return [label("–", x(0), y + 4, { class: "value" })];
       const [mean, low, high] = interval;
       return [
-        told(
+        withTooltip(
           `${one.agent}: ${name} ${intervalText(interval)}`,
           { class: agentClass(one.agent) },
           line(x(low), y, x(high), y, "whisker"),
@@ -116,7 +116,7 @@ function scoresPlot(width, noise) {
   return [bottom + 22, [...grid, ...nodes]];
 }
 
-const ANCHORS = { 0: "start", 0.5: "middle", 1: "end" }; // none is cut at the edge
+const ANCHORS = { 0: "start", 0.5: "middle", 1: "end" }; // so that no label is cut at the edge
 
 function searchesPlot(width, noise) {
   const shown = EVALUATIONS.filter((one) => one.noise === noise);
@@ -135,7 +135,7 @@ function searchesPlot(width, noise) {
       const percent = ((100 * count) / total).toFixed(1);
       const bar = { x: from, y: y - 9, width: Math.max(0.5, to - from - 1), height: 18, rx: 2 };
       const inside = { class: "count", "text-anchor": "middle" };
-      return told(
+      return withTooltip(
         `${one.agent}: ${counted(searches, "search", "searches")} in ${percent} % of ` +
           counted(total, "episode"),
         { class: `shade-${shadeOf(searches, most)}` },
@@ -149,16 +149,16 @@ function searchesPlot(width, noise) {
   const ticks = [0, 0.5, 1].map((tick) =>
     label(`${tick * 100} %`, x(tick), bottom + 14, { class: "tick", "text-anchor": ANCHORS[tick] }),
   );
-  const heading = label("number of searches, in the bars", left, 10, { class: "heading" });
+  const heading = label("number of searches (in the bars)", left, 10, { class: "heading" });
   return [bottom + 22, [heading, ...nodes, ...ticks]];
 }
 
-// Seven shades from light to dark, whatever the largest number is.
+// Returns one of seven shades from light to dark.
 function shadeOf(searches, most) {
   return most <= 6 ? searches : Math.round((6 * searches) / most);
 }
 
-// Panels side by side where there is room; `draw(thing, left, top, width, height)` returns nodes.
+// Panels side by side if they fit; `draw(thing, left, top, width, height)` returns nodes.
 function panels(width, things, height, draw) {
   const across = Math.max(1, Math.min(things.length, Math.floor(width / 290)));
   const each = width / across;
@@ -169,9 +169,9 @@ function panels(width, things, height, draw) {
   return [Math.ceil(things.length / across) * height, nodes];
 }
 
-// `highest` is the value at its top; `marks(x, y)` returns nodes for x from 0 to 1.
+// `highest` is the value at the top; `marks(x, y)` returns nodes for x from 0 to 1.
 function square(title, left, top, width, height, across, highest, marks) {
-  const margin = 14; // for marks at the ends
+  const margin = 14; // space for marks at the ends
   const x = scale(left + 38 + margin, left + width - margin);
   const share = scale(top + height - 44, top + 28);
   const y = (value) => share(value / highest);
@@ -205,7 +205,7 @@ function noiseLine(agent, points, x, y) {
   const along = (end) => points.map((one) => `${x(one.noise)},${y(one.f1[end])}`);
   const band = [...along(2), ...along(1).reverse()].join(" ");
   const marks = points.map((one) =>
-    told(
+    withTooltip(
       `${agent} at noise ${noiseText(one.noise)}: F1 ${intervalText(one.f1)}`,
       {},
       agentMark(agent, x(one.noise), y(one.f1[0])),
@@ -222,17 +222,17 @@ function noiseLine(agent, points, x, y) {
 
 function calibrationPlot(width) {
   const shares = [
-    ["documents drawn as noise", "noisy_share"],
+    ["noisy documents", "noisy_share"],
     ["pages without a gold answer", "unanswering_share"],
   ];
   return panels(width, shares, 320, ([title, metric], ...place) =>
-    square(title, ...place, "noise asked", 1, (x, y) => [
+    square(title, ...place, "requested noise", 1, (x, y) => [
       line(x(0), y(0), x(1), y(1), "equal"),
       ...EVALUATIONS.filter((one) => one.noise !== null && one[metric]).map((one) => {
         const [mean, low, high] = one[metric];
-        const across = x(one.noise) + besides(one.agent);
-        return told(
-          `${one.agent} on ${one.group}, asked ${noiseText(one.noise)}: ${title} ` +
+        const across = x(one.noise) + shiftOf(one.agent);
+        return withTooltip(
+          `${one.agent} on ${one.group}, noise ${noiseText(one.noise)}: ${title} ` +
             intervalText(one[metric]),
           { class: agentClass(one.agent) },
           line(across, y(low), across, y(high), "whisker"),
@@ -243,7 +243,7 @@ function calibrationPlot(width) {
   );
 }
 
-// Agents of one level of noise stand side by side.
-function besides(agent) {
+// Shifts agents with the same noise level sideways.
+function shiftOf(agent) {
   return (AGENTS.indexOf(agent) - (AGENTS.length - 1) / 2) * Math.min(9, 36 / AGENTS.length);
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Puts the page together. #episode-12 in its address opens row 12.
+// Builds the page. #episode-12 in its address opens row 12.
 
 function drawHead() {
   byId("title").textContent = REPORT.title;
@@ -17,9 +17,9 @@ function startTranscripts() {
   function choose(row) {
     list.mark(row);
     history.replaceState(null, "", `#episode-${row.number}`);
-    // In one column the transcript stands below the list.
+    // In one column the transcript is below the list.
     if (matchMedia("(max-width: 820px)").matches) byId("transcript").scrollIntoView();
-    return showTranscript(row, soughtText(), choose);
+    return showTranscript(row, searchText(), choose);
   }
 
   startFilters((rows, searched) => {
@@ -30,7 +30,7 @@ function startTranscripts() {
     byId("count").textContent = `${of}${progress}`;
     if (rows.length && !rows.includes(list.chosen)) {
       list.mark(rows[0]);
-      showTranscript(rows[0], soughtText(), choose);
+      showTranscript(rows[0], searchText(), choose);
     }
   });
   const linked = ROWS[/^#episode-(\d+)$/.exec(location.hash)?.[1]];

@@ -1,30 +1,30 @@
 "use strict";
-// Text search: at once in questions and answers, then chunk by chunk in all that was written.
+// Text search: first in questions and answers, then in the transcripts, chunk by chunk.
 
 function stringsOf(value) {
   if (typeof value === "string") return [value];
   return value && typeof value === "object" ? Object.values(value).flatMap(stringsOf) : [];
 }
 
-function holds(value, sought) {
-  return stringsOf(value).some((text) => text.toLowerCase().includes(sought));
+function contains(value, text) {
+  return stringsOf(value).some((part) => part.toLowerCase().includes(text));
 }
 
-function holdsInRow(row, sought) {
-  return holds([row.question, row.answers, row.prediction, row.failure], sought);
+function rowContains(row, text) {
+  return contains([row.question, row.answers, row.prediction, row.failure], text);
 }
 
-// Yields after each chunk the rows found in it, and the share of chunks searched so far.
-async function* searchTranscripts(rows, sought) {
+// Yields the rows found in each chunk, and the share of chunks searched so far.
+async function* searchTranscripts(rows, text) {
   const byChunk = new Map();
   for (const row of rows)
     if (row.chunk !== null) byChunk.set(row.chunk, [...(byChunk.get(row.chunk) ?? []), row]);
   let searched = 0;
   for (const [number, inChunk] of byChunk) {
     const chunk = await unpacked(CHUNKS[number]);
-    const inDocument = chunk.documents.map((one) => holds([one.title, one.text], sought));
+    const inDocument = chunk.documents.map((one) => contains([one.title, one.text], text));
     const inTurn = (turn) =>
-      holds([turn.text, turn.message], sought) ||
+      contains([turn.text, turn.message], text) ||
       (turn.documents ?? []).some((document) => inDocument[document]);
     const found = inChunk.filter((row) => chunk.transcripts[row.place].turns.some(inTurn));
     yield { found, share: ++searched / byChunk.size };

@@ -1,25 +1,25 @@
 "use strict";
-// One episode, opened: what was asked, how it scored, and every turn with its documents.
+// The chosen episode: question, scores, and every turn with its documents.
 
-let asked = 0; // an episode that opens slowly must not cover one that was asked for later
+let latestRequest = 0; // an episode that opens slowly must not replace one chosen later
 
-async function showTranscript(row, sought, choose) {
+async function showTranscript(row, text, choose) {
   const place = byId("transcript");
-  const mine = ++asked;
+  const request = ++latestRequest;
   let body;
   try {
     body =
       row.chunk === null
-        ? [element("p", { class: "notice" }, "No transcript was kept of this episode.")]
+        ? [element("p", { class: "notice" }, "This episode has no transcript.")]
         : transcriptBody(row, await openChunk(row.chunk));
   } catch (error) {
-    const said = `This transcript cannot be opened (${error}); a browser of 2023 or later can.`;
-    body = [element("p", { class: "notice" }, said)];
+    const message = `Cannot open this transcript (${error}). Use a browser from 2023 or later.`;
+    body = [element("p", { class: "notice" }, message)];
   }
-  if (mine !== asked) return;
+  if (request !== latestRequest) return;
   place.replaceChildren(...episodeHead(row, choose), ...body);
   place.scrollTop = 0;
-  highlight(place, sought);
+  highlight(place, text);
 }
 
 function episodeHead(row, choose) {
@@ -46,7 +46,7 @@ function episodeHead(row, choose) {
         element("dt", {}, "gold"),
         element("dd", { dir: "auto" }, row.answers.join(" · ") || "–"),
       ),
-      row.failure === null ? scoreChips(row) : voidNotice(row),
+      row.failure === null ? scoreChips(row) : failureNotice(row),
       siblings(row, choose),
     ),
   ];
@@ -65,12 +65,12 @@ function scoreChips(row) {
   );
 }
 
-function voidNotice(row) {
-  const words = [element("b", {}, "void: "), element("bdi", {}, row.failure)];
+function failureNotice(row) {
+  const words = [element("b", {}, "Failed: "), element("bdi", {}, row.failure)];
   return element("p", { class: "notice" }, words);
 }
 
-// The episodes of other evaluations about the same question.
+// Episodes of other evaluations with the same question.
 function siblings(row, choose) {
   const set = EVALUATIONS[row.evaluation].set;
   const same = ROWS.filter(
@@ -118,7 +118,7 @@ function scoreClass(value) {
 
 function f1Chip(row) {
   if (row.failure !== null)
-    return element("span", { class: "score void", title: row.failure }, "failed");
+    return element("span", { class: "score failure", title: row.failure }, "failed");
   const look = { class: `score ${scoreClass(row.f1)}`, title: `F1 ${fixed(row.f1)}` };
   return element("span", look, fixed(row.f1, 2));
 }
@@ -160,7 +160,7 @@ function shownValue(value) {
 }
 
 const KINDS = {
-  search: (turn) => (turn.sent ? "search" : "search, not sent: out of turns"),
+  search: (turn) => (turn.sent ? "search" : "search, not sent: no turns left"),
   answer: () => "answer",
   malformed: (turn) => `malformed: ${turn.malformed.replaceAll("_", " ")}`,
 };
@@ -179,7 +179,7 @@ function turnItem(turn, documents, answers) {
   );
 }
 
-// What the agent wrote: its tags stand back, and what stands in them looks like what it is.
+// The text of the agent, with its tags in grey and a style for the content of each tag.
 function actionText(text, answers) {
   const nodes = [];
   let inside = "";
@@ -193,22 +193,22 @@ function actionText(text, answers) {
       nodes.push(element("span", look, marked(part, answers)));
     }
   }
-  return nodes.length ? nodes : [element("span", { class: "tag" }, "(nothing)")];
+  return nodes.length ? nodes : [element("span", { class: "tag" }, "(empty)")];
 }
 
-// Useful and noisy documents differ in colour, in their border and by a word.
+// Useful and noisy documents differ in colour, border and label.
 function documentItem(one, answers) {
-  const kind = one.useful === true ? "useful" : one.useful === false ? "noisy" : "unasked";
+  const kind = one.useful === true ? "useful" : one.useful === false ? "noisy" : "unspecified";
   const note = (look, ...words) => element("span", { class: look }, words);
-  const told = (words) => element("bdi", {}, words);
+  const quoted = (words) => element("bdi", {}, words);
   const notes = [
     note(`quality ${kind}`, QUALITIES[kind]),
-    one.contains_answer ? note("note holds", "holds the answer") : null,
-    ...(one.checks ?? []).map((check) => note("note failed", "fails ", told(check))),
+    one.contains_answer ? note("note answer", "contains an answer") : null,
+    ...(one.checks ?? []).map((check) => note("note failed", "fails ", quoted(check))),
     one.truncated ? note("note", "cut") : null,
-    one.engine ? note("note", told(one.engine)) : null,
+    one.engine ? note("note", quoted(one.engine)) : null,
     ...(one.metadata ?? []).map(([name, value]) =>
-      note("note", told(`${name} ${shownValue(value)}`)),
+      note("note", quoted(`${name} ${shownValue(value)}`)),
     ),
   ];
   const title = { class: "document-title", dir: "auto" };
@@ -220,22 +220,23 @@ function documentItem(one, answers) {
     element("p", { class: "document-text", dir: "auto" }, marked(one.text, answers)),
   );
 }
-const QUALITIES = { useful: "✓ useful", noisy: "≈ noisy", unasked: "neither asked for" };
+const QUALITIES = { useful: "✓ useful", noisy: "≈ noisy", unspecified: "not requested" };
 
-// Marks what was searched for, where the browser can do so without a change to the page.
-function highlight(place, sought) {
+// Highlights the text of the search, if the browser can do so without changing the page.
+function highlight(place, searched) {
   if (!globalThis.Highlight) return;
   const ranges = [];
   const walker = document.createTreeWalker(place, NodeFilter.SHOW_TEXT);
-  while (sought && walker.nextNode()) {
+  while (searched && walker.nextNode()) {
     const text = walker.currentNode.data.toLowerCase();
-    if (text.length !== walker.currentNode.data.length) continue; // places in it would be others
-    for (let at = text.indexOf(sought); at >= 0; at = text.indexOf(sought, at + sought.length)) {
+    if (text.length !== walker.currentNode.data.length) continue; // positions would differ
+    let at = -searched.length;
+    while ((at = text.indexOf(searched, at + searched.length)) >= 0) {
       const range = new Range();
       range.setStart(walker.currentNode, at);
-      range.setEnd(walker.currentNode, at + sought.length);
+      range.setEnd(walker.currentNode, at + searched.length);
       ranges.push(range);
     }
   }
-  CSS.highlights.set("sought", new Highlight(...ranges));
+  CSS.highlights.set("searched", new Highlight(...ranges));
 }

@@ -1,7 +1,7 @@
-"""Turns while they are written: what each episode has had read, and what is drawn for all of them.
+"""Turns that are decoded together.
 
-One step count serves all turns of a batch. Where others join, each turn takes down what it has so
-far and goes on in a new batch.
+All turns of a batch share one step count. When other turns join, the sampled tokens are moved from
+the batch to the turns, and a new batch starts.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from agents.llm.generators.base import agreeing_ids
-from agents.llm.generators.sampling import as_int64, draw_tokens, uniforms
+from agents.llm.generators.base import common_prefix_length
+from agents.llm.generators.sampling import as_int64, sample_tokens, uniforms
 from agents.llm.policy.stopping import StopReason, StopRule
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """An episode's row in the cache; ids[:num_fed] stand in it."""
+    """The ids of an episode and its row in the KV cache; ids[:num_cached] are in the cache."""
 
     row: int
     ids: list[int] = field(default_factory=list)
-    num_fed: int = 0
+    num_cached: int = 0
 
-    def extend_to(self, token_ids: Sequence[int]) -> int:
-        """Take over a request's ids; return how many known ones they contradict."""
-        known, wanted = self.ids, list(token_ids)
-        agreeing = agreeing_ids(known, wanted)
-        self.ids = wanted
-        # The last id is always read anew: its logits are where the turn begins.
-        self.num_fed = min(self.num_fed, agreeing, len(wanted) - 1)
-        return len(known) - agreeing
+    def update_ids(self, token_ids: Sequence[int]) -> int:
+        """Replace the ids by those of a request; return how many known ids differ."""
+        known, ids = self.ids, list(token_ids)
+        common = common_prefix_length(known, ids)
+        self.ids = ids
+        # The last id is always processed again: its logits give the first token of the turn.
+        self.num_cached = min(self.num_cached, common, len(ids) - 1)
+        return len(known) - common
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A turn being written; `token_ids` lacks what the batch at hand has drawn for it."""
+    """A turn in progress; tokens of the current batch are not in `token_ids` yet."""
 
     session: Session
     seed: int
@@ -50,26 +50,30 @@ class Turn:
 
     @property
     def room(self) -> int:
-        """Tokens that it may still come to."""
+        """Number of tokens that may follow `token_ids`."""
         return self.limit - len(self.token_ids)
 
-    def write(self, token_ids: list[int], logprobs: list[float]) -> None:
-        """Take down new tokens, which have been read but for the last."""
+    def extend(self, token_ids: list[int], logprobs: list[float]) -> None:
+        """Add new tokens; all but the last are in the cache."""
         self.token_ids.extend(token_ids)
         self.logprobs.extend(logprobs)
         self.session.ids.extend(token_ids)
-        self.session.num_fed = len(self.session.ids) - 1
+        self.session.num_cached = len(self.session.ids) - 1
 
 
 @dataclass(slots=True, eq=False)
 class TurnBatch:
-    """The turns being decoded, one to a row, and what was drawn for them so far.
+    """Turns, one per row, and the tokens sampled for them in this batch.
 
     Attributes:
-        tokens_B: the newest token of each row, which the next pass reads.
-        positions_B: its place.
-        tokens_BT: [B, longest turn] tokens drawn, `step` of them valid; logprobs likewise.
-        length: places in use, the newest token's included.
+        turns: [B] turns; ended ones keep their row until `select_rows`.
+        seeds_B: seeds of the random streams.
+        tokens_B: newest token of each row, the input of the next forward pass.
+        positions_B: its position.
+        tokens_BT: [B, longest turn] sampled tokens, of which the first `step` are valid.
+        logprobs_BT: their logprobs.
+        length: number of positions in use, including the newest token's.
+        step: number of tokens sampled in this batch.
     """
 
     turns: list[Turn]
@@ -82,8 +86,8 @@ class TurnBatch:
     step: int = 0
 
     @classmethod
-    def of(cls, turns: list[Turn], device: torch.device) -> TurnBatch:
-        """Return a batch in which nothing was drawn yet."""
+    def from_turns(cls, turns: list[Turn], device: torch.device) -> TurnBatch:
+        """Return a batch without sampled tokens."""
         shape = (len(turns), max(turn.room for turn in turns))
         lengths = [len(turn.session.ids) for turn in turns]
         return cls(
@@ -96,11 +100,11 @@ class TurnBatch:
             length=max(lengths),
         )
 
-    def append(self, logits_BV: Tensor, temperature: float, max_context: int) -> None:
-        """Draw the next token of every row; rows whose turn is over write on, in no new place."""
+    def sample(self, logits_BV: Tensor, temperature: float, max_context: int) -> None:
+        """Sample the next token of every row. Rows of ended turns stay below `max_context`."""
         self.positions_B = (self.positions_B + 1).clamp_max(max_context - 1)
         uniforms_B = uniforms(self.seeds_B, self.positions_B) if temperature else None
-        self.tokens_B, logprobs_B = draw_tokens(
+        self.tokens_B, logprobs_B = sample_tokens(
             logits_BV, temperature=temperature, uniforms_B=uniforms_B
         )
         self.tokens_BT[:, self.step] = self.tokens_B
@@ -108,43 +112,49 @@ class TurnBatch:
         self.step += 1
         self.length += 1
 
-    def finish(self, watched: list[int], rule: StopRule, max_context: int) -> list[Turn]:
-        """Close the turns that end with their newest token, and return them."""
+    def end_turns(self, watched: list[int], rule: StopRule, max_context: int) -> list[Turn]:
+        """End the turns whose newest token stops them, and return them.
+
+        Args:
+            watched: rows whose newest token may end a turn.
+            rule: the stop rule.
+            max_context: longest sequence in tokens.
+        """
         full = [row for row, turn in enumerate(self.turns) if turn.room == self.step]
         ended = []
         for row in dict.fromkeys(watched + full):
             turn = self.turns[row]
             if turn.stop_reason is not None:
                 continue
-            reason = rule.reason(turn.token_ids + self.tokens_BT[row, : self.step].tolist())
+            reason = rule.reason(self.partial_turn(turn))
             if reason is None and turn.room == self.step:
                 reason = "context" if turn.start + turn.limit == max_context else "length"
             if reason is not None:
-                self._take_down(row)
+                self._flush_row(row)
                 turn.stop_reason = reason
                 ended.append(turn)
         return ended
 
-    def written(self, turn: Turn) -> list[int]:
-        """Return all tokens of a turn so far."""
+    def partial_turn(self, turn: Turn) -> list[int]:
+        """All ids of a turn so far."""
         if turn.stop_reason is not None or turn not in self.turns:
             return list(turn.token_ids)
         row = self.turns.index(turn)
         return turn.token_ids + self.tokens_BT[row, : self.step].tolist()
 
-    def dissolve(self) -> list[Turn]:
-        """Let each turn that goes on take down what was drawn for it, and return them."""
-        alive = self.alive()
-        for row in alive:
-            self._take_down(row)
-        return [self.turns[row] for row in alive]
+    def flush(self) -> list[Turn]:
+        """Move the sampled tokens to their unfinished turns, and return these turns."""
+        rows = self.unfinished_rows()
+        for row in rows:
+            self._flush_row(row)
+        return [self.turns[row] for row in rows]
 
-    def alive(self) -> list[int]:
-        """Rows whose turn goes on."""
+    def unfinished_rows(self) -> list[int]:
+        """Rows whose turn has not ended."""
         return [row for row, turn in enumerate(self.turns) if turn.stop_reason is None]
 
-    def keep(self, rows: list[int]) -> None:
-        """Go on with these rows only, in this order."""
+    def select_rows(self, rows: list[int]) -> None:
+        """Keep only these rows, in this order."""
         kept = torch.tensor(rows, device=self.tokens_B.device)
         self.turns = [self.turns[row] for row in rows]
         self.seeds_B, self.tokens_B = self.seeds_B[kept], self.tokens_B[kept]
@@ -152,8 +162,8 @@ class TurnBatch:
         self.tokens_BT, self.logprobs_BT = self.tokens_BT[kept], self.logprobs_BT[kept]
         self.length = max(len(turn.session.ids) for turn in self.turns) + self.step
 
-    def _take_down(self, row: int) -> None:
-        drawn = slice(self.step)
-        self.turns[row].write(
-            self.tokens_BT[row, drawn].tolist(), self.logprobs_BT[row, drawn].tolist()
+    def _flush_row(self, row: int) -> None:
+        new = slice(self.step)
+        self.turns[row].extend(
+            self.tokens_BT[row, new].tolist(), self.logprobs_BT[row, new].tolist()
         )

@@ -1,7 +1,7 @@
-"""The generator that runs in process on transformers and keeps its key-value cache between turns.
+"""The generator on transformers, in process, with a KV cache that is kept between turns.
 
-An episode's new ids are read without padding, equal prompts once; then all episodes are decoded
-together. Those whose turn is over leave the batch, and others may join it at any token.
+New ids of an episode are processed without padding, and equal prompts once. All turns are decoded
+as one batch. Ended turns leave the batch, and new turns may join after any token.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from agents.llm.generators.base import (
     never,
 )
 from agents.llm.generators.hf.batch import Session, Turn, TurnBatch
-from agents.llm.generators.hf.cuda_graphs import make_decoding
-from agents.llm.generators.hf.kv_cache import ATTENTION, Piece, RowCache
+from agents.llm.generators.hf.cuda_graphs import make_decoder
+from agents.llm.generators.hf.kv_cache import ATTENTION, Chunk, RowCache
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.attention import attention_implementation
 from agents.llm.policy.policy import Policy
 from agents.llm.policy.stopping import StopRule
 
-# New tokens per forward pass: bounds the memory of a pass, large enough to keep matrices full.
-_FEED_TOKENS = 8192
-# The batch is compacted when this part of it is over: moving a row costs a few steps of it.
+# New tokens per forward pass: a bound on memory, large enough for efficient matrix products.
+_PREFILL_TOKENS = 8192
+# Ended rows are removed when they exceed this share of the batch: moving a row costs a few steps.
 _COMPACT_AT = 1 / 8
-# Turns join once there are as many as this part of those being written, or after so many tokens: on
-# a GPU to read few new ids takes as long as to read many.
+# New turns join when they number this share of those in progress, or after this many tokens: on a
+# GPU a prefill of few tokens takes as long as one of many.
 _JOIN_AT, _JOIN_WITHIN = 1 / 2, 32
 
 
 class TransformersGenerator:
-    """Generates with a transformers causal language model.
+    """Generates with a causal language model of transformers.
 
-    While it advances, the model is in evaluation mode and its attention reads the row cache;
-    afterwards both are as before.
+    During `poll` the model is in evaluation mode and its attention uses the row cache; afterwards
+    both are restored.
 
     Args:
-        policy: after an update of its model call `load_weights()`.
-        max_context: longest sequence in tokens; the model's own limit where that is smaller.
-        dtype: read a copy of the model in this type, which takes as much memory again and changes
-            with `load_weights` only; None reads the model itself.
+        policy: call `load_weights()` after an update of its model.
+        max_context: longest sequence in tokens, at most the model's own limit.
+        dtype: dtype of a copy of the model to generate with. The copy needs its own memory and is
+            updated only by `load_weights`. None uses the policy's model itself.
     """
 
     def __init__(
@@ -68,43 +68,43 @@ class TransformersGenerator:
         self._watched_V = watched_V.to(policy.model.device)
         self._make_cache()
         self._sessions: dict[int, Session] = {}
-        self._turns: dict[int, Turn] = {}  # by session, all that are being written
+        self._turns: dict[int, Turn] = {}  # in progress or not returned yet, by session
         self._joining: list[Turn] = []
-        self._waited = 0  # tokens that others wrote meanwhile
+        self._join_delay = 0  # tokens sampled since turns are joining
         self._batch: TurnBatch | None = None
         self._temperature = 1.0
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Begin one turn per request, beside those that are being written already.
+        """Start one turn for each request; turns in progress continue.
 
         Raises:
-            ValueError: if a request holds no ids, a turn of its session is being written, or the
-                others are written at another temperature.
+            ValueError: if a request has no ids, a turn of its session is in progress, or the
+                temperature differs from that of the turns in progress.
         """
         check_requests(requests, self._turns)
         if self._turns and sampling.temperature != self._temperature:
             raise ValueError(
-                f"got temperature {sampling.temperature} while turns are being written at "
-                f"{self._temperature}; let them end first"
+                f"got temperature {sampling.temperature} while turns with temperature "
+                f"{self._temperature} are in progress; wait until they have ended"
             )
         self._temperature = sampling.temperature
-        taken = {session.row for session in self._sessions.values()}
-        free_rows = (row for row in count() if row not in taken)
+        used_rows = {session.row for session in self._sessions.values()}
+        free_rows = (row for row in count() if row not in used_rows)
         for request in requests:
-            turn = self._open(request, free_rows, sampling)
+            turn = self._start_turn(request, free_rows, sampling)
             self._turns[request.session] = turn
             if turn.stop_reason is None:
                 self._joining.append(turn)
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Write on until a turn ends or `should_yield()`, and return by session those that have ended.
+        """Generate until at least one turn ends or `should_yield()`; return ended turns by session.
 
         Raises:
             FloatingPointError: if the model's logits are not finite.
         """
         ended = any(turn.stop_reason is not None for turn in self._turns.values())
         if self._turns and not ended:
-            with _reading_rows(self._model), torch.inference_mode():
+            with _row_attention(self._model), torch.inference_mode():
                 while not (ended or should_yield()):
                     if self._joining:
                         self._join_or_wait()
@@ -117,22 +117,22 @@ class TransformersGenerator:
     def partial_turn(self, session: int) -> list[int]:
         """Ids sampled so far in the unfinished turn of a session."""
         turn = self._turns[session]
-        return self._batch.written(turn) if self._batch else list(turn.token_ids)
+        return self._batch.partial_turn(turn) if self._batch else list(turn.token_ids)
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
+        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         for name in sessions:
             self._sessions.pop(name, None)
             turn = self._turns.pop(name, None)
             if turn is not None:
-                turn.stop_reason = "length"  # its row in the batch is no longer heeded
+                turn.stop_reason = "length"  # The batch then ignores its row.
                 self._joining = [one for one in self._joining if one is not turn]
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from new weights from now on; None where the model was updated in place.
+        """Use new weights from now on; None if the policy's model was updated in place.
 
         Raises:
-            RuntimeError: while turns are being written.
+            RuntimeError: if turns are in progress.
         """
         check_idle(len(self._turns))
         if weights is not None:
@@ -143,7 +143,7 @@ class TransformersGenerator:
         self._batch = None
 
     def close(self) -> None:
-        """Give back the cache, and forget every turn."""
+        """Drop all turns and sessions, and free the cache."""
         self._sessions.clear()
         self._turns.clear()
         self._joining.clear()
@@ -152,17 +152,17 @@ class TransformersGenerator:
 
     def _make_cache(self) -> None:
         self._cache = RowCache(self._model)
-        self._decoding = make_decoding(
-            self._cache, lambda ids, positions: self._run(self._model, ids, positions).logits
+        self._decoder = make_decoder(
+            self._cache, lambda ids, positions: self._forward(self._model, ids, positions).logits
         )
 
-    def _open(
+    def _start_turn(
         self, request: GenerationRequest, free_rows: Iterator[int], sampling: Sampling
     ) -> Turn:
         session = self._sessions.get(request.session)
         if session is None:
             session = self._sessions[request.session] = Session(next(free_rows))
-        token_mismatch = session.extend_to(request.token_ids)
+        token_mismatch = session.update_ids(request.token_ids)
         start = len(session.ids)
         limit = min(sampling.max_new_tokens, self.max_context - start)
         turn = Turn(session, request.seed, start, limit, token_mismatch)
@@ -174,8 +174,8 @@ class TransformersGenerator:
         if not all(map(isfinite, turn.logprobs)):
             self.close()
             raise FloatingPointError(
-                f"the logits of policy {self.policy.name!r} are not finite; its weights have "
-                "diverged: lower the learning rate and train again, from --policy CHECKPOINT into "
+                f"the logits of policy {self.policy.name!r} are not finite: its weights have "
+                "diverged; lower the learning rate and train again, from --policy CHECKPOINT into "
                 "another --output"
             )
         assert turn.stop_reason is not None
@@ -187,37 +187,37 @@ class TransformersGenerator:
         )
 
     def _join_or_wait(self) -> None:
-        """Join where there are many beside those being written, or where they waited for long."""
-        alive = len(self._batch.alive()) if self._batch is not None else 0
-        if len(self._joining) >= alive * _JOIN_AT or self._waited == _JOIN_WITHIN:
+        """Join waiting turns if they are many, or have waited for `_JOIN_WITHIN` tokens."""
+        unfinished = len(self._batch.unfinished_rows()) if self._batch is not None else 0
+        if len(self._joining) >= unfinished * _JOIN_AT or self._join_delay == _JOIN_WITHIN:
             self._join()
         else:
-            self._waited += 1
+            self._join_delay += 1
 
     def _join(self) -> None:
-        """Read what the joining turns have new, and make one batch of them and the others."""
-        going = (self._batch.dissolve() if self._batch is not None else []) + self._joining
-        self._joining, self._waited = [], 0
-        sessions = [turn.session for turn in going]
-        # Rows of finished turns run on until the batch is compacted, hence both maxima.
-        positions = max(len(one.ids) for one in sessions) + max(turn.room for turn in going)
-        lengths = {session.row: session.num_fed for session in self._sessions.values()}
-        self._cache.reserve(*self._decoding.room(len(self._sessions), positions), lengths)
-        self._gather_rows(sessions)
-        self._feed(sessions)
-        # The cache decodes its first rows, in their order.
-        going.sort(key=lambda turn: turn.session.row)
-        self._batch = TurnBatch.of(going, self.policy.model.device)
+        """Prefill the waiting turns and make one batch of them and the unfinished turns."""
+        turns = (self._batch.flush() if self._batch is not None else []) + self._joining
+        self._joining, self._join_delay = [], 0
+        sessions = [turn.session for turn in turns]
+        # Rows of ended turns continue until the batch is compacted, hence both maxima.
+        positions = max(len(one.ids) for one in sessions) + max(turn.room for turn in turns)
+        lengths = {session.row: session.num_cached for session in self._sessions.values()}
+        size = self._decoder.required_size(len(self._sessions), positions)
+        self._cache.reserve(*size, lengths)
+        self._move_to_first_rows(sessions)
+        self._prefill(sessions)
+        # The decoder processes the first rows of the cache in order.
+        turns.sort(key=lambda turn: turn.session.row)
+        self._batch = TurnBatch.from_turns(turns, self.policy.model.device)
 
-    def _gather_rows(self, wanted: list[Session]) -> None:
-        """Bring sessions into the first rows, where they are decoded together."""
-        outside = [session for session in wanted if session.row >= len(wanted)]
-        used = {session.row for session in wanted}
-        free = [row for row in range(len(wanted)) if row not in used]
-        self._swap(outside, free, max(session.num_fed for session in self._sessions.values()))
+    def _move_to_first_rows(self, sessions: list[Session]) -> None:
+        moving = [session for session in sessions if session.row >= len(sessions)]
+        used = {session.row for session in sessions}
+        free = [row for row in range(len(sessions)) if row not in used]
+        self._swap(moving, free, max(session.num_cached for session in self._sessions.values()))
 
     def _swap(self, moving: Sequence[Session], rows: Sequence[int], length: int) -> None:
-        """Move sessions to rows; whoever owns those rows moves the other way."""
+        """Move sessions to rows; the owners of those rows get the old rows."""
         if not moving:
             return
         owners = {session.row: session for session in self._sessions.values()}
@@ -227,46 +227,46 @@ class TransformersGenerator:
                 owners[row].row = session.row
             session.row = row
 
-    def _feed(self, sessions: list[Session]) -> None:
-        """Read all ids but the last of each session; equal new ones are read once."""
+    def _prefill(self, sessions: list[Session]) -> None:
+        """Process all ids but the last of each session; equal new sequences only once."""
         leaders: dict[object, Session] = {}
-        followers: list[tuple[Session, Session]] = []
+        copies: list[tuple[Session, Session]] = []
         for session in sessions:
-            if session.num_fed < len(session.ids) - 1:
-                key = session.row if session.num_fed else tuple(session.ids[:-1])
+            if session.num_cached < len(session.ids) - 1:
+                key = session.row if session.num_cached else tuple(session.ids[:-1])
                 leader = leaders.setdefault(key, session)
                 if leader is not session:
-                    followers.append((leader, session))
-        for packed_ids, pieces in _pack(leaders.values()):
-            positions = self._cache.plan_prefill(pieces)
+                    copies.append((leader, session))
+        for packed_ids, chunks in _pack(leaders.values()):
+            positions = self._cache.plan_prefill(chunks)
             ids = torch.tensor([packed_ids], device=positions.device)
-            self._run(self._model.base_model, ids, positions)
-        for leader, session in followers:
+            self._forward(self._model.base_model, ids, positions)
+        for leader, session in copies:
             self._cache.copy_row(leader.row, session.row, len(leader.ids) - 1)
 
     def _step(self) -> bool:
-        """Write one token of each turn; whether one ended with it."""
+        """Sample one token for each turn; return whether a turn ended."""
         batch = self._batch
-        assert batch is not None, "turns that have not ended are in the batch"
-        alive = batch.alive()
-        if len(batch.turns) - len(alive) > len(batch.turns) * _COMPACT_AT:
-            batch.keep(self._compact(batch.turns, alive, batch.length))
-        logits_BV = self._decoding.logits(batch.tokens_B, batch.positions_B, batch.length)
-        batch.append(logits_BV, self._temperature, self.max_context)
+        assert batch is not None, "unfinished turns are in the batch"
+        rows = batch.unfinished_rows()
+        if len(batch.turns) - len(rows) > len(batch.turns) * _COMPACT_AT:
+            batch.select_rows(self._compact(batch.turns, rows, batch.length))
+        logits_BV = self._decoder.logits(batch.tokens_B, batch.positions_B, batch.length)
+        batch.sample(logits_BV, self._temperature, self.max_context)
         watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
-        return bool(batch.finish(watched, self._stop, self.max_context))
+        return bool(batch.end_turns(watched, self._stop, self.max_context))
 
-    def _compact(self, turns: list[Turn], alive: list[int], length: int) -> list[int]:
-        """Bring the turns that go on into the first rows; return which turn lies in each."""
-        count = len(alive)
-        kept = set(alive)
-        holes = [row for row in range(count) if row not in kept]
-        movers = [row for row in alive if row >= count]
-        self._swap([turns[row].session for row in movers], holes, length)
-        moved = dict(zip(holes, movers, strict=True))
-        return [moved.get(row, row) for row in range(count)]
+    def _compact(self, turns: list[Turn], unfinished: list[int], length: int) -> list[int]:
+        """Move the unfinished turns to the first rows; return the old row of each new row."""
+        num_rows = len(unfinished)
+        kept = set(unfinished)
+        holes = [row for row in range(num_rows) if row not in kept]
+        moving = [row for row in unfinished if row >= num_rows]
+        self._swap([turns[row].session for row in moving], holes, length)
+        old_rows = dict(zip(holes, moving, strict=True))
+        return [old_rows.get(row, row) for row in range(num_rows)]
 
-    def _run(self, module: nn.Module, ids: Tensor, position_ids: Tensor) -> Any:
+    def _forward(self, module: nn.Module, ids: Tensor, position_ids: Tensor) -> Any:
         return module(
             input_ids=ids,
             position_ids=position_ids,
@@ -276,23 +276,23 @@ class TransformersGenerator:
         )
 
 
-def _pack(sessions: Iterable[Session]) -> Iterator[tuple[list[int], list[Piece]]]:
-    """Put the unread ids of sessions, all but each last, into lines of bounded length."""
+def _pack(sessions: Iterable[Session]) -> Iterator[tuple[list[int], list[Chunk]]]:
+    """Pack the new ids of sessions, all but each last, into sequences of bounded length."""
     ids: list[int] = []
-    pieces: list[Piece] = []
+    chunks: list[Chunk] = []
     for session in sessions:
-        unread = session.ids[session.num_fed : -1]
-        if ids and len(ids) + len(unread) > _FEED_TOKENS:
-            yield ids, pieces
-            ids, pieces = [], []
-        pieces.append(Piece(session.row, session.num_fed, len(ids), len(ids) + len(unread)))
-        ids.extend(unread)
+        new = session.ids[session.num_cached : -1]
+        if ids and len(ids) + len(new) > _PREFILL_TOKENS:
+            yield ids, chunks
+            ids, chunks = [], []
+        chunks.append(Chunk(session.row, session.num_cached, len(ids), len(ids) + len(new)))
+        ids.extend(new)
     if ids:
-        yield ids, pieces
+        yield ids, chunks
 
 
 def _with_dtype(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """A copy whose weights have another type; its buffers (rotary frequencies) keep theirs."""
+    """A copy with weights of another dtype; buffers (rotary frequencies) keep theirs."""
     copy = deepcopy(model).requires_grad_(False)
     for weight in copy.parameters():
         weight.data = weight.data.to(dtype)
@@ -301,13 +301,13 @@ def _with_dtype(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
 
 @torch.no_grad()
 def _copy_weights(source: nn.Module, target: nn.Module) -> None:
-    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
-        ours.copy_(theirs)
+    for copy, original in zip(target.parameters(), source.parameters(), strict=True):
+        copy.copy_(original)
 
 
 @contextmanager
-def _reading_rows(model: PreTrainedModel) -> Iterator[None]:
-    """Exchange the model's attention for the row cache's, and switch dropout off."""
+def _row_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Use the row cache's attention and evaluation mode inside the block."""
     training = model.training
     model.eval()
     try:

@@ -1,14 +1,12 @@
-"""Keys and values of many sequences, kept while their episodes last.
+"""A KV cache with one row for each sequence, kept between turns.
 
-A sequence owns a row and stores token t at position t. New tokens of several rows come packed in
-one line, or as one token for each of the first rows; nothing is padded. What lies beyond a row's
-length is masked and only has to be finite, so a row is cut back by forgetting its length.
+Token t of a sequence is stored at position t of its row. New tokens of several rows are processed
+packed into one sequence ("prefill"), or as one token for each of the first rows ("decode"), without
+padding. Positions after the end of a row are masked, so a row is truncated by a smaller length.
 """
 
 from __future__ import annotations
 
-import math
-import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,26 +14,34 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, Cache, PreTrainedModel
 
+from agents.llm.generators.hf.lazy_memory import lazy_zeros
+
 ATTENTION = "zerosearch_rows"
-# Pieces that differ by less are padded to one length; scores of one call, for each head that reads.
-_ALIKE, _MOST_SCORES = 64, 2**25
+# On a GPU: chunks whose lengths differ by less are padded to one length; and the largest number of
+# attention scores of one call, for each head.
+_MAX_PADDING, _MAX_SCORES = 64, 2**25
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive new tokens of one row: packed[start:stop] stand from position `first` on."""
+class Chunk:
+    """Consecutive new tokens of one row: packed[start:stop] have positions from `first` on."""
 
     row: int
     first: int
     start: int
     stop: int
 
+    @property
+    def num_tokens(self) -> int:
+        return self.stop - self.start
+
 
 class RowCache(Cache):
     """Keys and values by row and position, for every layer.
 
     Attributes:
-        stored: [2 * layers, rows, key/value heads, positions, head size]; keys of layer l at 2l.
+        stored: [2 * layers, rows, key/value heads, positions, head size]; keys of layer l at 2l,
+            values at 2l + 1.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -48,83 +54,84 @@ class RowCache(Cache):
             dtype=model.dtype,
             device=model.device,
         )
-        self._sharing = config.num_attention_heads // heads
+        self._heads_per_key = config.num_attention_heads // heads
         self._causal_PP = torch.empty((0, 0), dtype=model.dtype, device=model.device)
-        self._step: _Feed | _Decode | None = None
-
-    @property
-    def num_rows(self) -> int:
-        """Rows there is room for."""
-        return self.stored.shape[1]
+        self._plan: _Prefill | _Decode | None = None
 
     def reserve(self, rows: int, positions: int, lengths: Mapping[int, int]) -> None:
-        """Grow to at least `rows` rows of `positions` positions; the cache never shrinks.
+        """Grow to at least this many rows and positions; the cache never shrinks.
 
-        Args:
-            rows: number of rows.
-            positions: positions of each row.
-            lengths: by row, the number of positions that are kept.
+        `lengths` maps rows to the number of positions that are kept.
         """
         double, old_rows, heads, old_positions, size = self.stored.shape
         if rows > old_rows or positions > old_positions:
-            # A quarter more than requested, so that growing turn by turn rarely copies.
+            # A quarter more than needed, so that growth from turn to turn rarely copies.
             more_positions = positions + positions // 4 if old_positions else positions
             positions = (
                 old_positions if positions <= old_positions else -(-more_positions // 64) * 64
             )
-            grown = _zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
+            grown = lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
             for row, length in lengths.items():
                 if row < old_rows:
                     grown[:, row, :, :length] = self.stored[:, row, :, :length]
             self.stored = grown
 
     def copy_row(self, source: int, target: int, length: int) -> None:
-        """Copy the first positions of a row over another's."""
+        """Copy the first `length` positions of a row to another."""
         self.stored[:, target, :, :length] = self.stored[:, source, :, :length]
 
     def swap_rows(self, left: Sequence[int], right: Sequence[int], length: int) -> None:
-        """Exchange rows pairwise, as far as `length` positions."""
+        """Exchange the first `length` positions of rows, pairwise."""
         left, right = list(left), list(right)
-        # On a CPU plane by plane, which bounds the memory of the copy.
+        # On a CPU layer by layer, to limit the memory of the copy.
         for stored in self.stored if self.stored.is_cpu else self.stored[None]:
             kept = stored[..., left, :, :length, :]
             stored[..., left, :, :length, :] = stored[..., right, :, :length, :]
             stored[..., right, :, :length, :] = kept
 
-    def plan_prefill(self, pieces: Sequence[Piece]) -> Tensor:
-        """Expect packed new tokens next; return their positions, [1, N]."""
-        lengths = torch.tensor([piece.stop - piece.start for piece in pieces])
-        rows = torch.tensor([piece.row for piece in pieces]).repeat_interleave(lengths)
-        shift = torch.tensor([piece.first - piece.start for piece in pieces])
-        positions = torch.arange(pieces[-1].stop) + shift.repeat_interleave(lengths)
-        device = self.stored.device
-        parts = self._padded(pieces) if _pads(device) else self._in_turn(pieces)
-        self._step = _Feed(tuple(parts), rows.to(device), positions.to(device))
-        return self._step.positions_N[None]
+    def plan_prefill(self, chunks: Sequence[Chunk]) -> Tensor:
+        """Set up a forward pass over packed chunks.
 
-    def _in_turn(self, pieces: Sequence[Piece]) -> list[_InTurn]:
-        longest = max(piece.first + piece.stop - piece.start for piece in pieces)
+        Returns:
+            [1, N] positions of the packed tokens.
+        """
+        lengths = torch.tensor([chunk.num_tokens for chunk in chunks])
+        rows = torch.tensor([chunk.row for chunk in chunks]).repeat_interleave(lengths)
+        shift = torch.tensor([chunk.first - chunk.start for chunk in chunks])
+        positions = torch.arange(chunks[-1].stop) + shift.repeat_interleave(lengths)
+        device = self.stored.device
+        if _prefers_padding(device):
+            parts: Sequence[_Single | _Padded] = [
+                _Padded.from_chunks(similar, self.stored, self._heads_per_key)
+                for similar in _group_by_length(chunks)
+            ]
+        else:
+            self._grow_causal_mask(max(chunk.first + chunk.num_tokens for chunk in chunks))
+            parts = [_Single(chunk, self._causal_PP) for chunk in chunks]
+        self._plan = _Prefill(tuple(parts), rows.to(device), positions.to(device))
+        return self._plan.positions_N[None]
+
+    def _grow_causal_mask(self, longest: int) -> None:
         if longest > self._causal_PP.shape[0]:
             blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
             self._causal_PP = blocked.triu(1).to(self.stored.device)
-        return [_InTurn(piece, self._causal_PP) for piece in pieces]
-
-    def _padded(self, pieces: Sequence[Piece]) -> list[_Padded]:
-        return [_Padded.of(alike, self.stored, self._sharing) for alike in _alike(pieces)]
 
     def plan_decode(self, positions_B: Tensor, longest: int) -> Tensor:
-        """Expect one new token for each of the first B rows; return their positions, [B, 1].
+        """Set up a forward pass over one new token for each of the first B rows.
 
         Args:
-            positions_B: [B] place of each new token.
+            positions_B: [B] positions of the new tokens.
             longest: the largest of them plus one.
+
+        Returns:
+            [B, 1] the same positions.
         """
         places = torch.arange(longest, device=positions_B.device)
         mask_BL = torch.zeros(
             (len(positions_B), longest), dtype=self.stored.dtype, device=positions_B.device
         ).masked_fill_(places > positions_B[:, None], float("-inf"))
         rows = torch.arange(len(positions_B), device=positions_B.device)
-        self._step = _Decode(rows, positions_B, mask_BL[:, None, None])
+        self._plan = _Decode(rows, positions_B, mask_BL[:, None, None])
         return positions_B[:, None]
 
     def update(
@@ -135,24 +142,24 @@ class RowCache(Cache):
         *args: object,
         **kwargs: object,
     ) -> tuple[Tensor, Tensor]:
-        """Store the new tokens of a layer and return all its rows; `Cache` gives the signature."""
-        assert self._step is not None, "aim the cache before each forward pass"
+        """Store the new tokens of a layer and return all its rows; the signature is `Cache`'s."""
+        assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
         keys, values = self.stored[2 * layer_idx], self.stored[2 * layer_idx + 1]
-        self._step.write(keys, key_states)
-        self._step.write(values, value_states)
+        self._plan.write(keys, key_states)
+        self._plan.write(values, value_states)
         return keys, values
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
-        """Return [batch, time, heads, size] for the new tokens that the cache was aimed at."""
-        assert self._step is not None, "aim the cache before each forward pass"
-        return self._step.attend(query, keys, values, scaling)
+        """Return the attention output [batch, time, heads, size] of the planned tokens."""
+        assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
+        return self._plan.attend(query, keys, values, scaling)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Feed:
-    """New tokens of several rows in one line, [1, N]; its parts attend one after the other."""
+class _Prefill:
+    """Packed new tokens of several rows, [1, N]; the parts attend one after the other."""
 
-    parts: tuple[_InTurn | _Padded, ...]
+    parts: tuple[_Single | _Padded, ...]
     rows_N: Tensor
     positions_N: Tensor
 
@@ -161,8 +168,8 @@ class _Feed:
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         _, heads, time, size = query.shape
-        shared = keys.shape[1]
-        query_KGND = query.view(shared, heads // shared, time, size)
+        key_heads = keys.shape[1]
+        query_KGND = query.view(key_heads, heads // key_heads, time, size)
         out_NHD = query.new_empty((time, heads, size))
         for part in self.parts:
             part.attend(query_KGND, keys, values, scaling, out_NHD)
@@ -170,10 +177,10 @@ class _Feed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _InTurn:
-    """One piece, without padding."""
+class _Single:
+    """One chunk, without padding."""
 
-    piece: Piece
+    chunk: Chunk
     causal_PP: Tensor
 
     def attend(
@@ -184,34 +191,34 @@ class _InTurn:
         scaling: float | None,
         out_NHD: Tensor,
     ) -> None:
-        """Fill in what the piece's tokens see."""
-        piece = self.piece
-        shared, sharing, _, size = query_KGND.shape
-        end = piece.first + piece.stop - piece.start
-        shape = (shared, sharing, end, size)
+        """Write the attention output of the chunk to `out_NHD`."""
+        chunk = self.chunk
+        key_heads, group, _, size = query_KGND.shape
+        end = chunk.first + chunk.num_tokens
+        shape = (key_heads, group, end, size)
         attended = nn.functional.scaled_dot_product_attention(
-            query_KGND[:, :, piece.start : piece.stop],
-            keys[piece.row, :, None, :end].expand(shape),
-            values[piece.row, :, None, :end].expand(shape),
-            attn_mask=self.causal_PP[piece.first : end, :end] if piece.first else None,
-            is_causal=not piece.first,
+            query_KGND[:, :, chunk.start : chunk.stop],
+            keys[chunk.row, :, None, :end].expand(shape),
+            values[chunk.row, :, None, :end].expand(shape),
+            attn_mask=self.causal_PP[chunk.first : end, :end] if chunk.first else None,
+            is_causal=not chunk.first,
             scale=scaling,
         )
-        out_NHD[piece.start : piece.stop] = attended.flatten(0, 1).transpose(0, 1)
+        out_NHD[chunk.start : chunk.stop] = attended.flatten(0, 1).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Padded:
-    """P pieces of like length, padded to T tokens that see L places: one call on a GPU.
+    """P chunks of similar length, padded to T tokens that attend to L positions in one call.
 
-    Heads that share keys become the time axis, as where one token is decoded.
+    Query heads that share a key head are moved to the time axis, as in `_Decode`.
 
     Attributes:
-        rows_P: their rows.
-        packed_PT: where in the line their tokens are; padding repeats a piece's last.
-        tokens_N: which of the flattened [P * T] are tokens, not padding.
-        places_N: where in the line those are.
-        mask_P1QL: added to the scores of [sharing heads * T] queries.
+        rows_P: rows of the chunks.
+        packed_PT: index of each token in the packed sequence; padding repeats a chunk's last.
+        tokens_N: indices of the tokens, without padding, in the flattened [P * T].
+        places_N: their indices in the packed sequence.
+        mask_P1QL: added to the scores of [heads of a key * T] queries.
     """
 
     rows_P: Tensor
@@ -221,12 +228,12 @@ class _Padded:
     mask_P1QL: Tensor
 
     @classmethod
-    def of(cls, pieces: Sequence[Piece], stored: Tensor, sharing: int) -> _Padded:
-        first_P, start_P, stop_P = torch.tensor([(p.first, p.start, p.stop) for p in pieces]).T
+    def from_chunks(cls, chunks: Sequence[Chunk], stored: Tensor, heads_per_key: int) -> _Padded:
+        first_P, start_P, stop_P = torch.tensor([(c.first, c.start, c.stop) for c in chunks]).T
         steps_T = torch.arange(int((stop_P - start_P).max()))
         packed_PT = start_P[:, None] + steps_T
         tokens_N = (packed_PT < stop_P[:, None]).flatten().nonzero()[:, 0]
-        # Kernels want a mask whose rows are aligned; there is room, in steps of 64 places.
+        # Kernels need aligned mask rows; the cache has a multiple of 64 positions.
         longest = -(-int((first_P + stop_P - start_P).max()) // 8) * 8
         device = stored.device
         last_PT = (first_P[:, None] + steps_T).to(device)
@@ -234,11 +241,11 @@ class _Padded:
         mask_PTL = torch.zeros(blocked_PTL.shape, dtype=stored.dtype, device=device)
         mask_PTL.masked_fill_(blocked_PTL, float("-inf"))
         return cls(
-            rows_P=torch.tensor([piece.row for piece in pieces]).to(device),
+            rows_P=torch.tensor([chunk.row for chunk in chunks]).to(device),
             packed_PT=packed_PT.minimum(stop_P[:, None] - 1).to(device),
             tokens_N=tokens_N.to(device),
             places_N=packed_PT.flatten()[tokens_N].to(device),
-            mask_P1QL=mask_PTL.repeat(1, sharing, 1).unsqueeze(1),
+            mask_P1QL=mask_PTL.repeat(1, heads_per_key, 1).unsqueeze(1),
         )
 
     def attend(
@@ -249,7 +256,7 @@ class _Padded:
         scaling: float | None,
         out_NHD: Tensor,
     ) -> None:
-        """Fill in what the pieces' tokens see."""
+        """Write the attention output of the chunks to `out_NHD`."""
         longest = self.mask_P1QL.shape[3]
         query_PKGTD = query_KGND[:, :, self.packed_PT].movedim(2, 0)
         attended = nn.functional.scaled_dot_product_attention(
@@ -276,10 +283,10 @@ class _Decode:
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         batch, heads, _, size = query.shape
-        shared, longest = keys.shape[1], self.mask_B11L.shape[3]
-        # Heads that share keys become the time axis, so that keys are read once and not copied.
+        key_heads, longest = keys.shape[1], self.mask_B11L.shape[3]
+        # Query heads that share a key head are moved to the time axis, so keys are not copied.
         attended = nn.functional.scaled_dot_product_attention(
-            query.view(batch, shared, heads // shared, size),
+            query.view(batch, key_heads, heads // key_heads, size),
             keys[:batch, :, :longest],
             values[:batch, :, :longest],
             attn_mask=self.mask_B11L,
@@ -288,28 +295,28 @@ class _Decode:
         return attended.reshape(batch, 1, heads, size)
 
 
-def _pads(device: torch.device) -> bool:
-    """Whether one padded call costs less than a call for each piece."""
+def _prefers_padding(device: torch.device) -> bool:
+    """Whether one padded call is faster than one call per chunk."""
     return device.type == "cuda"
 
 
-def _alike(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    """Cut pieces into parts that little is padded in, and whose scores fit in memory."""
-    part: list[Piece] = []
-    places = 0
-    for piece in sorted(pieces, key=lambda one: one.stop - one.start):
-        count = piece.stop - piece.start
-        seen = max(places, piece.first + count)
-        if part and (
-            count > 2 * (part[0].stop - part[0].start) + _ALIKE
-            or (len(part) + 1) * count * seen > _MOST_SCORES
+def _group_by_length(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
+    """Group chunks so that each group needs little padding and its scores fit in memory."""
+    group: list[Chunk] = []
+    longest = 0  # positions that the group attends to
+    for chunk in sorted(chunks, key=lambda one: one.num_tokens):
+        count = chunk.num_tokens
+        new_longest = max(longest, chunk.first + count)
+        if group and (
+            count > 2 * group[0].num_tokens + _MAX_PADDING
+            or (len(group) + 1) * count * new_longest > _MAX_SCORES
         ):
-            yield part
-            part, seen = [], piece.first + count
-        part.append(piece)
-        places = seen
-    if part:
-        yield part
+            yield group
+            group, new_longest = [], chunk.first + count
+        group.append(chunk)
+        longest = new_longest
+    if group:
+        yield group
 
 
 def _attention(
@@ -324,30 +331,18 @@ def _attention(
     softcap: float | None = None,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers calls it; `row_cache` comes through the model's own arguments."""
+    """Attention function of transformers; `row_cache` is a keyword argument of the model call."""
     if row_cache is None:
         raise ValueError(
-            f"{type(module).__name__} did not hand the argument row_cache on to its attention; "
-            "this architecture cannot keep its cache by rows"
+            f"{type(module).__name__} did not pass the argument row_cache to its attention; this "
+            "architecture is not supported by the generator 'transformers'"
         )
     if softcap is not None:
         raise ValueError(
             f"{type(module).__name__} caps its attention logits (softcap={softcap}), which the "
-            "row cache does not do; use a model without it"
+            "row cache does not support; use a model without softcap"
         )
     return row_cache.attend(query, key, value, scaling), None
 
 
 AttentionInterface.register(ATTENTION, _attention)
-
-
-def _zeros(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Zeros of a shape; on a Unix CPU, memory pages are allocated when they are first written.
-
-    Rows are padded to the longest one, so most pages of a cache are never written.
-    """
-    size = math.prod(shape) * like.element_size()
-    if not like.is_cpu or not size or not hasattr(mmap, "MAP_PRIVATE"):
-        return like.new_zeros(shape)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return torch.frombuffer(pages, dtype=like.dtype).view(*shape)

@@ -1,6 +1,7 @@
-"""The generator on vLLM's engine in this process; needs vllm, and a device that has room for both.
+"""The generator on vLLM's engine in this process.
 
-vLLM pins torch and transformers closely: it is installed first, and training beside it.
+It needs vllm and a device with memory for both the engine and the trainer. vLLM requires exact
+versions of torch and transformers: install it first.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from agents.llm.policy.policy import Policy
 class VLLMGenerator:
     """Generates with `vllm.LLM`.
 
-    The engine runs without a process of its own, so that weights reach it as they are; this sets
-    VLLM_ENABLE_V1_MULTIPROCESSING=0.
+    Sets VLLM_ENABLE_V1_MULTIPROCESSING=0: the engine runs in this process, so new weights need no
+    transfer between processes.
 
     Args:
-        policy: whose turns are written.
-        max_context: longest sequence in tokens; the model's own limit where that is smaller.
+        policy: the policy.
+        max_context: longest sequence in tokens, at most the model's own limit.
         settings: further arguments of `vllm.LLM`, such as `gpu_memory_utilization`.
 
     Attributes:
         llm: vLLM's engine.
 
     Raises:
-        ImportError: if vllm is missing.
+        ImportError: if vllm is not installed.
     """
 
     def __init__(self, policy: Policy, *, max_context: int | None = None, **settings: Any) -> None:
@@ -50,7 +51,7 @@ class VLLMGenerator:
             from vllm import LLM  # type: ignore[import-not-found]
         except ImportError as error:
             raise ImportError(
-                'generating in process needs vllm; pip install "zerosearch-gym[vllm]"'
+                'the generator "vllm" needs vllm; pip install "zerosearch-gym[vllm]"'
             ) from error
         self.policy = policy
         self.max_context = min(max_context or policy.max_context, policy.max_context)
@@ -69,18 +70,18 @@ class VLLMGenerator:
         self._number = 0
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Begin one turn per request, beside those that are being written already.
+        """Start one turn for each request; turns in progress continue.
 
         Raises:
-            ValueError: if a request holds no ids, or a turn of its session is being written.
+            ValueError: if a request has no ids, or a turn of its session is in progress.
         """
         from vllm import SamplingParams  # type: ignore[import-not-found]
 
-        writing = {request.session for request, _ in self._requests.values()}
-        check_requests(requests, writing | self._full.keys())
+        in_progress = {request.session for request, _ in self._requests.values()}
+        check_requests(requests, in_progress | self._full.keys())
         for request in requests:
             if self._turns.room(request, sampling) < 1:
-                self._full[request.session] = self._turns.full(request)
+                self._full[request.session] = self._turns.context_full(request)
                 continue
             self._number += 1
             name = str(self._number)
@@ -88,42 +89,44 @@ class VLLMGenerator:
             self.llm.llm_engine.add_request(
                 name,
                 {"prompt_token_ids": list(request.token_ids)},
-                SamplingParams(**self._turns.fields(request, sampling)),
+                SamplingParams(**self._turns.sampling_params(request, sampling)),
             )
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Write on until a turn ends or `should_yield()`, and return by session those that have ended.
+        """Generate until at least one turn ends or `should_yield()`; return ended turns by session.
 
         Raises:
-            GenerationError: if the engine ends a turn where nothing ends it.
+            GenerationError: if the engine ends a turn without a stop reason.
         """
         ended, self._full = self._full, {}
         while self._requests and not ended:
             for output in self.llm.llm_engine.step():
                 if output.finished and output.request_id in self._requests:
                     request, sampling = self._requests.pop(output.request_id)
-                    ended[request.session] = self._read(request, sampling, output)
+                    ended[request.session] = self._to_turn(request, sampling, output)
             if should_yield():
                 break
         return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
+        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         names = set(sessions)
         for name in names:
             self._turns.forget(name)
             self._full.pop(name, None)
-        given_up = [key for key, (request, _) in self._requests.items() if request.session in names]
-        if given_up:
-            self.llm.llm_engine.abort_request(given_up)
-        for key in given_up:
+        cancelled = [
+            key for key, (request, _) in self._requests.items() if request.session in names
+        ]
+        if cancelled:
+            self.llm.llm_engine.abort_request(cancelled)
+        for key in cancelled:
             del self._requests[key]
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from new weights from now on; None where the policy's own model was updated.
+        """Use new weights from now on; None if the policy's model was updated in place.
 
         Raises:
-            RuntimeError: while turns are being written.
+            RuntimeError: if turns are in progress.
         """
         check_idle(len(self._requests))
         if weights is not None:
@@ -133,16 +136,16 @@ class VLLMGenerator:
         )
         if not self.llm.reset_prefix_cache():
             raise GenerationError(
-                "vLLM kept a prefix cache of the old weights; report the version of vllm"
+                "vLLM did not reset its prefix cache after new weights; report the version of vllm"
             )
 
     def close(self) -> None:
-        """Give up every turn and forget every session; the engine keeps its memory."""
+        """Drop all turns and sessions; the engine keeps its memory."""
         self.release([request.session for request, _ in self._requests.values()])
         self._full.clear()
         self._turns.forget_all()
 
-    def _read(self, request: GenerationRequest, sampling: Sampling, output: Any) -> Generation:
+    def _to_turn(self, request: GenerationRequest, sampling: Sampling, output: Any) -> Generation:
         (completion,) = output.outputs
         token_ids = list(completion.token_ids)
         logprobs = [

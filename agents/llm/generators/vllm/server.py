@@ -1,6 +1,6 @@
-"""The generator behind vLLM servers: token ids go over HTTP and come back as they were sampled.
+"""The generator on vLLM servers, which receive and return token ids over HTTP.
 
-An episode stays with one server, whose prefix cache then holds all that the episode has had read.
+All turns of an episode go to one server, so that its prefix cache holds the episode.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ _CONTROL_TIMEOUT_S = 30.0
 
 
 class WeightSync(Protocol):
-    """Brings the policy's weights to where turns are sampled."""
+    """Sends the policy's weights to the servers."""
 
     def send(self, policy: Policy) -> None:
-        """Bring them, and have what was computed from others forgotten.
+        """Send the weights and reset the servers' prefix caches.
 
         Raises:
-            GenerationError: if they did not arrive within a deadline.
+            GenerationError: if the servers do not confirm within a deadline.
         """
         ...
 
 
 class VLLMServerGenerator:
-    """Generates through vLLM's OpenAI-compatible servers; needs aiohttp.
+    """Generates with vLLM's OpenAI-compatible servers; needs aiohttp.
 
-    The servers run the policy's own model, with `--generation-config vllm`, and with
-    `--logprobs-mode processed_logprobs` where the temperature is another than 1. The environment
-    variable ZEROSEARCH_API_KEY, where it is set, is sent as the bearer token. On a CPU, vLLM 0.32
-    loads new weights into a model with a tied head only in part: serve a folder there that
-    `Policy.save_merged` wrote.
+    The servers must run the policy's own model with `--generation-config vllm`, and with
+    `--logprobs-mode processed_logprobs` if the temperature is not 1. If the environment variable
+    ZEROSEARCH_API_KEY is set, it is sent as the bearer token. On a CPU, vLLM 0.32 loads only part
+    of the new weights into a model with a tied head: serve a folder written by
+    `Policy.save_merged` there.
 
     Args:
-        policy: whose turns are written; its weights are sent at once.
+        policy: the policy; its weights are sent at once.
         servers: base URLs, such as "http://127.0.0.1:8000/v1".
-        weights: how weights get to the servers; None where somebody else brings them.
-        max_context: longest sequence in tokens; policy's or servers' own limit where smaller.
-        turn_deadline_s: seconds for a turn, waiting and new tries included.
-        connect_timeout_s: seconds until a connection stands.
+        weights: sends weights to the servers; None if another process does.
+        max_context: longest sequence in tokens, at most the limits of policy and servers.
+        turn_deadline_s: longest time for a turn in seconds, including retries.
+        connect_timeout_s: longest time to connect in seconds.
 
     Raises:
-        ValueError: if there is no server, or one is no http(s) URL.
-        GenerationError: if a server does not answer, serves several models, or did not get the
+        ValueError: if there is no server, or a URL is not http(s).
+        GenerationError: if a server does not answer, serves several models, or did not confirm the
             weights.
     """
 
@@ -82,71 +82,71 @@ class VLLMServerGenerator:
         self.policy = policy
         self.urls = [base_url(url) for url in servers]
         if not self.urls:
-            raise ValueError("got no server; give the base URL of at least one")
+            raise ValueError("got no server; pass the base URL of at least one")
         self.turn_deadline_s = turn_deadline_s
         self._weights = weights
         self._http = HTTPLoop(connect_timeout_s=connect_timeout_s)
         weakref.finalize(self, self._http.stop)
         self._open: dict[int, Future[None]] = {}
-        self._tickets: dict[int, int] = {}
+        self._call_ids: dict[int, int] = {}
         self._ended: SimpleQueue[tuple[int, int, Generation | Exception]] = SimpleQueue()
         cards = [self._only_model(url) for url in self.urls]
         self._models = [str(card["id"]) for card in cards]
         limits = [card["max_model_len"] for card in cards if card.get("max_model_len")]
         self.max_context = min([max_context or policy.max_context, policy.max_context, *limits])
         self._turns = VLLMTurns(policy, max_context=self.max_context)
-        self._processed: bool | None = None  # whether logprobs are those of the temperature
+        self._scales_logprobs: bool | None = None  # whether logprobs depend on the temperature
         self._number = 0
         self._send_weights()
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Begin one turn per request, beside those that are being written already.
+        """Start one turn for each request; turns in progress continue.
 
         Raises:
-            ValueError: if a request holds no ids, a turn of its session is being written, or the
-                servers' logprobs are not those of the temperature.
+            ValueError: if a request has no ids, a turn of its session is in progress, or the
+                servers' logprobs ignore the temperature.
         """
         check_requests(requests, self._open)
         if requests and sampling.temperature not in (0.0, 1.0):
             self._check_temperature(requests[0])
         for request in requests:
             self._number += 1
-            self._tickets[request.session] = self._number
+            self._call_ids[request.session] = self._number
             self._open[request.session] = self._http.submit(
-                self._write(self._number, request, sampling)
+                self._run_turn(self._number, request, sampling)
             )
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Wait until a turn ends or `should_yield()`, and return by session those that have ended.
+        """Wait until at least one turn ends or `should_yield()`; return ended turns by session.
 
         Raises:
-            GenerationError: if a turn did not come within its deadline.
+            GenerationError: if a turn did not end within its deadline.
         """
         ended: dict[int, Generation] = {}
         while self._open and not ended:
             with suppress(Empty):
-                self._take(self._ended.get(timeout=_POLL_S), ended)
+                self._collect(self._ended.get(timeout=_POLL_S), ended)
             while not self._ended.empty():
-                self._take(self._ended.get(), ended)
+                self._collect(self._ended.get(), ended)
             if should_yield():
                 break
         return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Forget sessions that go no further, their turns too; unknown ones are ignored."""
+        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         for name in sessions:
             self._turns.forget(name)
-            self._tickets.pop(name, None)
+            self._call_ids.pop(name, None)
             turn = self._open.pop(name, None)
             if turn is not None:
-                turn.cancel()  # the connection closes, and the server gives the turn up
+                turn.cancel()  # closes the connection, so that the server aborts the turn
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Sample from new weights from now on; None where the policy's own model was updated.
+        """Use new weights from now on; None if the policy's model was updated in place.
 
         Raises:
-            RuntimeError: while turns are being written.
-            GenerationError: if they did not reach the servers.
+            RuntimeError: if turns are in progress.
+            GenerationError: if the servers do not confirm the weights.
         """
         check_idle(len(self._open))
         if weights is not None:
@@ -154,7 +154,7 @@ class VLLMServerGenerator:
         self._send_weights()
 
     def close(self) -> None:
-        """Give up every turn and forget every session."""
+        """Drop all turns and sessions."""
         self.release(list(self._open))
         self._turns.forget_all()
 
@@ -162,42 +162,42 @@ class VLLMServerGenerator:
         if self._weights is not None:
             self._weights.send(self.policy)
 
-    def _take(
-        self, one: tuple[int, int, Generation | Exception], ended: dict[int, Generation]
+    def _collect(
+        self, result: tuple[int, int, Generation | Exception], ended: dict[int, Generation]
     ) -> None:
-        session, ticket, outcome = one
-        if self._tickets.get(session) != ticket:
-            return  # it was released meanwhile
-        del self._open[session], self._tickets[session]
+        session, call_id, outcome = result
+        if self._call_ids.get(session) != call_id:
+            return  # The session was released meanwhile.
+        del self._open[session], self._call_ids[session]
         if isinstance(outcome, Exception):
             self.close()
             raise outcome
         ended[session] = outcome
 
-    async def _write(self, ticket: int, request: GenerationRequest, sampling: Sampling) -> None:
-        """Put a turn, or why there is none, where `advance` looks for it."""
+    async def _run_turn(self, call_id: int, request: GenerationRequest, sampling: Sampling) -> None:
+        """Put the turn or the exception into the queue that `poll` reads."""
         try:
             outcome: Generation | Exception = await self._turn(request, sampling)
         except Exception as error:
             outcome = error
-        self._ended.put((request.session, ticket, outcome))
+        self._ended.put((request.session, call_id, outcome))
 
     async def _turn(self, request: GenerationRequest, sampling: Sampling) -> Generation:
         if self._turns.room(request, sampling) < 1:
-            return self._turns.full(request)
+            return self._turns.context_full(request)
         place = request.session % len(self.urls)
         body = {
             "model": self._models[place],
             "prompt": list(request.token_ids),
             "return_token_ids": True,
-            **self._turns.fields(request, sampling),
+            **self._turns.sampling_params(request, sampling),
         }
-        choice = await self._ask(self.urls[place], body)
-        fed = choice.get("prompt_token_ids")
-        if fed is not None and list(fed) != body["prompt"]:
+        choice = await self._request_turn(self.urls[place], body)
+        processed = choice.get("prompt_token_ids")
+        if processed is not None and list(processed) != body["prompt"]:
             raise GenerationError(
-                f"{self.urls[place]} read {len(fed)} ids that are not the {len(body['prompt'])} "
-                "ids it was sent; serve a model that takes token ids as they are"
+                f"{self.urls[place]} processed {len(processed)} prompt ids that differ from the "
+                f"{len(body['prompt'])} ids it received; serve a model that keeps token ids"
             )
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
         return self._turns.generation(
@@ -207,8 +207,8 @@ class VLLMServerGenerator:
             logprobs,
         )
 
-    async def _ask(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the first choice, by another try where a server has failed for the moment."""
+    async def _request_turn(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the first choice; retry after temporary failures."""
         until = time.monotonic() + self.turn_deadline_s
         for number in range(1, _TRIES + 1):
             left = until - time.monotonic()
@@ -220,19 +220,19 @@ class VLLMServerGenerator:
             except (KeyError, IndexError, TypeError, ValueError):
                 raise GenerationError(f"{url} answered without a choice") from None
             except RequestFailed as failure:
-                # A server that is gone may come back with other weights: better no turn than that.
+                # A server that restarts may have other weights, so it is not asked again.
                 gone = failure.reason == "connection"
                 if failure.final or gone or number == _TRIES or left <= _BACKOFF_S:
                     raise GenerationError(
                         f"no turn from {url} within {number} tries and a deadline of "
-                        f"{self.turn_deadline_s:g} s: {failure}; start the server again and go on "
-                        "with --resume"
+                        f"{self.turn_deadline_s:g} s: {failure}; start the server again and "
+                        "continue with --resume"
                     ) from None
                 await asyncio.sleep(_BACKOFF_S)
         raise AssertionError("the last try returns or raises")
 
     def _only_model(self, url: str) -> dict[str, Any]:
-        """Return what a server says of the one model that it has."""
+        """Return the description of the only model of a server."""
         answer = self._get("GET", f"{url}/models", None)
         models = [row for row in answer.get("data") or () if isinstance(row, dict)]
         if len(models) != 1:
@@ -242,31 +242,31 @@ class VLLMServerGenerator:
         return models[0]
 
     def _check_temperature(self, request: GenerationRequest) -> None:
-        """Find out once whether logprobs are those of the temperature that was asked for.
+        """Check once whether the server's logprobs depend on the temperature.
 
         Raises:
-            ValueError: if they are those of temperature 1.
+            ValueError: if they do not.
         """
-        if self._processed is None:
+        if self._scales_logprobs is None:
             peaks = [self._peak(request, temperature) for temperature in (1.0, 2.0)]
-            self._processed = peaks[0] != peaks[1]
-        if not self._processed:
+            self._scales_logprobs = peaks[0] != peaks[1]
+        if not self._scales_logprobs:
             raise ValueError(
-                f"{self.urls[0]} reports logprobs of temperature 1 whatever it samples at; start "
-                "it with --logprobs-mode processed_logprobs, or train with temperature=1"
+                f"{self.urls[0]} reports logprobs of temperature 1 at every temperature; start it "
+                "with --logprobs-mode processed_logprobs, or train with temperature=1"
             )
 
     def _peak(self, request: GenerationRequest, temperature: float) -> float:
         """Highest logprob of the next token."""
         sampling = Sampling(temperature=temperature, max_new_tokens=1)
-        fields = {**self._turns.fields(request, sampling), "logprobs": 1, "max_tokens": 1}
-        body = {"model": self._models[0], "prompt": list(request.token_ids)[:-1] or [0], **fields}
+        params = {**self._turns.sampling_params(request, sampling), "logprobs": 1, "max_tokens": 1}
+        body = {"model": self._models[0], "prompt": list(request.token_ids)[:-1] or [0], **params}
         answer = self._get("POST", f"{self.urls[0]}/completions", body)
         try:
             return max(answer["choices"][0]["logprobs"]["top_logprobs"][0].values())
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise GenerationError(
-                f"{self.urls[0]} answered without top_logprobs: {excerpt(answer)}; serve the "
+                f"the answer of {self.urls[0]} has no top_logprobs: {excerpt(answer)}; serve the "
                 "policy's model with vLLM"
             ) from None
 
@@ -278,5 +278,5 @@ class VLLMServerGenerator:
         except RequestFailed as failure:
             raise GenerationError(
                 f"{url} does not answer: {failure}; start a vLLM server with the policy's model "
-                "there, or name another"
+                "there, or pass another URL"
             ) from None

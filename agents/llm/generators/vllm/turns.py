@@ -1,7 +1,7 @@
-"""What vLLM is asked for, and turns as we know them in what it gives back.
+"""Requests to vLLM and turns from its outputs, as token ids.
 
-Ids go in and ids come out. vLLM ends a turn by its own reading of the text, so the stop rule is
-applied once more to the ids: what was sampled beyond the end of a turn is no part of it.
+vLLM stops at the decoded text of a closing tag and may sample more ids, so the policy's stop rule
+is applied to the ids again and the rest is cut off.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agents.llm.generators.base import (
     Generation,
     GenerationError,
     GenerationRequest,
-    agreeing_ids,
+    common_prefix_length,
 )
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
@@ -22,7 +22,7 @@ from zs_env.text.hashing import derive_seed
 
 
 class VLLMTurns:
-    """Requests and turns of a policy's sessions.
+    """Builds sampling parameters and turns, and keeps the ids of each session.
 
     Args:
         policy: its tokenizer and stop tokens are used, its model is not.
@@ -36,14 +36,14 @@ class VLLMTurns:
         self._known: dict[int, list[int]] = {}
 
     def room(self, request: GenerationRequest, sampling: Sampling) -> int:
-        """Most tokens that a turn may have; below 1 where the context is full."""
+        """Longest possible turn in tokens; below 1 if the context is full."""
         return min(sampling.max_new_tokens, self.max_context - len(request.token_ids))
 
-    def fields(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Any]:
-        """The sampling parameters of a turn, by the names that vLLM's server and library share.
+    def sampling_params(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Any]:
+        """Sampling parameters of a turn; the names are the same in vLLM's server and library.
 
-        Whatever bends the distribution is switched off, also where a model's own settings ask for
-        it: the logprobs are those of what was sampled from.
+        All transformations of the distribution other than temperature are off, also those in the
+        model's generation config, so that the logprobs are those of the policy.
         """
         return {
             "temperature": sampling.temperature,
@@ -54,25 +54,25 @@ class VLLMTurns:
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
             "max_tokens": self.room(request, sampling),
-            # Each turn of an episode draws from its own part of the episode's stream.
+            # Each turn has its own seed, derived from the episode's.
             "seed": derive_seed(f"{request.seed}\0{len(request.token_ids)}") & 0x7FFFFFFF,
             "stop": list(CLOSING_TAGS),
-            # The policy's own stop tokens, and no others that the model's files may name.
+            # Only the policy's stop tokens, not others in the model's files.
             "stop_token_ids": self._stop_token_ids,
             "ignore_eos": True,
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
             "spaces_between_special_tokens": False,
-            "logprobs": 0,  # of the sampled token alone
+            "logprobs": 0,  # of the sampled token only
         }
 
-    def full(self, request: GenerationRequest) -> Generation:
-        """The turn of an episode whose context is full."""
+    def context_full(self, request: GenerationRequest) -> Generation:
+        """The empty turn of an episode whose context is full."""
         return Generation(
             token_ids=(),
             logprobs=(),
             stop_reason="context",
-            token_mismatch=self._drift(request),
+            token_mismatch=self._token_mismatch(request),
         )
 
     def generation(
@@ -82,20 +82,20 @@ class VLLMTurns:
         token_ids: Sequence[int],
         logprobs: Sequence[float],
     ) -> Generation:
-        """Read a turn off sampled ids, and remember the session's.
+        """Build a turn from sampled ids, and keep the ids of the session.
 
         Raises:
-            GenerationError: if there are not as many logprobs as ids, or the turn is over although
-                nothing ends it.
+            GenerationError: if the numbers of ids and logprobs differ or are 0, or the turn ended
+                without a stop reason.
         """
         if len(token_ids) != len(logprobs) or not token_ids:
             raise GenerationError(
                 f"got {len(token_ids)} token ids and {len(logprobs)} logprobs of a turn, expected "
-                "as many of both and at least one; the server has to return token ids "
-                "(return_token_ids, vLLM 0.10.2 and later)"
+                "the same number, at least 1; use vLLM 0.10.2 or later, which returns token ids "
+                "(return_token_ids)"
             )
         count, reason = self._end(request, sampling, token_ids)
-        token_mismatch = self._drift(request)
+        token_mismatch = self._token_mismatch(request)
         self._known[request.session] = [*request.token_ids, *token_ids[:count]]
         return Generation(
             token_ids=tuple(token_ids[:count]),
@@ -105,21 +105,21 @@ class VLLMTurns:
         )
 
     def forget(self, session: int) -> None:
-        """Forget what a session's ids were."""
+        """Drop the ids of a session."""
         self._known.pop(session, None)
 
     def forget_all(self) -> None:
-        """Forget every session's ids."""
+        """Drop the ids of all sessions."""
         self._known.clear()
 
-    def _drift(self, request: GenerationRequest) -> int:
+    def _token_mismatch(self, request: GenerationRequest) -> int:
         known = self._known.get(request.session, [])
-        return len(known) - agreeing_ids(known, request.token_ids)
+        return len(known) - common_prefix_length(known, request.token_ids)
 
     def _end(
         self, request: GenerationRequest, sampling: Sampling, token_ids: Sequence[int]
     ) -> tuple[int, StopReason]:
-        """How many of the ids are the turn, and why it ends there."""
+        """Number of ids that belong to the turn, and its stop reason."""
         turn_ids, reason = self._stop.cut(token_ids)
         if reason is not None:
             return len(turn_ids), reason
@@ -127,7 +127,7 @@ class VLLMTurns:
         if len(token_ids) < room:
             raise GenerationError(
                 f"a turn ended after {len(token_ids)} of {room} tokens with the ids "
-                f"{list(token_ids[-5:])}, which close no action and are no stop token of the "
+                f"{list(token_ids[-5:])}, which are neither a closing tag nor a stop token of the "
                 "policy; serve the policy's own model, with --generation-config vllm"
             )
         is_full = len(request.token_ids) + room == self.max_context

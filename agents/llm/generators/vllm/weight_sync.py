@@ -1,8 +1,8 @@
-"""How new weights get to vLLM servers.
+"""Sends new weights to vLLM servers.
 
-Two ways: through a folder that the servers can read, which works with every build, and straight
-from memory to memory by vLLM's own transfer engine (NCCL). Both need servers that were started with
-VLLM_SERVER_DEV_MODE=1, and in both every wait has a deadline and says what it waited for.
+`FolderSync` writes them to a folder that the servers read, which works with every build of vLLM.
+`NCCLSync` transfers them between GPUs with vLLM's weight transfer engine. Both need servers started
+with VLLM_SERVER_DEV_MODE=1. Every wait has a deadline, and its error names what it waited for.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from agents.llm.policy.policy import Policy
 from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url
 
 
-class Controls:
-    """The control routes of vLLM servers, called on all of them at once.
+class _ControlClient:
+    """Calls the control routes of all servers at once.
 
     Args:
-        servers: their base URLs.
-        deadline_s: seconds that a call may take.
+        servers: base URLs.
+        deadline_s: longest time for a call in seconds.
     """
 
     def __init__(self, servers: Sequence[str], *, deadline_s: float) -> None:
@@ -37,10 +37,10 @@ class Controls:
         weakref.finalize(self, self._http.stop)
 
     def post(self, route: str, body: dict[str, Any] | None = None) -> None:
-        """Post to a route of every server and wait for all.
+        """Post to a route of every server and wait for all answers.
 
         Raises:
-            GenerationError: naming route, server and reason, if one does not answer in time.
+            GenerationError: if a server does not answer in time.
         """
         calls = [
             (root, self._http.submit(self._http.post(f"{root}/{route}", self.deadline_s, body)))
@@ -51,32 +51,32 @@ class Controls:
                 call.result(timeout=2 * self.deadline_s)
             except RequestFailed as failure:
                 raise GenerationError(
-                    f"waited for {root}/{route} up to {self.deadline_s:g} s: {failure}; the server "
-                    "must run, with VLLM_SERVER_DEV_MODE=1 in its environment"
+                    f"waited for {root}/{route} up to {self.deadline_s:g} s: {failure}; check that "
+                    "the server runs with VLLM_SERVER_DEV_MODE=1"
                 ) from None
 
 
 class FolderSync:
-    """Writes the weights into a folder and has the servers read them again.
+    """Writes the weights to a folder and asks the servers to reload them.
 
     Args:
         servers: base URLs.
-        folder: where the weights are written; the servers see it under the same path.
-        deadline_s: seconds that the servers may take to read them.
+        folder: where the weights are written; the servers must see it under the same path.
+        deadline_s: longest time for the servers to reload them, in seconds.
     """
 
     def __init__(
         self, servers: Sequence[str], folder: str | Path, *, deadline_s: float = 300.0
     ) -> None:
-        self._controls = Controls(servers, deadline_s=deadline_s)
+        self._controls = _ControlClient(servers, deadline_s=deadline_s)
         self._folder = Path(folder).resolve()
         self._num_sent = 0
 
     def send(self, policy: Policy) -> None:
-        """Bring the weights and empty the prefix caches.
+        """Send the weights and reset the prefix caches.
 
         Raises:
-            GenerationError: if they could not be written, or were not read in time.
+            GenerationError: if they cannot be written, or are not reloaded in time.
         """
         folder = self._folder / f"weights-{self._num_sent}"
         self._num_sent += 1
@@ -93,16 +93,16 @@ class FolderSync:
 
 
 class NCCLSync:
-    """Sends the weights from GPU to GPU by vLLM's own weight transfer; needs vllm installed here.
+    """Sends the weights from GPU to GPU with vLLM's weight transfer; needs vllm installed here.
 
-    The servers are started with `--weight-transfer-config '{"backend":"nccl"}'`.
+    Start the servers with `--weight-transfer-config '{"backend":"nccl"}'`.
 
     Args:
         servers: base URLs.
-        master_address: of this process, as the servers reach it.
-        master_port: free here.
-        workers: GPUs of all servers together.
-        deadline_s: seconds that a transfer may take.
+        master_address: address at which the servers reach this process.
+        master_port: a free port of this process.
+        workers: number of GPUs of all servers together.
+        deadline_s: longest time for a transfer in seconds.
     """
 
     def __init__(
@@ -114,44 +114,46 @@ class NCCLSync:
         workers: int,
         deadline_s: float = 300.0,
     ) -> None:
-        self._controls = Controls(servers, deadline_s=deadline_s)
-        self._meeting = {"master_address": master_address, "master_port": master_port}
+        self._controls = _ControlClient(servers, deadline_s=deadline_s)
+        self._rendezvous = {"master_address": master_address, "master_port": master_port}
         self._workers = workers
         self._engine: Any = None
 
     def send(self, policy: Policy) -> None:
-        """Bring the weights and empty the prefix caches.
+        """Send the weights and reset the prefix caches.
 
         Raises:
-            GenerationError: if a server did not take part in time.
+            GenerationError: if a server does not take part in time.
         """
         if self._engine is None:
-            self._engine = self._in_time("the servers to join NCCL", lambda: self._meet(policy))
+            self._engine = self._with_deadline(
+                "the servers to join NCCL", lambda: self._join_nccl(policy)
+            )
         self._controls.post("pause?mode=wait")
         try:
-            self._in_time("the weights to be received", self._engine.send_weights)
+            self._with_deadline("the weights to be received", self._engine.send_weights)
             self._controls.post("reset_prefix_cache")
         finally:
             self._controls.post("resume")
 
     def init_weight_transfer_engine(self, init_info: dict[str, Any]) -> None:
-        """Part of vLLM's client protocol, as the methods below."""
+        """Method of vLLM's client protocol, like those below."""
         self._controls.post("init_weight_transfer_engine", {"init_info": init_info})
 
     def start_weight_update(self) -> None:
-        """Tell the servers that weights will come."""
+        """Announce an update to the servers."""
         self._controls.post("start_weight_update")
 
     def update_weights(self, update_info: Any) -> None:
-        """Tell the servers which weights come now; returns when they have come."""
+        """Announce the next weights; returns when they were received."""
         self._controls.post("update_weights", {"update_info": update_info})
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Tell the servers that all weights have come."""
+        """Announce the end of the update."""
         self._controls.post("finish_weight_update")
 
-    def _in_time(self, what: str, call: Callable[[], Any]) -> Any:
-        """Return what a call returns; one that hangs in NCCL is left behind in its thread."""
+    def _with_deadline(self, what: str, call: Callable[[], Any]) -> Any:
+        """Run a call in a thread with a deadline; a call that hangs in NCCL keeps its thread."""
         done: Future[Any] = Future()
 
         def run() -> None:
@@ -165,11 +167,11 @@ class NCCLSync:
             return done.result(timeout=self._controls.deadline_s)
         except TimeoutError:
             raise GenerationError(
-                f"waited for {what} up to {self._controls.deadline_s:g} s; see the servers' logs, "
-                "and whether they reach master_address and master_port"
+                f"waited for {what} up to {self._controls.deadline_s:g} s; check the servers' "
+                "logs, and that they reach master_address and master_port"
             ) from None
 
-    def _meet(self, policy: Policy) -> Any:
+    def _join_nccl(self, policy: Policy) -> Any:
         from vllm.distributed.weight_transfer.base import (  # type: ignore[import-not-found]
             ModuleSource,
         )
@@ -178,7 +180,7 @@ class NCCLSync:
             NCCLTrainerWeightTransferEngine,
         )
 
-        info = NCCLTrainerInitInfo(**self._meeting, world_size=1 + self._workers)
+        info = NCCLTrainerInitInfo(**self._rendezvous, world_size=1 + self._workers)
         return NCCLTrainerWeightTransferEngine.trainer_init(
             info, client=self, source=ModuleSource(policy.model)
         )

@@ -1,4 +1,4 @@
-"""The command from end to end: killed and gone on, recomputed, refused."""
+"""The command from end to end: interruption, recomputation, refusals."""
 
 import csv
 import gzip
@@ -95,7 +95,7 @@ def test_there_is_a_row_for_each_agent_set_repeat_and_question(capsys):
     assert "answer-at-once" in Path("out/report.html").read_text()
 
 
-def test_two_agents_are_asked_the_same_questions_with_the_same_luck():
+def test_two_agents_get_the_same_questions_and_seeds():
     main(_flags("--questions-per-set", "5", agents=("search-once", "quote-page")))
     evaluations = [
         _lines(Path(f"out/evaluations/{agent}/nq/0/transcripts.jsonl"))
@@ -113,10 +113,10 @@ def _plain(text):
     return [word for word in kept.split() if word not in ("a", "an", "the")]
 
 
-def test_every_figure_follows_from_the_transcripts_alone(_shaky, capsys):
+def test_every_figure_is_computed_from_the_transcripts(_shaky, capsys):
     main(_flags(engine="shaky", agents=("search-once", "answer-at-once", "quote-page")))
     before = {name: Path("out", name).read_bytes() for name in FILES}
-    # A second way: from the lines of the transcripts to the means, with nothing of ours.
+    # Recompute the means from the lines of the transcripts, without this package.
     exact, failures = defaultdict(list), defaultdict(int)
     for path in Path("out/evaluations").glob("*/*/0/transcripts.jsonl"):
         key = (path.parts[2], path.parts[3])
@@ -140,7 +140,7 @@ def test_every_figure_follows_from_the_transcripts_alone(_shaky, capsys):
         assert mean == pytest.approx(sum(means) / 2)
     assert sum(failures.values()) == 2 * 2 * 4  # two agents search, two sets, towers 0, 3, 6 and 9
     assert "ended 4 of 12 episodes" in capsys.readouterr().err
-    # And by the same command, with every other figure gone.
+    # The same command recomputes all files.
     for name in FILES:
         if name != "sample.json":
             Path("out", name).unlink()
@@ -165,7 +165,7 @@ class Dies(RandomWords):
 """
 
 
-def test_a_killed_benchmark_goes_on_without_repeating_or_losing_an_item():
+def test_a_killed_benchmark_continues_without_repeating_or_losing_an_episode():
     Path("killed.py").write_text(KILLED)
     flags = ["--repeats", "2", "--concurrency", "3"]
     agents = ("search-once", "killed:Dies")
@@ -175,7 +175,7 @@ def test_a_killed_benchmark_goes_on_without_repeating_or_losing_an_item():
         environment = os.environ | {"ACTIONS": str(actions), "PYTHONPATH": str(ROOT)}
         return subprocess.run(command, env=environment, capture_output=True).returncode
 
-    # Amid the first set, at its first action, and amid later ones, then to the end.
+    # Killed during the first set, at its first action, and during later ones; then complete.
     statuses = [run(actions) for actions in (17, 1, 60, 1_000_000)]
     assert statuses == [-signal.SIGKILL] * 3 + [0]
     asked = json.loads(Path("out/sample.json").read_text())
@@ -190,7 +190,7 @@ def test_a_killed_benchmark_goes_on_without_repeating_or_losing_an_item():
         assert Path("out", name).read_bytes() == Path("whole", name).read_bytes()
 
 
-def test_agents_sets_and_repeats_may_be_added(capsys):
+def test_agents_sets_and_repeats_can_be_added(capsys):
     main(_flags(agents=("search-once",)))
     main(_flags("--repeats", "2"))
     err = capsys.readouterr().err
@@ -221,7 +221,7 @@ def test_another_setting_in_the_same_folder_is_refused(flags, hint, capsys):
     assert Path("out/results.jsonl").read_bytes() == before
 
 
-def test_questions_that_changed_under_a_benchmark_are_refused(capsys):
+def test_changed_questions_are_refused(capsys):
     main(_flags())
     text = gzip.decompress(Path("nq.jsonl.gz").read_bytes())
     Path("nq.jsonl.gz").write_bytes(text.replace(b"Ann 3", b"Bob 3"))
@@ -229,7 +229,7 @@ def test_questions_that_changed_under_a_benchmark_are_refused(capsys):
     assert "another sample of 'nq'" in capsys.readouterr().err
 
 
-def test_a_given_sample_is_honoured_and_other_questions_of_its_ids_are_refused(capsys):
+def test_a_given_sample_is_used_and_other_questions_with_its_ids_are_refused(capsys):
     main(_flags("--questions-per-set", "4"))
     main(_flags("--sample", "out/sample.json", output="again"))
     assert Path("again/results.jsonl").read_bytes() == Path("out/results.jsonl").read_bytes()
@@ -247,7 +247,7 @@ def test_a_given_sample_is_honoured_and_other_questions_of_its_ids_are_refused(c
         assert hint in capsys.readouterr().err
 
 
-def test_an_agent_may_have_a_label_and_a_label_stays_with_its_agent(capsys):
+def test_an_agent_can_have_a_label_which_belongs_to_that_agent(capsys):
     main(_flags(agents=("once=search-once", "search-once")))
     scores = _scores()
     assert scores["once", "nq", "f1"]["mean"] == scores["search-once", "nq", "f1"]["mean"]
@@ -255,7 +255,7 @@ def test_an_agent_may_have_a_label_and_a_label_stays_with_its_agent(capsys):
     assert "agent was 'search-once', now 'quote-page'" in capsys.readouterr().err
 
 
-def test_a_language_model_may_draw_its_tokens_anew_in_every_repeat():
+def test_repeats_of_a_language_model_use_different_seeds():
     pytest.importorskip("torch")
     flags = ["--repeats", "2", "--temperature", "1", "--questions-per-set", "3"]
     for output in ("out", "again"):
@@ -278,7 +278,7 @@ def test_the_papers_sample_is_500_of_each_set_and_full_is_all():
         assert len(_rows(str(size))) == size
 
 
-def test_f1_may_count_characters_of_what_was_played_already():
+def test_f1_can_count_characters_of_recorded_episodes():
     rows = [{"id": "q", "question": "Which town? It is Beijing City", "answers": ["Beijing"]}]
     Path("nq.jsonl.gz").write_text(f"{json.dumps(rows[0])}\n")
     flags = _flags(agents=("answer-at-once",))
@@ -292,9 +292,9 @@ def test_f1_may_count_characters_of_what_was_played_already():
 @pytest.mark.parametrize(
     ("flags", "hint"),
     [
-        (["--agents", "random", "random"], "name each once"),
+        (["--agents", "random", "random"], "name each agent once"),
         (["--repeats", "0"], "repeats"),
-        (["--sample", "s.json", "--questions-per-set", "3"], "give one of them"),
+        (["--sample", "s.json", "--questions-per-set", "3"], "pass one of them"),
         (["--questions-per-set", "0"], "at least 1"),
         (["--engine", "bm26"], "Did you mean 'bm25'"),
         (["--sets", "nq=nowhere.jsonl"], "nowhere.jsonl"),
@@ -302,20 +302,20 @@ def test_f1_may_count_characters_of_what_was_played_already():
         (["--agents", "x="], "an empty one"),
     ],
 )
-def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
+def test_invalid_flags_are_refused_with_a_hint(flags, hint, capsys):
     given = {"--agents": ["random"], "--engine": ["none"], "--sets": ["nq=nq.jsonl.gz"]}
     given = {flag: values for flag, values in given.items() if flag not in flags}
     line = [part for flag, values in given.items() for part in (flag, *values)]
     try:
         status = main(["benchmark", *line, *flags])
-    except SystemExit as end:  # a flag that does not fit the others
+    except SystemExit as end:  # flags that exclude each other
         status = end.code
     assert status == 2
     assert hint in " ".join(capsys.readouterr().err.split())
 
 
 class Down:
-    """A server that cannot be reached, until it can."""
+    """A server that is unreachable at first."""
 
     in_process = True
     down = True
@@ -326,12 +326,12 @@ class Down:
         return [SearchPage((Document(text=one.question),)) for one in requests]
 
 
-def test_a_dead_engine_is_said_with_status_1_and_asked_again_once_it_lives(monkeypatch, capsys):
+def test_an_engine_failure_gives_status_1_and_its_episodes_are_replayed(monkeypatch, capsys):
     monkeypatch.setitem(ENGINE_KINDS, "down", lambda questions: Down())
     monkeypatch.setattr(Down, "down", True)
     assert main(_flags(engine="down")) == 1
     error = " ".join(capsys.readouterr().err.split())
-    assert "search-once on nq: a failure of the engine ended 12 of 12 episodes" in error
+    assert "search-once on nq: an engine failure ended 12 of 12 episodes" in error
     assert "connection refused" in error
     monkeypatch.setattr(Down, "down", False)
     assert main(_flags(engine="down")) == 0
@@ -346,7 +346,7 @@ def _reported():
     return json.loads(found[1])["evaluations"]
 
 
-def test_the_report_calls_agents_and_sets_as_the_tables_do():
+def test_the_report_uses_the_labels_of_the_tables():
     main(_flags(agents=("once=search-once", "search-once")))
     names = [(one["agent"], one["set"]) for one in _reported()]
     assert names == [(agent, name) for agent in ("once", "search-once") for name in ("nq", "mine")]
@@ -359,14 +359,14 @@ def test_the_report_shows_the_f1_of_the_tables():
     assert _reported()[0]["f1"][0] == pytest.approx(2 / 9)
 
 
-def test_a_mistaken_first_command_leaves_the_folder_to_the_right_one(capsys):
+def test_a_failed_first_command_does_not_block_the_folder(capsys):
     flags = {"agents": ("answer-at-once",), "output": "a[/b]"}
     assert main(_flags("--questions-per-set", "3", **flags | {"engine": "nowhere.jsonl"})) == 2
     assert main(_flags("--questions-per-set", "4", **flags)) == 0
     assert "transcripts: a[/b]" in capsys.readouterr().err
 
 
-def test_passages_that_changed_under_a_benchmark_are_refused(capsys):
+def test_changed_passages_are_refused(capsys):
     pytest.importorskip("bm25s")
     assert main(_flags(engine="passages.jsonl")) == 0
     text = Path("passages.jsonl").read_text()
@@ -375,13 +375,13 @@ def test_passages_that_changed_under_a_benchmark_are_refused(capsys):
     assert "another benchmark (files was" in capsys.readouterr().err
 
 
-def test_a_second_process_is_not_let_in(capsys):
+def test_a_second_process_is_refused(capsys):
     with folder_lock(Path("out")):
         assert main(_flags()) == 2
     assert "another process writes" in capsys.readouterr().err
 
 
-def test_ids_of_half_a_character_are_written_by_their_escape():
+def test_unencodable_ids_are_escaped():
     row = {"id": "\ud801", "question": "Who?", "answers": ["Ann"]}
     Path("nq.jsonl.gz").write_text(f"{json.dumps(row)}\n")
     assert main(_flags(agents=("answer-at-once",))) == 0

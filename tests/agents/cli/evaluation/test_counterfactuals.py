@@ -1,4 +1,4 @@
-"""`zerosearch counterfactuals`: of an evaluation's folder, and of a cell of a sweep."""
+"""`zerosearch counterfactuals` on the folder of an evaluation and on a cell of a sweep."""
 
 import json
 
@@ -37,13 +37,13 @@ def test_a_cell_of_a_sweep_can_be_flipped(capsys):
         (["--evaluation", "nowhere", "--episodes", "0"], "episodes must be at least 1"),
     ],
 )
-def test_a_mistake_is_answered_by_its_remedy(flags, hint, capsys):
+def test_invalid_flags_are_refused_with_a_hint(flags, hint, capsys):
     assert main(["counterfactuals", *flags]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert hint in error and "Traceback" not in error
 
 
-def test_the_evaluation_itself_is_no_place_for_its_flipped_pages(capsys, tmp_path):
+def test_flipped_pages_are_not_written_into_the_evaluation(capsys, tmp_path):
     evaluate = ["evaluate", "--agent", "search-once", "--episodes", "3"]
     assert main([*evaluate, "--output", "played"]) == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "played").iterdir()}

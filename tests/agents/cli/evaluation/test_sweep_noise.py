@@ -1,4 +1,4 @@
-"""`zerosearch sweep-noise`: its files, its JSON, its mistakes."""
+"""`zerosearch sweep-noise`: files, JSON and errors."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ def _rows(path):
         return list(csv.DictReader(file))
 
 
-def test_tables_files_and_json_say_the_same(capsys, tmp_path):
+def test_tables_files_and_json_agree(capsys, tmp_path):
     assert main([*SWEEP, *AGENTS, "--json"]) == 0
     captured = capsys.readouterr()
     figures = json.loads(captured.out)
@@ -33,7 +33,7 @@ def test_tables_files_and_json_say_the_same(capsys, tmp_path):
     for row, cell in zip(cells, figures["cells"], strict=True):
         for end, column in (("mean", "f1"), ("low", "f1_low"), ("high", "f1_high")):
             assert float(row[column]) == cell["f1"][end]
-        assert float(row["noise_that_came"]) == cell["noise_that_came"]["mean"]
+        assert float(row["observed_noise"]) == cell["observed_noise"]["mean"]
     areas = {row["agent"]: float(row["area"]) for row in _rows("sweep/areas.csv")}
     assert areas["follow-the-hops"] > areas["search-once"]
     (difference,) = _rows("sweep/differences.csv")
@@ -41,7 +41,7 @@ def test_tables_files_and_json_say_the_same(capsys, tmp_path):
         areas["search-once"] - areas["follow-the-hops"]
     )
     assert figures["areas"][0]["area"]["mean"] == areas["search-once"]
-    for words in ("Robustness", "Paired differences", "Picture: sweep/sweep.png"):
+    for words in ("Robustness", "Paired differences", "Plot: sweep/sweep.png"):
         assert words in captured.err
     assert (tmp_path / "sweep/sweep.png").read_bytes().startswith(b"\x89PNG")
     assert "follow-the-hops" in (tmp_path / "sweep/report.html").read_text()
@@ -75,13 +75,13 @@ def test_without_matplotlib_the_figures_are_still_written(monkeypatch, capsys, t
         ([*AGENTS, "--env", "ZeroSerch-v0"], "ZeroSearch"),
     ],
 )
-def test_a_mistake_is_answered_by_its_remedy_before_anything_is_played(flags, hint, capsys):
+def test_invalid_flags_are_refused_before_anything_is_played(flags, hint, capsys):
     assert main(["sweep-noise", "--output", "sweep", *flags]) == 2
     error = " ".join(capsys.readouterr().err.split())
     assert hint in error and "Traceback" not in error and "f1" not in error
 
 
-def test_fewer_episodes_are_fewer_in_every_file(capsys, tmp_path):
+def test_fewer_episodes_apply_to_every_file(capsys, tmp_path):
     assert main([*SWEEP, *AGENTS[:2]]) == 0
     capsys.readouterr()
     assert main([*SWEEP, *AGENTS[:2], "--episodes", "4", "--json"]) == 0
@@ -91,8 +91,8 @@ def test_fewer_episodes_are_fewer_in_every_file(capsys, tmp_path):
     assert '"episodes":4' in report and '"episodes":20' not in report
 
 
-def test_a_mistaken_first_command_leaves_the_folder_to_the_right_one(capsys):
+def test_a_failed_first_command_does_not_block_the_folder(capsys):
     flags = ["--agents", "search-once", "--noise", "0", "1", "--episodes", "2"]
     assert main(["sweep-noise", *flags, "--output", "a[/b]", "--env", "ZeroSearch-v9"]) == 2
     assert main(["sweep-noise", *flags, "--output", "a[/b]"]) == 0
-    assert "Picture: a[/b]/sweep.png" in capsys.readouterr().err
+    assert "Plot: a[/b]/sweep.png" in capsys.readouterr().err

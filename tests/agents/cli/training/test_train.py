@@ -23,9 +23,13 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     )
     for flags in (["--config", str(file)], [f"--config={file}"]):
         config = parse_arguments([*flags, "--steps", "9"])
-        assert (config.policy, config.steps, config.tensorboard) == ("somewhere", 9, False)
-        assert config.eval_noise == (0.0, 0.4)
-        assert config.questions == '{"kind": "world", "seed": 3}'
+        assert (config.model.policy, config.run.steps, config.run.tensorboard) == (
+            "somewhere",
+            9,
+            False,
+        )
+        assert config.evaluation.eval_noise == (0.0, 0.4)
+        assert config.environment.questions == '{"kind": "world", "seed": 3}'
 
 
 def test_an_unknown_key_is_answered_with_the_nearest(tmp_path: Path) -> None:
@@ -45,10 +49,21 @@ def test_a_value_of_another_type_is_refused(
 ) -> None:
     file = tmp_path / "run.toml"
     file.write_text('steps = "many"\n')
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(ValueError, match=r"steps in .*run\.toml is 'many'; expected int"):
         parse_arguments(["--config", str(file)])
+    with pytest.raises(SystemExit) as stopped:
+        parse_arguments(["--steps", "many"])
     assert stopped.value.code == 2
     assert "--steps" in capsys.readouterr().err
+
+
+def test_the_help_groups_the_flags_under_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    text = capsys.readouterr().out
+    parts = ("questions and engine", "noise", "rollouts", "optimization")
+    places = [text.index(f"{part} options") for part in (*parts, "generation", "evaluation", "run")]
+    assert places == sorted(places)
 
 
 def test_the_summary_takes_each_number_from_its_setting() -> None:
@@ -62,13 +77,13 @@ def test_the_summary_takes_each_number_from_its_setting() -> None:
         checkpoint="here",
         before=rows(0.1, 0.2, 0.3, 0.4),
         after=rows(0.5, 0.6, 0.7, 0.8),
-        ceiling={"noise 0": 1.0, "noise 0.5": 0.9},
+        oracle={"noise 0": 1.0, "noise 0.5": 0.9},
     )
-    assert summarize(TrainConfig(noise_end=0.5), result) == {
+    assert summarize(TrainConfig.of(noise_end=0.5), result) == {
         "f1_before": 0.1,
         "f1_after": 0.5,
         "f1_end_noise": 0.7,
-        "ceiling_end_noise": 0.9,
+        "oracle_end_noise": 0.9,
         "f1_real_engine": 0.8,
         "train_seconds": 1.5,
         "steps": 9,
@@ -82,7 +97,7 @@ def test_what_a_run_does_not_know_is_null_not_nan() -> None:
     summary = summarize(TrainConfig(), stopped)
     assert summary["f1_before"] is None
     assert summary["f1_after"] is None
-    assert summary["ceiling_end_noise"] is None
+    assert summary["oracle_end_noise"] is None
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:

@@ -83,5 +83,5 @@ def test_a_generator_that_is_no_json_names_its_flag(flags):
     arguments, output = flags
     if not (output / "data").exists():
         main(["run", *arguments])
-    with pytest.raises(ValueError, match="--after is no valid JSON"):
+    with pytest.raises(ValueError, match="--after is not valid JSON"):
         main(["report", *arguments, "--after", "{kind"])

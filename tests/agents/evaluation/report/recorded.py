@@ -1,4 +1,4 @@
-"""Evaluations on disk that nobody played, for tests of what is made of them."""
+"""Writes evaluation folders for tests, without playing episodes."""
 
 import json
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ NOISY = Document(text="The bridge was built by Bob.", useful=False, contains_ans
 def record_evaluation(
     folder: Path, transcripts: Iterable[Transcript], *, agent="reader", noise=0.0, env_kwargs=None
 ) -> Path:
-    """Write transcripts and their results as an evaluation leaves them; return the folder."""
+    """Write transcripts and results in the format of an evaluation; return the folder."""
     setting = {"agent": agent, "env": "ZeroSearch-v0", "seed": 0, "noise": noise}
     EvaluationRecord(folder, {**setting, "env_kwargs": env_kwargs or {}, "fingerprint": None})
     whole = list(transcripts)
@@ -29,7 +29,7 @@ def record_evaluation(
 
 
 def record_results(folder: Path, results: Iterable[EpisodeResult]) -> None:
-    """Write results as an evaluation leaves them."""
+    """Write results in the format of an evaluation."""
     with (folder / RESULTS_FILE).open("a", encoding="utf-8") as lines:
         lines.writelines(f"{json.dumps(result.to_json())}\n" for result in results)
 
@@ -42,7 +42,7 @@ def answered(
     documents=(USEFUL, NOISY),
     noise=0.0,
 ) -> Transcript:
-    """Return an episode of one search, whose page is given, and an answer."""
+    """Return an episode with one search, the given page, and an answer."""
     searched, given = f"<search>{question}</search>", f"<answer>{answer}</answer>"
     text = {"id": question, "text": question, "answers": golds}
     request = SearchRequest(question, question, golds, tuple(one.useful for one in documents), 1)
@@ -57,7 +57,7 @@ def answered(
 
 
 def malformed(question="Who built the wall?") -> Transcript:
-    """Return an episode that wrote nothing of use, and was told so, until its turns were over."""
+    """Return an episode with malformed actions only, until the turn limit."""
     turn = Turn("Hm.", Malformed("no_action"), message="\nI wrote neither.\n")
     return _ended(
         turn,

@@ -1,4 +1,4 @@
-"""The report as a file: what is embedded in it, how, and under which policy; no browser is needed.
+"""The report as a file: embedded data and content security policy, without a browser.
 
 `test_report_page.py` opens it in one.
 """
@@ -30,7 +30,7 @@ HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>\u
 
 
 class Page(HTMLParser):
-    """Reads a report as a browser does: its elements, and what stands in scripts and styles."""
+    """Parses a report: its elements, and the text of scripts and styles."""
 
     def __init__(self, path):
         super().__init__()
@@ -78,26 +78,26 @@ def _page(tmp_path, *evaluations, title="Report"):
     return Page(path)
 
 
-def test_embedded_json_is_plain_ascii_without_a_tag_and_reads_back_equal():
+def test_embedded_json_is_ascii_without_tags():
     value = {HOSTILE: [HOSTILE, "\ud800 \x00 \u202e é", 1.5, None, True]}
     text = script_json(value)
     assert text.isascii() and "<" not in text and "\n" not in text
     assert json.loads(text) == value
 
 
-def test_numbers_that_json_has_no_form_for_become_null():
+def test_numbers_that_are_not_finite_become_null():
     nan, inf = float("nan"), float("inf")
     assert script_json({"x": [nan, 1.0, (inf, -inf)]}) == '{"x":[null,1.0,[null,null]]}'
 
 
-def test_every_episode_is_a_row_that_names_the_place_of_its_transcript(tmp_path):
+def test_every_episode_is_a_row_with_the_place_of_its_transcript(tmp_path):
     page = _page(
         tmp_path,
         ([answered("Q0"), malformed(), faulty()], {"agent": "one"}),
         ([answered("Q0", answer="Bob")], {"agent": "two", "noise": 0.5}),
     )
     rows, (chunk,) = page.report()["rows"], page.chunks()
-    # The same question of both evaluations comes first, then what only the longer one played.
+    # The shared question comes first, then the questions of the longer evaluation.
     assert [(row["evaluation"], row["index"]) for row in rows] == [(0, 0), (1, 0), (0, 1), (0, 2)]
     assert [row["question"] for row in rows[:2]] == ["Q0", "Q0"]
     assert [row["prediction"] for row in rows] == ["Ann", "Bob", None, None]
@@ -111,9 +111,7 @@ def test_every_episode_is_a_row_that_names_the_place_of_its_transcript(tmp_path)
     assert kinds == ["search", "answer"]
 
 
-def test_a_document_is_kept_once_in_a_chunk_and_a_full_chunk_is_followed_by_another(
-    tmp_path, monkeypatch
-):
+def test_a_document_is_stored_once_in_a_chunk_and_chunks_are_limited(tmp_path, monkeypatch):
     together = _page(tmp_path / "a", ([answered(f"Q{n}") for n in range(4)], {}))
     (chunk,) = together.chunks()
     assert [one["text"] for one in chunk["documents"]] == [USEFUL.text, NOISY.text]
@@ -127,19 +125,19 @@ def test_a_document_is_kept_once_in_a_chunk_and_a_full_chunk_is_followed_by_anot
     assert [len(chunk["documents"]) for chunk in apart.chunks()] == [2, 2, 2, 2]
 
 
-def test_figures_leave_faults_out_and_count_them(tmp_path):
+def test_figures_count_failures_and_exclude_them(tmp_path):
     page = _page(tmp_path, ([answered(), answered(answer="Bob"), malformed(), faulty()], {}))
     (figures,) = page.report()["evaluations"]
     assert (figures["episodes"], figures["failures"]) == (4, 1)
     assert figures["f1"][0] == pytest.approx(1 / 3)
     assert figures["searches"][0] == pytest.approx(2 / 3)
     assert figures["searches_counts"] == [1, 2]
-    assert figures["fault_rate"][0] == 0.25
+    assert figures["failure_rate"][0] == 0.25
     assert figures["reasons"] == {"answer": 2, "failure": 1, "turn_limit": 1}
 
 
-def test_realised_noise_is_of_all_pages_together(tmp_path):
-    # Four documents drawn as noise of six; of three pages one holds no gold answer. Averaged by
+def test_observed_noise_is_pooled_over_pages(tmp_path):
+    # Four of six documents are noisy; one of three pages has no gold answer. Averaged by
     # episode it would be (1 + 1/2) / 2.
     twice = answered(documents=(NOISY, USEFUL), noise=0.5)
     search, answer = twice.turns
@@ -160,19 +158,19 @@ def test_realised_noise_is_of_all_pages_together(tmp_path):
     assert figures["unanswering_share"][0] == pytest.approx(1 / 3)
 
 
-def test_pages_that_no_answer_can_be_looked_for_in_are_not_judged(tmp_path):
+def test_pages_of_yes_no_questions_have_no_labels(tmp_path):
     unjudged = answered(golds=("yes",), documents=(Document(text="x", useful=True),))
     (figures,) = _page(tmp_path, ([unjudged], {})).report()["evaluations"]
     assert figures["unanswering_share"] is None and figures["noisy_share"] == [0.0, 0.0, 0.0]
 
 
-def test_evaluations_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_equal_names_are_extended_by_folders(tmp_path):
     page = _page(tmp_path, ([answered()], {}), ([answered()], {}), ([answered()], {"noise": 1.0}))
     names = [figures["agent"] for figures in page.report()["evaluations"]]
     assert names == [f"reader ({tmp_path / '0'})", f"reader ({tmp_path / '1'})", "reader"]
 
 
-def test_what_others_wrote_makes_no_element(tmp_path):
+def test_embedded_text_creates_no_elements(tmp_path):
     def page(folder, text):
         document = Document(text=text, title=text, useful=True, checks=(text,), engine=text)
         hostile = answered(text, golds=(text,), answer=text, documents=(document,))
@@ -186,7 +184,7 @@ def test_what_others_wrote_makes_no_element(tmp_path):
     assert hostile.chunks()[0]["documents"][0]["text"] == HOSTILE
 
 
-def test_the_policy_admits_the_scripts_and_the_style_of_the_page_alone(tmp_path):
+def test_the_policy_allows_only_the_scripts_and_style_of_the_page(tmp_path):
     page = _page(tmp_path, ([answered()], {}))
     (policy,) = [
         found["content"]
@@ -210,10 +208,10 @@ def test_the_policy_admits_the_scripts_and_the_style_of_the_page_alone(tmp_path)
     assert "unsafe" not in policy and "http" not in policy
 
 
-def test_the_page_names_no_other_place(tmp_path):
+def test_the_page_contains_no_links(tmp_path):
     _page(tmp_path, ([answered()], {}))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    # An SVG element is made by its namespace, which is a name and never fetched.
+    # The namespace of SVG is a name and never fetched.
     links = set(re.findall(r"[\w-]+://[^\"'\s)]*", text)) - {"http://www.w3.org/2000/svg"}
     assert not links
     assert not re.search(r"@import|url\(|\bsrc=|innerHTML|\bfetch\(", text)
@@ -228,7 +226,7 @@ def test_equal_evaluations_give_equal_bytes(tmp_path):
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["a.html", "b.html"]
 
 
-def test_the_command_writes_a_page_and_says_how_large_it_is(tmp_path, capsys):
+def test_the_command_writes_a_page_and_prints_its_size(tmp_path, capsys):
     folder = record_evaluation(tmp_path / "e", [answered()])
     output = tmp_path / "page.html"
     assert main(["report", str(folder), "--output", str(output), "--title", "Towers"]) == 0
@@ -238,6 +236,6 @@ def test_the_command_writes_a_page_and_says_how_large_it_is(tmp_path, capsys):
     assert "zerosearch evaluate" in capsys.readouterr().err
 
 
-def test_no_folder_is_no_report(tmp_path):
+def test_a_report_needs_a_folder(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
         write_report([], tmp_path / "report.html")

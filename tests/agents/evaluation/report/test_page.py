@@ -1,4 +1,4 @@
-"""The report in headless Chromium: it draws, filters, scrolls, and runs nothing of what it shows.
+"""The report in headless Chromium: it draws, filters, scrolls, and never runs embedded text.
 
 Debian's packages chromium and chromium-driver are enough; without them all this is skipped.
 """
@@ -48,7 +48,7 @@ PAYLOAD = (
 
 
 class Browser:
-    """One Chromium for all tests; what is asked of a page is asked in its own language."""
+    """One Chromium for all tests; queries are JavaScript expressions."""
 
     def __init__(self, profile: Path) -> None:
         options = webdriver.ChromeOptions()
@@ -74,7 +74,7 @@ class Browser:
         return self.driver.execute_script(f"return {script}", *values)
 
     def wait(self, script: str, *values):
-        """Ask until the answer is true; it is returned."""
+        """Evaluate an expression until it is true, and return its value."""
         end = time.monotonic() + 120
         while not (answer := self.ask(script, *values)):
             assert time.monotonic() < end, f"never true: {script}"
@@ -82,11 +82,11 @@ class Browser:
         return answer
 
     def messages(self) -> list[str]:
-        """What the page complained of since it was last asked."""
+        """Return the errors of the page since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def filter(self, **values) -> str:
-        """Set filters, wait until they are applied, and return how many episodes are left."""
+        """Set filters, wait until they are applied, and return the number of shown episodes."""
         self.ask("byId('filters').reset()")
         for name, value in values.items():
             field = "checked" if value is True else "value"
@@ -110,7 +110,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Two agents at three levels of noise; the first one's episodes also fail in their ways."""
+    """Two agents at three noise levels; the first one also has failed and malformed episodes."""
     folder = tmp_path_factory.mktemp("swept")
     folders = []
     for noise in (0.0, 0.5, 1.0):
@@ -130,7 +130,7 @@ def test_every_plot_is_drawn(browser, swept, width):
     browser.open(swept, width=width)
     marks = "document.querySelectorAll(arguments[0]).length"
     assert browser.ask(marks, "#scores-plot .drawing .mark") == 2 * 3
-    # The reader searched once or not at all, the guesser always once.
+    # The reader searches at most once, the guesser always once.
     assert browser.ask(marks, "#searches-plot .drawing .bar") == 3
     assert browser.ask(marks, "#noise-plot .curve") == browser.ask(marks, "#noise-plot .band") == 2
     assert browser.ask(marks, "#noise-plot .mark") == 2 * 3
@@ -146,7 +146,7 @@ def test_every_plot_is_drawn(browser, swept, width):
 
 def test_marks_stand_where_their_figures_are(browser, swept):
     browser.open(swept)
-    # Of the reader's sound episodes four are right and one is not, of the guesser's none.
+    # Four of the reader's five valid episodes are correct, none of the guesser's.
     values = "[...document.querySelectorAll('#scores-plot .value')].map(e => e.textContent)"
     assert browser.ask(values) == ["0.800"] * 3 + ["0.000"] * 3
     left, right = browser.ask(
@@ -189,7 +189,7 @@ def test_filters_leave_what_they_name(browser, swept):
     assert browser.questions() == ["Who built the gate?"] * 3
     assert browser.filter(malformed=True) == "3 of 30 episodes"
     assert browser.questions() == ["Who built the wall?"] * 3
-    # A failure has no F1, so no range of it holds one.
+    # A failure has no F1, so it is outside every range.
     assert browser.filter(least="0.5") == "12 of 30 episodes"
     assert browser.filter(most="0.5") == "15 of 30 episodes"
     assert browser.filter(least="0.5", agent="guesser") == "0 of 30 episodes"
@@ -198,17 +198,17 @@ def test_filters_leave_what_they_name(browser, swept):
     assert browser.questions()[-1] == "Who built the wall?"
 
 
-def test_a_text_is_sought_in_questions_answers_turns_and_documents(browser, swept, tmp_path):
+def test_the_text_search_covers_questions_answers_turns_and_documents(browser, swept, tmp_path):
     browser.open(swept)
     assert browser.filter(text="TOWER 2") == "6 of 30 episodes"
     assert browser.filter(text="hm.") == "3 of 30 episodes"
     assert browser.filter(text="built by bob") == "24 of 30 episodes"
     assert browser.filter(text="fell over") == "3 of 30 episodes"
     assert browser.filter(text="nowhere to be found") == "0 of 30 episodes"
-    assert browser.filter(text="useful") == "0 of 30 episodes"  # what a field is called
+    assert browser.filter(text="useful") == "0 of 30 episodes"  # the name of a field
 
 
-def test_what_is_sought_is_found_in_every_chunk(browser, tmp_path, monkeypatch):
+def test_the_text_search_covers_every_chunk(browser, tmp_path, monkeypatch):
     monkeypatch.setattr(html_report, "CHUNK_CHARS", 1)
     rare = Document(text="Needle.", useful=True)
     transcripts = [answered(f"Q{n}", documents=(rare,) if n % 7 == 0 else ()) for n in range(20)]
@@ -219,7 +219,7 @@ def test_what_is_sought_is_found_in_every_chunk(browser, tmp_path, monkeypatch):
     browser.wait("document.querySelector('#transcript h3')?.innerText === 'Q0'")
     browser.ask("document.querySelectorAll('.episode')[2].click()")
     browser.wait("document.querySelector('#transcript h3').innerText === 'Q14'")
-    assert browser.wait("CSS.highlights.get('sought').size") == 1
+    assert browser.wait("CSS.highlights.get('searched').size") == 1
 
 
 def test_a_transcript_shows_its_turns_its_documents_and_its_scores(browser, swept):
@@ -230,7 +230,7 @@ def test_a_transcript_shows_its_turns_its_documents_and_its_scores(browser, swep
     pages = "[...document.querySelectorAll('.document')].map(e => [e.className, e.innerText])"
     (useful, useful_text), (noisy, noisy_text) = browser.ask(pages)
     assert (useful, noisy) == ("document useful", "document noisy")
-    assert "useful" in useful_text and "holds the answer" in useful_text
+    assert "useful" in useful_text and "contains an answer" in useful_text
     assert "noisy" in noisy_text and NOISY.text in noisy_text
     looks = browser.ask(
         "[...document.querySelectorAll('.document')].map(e => getComputedStyle(e))"
@@ -326,7 +326,7 @@ def _hostile_report(folder, text):
     return folder / "report.html"
 
 
-def test_what_a_document_holds_is_shown_and_never_run(browser, tmp_path):
+def test_documents_are_shown_and_never_run(browser, tmp_path):
     browser.open(_hostile_report(tmp_path, PAYLOAD))
     browser.wait("document.querySelector('#transcript .turn')")
     shown = browser.ask("document.querySelector('.document-text').textContent")
@@ -347,7 +347,7 @@ def test_the_payload_would_run_in_a_page_that_embeds_it_carelessly(browser, tmp_
 
 
 def test_the_policy_stops_markup_that_got_into_the_page_all_the_same(browser, swept, tmp_path):
-    # As if the escaping had failed: the payload stands in the page itself.
+    # Simulate a failure of the escaping: the payload is part of the page.
     broken = tmp_path / "broken.html"
     text = swept.read_text(encoding="utf-8")
     broken.write_text(text.replace("<main>", f"<main>{PAYLOAD}", 1), encoding="utf-8")

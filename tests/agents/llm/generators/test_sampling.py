@@ -3,13 +3,13 @@ import math
 import pytest
 import torch
 
-from agents.llm.generators.sampling import Sampling, as_int64, draw_tokens, uniforms
+from agents.llm.generators.sampling import Sampling, as_int64, sample_tokens, uniforms
 
 LOGITS = torch.tensor([[0.0, math.log(2.0), math.log(5.0), -math.inf]])  # 1/8, 2/8, 5/8, 0
 
 
 def _draw(uniform: float, temperature: float = 1.0) -> int:
-    tokens, _ = draw_tokens(
+    tokens, _ = sample_tokens(
         LOGITS, temperature=temperature, uniforms_B=torch.tensor([uniform], dtype=torch.float64)
     )
     return int(tokens[0])
@@ -25,7 +25,7 @@ def test_a_token_without_probability_is_never_drawn():
 
 def test_temperature_divides_the_logits():
     # At temperature 1/2 the weights are squared: 1, 4, 25 of 30.
-    _, logprobs = draw_tokens(
+    _, logprobs = sample_tokens(
         LOGITS, temperature=0.5, uniforms_B=torch.tensor([0.1], dtype=torch.float64)
     )
     assert logprobs[0].item() == pytest.approx(math.log(4 / 30), abs=1e-6)
@@ -34,14 +34,14 @@ def test_temperature_divides_the_logits():
 
 
 def test_temperature_zero_takes_the_likeliest_and_reports_its_probability():
-    tokens, logprobs = draw_tokens(LOGITS, temperature=0.0, uniforms_B=None)
+    tokens, logprobs = sample_tokens(LOGITS, temperature=0.0, uniforms_B=None)
     assert tokens.tolist() == [2]
     assert logprobs[0].item() == pytest.approx(math.log(5 / 8), abs=1e-6)
 
 
 def test_logprobs_are_float32_whatever_the_logits_are():
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)).bfloat16()
-    _, logprobs = draw_tokens(logits, temperature=1.0, uniforms_B=torch.rand(3).double())
+    _, logprobs = sample_tokens(logits, temperature=1.0, uniforms_B=torch.rand(3).double())
     assert logprobs.dtype == torch.float32
 
 

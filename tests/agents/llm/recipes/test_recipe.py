@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from agents.cli.training.recipe_run import stage_configs
 from agents.llm.recipes.recipe import load_recipe, recipe_path, recipe_paths
-from agents.llm.recipes.runner import stage_configs
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig
+from agents.storage.config_file import settings_of
 from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.generators.base import Completion
@@ -39,9 +40,11 @@ def test_a_recipe_names_its_paper_and_where_it_departs_from_it(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_stage_is_a_run_on_the_embedded_world_with_the_tiny_policy(name, published):
     for config in stage_configs(load_recipe(name), published):
-        assert config.policy == "tiny"
+        assert settings_of(config)["policy"] == "tiny"
         if isinstance(config, TrainConfig):
-            assert config.questions is None and config.env.startswith("ZeroSearch")
+            assert config.environment.questions is None and config.environment.env.startswith(
+                "ZeroSearch"
+            )
         else:
             assert config.questions == ("world",)
 
@@ -49,11 +52,14 @@ def test_every_stage_is_a_run_on_the_embedded_world_with_the_tiny_policy(name, p
 def test_flags_win_in_every_stage_and_the_policy_is_the_first_one_s():
     flags = ["--steps", "7", "--policy", "mine", "--output", "out", "--eval-noise", "0", "0.25"]
     first, second = stage_configs(load_recipe("r1-searcher"), flags)
-    assert (first.steps, second.steps) == (7, 7)
-    assert first.eval_noise == second.eval_noise == (0.0, 0.25)
-    assert first.policy == "mine"
-    assert [str(first.output), str(second.output)] == ["out/stage-1", "out/stage-2"]
-    assert (first.reward, second.reward) == ("r1_searcher_stage1", "r1_searcher_stage2")
+    assert (first.run.steps, second.run.steps) == (7, 7)
+    assert first.evaluation.eval_noise == second.evaluation.eval_noise == (0.0, 0.25)
+    assert first.model.policy == "mine"
+    assert [str(first.run.output), str(second.run.output)] == ["out/stage-1", "out/stage-2"]
+    assert (first.environment.reward, second.environment.reward) == (
+        "r1_searcher_stage1",
+        "r1_searcher_stage2",
+    )
 
 
 def test_a_flag_reaches_the_stages_that_know_it():
@@ -62,43 +68,47 @@ def test_a_flag_reaches_the_stages_that_know_it():
     )
     assert isinstance(cold_start, WarmStartConfig) and isinstance(rl, TrainConfig)
     assert (cold_start.episodes, cold_start.seed) == (9, 5)
-    assert (rl.group_size, rl.seed) == (3, 5)
+    assert (rl.rollouts.group_size, rl.run.seed) == (3, 5)
     with pytest.raises(ValueError, match="unknown flag '--group-size'"):
         stage_configs(load_recipe("sft"), ["--group-size", "3"])
 
 
 def test_a_list_is_emptied_by_its_flag_alone():
     first, _ = stage_configs(load_recipe("r1-searcher"), [])
-    assert first.curriculum == ("chain1",)
+    assert first.rollouts.curriculum == ("chain1",)
     first, _ = stage_configs(load_recipe("r1-searcher"), ["--curriculum"])
-    assert first.curriculum == ()
+    assert first.rollouts.curriculum == ()
 
 
 def test_published_values_come_before_flags_and_after_the_recipe():
     recipe = load_recipe("search-r1")
     (small,) = stage_configs(recipe, [])
     (large,) = stage_configs(recipe, ["--steps", "9", "--published"])
-    assert (small.questions_per_step, small.learning_rate) == (14, 3e-4)
-    assert (large.questions_per_step, large.learning_rate, large.steps) == (512, 1e-6, 9)
-    assert large.reward == small.reward == "search_r1"
+    assert (small.rollouts.questions_per_step, small.optimizer.learning_rate) == (14, 3e-4)
+    assert (large.rollouts.questions_per_step, large.optimizer.learning_rate, large.run.steps) == (
+        512,
+        1e-6,
+        9,
+    )
+    assert large.environment.reward == small.environment.reward == "search_r1"
 
 
 def test_a_file_of_settings_is_read_beside_a_recipe(tmp_path):
     path = write(tmp_path, "steps = 3\nseed = 4\n")
     (config,) = stage_configs(load_recipe("research"), ["--config", path, "--seed", "6"])
-    assert (config.steps, config.seed, config.reward) == (3, 6, "research")
+    assert (config.run.steps, config.run.seed, config.environment.reward) == (3, 6, "research")
 
 
 def test_a_stage_s_own_settings_stand_before_those_of_all(tmp_path):
     text = '[settings]\nseed = 3\nsteps = 4\n[[stages]]\nkind = "train"\nsteps = 5\n'
     (config,) = stage_configs(load_recipe(write(tmp_path, MINIMAL + text)), [])
-    assert (config.seed, config.steps) == (3, 5)
-    assert str(config.output) == "runs/mine"
+    assert (config.run.seed, config.run.steps) == (3, 5)
+    assert str(config.run.output) == "runs/mine"
 
 
 def test_self_search_is_asked_with_the_query_alone():
     (config,) = stage_configs(load_recipe("ssrl"), [])
-    spec = json.loads(config.engine)
+    spec = json.loads(config.environment.engine)
     assert spec["generator"]["kind"] == "policy"
     asked = []
 

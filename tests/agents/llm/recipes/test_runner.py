@@ -1,15 +1,17 @@
 """Stages run one after the other, each from the last one's policy, and none twice."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
 
 from agents.cli.main import main
-from agents.llm.recipes import runner as recipe_run
+from agents.cli.training import train as train_command
+from agents.cli.training.recipe_run import stage_configs
 from agents.llm.recipes.recipe import load_recipe
+from agents.llm.recipes.runner import finished_training
 from agents.llm.trainer.loop import TrainResult
+from agents.storage.config_file import with_settings
 
 RECIPE = """
 paper = "ours"
@@ -113,11 +115,11 @@ def test_a_finished_stage_with_other_settings_is_refused(recipe, finished, flags
 
 def test_a_stage_is_finished_where_it_has_all_its_steps_and_is_to_be_resumed(recipe, finished):
     flags = ["--output", str(finished), "--resume"]
-    config = recipe_run.stage_configs(load_recipe(recipe), flags)[1]
-    config = replace(config, policy=str(finished / "stage-1"))
+    config = stage_configs(load_recipe(recipe), flags)[1]
+    config = with_settings(config, {"policy": str(finished / "stage-1")})
     checkpoint = finished / "stage-2" / "checkpoints" / "step-000001"
-    assert recipe_run.finished_training(config) == str(checkpoint)
-    assert recipe_run.finished_training(replace(config, resume=False)) is None
+    assert finished_training(config) == str(checkpoint)
+    assert finished_training(with_settings(config, {"resume": False})) is None
 
 
 @pytest.mark.parametrize(("ending", "status"), [("stopped", 0), ("failed", 1)])
@@ -127,12 +129,12 @@ def test_nothing_follows_a_stage_that_was_stopped_or_failed(
     tried = []
 
     def train(config):
-        tried.append(config.output.name)
+        tried.append(config.run.output.name)
         if ending == "failed":
             return None
         return TrainResult(steps=1, train_seconds=0.0, checkpoint="c", stopped=True)
 
-    monkeypatch.setattr(recipe_run.train_command, "run_training", train)
+    monkeypatch.setattr(train_command, "run_training", train)
     assert main(["train", "--recipe", recipe, "--output", str(tmp_path / "run")]) == status
     assert tried == ["stage-2"]
 

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -36,6 +35,7 @@ from agents.llm.trainer.environments import num_questions, training_environment
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run import check_one_step_off
+from agents.storage.config_file import with_settings
 
 # Long enough for any machine; only a test that fails waits so long.
 PATIENCE_S = 120.0
@@ -169,9 +169,9 @@ def _prefetcher(
 def test_weights_in_the_middle_of_an_update_are_read_by_nobody(
     settings: dict[str, Any], message: str
 ) -> None:
-    config = TrainConfig(importance_sampling="token_mask", **settings)
+    config = TrainConfig.of(importance_sampling="token_mask", **settings)
     check_one_step_off(config, SINGLE_PROCESS)
-    config = replace(config, one_step_off=True)
+    config = with_settings(config, {"one_step_off": True})
     with pytest.raises(ValueError, match=message):
         check_one_step_off(config, SINGLE_PROCESS)
     # There the policy that plays is not the one that is trained.
@@ -179,23 +179,23 @@ def test_weights_in_the_middle_of_an_update_are_read_by_nobody(
 
 
 def test_a_refused_run_leaves_its_folder_free(tmp_path: Path) -> None:
-    config = TrainConfig(
+    config = TrainConfig.of(
         output=tmp_path / "run", one_step_off=True, importance_sampling="token_mask"
     )
     with pytest.raises(ValueError, match="rollout_dtype"):
         train(config)
-    assert not config.output.exists()
+    assert not config.run.output.exists()
 
 
 def test_generators_with_weights_of_their_own_are_taken() -> None:
     for settings in ({"generator": "vllm"}, {"rollout_dtype": "bfloat16"}):
-        config = TrainConfig(one_step_off=True, importance_sampling="token_mask", **settings)
+        config = TrainConfig.of(one_step_off=True, importance_sampling="token_mask", **settings)
         check_one_step_off(config, SINGLE_PROCESS)
 
 
 def test_older_weights_without_a_correction_are_refused() -> None:
     with pytest.raises(ValueError, match="importance_sampling='token_truncate'"):
-        TrainConfig(one_step_off=True, rollout_dtype="float32")
+        TrainConfig.of(one_step_off=True, rollout_dtype="float32")
 
 
 # --- whole runs ----------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ SAMPLING = Sampling(max_new_tokens=32)
 
 @pytest.fixture
 def config(tmp_path: Path, torch_settings: None) -> TrainConfig:
-    return TrainConfig(
+    return TrainConfig.of(
         output=tmp_path / "run",
         steps=STEPS,
         # The tiny policy answers some of them.
@@ -256,7 +256,7 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Update]]:
 def played_by_hand(config: TrainConfig, weights: dict[str, Tensor], step: int) -> list[Group]:
     policy = load_policy("tiny")
     policy.model.load_state_dict(weights)
-    config = replace(config, prompt=policy.prompt)
+    config = with_settings(config, {"prompt": policy.prompt})
     environment = training_environment(config, QUESTIONS * MEMBERS, policy)
     before = random_state()["torch"]
     groups = collect_rollouts(
@@ -264,12 +264,15 @@ def played_by_hand(config: TrainConfig, weights: dict[str, Tensor], step: int) -
         policy,
         TransformersGenerator(policy),
         question_indices=question_indices(
-            step * QUESTIONS, QUESTIONS, num_questions=num_questions(environment), seed=config.seed
+            step * QUESTIONS,
+            QUESTIONS,
+            num_questions=num_questions(environment),
+            seed=config.run.seed,
         ),
-        seeds=step_seeds(config.seed, step, QUESTIONS + 1)[:QUESTIONS],
+        seeds=step_seeds(config.run.seed, step, QUESTIONS + 1)[:QUESTIONS],
         group_size=MEMBERS,
         sampling=SAMPLING,
-        noise_probability=config.noise().probability(step),
+        noise_probability=config.noise.schedule(config.run.steps).probability(step),
         training_step=step,
         share_group_seed=True,
     )
@@ -287,7 +290,7 @@ def test_episodes_come_from_the_weights_before_the_last_update(
         assert groups == played_by_hand(config, older, step)
         if step:
             assert groups != played_by_hand(config, newest, step)
-    rows = read_metrics(config.output, "train")
+    rows = read_metrics(config.run.output, "train")
     # The first step's sampler is the learner to the last bits; later ones lag behind.
     assert rows[0]["sampler_k3"] < 1e-9 < min(row["sampler_k3"] for row in rows[1:])
 
@@ -295,11 +298,11 @@ def test_episodes_come_from_the_weights_before_the_last_update(
 def test_where_no_update_moves_a_weight_it_is_the_ordinary_run(
     config: TrainConfig, updates: list[Update]
 ) -> None:
-    config = replace(config, learning_rate=1e-30)  # far below the last bit of any weight
+    config = with_settings(config, {"learning_rate": 1e-30})  # far below the last bit of any weight
     rows = []
     for one_step_off in (False, True):
-        folder = config.output.with_name(f"run {one_step_off}")
-        train(replace(config, output=folder, one_step_off=one_step_off))
+        folder = config.run.output.with_name(f"run {one_step_off}")
+        train(with_settings(config, {"output": folder, "one_step_off": one_step_off}))
         rows.append(
             [
                 {name: value for name, value in row.items() if not name.endswith("seconds")}
@@ -333,7 +336,7 @@ def test_an_update_and_the_next_episodes_go_on_at_the_same_time(
 
     monkeypatch.setattr(Learner, "update", update_beside)
     monkeypatch.setattr(step_rollouts, "collect_rollouts", collect_beside)
-    assert train(replace(config, steps=2)).steps == 2
+    assert train(with_settings(config, {"steps": 2})).steps == 2
 
 
 def test_a_fault_of_the_generator_ends_the_run_which_goes_on_later(
@@ -351,11 +354,11 @@ def test_a_fault_of_the_generator_ends_the_run_which_goes_on_later(
         with pytest.raises(GenerationError, match="no server"):
             train(config)
     # It came up during the second update, which is whole.
-    latest = CheckpointStore(config.output / "checkpoints").latest()
+    latest = CheckpointStore(config.run.output / "checkpoints").latest()
     assert latest is not None
     assert load_state(latest)["run"]["step"] == 2 and load_state(latest)["prefetched"] is None
-    train(replace(config, resume=True))
-    assert [row["step"] for row in read_metrics(config.output, "train")] == [1, 2, 3]
+    train(with_settings(config, {"resume": True}))
+    assert [row["step"] for row in read_metrics(config.run.output, "train")] == [1, 2, 3]
     # What failed is played anew, by the newest weights there are.
     groups, newest = updates[2]
     assert groups == played_by_hand(config, newest, 2)
@@ -367,8 +370,8 @@ def test_a_policy_that_is_put_back_plays_what_it_learns_from(
     def collapse(self: object, step: int, row: object) -> str | None:
         return "as told" if step == 2 else None
 
-    monkeypatch.setattr("agents.llm.trainer.loop.CollapseWatch.see", collapse)
-    train(replace(config, guard="roll_back"))
+    monkeypatch.setattr("agents.llm.trainer.loop.CollapseGuard.check", collapse)
+    train(with_settings(config, {"guard": "roll_back"}))
     beginning = updates[0][1]
     groups, weights = updates[2]
     assert all(torch.equal(weights[name], beginning[name]) for name in weights)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from agents.baselines.world_reader import Plan, Statement
+from agents.baselines.hop_planner import Plan, Statement
 from agents.llm.tiny.demonstrations import NO_FAULTS, Failures, conclude, demonstrate
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig

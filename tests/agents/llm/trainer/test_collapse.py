@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from agents.llm.trainer.collapse import CollapseWatch
+from agents.llm.trainer.collapse import CollapseGuard
 
 HEALTHY = {
     "reward_mean": 0.4,
@@ -17,9 +17,9 @@ HEALTHY = {
 
 def watch(rows, given=None):
     """What a watch says of a sequence of rows, None where it says nothing to the end."""
-    given = given or CollapseWatch()
+    given = given or CollapseGuard()
     for step, row in enumerate(rows, 1):
-        told = given.see(step, row)
+        told = given.check(step, row)
         if told is not None:
             return step, told
     return None
@@ -32,11 +32,11 @@ def after(change, healthy=20, steps=10):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"entropy": 6.0}, "entropy in nats a token went from 1 to 6"),
-        ({"entropy": 0.01}, "entropy in nats a token went from 1 to 0.01"),
+        ({"entropy": 6.0}, "entropy in nats per token went from 1 to 6"),
+        ({"entropy": 0.01}, "entropy in nats per token went from 1 to 0.01"),
         ({"malformed_rate": 0.9}, "malformed actions went from 0.05 to 0.9"),
         ({"repeated_tokens": 0.8}, "repeated phrases went from 0.1 to 0.8"),
-        ({"kl": 1.0}, "KL to the reference in nats a token went from 0.01 to 1"),
+        ({"kl": 1.0}, "KL to the reference in nats per token went from 0.01 to 1"),
         ({"grad_norm": 50.0}, "gradient norm went from 0.5 to 50"),
     ],
 )
@@ -51,11 +51,11 @@ def test_reward_lost_with_a_symptom_is_a_collapse_and_told_in_words(change, word
     assert words in told
 
 
-class _Late(CollapseWatch):
+class _Late(CollapseGuard):
     """Tells only once all of the window is bad."""
 
-    def see(self, step, row):
-        told = super().see(step, row)
+    def check(self, step, row):
+        told = super().check(step, row)
         return told if step == 25 else None
 
 
@@ -94,11 +94,11 @@ def test_metrics_that_are_missing_or_nan_say_nothing():
 def test_a_watch_that_is_stored_and_read_goes_on_to_the_same_verdict():
     rows = after({"reward_mean": 0.0, "entropy": 6.0})
     whole = watch(rows)
-    first = CollapseWatch()
+    first = CollapseGuard()
     for step, row in enumerate(rows[:22], 1):
-        assert first.see(step, row) is None
-    second = CollapseWatch(json.loads(json.dumps(first.seen)))
+        assert first.check(step, row) is None
+    second = CollapseGuard(json.loads(json.dumps(first.recent)))
     told = None
     for step, row in enumerate(rows[22:], 23):
-        told = told or second.see(step, row)
+        told = told or second.check(step, row)
     assert whole is not None and told == whole[1]

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,14 @@ from agents.llm.trainer.checkpoint import CheckpointStore, load_state
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
+from agents.storage.config_file import settings_of, with_settings
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
+    return TrainConfig.of(
         output=tmp_path / "run",
         steps=14,
         learning_rate=0.02,
@@ -40,8 +40,8 @@ def config(tmp_path: Path) -> TrainConfig:
 
 
 def _flags(config: TrainConfig) -> Iterator[str]:
-    usual = asdict(TrainConfig())
-    for name, value in asdict(config).items():
+    usual = settings_of(TrainConfig())
+    for name, value in settings_of(config).items():
         flag = name.replace("_", "-")
         if value == usual[name]:
             continue
@@ -59,24 +59,24 @@ def test_it_ends_a_run_and_is_told_in_words(
     assert re.search(r"mean reward fell from .* entropy .* went from", said)
     for part in ("the policy collapses: mean reward fell from", "at the same time", "kl_coef"):
         assert part in said
-    rewards = [row["reward_mean"] for row in read_metrics(config.output, "train")]
+    rewards = [row["reward_mean"] for row in read_metrics(config.run.output, "train")]
     # Five healthy steps are needed before five bad ones can be told from them.
-    assert 10 <= len(rewards) < config.steps
+    assert 10 <= len(rewards) < config.run.steps
     assert sum(rewards[-5:]) < sum(rewards[:5]) / 2
 
 
 def test_a_run_goes_back_and_on_to_its_end_with_half_the_learning_rate(
     config: TrainConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = train(replace(config, guard="roll_back"))
-    assert result.steps == config.steps and not result.stopped
+    result = train(with_settings(config, {"guard": "roll_back"}))
+    assert result.steps == config.run.steps and not result.stopped
     told = capsys.readouterr().err
     assert "the policy collapses: mean reward fell" in told
-    assert "went back to the policy of" in told and "learning rate x 0.5" in told
-    latest = CheckpointStore(config.output / "checkpoints").latest()
+    assert "rolled back to the policy of" in told and "learning rate x 0.5" in told
+    latest = CheckpointStore(config.run.output / "checkpoints").latest()
     assert latest is not None and load_state(latest)["run"]["rollbacks"] == 1
-    rows = read_metrics(config.output, "train")
-    assert [row["step"] for row in rows] == list(range(1, config.steps + 1))
+    rows = read_metrics(config.run.output, "train")
+    assert [row["step"] for row in rows] == list(range(1, config.run.steps + 1))
     # The policy that was put back is the one that began: it earns again what it earned then.
     collapsed, after = rows[7:10], rows[10:13]
     assert sum(row["reward_mean"] for row in after) > 2 * sum(

@@ -1,31 +1,39 @@
 """Settings are checked at once, recorded whole, and hold through a resumed run."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
 
 from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.resume import check_resumes
 from agents.specs import spec_from_text
+from agents.storage.config_file import with_settings
+
+
+def changed(run: TrainConfig, **settings) -> TrainConfig:
+    return with_settings(run, settings)
 
 
 def test_a_recorded_config_comes_back_equal() -> None:
-    config = TrainConfig(
+    config = TrainConfig.of(
         steps=7, output=Path("somewhere"), eval_noise=(0.0, 0.3), curriculum=("chain1",)
     )
     assert TrainConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_a_record_from_before_a_setting_existed_has_its_default():
-    record = TrainConfig(steps=7).to_json()
+    record = TrainConfig.of(steps=7).to_json()
     del record["curriculum"], record["rollout_dtype"]
-    assert TrainConfig.from_json(record) == TrainConfig(steps=7)
+    assert TrainConfig.from_json(record) == TrainConfig.of(steps=7)
 
 
 def test_every_field_is_documented() -> None:
-    for field in fields(TrainConfig):
-        assert f"\n        {field.name}: " in (TrainConfig.__doc__ or ""), field.name
+    for part in (getattr(TrainConfig(), field.name) for field in fields(TrainConfig)):
+        assert is_dataclass(part)
+        for field in fields(part):
+            assert f"\n        {field.name}: " in (type(part).__doc__ or ""), field.name
 
 
 @pytest.mark.parametrize(
@@ -40,11 +48,11 @@ def test_every_field_is_documented() -> None:
 )
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainConfig(**settings)
+        TrainConfig.of(**settings)
 
 
 def test_noise_goes_from_the_first_step_to_the_last() -> None:
-    noise = TrainConfig(steps=11, noise_start=0.1, noise_end=0.5).noise()
+    noise = TrainConfig.of(steps=11, noise_start=0.1, noise_end=0.5).noise.schedule(11)
     assert noise.probability(0) == pytest.approx(0.1)
     # (4^0.5 - 1) / 3 = 1/3 of the way at half time.
     assert noise.probability(5) == pytest.approx(0.1 + 0.4 / 3)
@@ -57,28 +65,28 @@ def test_a_resumed_run_may_find_its_simulator_elsewhere_and_spend_more() -> None
         simulator = {"kind": "simulator", "prompts": prompts, "generator": generator}
         return json.dumps({"kind": "metered", "budget": budget, "engine": simulator})
 
-    run = TrainConfig(engine=engine(8000, 1.0))
-    replace(run, resume=True, engine=engine(8001, 2.0)).check_resumes(run)
+    run = TrainConfig.of(engine=engine(8000, 1.0))
+    check_resumes(changed(run, resume=True, engine=engine(8001, 2.0)), run)
     with pytest.raises(ValueError, match="engine="):
-        replace(run, resume=True, engine=engine(8000, 1.0, "prompted")).check_resumes(run)
+        check_resumes(changed(run, resume=True, engine=engine(8000, 1.0, "prompted")), run)
 
 
 def test_resuming_under_other_settings_names_them() -> None:
-    run = TrainConfig(steps=10, seed=1)
-    replace(run, resume=True, json=True, checkpoint_every=3).check_resumes(run)
+    run = TrainConfig.of(steps=10, seed=1)
+    check_resumes(changed(run, resume=True, json=True, checkpoint_every=3), run)
     with pytest.raises(ValueError, match=r"seed=2 \(the run has 1\)"):
-        replace(run, seed=2).check_resumes(run)
+        check_resumes(changed(run, seed=2), run)
 
 
 def test_more_steps_continue_a_run_only_where_they_change_no_schedule() -> None:
-    run = TrainConfig(steps=10)
+    run = TrainConfig.of(steps=10)
     with pytest.raises(ValueError, match="steps=20"):
-        replace(run, steps=20).check_resumes(run)
-    run = TrainConfig(steps=10, noise_steps=10, lr_schedule="constant")
-    replace(run, steps=20).check_resumes(run)
-    run = TrainConfig(steps=10, noise_steps=10, lr_schedule="linear")
+        check_resumes(changed(run, steps=20), run)
+    run = TrainConfig.of(steps=10, noise_steps=10, lr_schedule="constant")
+    check_resumes(changed(run, steps=20), run)
+    run = TrainConfig.of(steps=10, noise_steps=10, lr_schedule="linear")
     with pytest.raises(ValueError, match="steps=20"):
-        replace(run, steps=20).check_resumes(run)
+        check_resumes(changed(run, steps=20), run)
 
 
 def test_questions_and_engines_are_json_kinds_or_files() -> None:

@@ -33,8 +33,8 @@ def rows(tmp_path):
 
 
 def test_other_questions_keep_the_environments_engine(rows):
-    assert not found(TrainConfig(env="ZeroSearch/NoSearch-v0", questions=WORLD))
-    with_paragraphs = TrainConfig(
+    assert not found(TrainConfig.of(env="ZeroSearch/NoSearch-v0", questions=WORLD))
+    with_paragraphs = TrainConfig.of(
         env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions=rows
     )
     for make in (training_environment, held_out_environment):
@@ -42,12 +42,12 @@ def test_other_questions_keep_the_environments_engine(rows):
 
 
 def test_a_world_answers_for_its_own_questions_only(rows):
-    assert found(TrainConfig(questions=WORLD))
+    assert found(TrainConfig.of(questions=WORLD))
     with pytest.raises((ValueError, gymnasium.error.Error), match="bring no documents"):
-        found(TrainConfig(questions=rows))
+        found(TrainConfig.of(questions=rows))
 
 
 def test_a_flag_that_is_no_json_is_called_by_its_name(rows):
-    config = TrainConfig(env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions="{")
-    with pytest.raises(ValueError, match="--eval-questions is no valid JSON"):
+    config = TrainConfig.of(env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions="{")
+    with pytest.raises(ValueError, match="--eval-questions is not valid JSON"):
         held_out_environment(config, 1, None)

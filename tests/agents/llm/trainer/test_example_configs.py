@@ -14,16 +14,21 @@ CONFIGS = sorted((ROOT / "examples").glob("*.toml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_the_example_is_a_run(path, tmp_path):
     config = parse_arguments(["--config", str(path), "--policy", "mine"])
-    assert config.policy == "mine"
-    assert config.noise().probability(config.steps - 1) == config.noise_end
+    assert config.model.policy == "mine"
+    assert (
+        config.noise.schedule(config.run.steps).probability(config.run.steps - 1)
+        == config.noise.noise_end
+    )
     if path.name.startswith("real_questions"):
-        assert config.engine == "paragraphs"
-        assert config.steps >= 60
-        assert config.final_episodes >= 200
+        assert config.environment.engine == "paragraphs"
+        assert config.run.steps >= 60
+        assert config.evaluation.final_episodes >= 200
     else:
-        assert config.steps >= 20
-        assert config.engine is not None
-        cache = build_engine(json.loads(config.engine) | {"path": str(tmp_path / "pages")}, [])
+        assert config.run.steps >= 20
+        assert config.environment.engine is not None
+        cache = build_engine(
+            json.loads(config.environment.engine) | {"path": str(tmp_path / "pages")}, []
+        )
         assert cache.fingerprint.count("tuned")
         cache.close()
 
@@ -31,8 +36,8 @@ def test_the_example_is_a_run(path, tmp_path):
 def test_the_run_on_a_gpu_is_a_long_one_in_bfloat16():
     (path,) = [path for path in CONFIGS if path.name == "real_questions_gpu.toml"]
     config = parse_arguments(["--config", str(path), "--policy", "mine"])
-    assert config.steps >= 300
-    assert config.autocast and config.rollout_dtype == "bfloat16"
+    assert config.run.steps >= 300
+    assert config.optimizer.autocast and config.generation.rollout_dtype == "bfloat16"
 
 
 def test_there_are_examples_for_a_cpu_a_gpu_and_a_simulator():

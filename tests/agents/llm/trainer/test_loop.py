@@ -153,12 +153,12 @@ def test_a_run_learns_something_from_rewards_that_differ(
 def test_the_last_line_is_one_json_object(undisturbed: tuple[Path, Any]) -> None:
     output, printed = undisturbed
     assert set(printed) == {
-        *("f1_before", "f1_after", "f1_end_noise", "ceiling_end_noise", "f1_real_engine"),
+        *("f1_before", "f1_after", "f1_end_noise", "oracle_end_noise", "f1_real_engine"),
         *("train_seconds", "steps", "checkpoint"),
     }
     assert printed["steps"] == STEPS
     assert Path(printed["checkpoint"]) == output / "checkpoints" / f"step-{STEPS:06d}"
-    assert printed["ceiling_end_noise"] > 0.3
+    assert printed["oracle_end_noise"] > 0.3
     assert (output / "learning_curve.png").stat().st_size > 1000
     assert len((output / "samples.jsonl").read_text().splitlines()) == 6
 

@@ -7,7 +7,7 @@ import torch
 
 from agents.cli.training.train import main
 from agents.llm.trainer.metrics import read_metrics
-from agents.llm.trainer.self_search import with_policy_as_generator, writes_itself
+from agents.llm.trainer.self_search import uses_policy, with_policy_as_generator
 from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 
@@ -35,7 +35,7 @@ def test_pages_follow_the_weights(make_worded_policy):
 def test_the_policy_is_found_wherever_it_stands(make_worded_policy):
     policy = make_worded_policy()
     mixture = {"kind": "mixture", "engines": [{"kind": "world"}, SPEC], "weights": [1, 1]}
-    assert writes_itself(mixture) and not writes_itself({"kind": "world"})
+    assert uses_policy(mixture) and not uses_policy({"kind": "world"})
     made = with_policy_as_generator(mixture, policy)
     assert made["engines"][1]["generator"].model is policy.model
     assert mixture["engines"][1] == SPEC  # the spec itself stays what the run records
@@ -44,7 +44,7 @@ def test_the_policy_is_found_wherever_it_stands(make_worded_policy):
 
 def test_old_weights_are_not_kept_and_typos_are_said(make_worded_policy):
     policy = make_worded_policy()
-    with pytest.raises(ValueError, match="leave the cache out"):
+    with pytest.raises(ValueError, match="remove the cache"):
         with_policy_as_generator({"kind": "cache", "engine": SPEC}, policy)
     wrong = {**SPEC, "generator": {"kind": "policy", "samplng": {}}}
     with pytest.raises(ValueError, match="Did you mean 'sampling'"):

@@ -1,4 +1,4 @@
-"""Tables in the paper's layout, and what stands beside them."""
+"""Tables in the paper's layout, with published rows."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def _scores(*names, agent="x"):
     return [
         Score(
             agent=agent, set=name, metrics=dict.fromkeys(METRICS, interval), questions=4,
-            episodes=8, failures=3, void_questions=0,
+            episodes=8, failures=3, failed_questions=0,
         )
         for name in (*names, AVERAGE)
     ]  # fmt: skip
@@ -36,7 +36,7 @@ def test_the_columns_are_those_of_the_paper():
     assert set(TABLES) == set(SCORES)
 
 
-def test_published_rows_stand_under_their_own_metric_alone_and_are_marked():
+def test_published_rows_are_marked_and_shown_under_their_metric_only():
     text = document("about", _scores(*PAPER_SETS), [], load_published())
     assert len(_rows(text, "Exact match")) == 3
     rows = {row[0]: row[1:] for row in _rows(text, "Substring match")[3:]}
@@ -61,17 +61,17 @@ def test_published_averages_are_of_the_sets_shown():
 
 def test_trained_rows_count_72_bamboogle_questions_and_are_multiples_of_a_72nd():
     for row in load_published().rows:
-        correct = row.scores["bamboogle"] / 100 * row.bamboogle_questions
+        correct = row["scores"]["bamboogle"] / 100 * row["bamboogle_questions"]
         assert correct == pytest.approx(round(correct), abs=0.01), row
-        others = [score for name, score in row.scores.items() if name != "bamboogle"]
+        others = [score for name, score in row["scores"].items() if name != "bamboogle"]
         assert all(score * 5 == pytest.approx(round(score * 5)) for score in others), row  # of 500
 
 
-def test_faults_are_in_the_table():
+def test_failures_are_in_the_table():
     played = _rows(document("about", _scores("nq"), [], None), "What was played")
     assert played[2][:5] == ["x", "NQ", "4", "8", "3"]
 
 
-def test_a_bar_in_a_name_breaks_no_table():
+def test_bars_in_names_are_escaped():
     rows = _rows(document("about", _scores("nq", agent="a|b"), [], None), "F1")
     assert rows[2][0] == "a&#124;b"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.studies.benchmark.markdown import set_label
 from agents.studies.benchmark.question_set import PAPER_SETS, question_sets
 from zs_env.questions import HUB_SETS
 
@@ -12,29 +13,25 @@ def test_the_seven_sets_are_those_of_the_hub_table():
     assert set(PAPER_SETS) <= set(HUB_SETS)
 
 
-def test_a_set_may_be_a_file_or_a_spec_and_have_a_name_of_its_own():
+def test_a_set_can_be_a_file_or_a_spec_with_any_name():
     mine, nq, wiki = question_sets(
         ["mine=q.jsonl", 'nq={"kind": "file", "path": "a=b"}', "2wikimultihopqa=w.parquet"]
     )
-    assert (mine.name, mine.label, mine.spec) == (
-        "mine",
-        "mine",
-        {"kind": "file", "path": "q.jsonl"},
-    )
-    assert (nq.label, nq.spec) == ("NQ", {"kind": "file", "path": "a=b"})
-    assert wiki.label == "2Wiki"
+    assert (mine.name, mine.spec) == ("mine", {"kind": "file", "path": "q.jsonl"})
+    assert nq.spec == {"kind": "file", "path": "a=b"}
+    assert [set_label(one.name) for one in (mine, nq, wiki)] == ["mine", "NQ", "2Wiki"]
 
 
 @pytest.mark.parametrize(
     ("texts", "hint"),
     [
         (["hotpot"], "Did you mean 'hotpotqa'"),
-        (["nq", "nq=q.jsonl"], "name each once"),
+        (["nq", "nq=q.jsonl"], "name each set once"),
         (["../x=q.jsonl"], "letters, digits"),
-        (["nq={"], "--sets is no valid JSON"),
+        (["nq={"], "--sets is not valid JSON"),
         ([], "NAME=FILE"),
     ],
 )
-def test_a_wrong_set_is_answered_by_its_remedy(texts, hint):
+def test_invalid_sets_are_refused_with_a_hint(texts, hint):
     with pytest.raises(ValueError, match=hint):
         question_sets(texts)

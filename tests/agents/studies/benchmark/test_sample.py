@@ -1,4 +1,4 @@
-"""Samples: the same everywhere, and what is written down is what is read."""
+"""Samples: equal on every machine, and read as they were written."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from zs_env.world import World, WorldQuestions
 QUESTIONS = [Question(id=f"q{n}", text=f"{n}?", answers=(str(n),)) for n in range(200)]
 
 
-def test_a_sample_depends_on_no_order_and_a_smaller_one_begins_a_larger_one():
+def test_a_sample_is_independent_of_order_and_a_prefix_of_larger_ones():
     sample = Sample.draw(QUESTIONS, 50, seed=0)
     assert len(set(sample.ids)) == 50
     assert sample == Sample.draw(QUESTIONS[::-1], 50, seed=0)
@@ -25,12 +25,12 @@ def test_the_sample_is_the_same_on_every_machine():
     assert Sample.draw(QUESTIONS, 5, seed=0).ids == ("q31", "q102", "q78", "q41", "q163")
 
 
-def test_every_question_is_there_where_all_are_asked_for():
+def test_a_sample_can_contain_all_questions():
     for size in (None, 200, 500):
         assert sorted(Sample.draw(QUESTIONS, size, seed=3).ids) == sorted(q.id for q in QUESTIONS)
 
 
-def test_the_digest_tells_other_texts_and_golds_of_the_same_ids():
+def test_the_digest_depends_on_texts_and_gold_answers():
     asked = QUESTIONS[:3]
     others = [
         [*asked[:2], replace(asked[2], text="else?")],
@@ -46,21 +46,21 @@ def test_samples_are_read_as_they_were_written(tmp_path):
     assert read_samples(tmp_path / "sample.json") == samples
 
 
-def test_a_sample_may_be_written_by_hand(tmp_path):
+def test_a_sample_can_be_written_by_hand(tmp_path):
     path = tmp_path / "sample.json"
     path.write_text(json.dumps({"nq": ["a", "b"]}))
     assert read_samples(path) == {"nq": Sample(ids=("a", "b"))}
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"nq": []}', '{"nq": {"id": "a"}}', '{"nq": [1]}'])
-def test_another_file_is_refused(tmp_path, text):
+def test_other_files_are_refused(tmp_path, text):
     path = tmp_path / "sample.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"sample\.json"):
         read_samples(path)
 
 
-def test_what_cannot_be_sampled_is_refused():
+def test_unsuitable_sets_are_refused():
     with pytest.raises(ValueError, match="at least 1"):
         Sample.draw(QUESTIONS, 0, seed=0)
     with pytest.raises(ValueError, match="into a file"):

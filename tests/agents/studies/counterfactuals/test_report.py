@@ -50,7 +50,7 @@ def test_intervals_resample_questions_and_not_pages():
     assert (whole.difference.low, whole.difference.high) == (-1.0, 0.0)
 
 
-def test_every_page_is_a_row_faults_included(tmp_path):
+def test_every_page_is_a_row_including_failures(tmp_path):
     report = CounterfactualReport.of(PAGES)
     report.write_csv(tmp_path)
     with open(tmp_path / "pages.csv", newline="") as file:
@@ -61,7 +61,7 @@ def test_every_page_is_a_row_faults_included(tmp_path):
         assert [row["turn"] for row in csv.DictReader(file)] == ["", "1", "", "0", "1"]
 
 
-def test_nothing_to_flip_is_an_empty_report(tmp_path):
+def test_no_pages_give_an_empty_report(tmp_path):
     report = CounterfactualReport.of([])
     report.write_csv(tmp_path)
     assert report.to_json() == {"pages": 0, "failures": 0, "same_page": 0, "means": []}

@@ -1,12 +1,15 @@
 """Areas and their differences, by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from agents.baselines import AnswerAtOnce, QuotePage
 from agents.evaluation import EpisodeResult, Report
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval
 from agents.studies.noise.robustness import area_differences, area_under_curve, robustness_of
-from agents.studies.noise.sweep import Cell, SweepSetting, run_sweep
+from agents.studies.noise.sweep import Cell, run_sweep
 
 
 def _cell(agent, noise, f1s, failures=()):
@@ -17,7 +20,11 @@ def _cell(agent, noise, f1s, failures=()):
         )
         for index, f1 in enumerate(f1s)
     )  # fmt: skip
-    return Cell(agent=agent, noise=noise, report=Report.of(results, setting={}), results=results)
+    evaluation = EvaluationFolder(
+        folder=Path(), setting={}, results=results, agent=agent, set_name="set"
+    )
+    report = Report.of(results, setting={})
+    return Cell(agent=agent, noise=noise, report=report, evaluation=evaluation)
 
 
 @pytest.mark.parametrize(
@@ -47,9 +54,9 @@ def test_an_agent_is_judged_by_its_mean_curve_whatever_the_order_of_cells():
 def test_without_an_undisturbed_level_nothing_is_said_of_what_is_retained():
     (one,) = robustness_of([_cell("a", 0.2, [1.0]), _cell("a", 0.4, [0.5])])
     assert one.area.mean == pytest.approx(0.75)
-    assert one.retained == Interval(None, None, None)
+    assert one.retained == Interval()
     (useless,) = robustness_of([_cell("a", 0.0, [0.0]), _cell("a", 1.0, [0.0])])
-    assert useless.retained == Interval(None, None, None)
+    assert useless.retained == Interval()
 
 
 def test_a_question_with_a_fault_at_one_level_is_left_out_at_all_and_of_comparisons_too():
@@ -62,20 +69,20 @@ def test_a_question_with_a_fault_at_one_level_is_left_out_at_all_and_of_comparis
     assert [(one.questions, one.area.mean) for one in robustness_of(cells)] == [(2, 1.0), (2, 0.25)]
     (difference,) = area_differences(cells)
     assert (difference.first, difference.second, difference.questions) == ("a", "b", 1)
-    assert difference.paired.difference.mean == 0.5
+    assert difference.difference.mean == 0.5
 
 
 def test_every_two_agents_are_compared_once():
     cells = [_cell(agent, noise, [0.1, 0.2]) for agent in "abc" for noise in (0.0, 1.0)]
-    pairs = [(one.first, one.second, one.paired.p_value) for one in area_differences(cells)]
+    pairs = [(one.first, one.second, one.p_value) for one in area_differences(cells)]
     assert pairs == [("a", "b", 1.0), ("a", "c", 1.0), ("b", "c", 1.0)]
     assert area_differences(cells[:2]) == []
 
 
 def test_an_agent_that_quotes_pages_loses_them_all_to_noise(tmp_path, quoted_world):
     agents = {"quote": QuotePage, "mute": AnswerAtOnce}
-    setting = SweepSetting(env_kwargs=quoted_world, episodes=2)
-    quote, mute = robustness_of(run_sweep(agents, [0.0, 1.0], setting, tmp_path))
+    settings = {"env_kwargs": quoted_world, "episodes": 2}
+    quote, mute = robustness_of(run_sweep(agents, [0.0, 1.0], tmp_path, **settings))
     at_no_noise = (4 / 7 + 0.4) / 2
     assert quote.area.mean == pytest.approx(at_no_noise / 2)
     assert quote.retained.mean == pytest.approx(0.5)

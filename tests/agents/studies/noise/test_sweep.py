@@ -1,4 +1,4 @@
-"""Sweeps: paired, resumable, and never mixed with another."""
+"""Sweeps are paired and resumable, and other sweeps are refused."""
 
 import json
 import signal
@@ -10,14 +10,14 @@ import pytest
 from agents.baselines import AnswerAtOnce, FollowTheHops, QuotePage, SearchOnce
 from agents.evaluation import evaluate
 from agents.evaluation.record import TRANSCRIPTS_FILE
-from agents.studies.noise.sweep import Cell, SweepSetting, cell_folder, run_sweep
+from agents.studies.noise.sweep import Cell, cell_folder, run_sweep
 from zs_env.transcripts.storage import load_transcripts
 
-WORLD = SweepSetting(env_kwargs={}, episodes=25, seed=4)
+WORLD = {"episodes": 25, "seed": 4}
 
 
 class NeverPlays:
-    """Breaks off as soon as it is asked to act."""
+    """Raises an error when it is asked to act."""
 
     def __init__(self, fingerprint):
         self.fingerprint = fingerprint
@@ -34,8 +34,8 @@ def _figures(cells: list[Cell]):
     return [(cell.agent, cell.noise, cell.results) for cell in cells]
 
 
-def test_a_cell_is_an_evaluation_of_its_own(tmp_path):
-    cells = run_sweep({"hops": FollowTheHops}, [0.5, 0.0], WORLD, tmp_path)
+def test_a_cell_is_an_evaluation(tmp_path):
+    cells = run_sweep({"hops": FollowTheHops}, [0.5, 0.0], tmp_path, **WORLD)
     assert [(cell.agent, cell.noise) for cell in cells] == [("hops", 0.0), ("hops", 0.5)]
     for cell in cells:
         alone = evaluate(FollowTheHops(), episodes=25, seed=4, noise=cell.noise)
@@ -43,8 +43,8 @@ def test_a_cell_is_an_evaluation_of_its_own(tmp_path):
         assert len(cell.results) == 25
 
 
-def test_what_is_noisy_at_one_level_is_noisy_at_every_higher_one(tmp_path):
-    run_sweep({"a": SearchOnce, "b": QuotePage}, [0.0, 0.3, 0.6, 1.0], WORLD, tmp_path)
+def test_a_noisy_page_is_noisy_at_every_higher_level(tmp_path):
+    run_sweep({"a": SearchOnce, "b": QuotePage}, [0.0, 0.3, 0.6, 1.0], tmp_path, **WORLD)
     useful = {
         (agent, noise): [
             transcript.turns[0].documents[0].useful
@@ -60,29 +60,29 @@ def test_what_is_noisy_at_one_level_is_noisy_at_every_higher_one(tmp_path):
         pairs = list(zip(useful["a", low], useful["a", high], strict=True))
         assert all(before or not after for before, after in pairs)
         assert any(before and not after for before, after in pairs)
-    # Both agents asked the same questions in the same words, and met the same luck.
+    # Both agents made the same searches and got the same random draws.
     assert all(useful["a", noise] == useful["b", noise] for noise in (0.3, 0.6))
 
 
-def test_the_noise_that_came_counts_documents_and_not_episodes(tmp_path):
-    cells = run_sweep({"hops": FollowTheHops, "none": AnswerAtOnce}, [0.0, 0.4], WORLD, tmp_path)
+def test_the_observed_noise_counts_documents_and_not_episodes(tmp_path):
+    cells = run_sweep({"hops": FollowTheHops, "none": AnswerAtOnce}, [0.0, 0.4], tmp_path, **WORLD)
     noisy = sum(result.noisy_documents for result in cells[1].results)
     shown = sum(result.documents for result in cells[1].results)
-    assert cells[1].noise_that_came().mean == pytest.approx(noisy / shown)
-    assert cells[0].noise_that_came().mean == 0.0
-    assert cells[3].noise_that_came().mean is None
+    assert cells[1].observed_noise().mean == pytest.approx(noisy / shown)
+    assert cells[0].observed_noise().mean == 0.0
+    assert cells[3].observed_noise().mean is None
 
 
-def test_agents_levels_and_episodes_can_be_added_and_only_they_are_played(tmp_path):
-    few = SweepSetting(env_kwargs={}, episodes=10, seed=4)
-    first = run_sweep({"a": Named}, [0.0, 1.0], few, tmp_path)
-    again = run_sweep({"a": lambda: NeverPlays("one")}, [0.0, 1.0], few, tmp_path)
+def test_agents_levels_and_episodes_can_be_added(tmp_path):
+    few = {"episodes": 10, "seed": 4}
+    first = run_sweep({"a": Named}, [0.0, 1.0], tmp_path, **few)
+    again = run_sweep({"a": lambda: NeverPlays("one")}, [0.0, 1.0], tmp_path, **few)
     assert _figures(again) == _figures(first)
-    wider = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], WORLD, tmp_path)
-    fresh = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], WORLD, tmp_path / "fresh")
+    wider = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], tmp_path, **WORLD)
+    fresh = run_sweep({"a": Named, "b": QuotePage}, [0.0, 0.5, 1.0], tmp_path / "fresh", **WORLD)
     assert _figures(wider) == _figures(fresh)
-    # What is there in excess is not counted.
-    assert _figures(run_sweep({"a": Named}, [0.0, 1.0], few, tmp_path)) == _figures(first)
+    # Additional episodes in the folder are ignored.
+    assert _figures(run_sweep({"a": Named}, [0.0, 1.0], tmp_path, **few)) == _figures(first)
 
 
 @pytest.mark.parametrize(
@@ -91,24 +91,23 @@ def test_agents_levels_and_episodes_can_be_added_and_only_they_are_played(tmp_pa
 )
 def test_another_sweep_in_the_folder_is_refused(tmp_path, change, agent):
     setting = {"env_kwargs": {}, "episodes": 2, "seed": 4}
-    run_sweep({"a": Named}, [0.0, 1.0], SweepSetting(**setting), tmp_path)
-    with pytest.raises(ValueError, match=r"holds another sweep .* choose another --output"):
-        run_sweep({agent: Named}, [0.0, 1.0], SweepSetting(**setting | change), tmp_path)
+    run_sweep({"a": Named}, [0.0, 1.0], tmp_path, **setting)
+    with pytest.raises(ValueError, match=r"contains another sweep .* choose another --output"):
+        run_sweep({agent: Named}, [0.0, 1.0], tmp_path, **setting | change)
 
 
-def test_an_agent_that_has_changed_is_refused(tmp_path):
-    run_sweep({"a": Named}, [0.0, 1.0], WORLD, tmp_path)
+def test_a_changed_agent_is_refused(tmp_path):
+    run_sweep({"a": Named}, [0.0, 1.0], tmp_path, **WORLD)
     with pytest.raises(ValueError, match="fingerprint was 'one', now 'two'"):
-        run_sweep({"a": lambda: NeverPlays("two")}, [0.0, 1.0], WORLD, tmp_path)
+        run_sweep({"a": lambda: NeverPlays("two")}, [0.0, 1.0], tmp_path, **WORLD)
 
 
-def test_an_agent_reads_the_prompt_that_it_was_trained_with_unless_one_is_asked_for(tmp_path):
+def test_the_agents_own_prompt_is_used_by_default(tmp_path):
     class Trained(SearchOnce):
         prompt = "bare"
 
     def prompts(env_kwargs, folder):
-        setting = SweepSetting(env_kwargs=env_kwargs, episodes=1)
-        run_sweep({"a": Trained}, [0.0, 1.0], setting, folder)
+        run_sweep({"a": Trained}, [0.0, 1.0], folder, env_kwargs=env_kwargs, episodes=1)
         return {
             transcript.prompt
             for noise in (0.0, 1.0)
@@ -121,13 +120,13 @@ def test_an_agent_reads_the_prompt_that_it_was_trained_with_unless_one_is_asked_
 
 
 @pytest.mark.parametrize("noises", [[], [0.5], [0.5, 0.5], [0.0, 1.1], [0.0, float("nan")]])
-def test_levels_that_make_no_curve_are_refused(tmp_path, noises):
+def test_invalid_noise_levels_are_refused(tmp_path, noises):
     with pytest.raises(ValueError, match="noise level"):
-        run_sweep({"a": Named}, noises, WORLD, tmp_path)
+        run_sweep({"a": Named}, noises, tmp_path, **WORLD)
     assert not any(tmp_path.iterdir())
 
 
-def test_names_that_look_alike_as_folders_are_kept_apart(tmp_path):
+def test_similar_names_have_different_folders(tmp_path):
     names = ["runs/a", "runs-a", "runs a", "../a", "a"]
     folders = {cell_folder(tmp_path, name, 0.5) for name in names}
     assert len(folders) == len(names)
@@ -135,11 +134,11 @@ def test_names_that_look_alike_as_folders_are_kept_apart(tmp_path):
     assert cell_folder(tmp_path, "a", 0.1) != cell_folder(tmp_path, "a", 0.1 + 1e-12)
 
 
-def test_a_killed_sweep_goes_on_and_neither_repeats_nor_loses_an_episode(tmp_path):
+def test_a_killed_sweep_continues_without_repeating_or_losing_an_episode(tmp_path):
     program = """
 import os, signal, sys
 from agents.baselines import RandomWords
-from agents.studies.noise.sweep import SweepSetting, run_sweep
+from agents.studies.noise.sweep import run_sweep
 
 class Dies(RandomWords):
     fingerprint = "dies"
@@ -150,8 +149,8 @@ class Dies(RandomWords):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().act(observation)
 
-setting = SweepSetting(env_kwargs={}, episodes=12, concurrency=5)
-run_sweep({"a": Dies, "b": Dies}, [0.0, 0.5, 1.0], setting, sys.argv[1])
+agents = {"a": Dies, "b": Dies}
+run_sweep(agents, [0.0, 0.5, 1.0], sys.argv[1], episodes=12, concurrency=5)
 print(100_000 - Dies.left)
 """
 
@@ -174,8 +173,8 @@ print(100_000 - Dies.left)
             ).read_bytes()
 
 
-def test_the_setting_is_kept_as_json(tmp_path, quoted_world):
-    run_sweep({"a": QuotePage}, [0.0, 1.0], SweepSetting(env_kwargs=quoted_world), tmp_path)
+def test_the_settings_are_written_as_json(tmp_path, quoted_world):
+    run_sweep({"a": QuotePage}, [0.0, 1.0], tmp_path, env_kwargs=quoted_world)
     kept = json.loads((tmp_path / "sweep.json").read_text())
     assert list(kept.pop("files")) == [quoted_world["questions"]["path"]]
     assert kept == {"env": "ZeroSearch-v0", "env_kwargs": quoted_world, "seed": 0}

@@ -1,4 +1,4 @@
-"""Every page is accounted for, and no budget is overspent."""
+"""The cost of every page is counted, and no budget is exceeded."""
 
 import json
 import pickle

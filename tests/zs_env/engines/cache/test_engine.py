@@ -1,4 +1,4 @@
-"""Equal requests get one page, whoever asks, and the file survives what may happen to it."""
+"""Equal requests get the same page, and the file survives interruptions."""
 
 import multiprocessing
 import os
@@ -196,10 +196,10 @@ def test_pages_used_longest_ago_leave_the_memory_first():
 
 
 def test_a_failure_is_not_kept():
-    luck = iter([SearchError("down"), None])
+    errors = iter([SearchError("down"), None])
 
     def script(request):
-        error = next(luck)
+        error = next(errors)
         if error is not None:
             raise error
         return ["up"]
@@ -220,7 +220,7 @@ def test_a_failure_is_not_kept():
         ([SearchPage(("text",))], "cannot be recorded"),
     ],
 )
-def test_a_broken_engine_is_a_fault_and_nothing_is_kept(tmp_path, answer, match):
+def test_a_broken_engine_is_a_failure_and_nothing_is_kept(tmp_path, answer, match):
     class Broken:
         fingerprint = "broken"
 
@@ -235,12 +235,12 @@ def test_a_broken_engine_is_a_fault_and_nothing_is_kept(tmp_path, answer, match)
 
 
 def test_the_failure_of_one_request_stands_in_its_place_and_is_not_kept(tmp_path):
-    luck = iter([SearchError("down"), None])
+    errors = iter([SearchError("down"), None])
 
     class Partial(Counting):
         def search(self, requests):
             pages = super().search(requests)
-            return [pages[0], *[next(luck) or page for page in pages[1:]]]
+            return [pages[0], *[next(errors) or page for page in pages[1:]]]
 
     other = replace(REQUEST, query="whom")
     cached = CachedEngine(Partial(), tmp_path / "cache.sqlite")
@@ -447,9 +447,9 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
         CachedEngine(None, path)
     with pytest.raises(ValueError, match="max_pages"):
         CachedEngine(Counting(), max_pages=0)
-    with pytest.raises(FileNotFoundError, match="record some first"):
+    with pytest.raises(FileNotFoundError, match="record pages first"):
         CachedEngine(Counting(), path, "replay")
-    with pytest.raises(FileNotFoundError, match="make it first"):
+    with pytest.raises(FileNotFoundError, match="create it first"):
         CachedEngine(Counting(), tmp_path / "no" / "cache.sqlite")
     CachedEngine(Counting(), path, fingerprint="mine").search([REQUEST])
     CachedEngine(Counting(), path).search([REQUEST])

@@ -1,4 +1,4 @@
-"""BM25 by hand, ties by order, and an index that is never stale and never half."""
+"""BM25 scores by hand, ties by corpus order, and no outdated or incomplete index."""
 
 import gzip
 import json
@@ -97,7 +97,7 @@ def test_a_batch_gives_what_single_requests_give():
 
 
 def test_passages_without_words_are_refused():
-    with pytest.raises(ValueError, match="no passage holds a word"):
+    with pytest.raises(ValueError, match="no passage contains a word"):
         BM25Engine.from_passages([{"text": "?!"}])
 
 
@@ -153,7 +153,7 @@ def test_a_folder_of_other_files_is_not_taken(tmp_path):
     path = _write(tmp_path / "corpus.jsonl", PASSAGES)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="holds files that are no index"):
+    with pytest.raises(ValueError, match="has files that are not an index"):
         BM25Engine(path, tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.tex").read_text() == "years of work"
 

@@ -1,4 +1,4 @@
-"""Dense retrieval finds by meaning, is the same in any batch, and its build can be killed."""
+"""Dense retrieval: finds by meaning, in any batch; an interrupted build is continued."""
 
 import json
 import pickle
@@ -152,14 +152,14 @@ def test_a_build_that_was_killed_goes_on_with_what_it_has(corpus, monkeypatch, t
 
 
 def test_what_is_wrong_is_said(corpus, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="faiss knows no index 'Flatt'"):
+    with pytest.raises(ValueError, match="faiss does not know the index 'Flatt'"):
         engine(corpus, factory="Flatt")
     with pytest.raises(FileNotFoundError, match=r"missing\.jsonl does not exist"):
         engine(tmp_path / "missing.jsonl")
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("mine")
-    with pytest.raises(ValueError, match="holds files that are no index"):
+    with pytest.raises(ValueError, match="has files that are not an index"):
         engine(corpus, index=other)
     assert (other / "thesis.tex").read_text() == "mine"
     with pytest.raises(ValueError, match="needs 'passages'"):

@@ -1,11 +1,11 @@
-"""Rows whose turn is over write on without leaving the model's positions."""
+"""Rows of ended turns stay within the model's positions."""
 
 import torch
 
 from agents.llm.generators.hf.batch import TurnBatch
 
 
-def test_a_row_that_writes_on_stays_within_the_context():
+def test_the_row_of_an_ended_turn_stays_within_the_context():
     batch = TurnBatch(
         turns=[],
         seeds_B=torch.tensor([1, 2]),
@@ -16,5 +16,5 @@ def test_a_row_that_writes_on_stays_within_the_context():
         length=63,
     )
     for _ in range(3):
-        batch.append(torch.zeros(2, 7), 0.0, max_context=64)
+        batch.sample(torch.zeros(2, 7), 0.0, max_context=64)
     assert batch.positions_B.tolist() == [63, 13]

@@ -1,4 +1,4 @@
-"""A recorded pass reads what a pass of its own reads, and disturbs no row that waits."""
+"""Decoding with captured graphs gives the results of plain decoding and changes no other row."""
 
 import warnings
 from collections.abc import Callable
@@ -10,9 +10,14 @@ from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from agents.llm.generators.base import Generation, GenerationRequest, generate
-from agents.llm.generators.hf import cuda_graphs as decoding
+from agents.llm.generators.hf import cuda_graphs
 from agents.llm.generators.hf import generator as transformers_generator
-from agents.llm.generators.hf.cuda_graphs import CudaGraphDecoder, CUDAGraphs, make_decoding
+from agents.llm.generators.hf.cuda_graphs import (
+    CudaGraphCapture,
+    CudaGraphDecoder,
+    Decoder,
+    make_decoder,
+)
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.hf.kv_cache import ATTENTION, RowCache
 from agents.llm.generators.sampling import Sampling
@@ -20,33 +25,33 @@ from agents.llm.policy.attention import attention_implementation
 from agents.llm.policy.policy import Policy
 from tests.agents.llm.generators.hf.ragged_episodes import play, some_prompts
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="records on a GPU alone")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-class _Recorder:
-    """As a GPU records: a function's tensors stay where they are, and are filled anew."""
+class _FakeCapture:
+    """Replays a function into a fixed tensor, as a CUDA graph does."""
 
     def __init__(self) -> None:
-        self.made = 0
+        self.count = 0
 
     def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        self.made += 1
+        self.count += 1
         result = compute().clone()
         return lambda: result.copy_(compute()), result
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> _Recorder:
-    """Generators that are made in this test record their steps."""
-    recorder = _Recorder()
+def capture(monkeypatch: pytest.MonkeyPatch) -> _FakeCapture:
+    """Generators of this test decode with captured graphs."""
+    capture = _FakeCapture()
     monkeypatch.setattr(
         transformers_generator,
-        "make_decoding",
-        lambda cache, run: CudaGraphDecoder(cache, run, recorder),
+        "make_decoder",
+        lambda cache, forward: CudaGraphDecoder(cache, forward, capture),
     )
-    # Short enough that an episode outgrows a recording, and the cache.
-    monkeypatch.setattr(decoding, "_LENGTH_STEP", 16)
-    return recorder
+    # So short that an episode outgrows a graph, and the cache.
+    monkeypatch.setattr(cuda_graphs, "_LENGTH_STEP", 16)
+    return capture
 
 
 def _play(generator: TransformersGenerator, ids: list[list[int]]) -> list[Generation]:
@@ -60,50 +65,50 @@ def _same(ours: list[Generation], theirs: list[Generation], within: float) -> No
         assert one.logprobs == pytest.approx(other.logprobs, abs=within)
 
 
-def test_recorded_steps_write_what_plain_ones_write(make_policy: Any, recorder: _Recorder) -> None:
+def test_captured_decoding_gives_the_turns_of_plain_decoding(
+    make_policy: Any, capture: _FakeCapture
+) -> None:
     policy = make_policy()
-    recorded = TransformersGenerator(policy)
-    with pytest.MonkeyPatch.context() as plainly:
-        plainly.setattr(transformers_generator, "make_decoding", make_decoding)
+    captured = TransformersGenerator(policy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers_generator, "make_decoder", make_decoder)
         plain = TransformersGenerator(policy)
     theirs = _play(plain, some_prompts(policy))
-    assert recorder.made == 0
-    ours = _play(recorded, some_prompts(policy))
-    assert recorder.made > 3
+    assert capture.count == 0
+    ours = _play(captured, some_prompts(policy))
+    assert capture.count > 3
     assert len(ours) > 10
     _same(ours, theirs, 1e-5)
 
 
-def test_what_is_rounded_up_writes_where_no_row_reads(
-    make_policy: Any, recorder: _Recorder
-) -> None:
+def test_surplus_rows_write_to_the_unused_position(make_policy: Any, capture: _FakeCapture) -> None:
     model = make_policy().model
     cache = RowCache(model)
 
-    def run(ids: Tensor, positions: Tensor) -> Tensor:
-        reading = dict(past_key_values=cache, use_cache=True, row_cache=cache)
-        return model(input_ids=ids, position_ids=positions, **reading).logits
+    def forward(ids: Tensor, positions: Tensor) -> Tensor:
+        arguments = dict(past_key_values=cache, use_cache=True, row_cache=cache)
+        return model(input_ids=ids, position_ids=positions, **arguments).logits
 
-    steps = CudaGraphDecoder(cache, run, recorder)
-    cache.reserve(*steps.room(5, 20), {})
+    decoder = CudaGraphDecoder(cache, forward, capture)
+    cache.reserve(*decoder.required_size(5, 20), {})
     cache.stored.normal_()
     with attention_implementation(ATTENTION, model), torch.inference_mode():
-        steps.logits(torch.arange(6), torch.arange(6) + 3, 9)  # each row's place is now known
+        decoder.logits(torch.arange(6), torch.arange(6) + 3, 9)  # captures the graph
         before = cache.stored.clone()
-        steps.logits(torch.arange(5), torch.arange(5) + 4, 9)
-    assert recorder.made == 1
-    changed = (cache.stored != before).any(dim=(0, 2, 4))  # by row and place
+        decoder.logits(torch.arange(5), torch.arange(5) + 4, 9)
+    assert capture.count == 1
+    changed = (cache.stored != before).any(dim=(0, 2, 4))  # by row and position
     unused = cache.stored.shape[3] - 1
     assert changed.nonzero().tolist() == [[0, 4], [1, 5], [2, 6], [3, 7], [4, 8], [5, unused]]
 
 
-def test_a_recording_serves_again_with_new_weights(make_policy: Any, recorder: _Recorder) -> None:
+def test_a_graph_uses_new_weights(make_policy: Any, capture: _FakeCapture) -> None:
     policy = make_policy()
     generator = TransformersGenerator(policy)
     request = GenerationRequest(session=0, token_ids=some_prompts(policy)[0], seed=0)
     sampling = Sampling(max_new_tokens=8)
     (before,) = generate(generator, [request], sampling)
-    made = recorder.made
+    made = capture.count
     with torch.no_grad():
         for weight in policy.model.parameters():
             weight.add_(torch.randn_like(weight), alpha=0.3)
@@ -112,10 +117,10 @@ def test_a_recording_serves_again_with_new_weights(make_policy: Any, recorder: _
     (fresh,) = generate(TransformersGenerator(policy), [request], sampling)
     assert after.logprobs == pytest.approx(fresh.logprobs, abs=1e-6)
     assert after.logprobs != pytest.approx(before.logprobs, abs=1e-2)
-    assert recorder.made == 2 * made, "the first generator's recordings, and the fresh one's"
+    assert capture.count == 2 * made, "graphs of the first and of the fresh generator"
 
 
-def test_what_cannot_be_recorded_is_read_plainly(
+def test_a_model_that_cannot_be_captured_is_decoded_plainly(
     make_policy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(compute: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
@@ -125,32 +130,32 @@ def test_what_cannot_be_recorded_is_read_plainly(
     theirs = _play(TransformersGenerator(policy), some_prompts(policy))
     monkeypatch.setattr(
         transformers_generator,
-        "make_decoding",
-        lambda cache, run: CudaGraphDecoder(cache, run, refuse),
+        "make_decoder",
+        lambda cache, forward: CudaGraphDecoder(cache, forward, refuse),
     )
-    with pytest.warns(UserWarning, match="without CUDA graphs.*capturing") as told:
+    with pytest.warns(UserWarning, match="without CUDA graphs.*capturing") as warnings_seen:
         ours = _play(TransformersGenerator(policy), some_prompts(policy))
-    assert len(told) == 1
+    assert len(warnings_seen) == 1
     _same(ours, theirs, 1e-5)
 
 
 def test_rows_and_lengths_are_rounded_up() -> None:
-    decoding = CudaGraphDecoder(cache=None, run=None, record=None)  # type: ignore[arg-type]
+    decoder = CudaGraphDecoder(cache=None, forward=None, capture=None)  # type: ignore[arg-type]
     rows = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24, 25, 32, 48, 49]
     rounded = [1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 16, 16, 24, 24, 32, 32, 48, 64]
-    assert [decoding.room(count, 1)[0] for count in rows] == rounded
-    # One place more than a recording of that length reads.
-    assert [decoding.room(1, length)[1] for length in (1, 256, 257)] == [257, 257, 513]
+    assert [decoder.required_size(count, 1)[0] for count in rows] == rounded
+    # One position more than a graph of that length attends to.
+    assert [decoder.required_size(1, length)[1] for length in (1, 256, 257)] == [257, 257, 513]
 
 
-def test_a_cpu_reads_plainly(make_policy: Any) -> None:
+def test_a_cpu_decodes_plainly(make_policy: Any) -> None:
     cache = RowCache(make_policy().model)
-    assert make_decoding(cache, lambda ids, positions: ids).room(5, 77) == (5, 77)
+    assert make_decoder(cache, lambda ids, positions: ids).required_size(5, 77) == (5, 77)
 
 
 @needs_gpu
 @pytest.mark.parametrize("deterministic", [False, True])
-def test_a_gpu_plays_recordings_back(make_policy: Any, deterministic: bool) -> None:
+def test_a_gpu_replays_graphs(make_policy: Any, deterministic: bool) -> None:
     tokenizer = make_policy().tokenizer
     torch.manual_seed(0)
     config = Qwen2Config(
@@ -164,18 +169,18 @@ def test_a_gpu_plays_recordings_back(make_policy: Any, deterministic: bool) -> N
     )
     model: Any = Qwen2ForCausalLM(config).eval()
     policy = Policy(model.to("cuda"), tokenizer)
-    with pytest.MonkeyPatch.context() as plainly:
-        plainly.setattr(transformers_generator, "make_decoding", decoding.PlainDecoding)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers_generator, "make_decoder", Decoder)
         plain = TransformersGenerator(policy)
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", "decoding goes on without")
+            warnings.filterwarnings("error", "decoding continues without")
             ours = _play(TransformersGenerator(policy), some_prompts(policy))
         _same(ours, _play(plain, some_prompts(policy)), 1e-4)
     finally:
         torch.use_deterministic_algorithms(False)
-    graphs = CUDAGraphs()
+    graphs = CudaGraphCapture()
     given = torch.ones(3, device="cuda")
     replay, doubled = graphs(lambda: given * 2)
     given.fill_(5)

@@ -17,7 +17,7 @@ from agents.llm.generators.base import GenerationRequest, generate
 from agents.llm.generators.hf import generator as transformers_generator
 from agents.llm.generators.hf import kv_cache
 from agents.llm.generators.hf.generator import TransformersGenerator
-from agents.llm.generators.hf.kv_cache import Piece
+from agents.llm.generators.hf.kv_cache import Chunk
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
 from tests.agents.llm.generators.hf.ragged_episodes import SHORT, play, some_prompts
@@ -62,8 +62,8 @@ def _counted(policy: Policy):
 def test_sampled_logprobs_are_those_of_a_plain_forward_pass(
     make_policy, family, padded, monkeypatch
 ):
-    monkeypatch.setattr(kv_cache, "_pads", lambda device: padded)
-    monkeypatch.setattr(kv_cache, "_ALIKE", 3)  # so that a line has several parts
+    monkeypatch.setattr(kv_cache, "_prefers_padding", lambda device: padded)
+    monkeypatch.setattr(kv_cache, "_MAX_PADDING", 3)  # so that a prefill has several parts
     policy = _architectures(make_policy())[family]
     ids, written = play(TransformersGenerator(policy), some_prompts(policy))
     errors = []
@@ -317,24 +317,25 @@ def test_requests_that_cannot_be_meant_are_refused(make_policy):
     generator = TransformersGenerator(make_policy())
     with pytest.raises(ValueError, match="same session"):
         generate(generator, [GenerationRequest(session=0, token_ids=[1])] * 2, SHORT)
-    with pytest.raises(ValueError, match="begin with a prompt"):
+    with pytest.raises(ValueError, match="start it with a prompt"):
         generate(generator, [GenerationRequest(session=0, token_ids=[])], SHORT)
 
 
-def test_pieces_are_cut_where_they_differ_or_are_too_many(monkeypatch):
-    monkeypatch.setattr(kv_cache, "_ALIKE", 3)
-    monkeypatch.setattr(kv_cache, "_MOST_SCORES", 150)
-    # Tokens 1, 5 | 6, 7 | 7: 6 is more than 2 x 1 + 3, and three of 7 that see 9 places are 189.
+def test_chunks_are_grouped_by_length_and_number_of_scores(monkeypatch):
+    monkeypatch.setattr(kv_cache, "_MAX_PADDING", 3)
+    monkeypatch.setattr(kv_cache, "_MAX_SCORES", 150)
+    # Tokens 1, 5 | 6, 7 | 7: 6 is more than 2 x 1 + 3, and three chunks of 7 tokens that attend to
+    # 9 positions need 189 scores.
     lengths, begin = [7, 1, 6, 5, 7], 0
-    pieces = []
+    chunks = []
     for row, length in enumerate(lengths):
-        pieces.append(Piece(row, 2, begin, begin + length))
+        chunks.append(Chunk(row, 2, begin, begin + length))
         begin += length
-    parts = [[piece.row for piece in part] for part in kv_cache._alike(pieces)]
-    assert parts == [[1, 3], [2, 0], [4]]
+    groups = [[chunk.row for chunk in group] for group in kv_cache._group_by_length(chunks)]
+    assert groups == [[1, 3], [2, 0], [4]]
 
 
-def test_turns_join_others_in_company_or_after_a_while(make_policy, monkeypatch):
+def test_turns_join_a_batch_when_they_are_many_or_have_waited(make_policy, monkeypatch):
     monkeypatch.setattr(transformers_generator, "_JOIN_WITHIN", 5)
     policy = make_policy()
     generator = TransformersGenerator(policy)
@@ -348,26 +349,26 @@ def test_turns_join_others_in_company_or_after_a_while(make_policy, monkeypatch)
     monkeypatch.setattr(generator, "_join", watched_join)
     prompt = some_prompts(policy, 1)[0]
 
-    def begin(*sessions: int) -> None:
+    def submit(*sessions: int) -> None:
         requests = [GenerationRequest(session=n, token_ids=prompt, seed=n) for n in sessions]
         generator.submit(requests, Sampling(max_new_tokens=100))
 
-    def write(tokens: int) -> None:
+    def poll(tokens: int) -> None:
         left = iter(range(tokens))
         generator.poll(lambda: next(left, None) is None)
 
-    monkeypatch.setattr(generator._stop, "reason", lambda ids: None)  # none of them ends early
-    begin(0, 1, 2, 3)
-    write(1)
-    begin(4)
-    write(5)
-    assert batches == [{0, 1, 2, 3}]  # one beside four waits
-    write(1)
-    assert batches[1:] == [{0, 1, 2, 3, 4}]  # not longer than five tokens
-    begin(5, 6, 7)
-    write(1)
-    assert batches[2:] == [set(range(8))]  # three beside five are more than half
+    monkeypatch.setattr(generator._stop, "reason", lambda ids: None)  # no turn ends early
+    submit(0, 1, 2, 3)
+    poll(1)
+    submit(4)
+    poll(5)
+    assert batches == [{0, 1, 2, 3}]  # one turn waits while four are in progress
+    poll(1)
+    assert batches[1:] == [{0, 1, 2, 3, 4}]  # but at most five tokens
+    submit(5, 6, 7)
+    poll(1)
+    assert batches[2:] == [set(range(8))]  # three are more than half of five
     generator.release(range(8))
-    begin(8)
-    write(1)
-    assert batches[3:] == [{8}]  # where nobody writes there is nothing to wait for
+    submit(8)
+    poll(1)
+    assert batches[3:] == [{8}]  # no turn is in progress, so it starts at once

@@ -66,7 +66,7 @@ def test_a_run_whose_server_is_killed_says_so_and_goes_on_with_another(start, se
     """It comes last: the server of the laws is gone afterwards."""
     folder = tmp_path / "run"
     metrics = folder / "metrics.jsonl"
-    config = TrainConfig(
+    config = TrainConfig.of(
         output=folder,
         generator=json.dumps({"kind": "vllm-server", "servers": [server.url]}),
         steps=3,

@@ -122,12 +122,12 @@ def test_a_dead_server_is_no_reason_to_ask_another_with_other_weights(policy):
         (lambda choice: choice.pop("token_ids"), "return_token_ids"),
         (lambda choice: choice.pop("logprobs"), "0 logprobs"),
         (lambda choice: choice["logprobs"]["token_logprobs"].pop(), "5 logprobs"),
-        (lambda choice: choice.update(prompt_token_ids=[1]), "not the .* ids it was sent"),
+        (lambda choice: choice.update(prompt_token_ids=[1]), "differ from the .* ids it received"),
         (
             lambda choice: choice.update(
                 token_ids=[9, 9], logprobs={"token_logprobs": [-1.0, -1.0]}
             ),
-            "no stop token of the policy",
+            "nor a stop token of the policy",
         ),
     ],
 )

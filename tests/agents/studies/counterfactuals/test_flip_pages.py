@@ -1,4 +1,4 @@
-"""Flipped pages: what they attribute to a page, by hand; what is held fixed; what is refused."""
+"""Flipped pages: the effect of a page computed by hand, what stays fixed, what is refused."""
 
 import json
 
@@ -6,14 +6,15 @@ import pytest
 
 from agents.baselines import FollowTheHops, QuotePage, RandomWords, SearchOnce
 from agents.evaluation import evaluate
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE
-from agents.studies.counterfactuals.counterfactual import RecordedEvaluation, flip_pages
+from agents.studies.counterfactuals.flip_pages import flip_pages, page_turns
 from agents.studies.counterfactuals.record import PAGES_FILE
 from zs_env.transcripts.storage import load_transcripts
 
 
 class Ignores(SearchOnce):
-    """Searches twice and answers what it would have answered anyway."""
+    """Searches twice and answers independently of the pages."""
 
     def act(self, observation):
         """Never looks at a document."""
@@ -25,14 +26,18 @@ class Ignores(SearchOnce):
 def _record(agent, folder, env_kwargs=None, **settings):
     env_kwargs = env_kwargs or {}
     evaluate(agent, output=folder, env_kwargs=env_kwargs, agent_name="x", **settings)
-    return RecordedEvaluation.load(folder)
+    return EvaluationFolder.read(folder)
+
+
+def _transcripts(evaluation):
+    return list(evaluation.transcripts())
 
 
 @pytest.mark.parametrize(
     ("noise", "kind", "direction", "sign"),
     [(0.0, "useful", "useful to noisy", -1), (1.0, "noisy", "noisy to useful", 1)],
 )
-def test_a_page_that_is_quoted_is_worth_exactly_its_f1(
+def test_a_quoted_page_changes_the_reward_by_its_f1(
     tmp_path, quoted_world, noise, kind, direction, sign
 ):
     recorded = _record(QuotePage(), tmp_path / "played", quoted_world, noise=noise)
@@ -47,9 +52,9 @@ def test_a_page_that_is_quoted_is_worth_exactly_its_f1(
     assert not tower.same_page
 
 
-def test_a_page_that_is_ignored_is_worth_exactly_nothing(tmp_path, quoted_world):
+def test_an_ignored_page_does_not_change_the_reward(tmp_path, quoted_world):
     recorded = _record(Ignores(), tmp_path / "played", quoted_world, noise=0.5)
-    assert {transcript.reward for transcript in recorded.transcripts} == {2 / 3, 0.0}
+    assert {transcript.reward for transcript in recorded.transcripts()} == {2 / 3, 0.0}
     pages = flip_pages(Ignores(), recorded, tmp_path / "flipped")
     assert [(page.index, page.turn) for page in pages] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert all(page.difference == 0.0 and not page.same_page for page in pages)
@@ -65,7 +70,7 @@ def test_the_pages_of_one_search_flipped_are_those_of_a_world_without_and_of_one
             transcript.reward
             for transcript in _record(
                 SearchOnce(), tmp_path / str(level), noise=level, **settings
-            ).transcripts
+            ).transcripts()
         ]
         for level in (0.0, 1.0)
     )
@@ -75,29 +80,30 @@ def test_the_pages_of_one_search_flipped_are_those_of_a_world_without_and_of_one
 
 
 @pytest.mark.parametrize("agent", [FollowTheHops(), RandomWords(), SearchOnce()])
-def test_only_the_page_and_what_follows_from_it_is_another(tmp_path, agent):
+def test_only_the_page_and_its_consequences_differ(tmp_path, agent):
     recorded = _record(agent, tmp_path / "played", episodes=12, noise=0.5, seed=3)
     pages = flip_pages(agent, recorded, tmp_path / "flipped", concurrency=5)
+    played = _transcripts(recorded)
     assert [(page.index, page.turn) for page in pages] == [
-        (index, turn) for index in range(12) for turn in recorded.searches(index)
+        (index, turn) for index in range(12) for turn in page_turns(played[index])
     ]
     lines = (tmp_path / "flipped" / PAGES_FILE).read_text().splitlines()
     written = [json.loads(line) for line in lines]
     flipped = load_transcripts(tmp_path / "flipped" / TRANSCRIPTS_FILE)
     for page, transcript in zip(written, flipped, strict=True):
-        was, turn = recorded.transcripts[page["index"]], page["turn"]
+        was, turn = played[page["index"]], page["turn"]
         assert transcript.turns[:turn] == was.turns[:turn]
         assert transcript.turns[turn].request == was.turns[turn].request.flipped()
         assert transcript.turns[turn].text == was.turns[turn].text
         assert page["reward_flipped"] == transcript.reward and page["reward"] == was.reward
-        # Equal later searches meet equal luck: the page they drew before.
+        # Equal later searches get the same random draws, and therefore the same page.
         for later, other in zip(was.turns[turn + 1 :], transcript.turns[turn + 1 :], strict=False):
             if later.text != other.text:
                 break
             assert later.request == other.request and later.documents == other.documents
 
 
-def test_concurrency_changes_no_page(tmp_path):
+def test_pages_do_not_depend_on_concurrency(tmp_path):
     recorded = _record(RandomWords(), tmp_path / "played", episodes=10, noise=0.5)
     one, many = (
         flip_pages(RandomWords(), recorded, tmp_path / str(concurrency), concurrency=concurrency)
@@ -106,17 +112,18 @@ def test_concurrency_changes_no_page(tmp_path):
     assert one == many
 
 
-def test_documents_that_are_drawn_one_by_one_are_all_flipped(tmp_path):
+def test_documents_drawn_one_by_one_are_all_flipped(tmp_path):
     env_kwargs = {"noise_draw": "document"}
     recorded = _record(SearchOnce(), tmp_path / "played", env_kwargs, episodes=10, noise=0.5)
     pages = flip_pages(SearchOnce(), recorded, tmp_path / "flipped")
     assert any(page.direction == "mixed to mixed" for page in pages)
+    played = _transcripts(recorded)
     for page in pages:
-        flags = recorded.transcripts[page.index].turns[0].request.useful
+        flags = played[page.index].turns[0].request.useful
         assert (page.kind == "mixed") == (len(set(flags)) == 2)
 
 
-def test_an_engine_that_looks_only_at_the_query_shows_the_same_page(tmp_path):
+def test_an_engine_that_uses_the_query_alone_shows_the_same_page(tmp_path):
     script = {"kind": "scripted", "script": {}, "default": ["Ann did."]}
     recorded = _record(QuotePage(), tmp_path / "played", {"engine": script}, episodes=3)
     pages = flip_pages(QuotePage(), recorded, tmp_path / "flipped")
@@ -124,7 +131,7 @@ def test_an_engine_that_looks_only_at_the_query_shows_the_same_page(tmp_path):
 
 
 class Stops:
-    """Plays like another agent until it has acted often enough, then breaks off."""
+    """Plays like another agent and stops after a number of actions."""
 
     def __init__(self, actions):
         self.left = actions
@@ -137,7 +144,7 @@ class Stops:
 
 
 @pytest.mark.parametrize("actions", [3, 20, 30])
-def test_what_was_stopped_goes_on_and_what_is_done_is_not_played_again(tmp_path, actions):
+def test_an_interrupted_study_continues_without_replaying_pages(tmp_path, actions):
     recorded = _record(FollowTheHops(), tmp_path / "played", episodes=8, noise=0.5)
     recorded.setting["fingerprint"] = None
     whole = flip_pages(FollowTheHops(), recorded, tmp_path / "whole")
@@ -156,21 +163,21 @@ def test_what_was_stopped_goes_on_and_what_is_done_is_not_played_again(tmp_path,
 
 def test_fewer_episodes_are_the_first_ones(tmp_path):
     _record(SearchOnce(), tmp_path, episodes=6)
-    few = RecordedEvaluation.load(tmp_path, episodes=2)
+    few = EvaluationFolder.read(tmp_path, episodes=2)
     assert len(flip_pages(SearchOnce(), few, tmp_path / "flipped")) == 2
-    all_of_them = RecordedEvaluation.load(tmp_path)
+    all_of_them = EvaluationFolder.read(tmp_path)
     assert len(flip_pages(SearchOnce(), all_of_them, tmp_path / "flipped")) == 6
     assert len(flip_pages(SearchOnce(), few, tmp_path / "flipped")) == 2
 
 
-def test_an_agent_that_acts_otherwise_is_an_error_that_says_so(tmp_path):
+def test_an_agent_that_acts_differently_is_an_error(tmp_path):
     recorded = _record(SearchOnce(), tmp_path, episodes=3)
     with pytest.raises(ValueError, match=r"is not replayed as recorded: at turn 1 the agent wrote"):
         flip_pages(Ignores(), recorded, tmp_path / "flipped")
     assert not (tmp_path / "flipped" / PAGES_FILE).exists()
 
 
-def test_another_agent_another_evaluation_and_no_evaluation_are_refused(tmp_path):
+def test_other_agents_and_other_folders_are_refused(tmp_path):
     recorded = _record(SearchOnce(), tmp_path / "a", episodes=2, fingerprint="one")
     with pytest.raises(ValueError, match="not the one that was evaluated"):
         flip_pages(SearchOnce(), recorded, tmp_path / "flipped")
@@ -182,16 +189,16 @@ def test_another_agent_another_evaluation_and_no_evaluation_are_refused(tmp_path
     flip_pages(SearchOnce(), first, tmp_path / "flipped")
     with pytest.raises(ValueError, match="seed was 1, now 2"):
         flip_pages(SearchOnce(), second, tmp_path / "flipped")
-    with pytest.raises(ValueError, match=f"has no {SETTING_FILE}; give the --output folder"):
-        RecordedEvaluation.load(tmp_path)
+    with pytest.raises(ValueError, match=f"no {SETTING_FILE}; expected the --output folder"):
+        EvaluationFolder.read(tmp_path)
 
 
-def test_episodes_that_a_fault_ended_have_no_page_to_flip(tmp_path):
+def test_failed_episodes_have_no_page_to_flip(tmp_path):
     recorded = _record(SearchOnce(), tmp_path / "a", episodes=4)
     path = tmp_path / "a" / TRANSCRIPTS_FILE
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[1] |= {"failure": "down", "reason": "failure"}
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    recorded = RecordedEvaluation.load(tmp_path / "a")
+    recorded = EvaluationFolder.read(tmp_path / "a")
     pages = flip_pages(SearchOnce(), recorded, tmp_path / "flipped")
     assert [page.index for page in pages] == [0, 2, 3]

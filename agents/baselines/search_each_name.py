@@ -1,4 +1,4 @@
-"""Searches for the question, then for each name in it: many short queries, as agents write them."""
+"""An agent that searches the question and then each name in it: many short queries."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from agents.baselines.search_once import capitalised_spans, most_frequent_span
 
 
-class SearchNames:
-    """Searches the question, then the names that it holds, then answers from the last page.
+class SearchEachName:
+    """Searches the question, then each name in it, then answers from the last page.
 
     Args:
-        max_searches: at most, the question's own included.
+        max_searches: maximum number of searches, including that of the question.
     """
 
     def __init__(self, max_searches: int = 3) -> None:
@@ -21,9 +21,9 @@ class SearchNames:
         self.max_searches = max_searches
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return the next search that was not made yet, or the answer."""
+        """Return the next search, or the answer."""
         question, transcript = observation["question"], observation["transcript"]
-        # The first word is capitalised whatever it is.
+        # The first word is always capitalised.
         names = capitalised_spans(question.partition(" ")[2])
         queries = list(dict.fromkeys([question, *names]))[: self.max_searches]
         for query in queries:

@@ -1,11 +1,11 @@
-"""Runs go side by side, are tried again, and end with whoever started them."""
+"""Jobs run in parallel, are retried, and end with the process that started them."""
 
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks.claims.schedule import run_side_by_side
+from benchmarks.claims.processes import run_side_by_side
 
 
 def _python(program: str, *arguments: str) -> subprocess.Popen[bytes]:

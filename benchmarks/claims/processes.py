@@ -1,4 +1,4 @@
-"""Runs as child processes, some side by side, none of which outlives its end in good order."""
+"""Runs jobs as parallel child processes and ends them with this process."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def run_side_by_side(
     workers: int,
     tries: int,
 ) -> Iterator[tuple[Job, int]]:
-    """Yield each job with the exit status of its last try, as they end.
+    """Yield each job with the exit status of its last try, when it ends.
 
-    Whoever leaves this early ends the processes that still run: by SIGTERM, which they may answer
-    with a checkpoint, and after a minute by force.
+    If the caller stops early, running processes get SIGTERM, so that they can write a checkpoint,
+    and are killed after a minute.
 
     Args:
-        jobs: what to do, in this order.
-        start: begins one.
-        workers: jobs at the same time, at least 1.
-        tries: how often a job is begun that fails.
+        jobs: in the order in which they start.
+        start: starts the process of a job.
+        workers: number of parallel jobs, at least 1.
+        tries: number of tries for a job that fails.
     """
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")

@@ -1,4 +1,4 @@
-"""Reading the fictional world: which facts a transcript shows, and what to look up next."""
+"""Plans lookups in the fictional world: the known facts of a transcript, and the next search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SENTENCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A sentence of the world, read."""
+    """A parsed sentence of the world."""
 
     relation: str
     subject: str
@@ -23,7 +23,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A fact to search for: `name` is the subject, or the object where `inverse`."""
+    """A fact to search for: `name` is the subject, or the object if `inverse`."""
 
     relation: str
     name: str
@@ -31,22 +31,22 @@ class Lookup:
 
     @property
     def query(self) -> str:
-        """The words that bring it."""
+        """The query that finds the fact."""
         return f"{self.relation} {self.name}" if self.inverse else f"{self.relation} of {self.name}"
 
     def matches(self, statement: Statement) -> bool:
-        """Whether the statement says something about it."""
+        """Whether the statement contains the fact."""
         known = statement.object if self.inverse else statement.subject
         return statement.relation == self.relation and known == self.name
 
     def read(self, statements: list[Statement]) -> list[str]:
-        """What the statements say about it, in order, each once."""
+        """Return the distinct values of the fact in the statements, in order."""
         matching = filter(self.matches, statements)
         return list(dict.fromkeys(s.subject if self.inverse else s.object for s in matching))
 
 
 def read_statements(text: str) -> list[Statement]:
-    """All sentences of the world in a text, in order."""
+    """Return all sentences of the world in a text, in order."""
     return [
         Statement(match[1], match[2], match[3])
         if match[1]
@@ -57,12 +57,12 @@ def read_statements(text: str) -> list[Statement]:
 
 @dataclass
 class Plan:
-    """What a question asks for, and what is known of it so far.
+    """The lookups of a question, and its answer so far.
 
     Attributes:
         question: the parsed question.
-        answer: set as soon as it is known.
-        guess: the best that can be said without another search; None where nothing can.
+        answer: set once it is known.
+        guess: the best answer without another search; None without one.
     """
 
     question: Chain | Comparison | Intersection
@@ -71,11 +71,11 @@ class Plan:
 
     @classmethod
     def of(cls, question: str) -> Plan:
-        """Plan for a question of the world. Raises ValueError for any other."""
+        """Return the plan of a question. Raises ValueError if it is not about the world."""
         return cls(parse_question(question))
 
     def read(self, statements: list[Statement]) -> Lookup | None:
-        """Take in what was read so far; return what to look up next, None once it is answered."""
+        """Use the facts found so far; return the next lookup, or None once the answer is known."""
         question = self.question
         if isinstance(question, Chain):
             return self._follow(question, statements)

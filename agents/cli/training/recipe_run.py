@@ -1,0 +1,110 @@
+"""`zerosearch train --recipe NAME`: the flags of a recipe's stages.
+
+A recipe with one stage is an ordinary run in its output folder; several stages have the folders
+`stage-1`, `stage-2`, ... in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from agents.cli.flags import flags_by_setting, parse_flags, take_flag
+from agents.cli.training.warm_start import run_warm_start
+from agents.llm.recipes.recipe import Recipe, StageConfig
+from agents.llm.trainer.config import TrainConfig
+from agents.storage.config_file import (
+    read_settings,
+    read_toml,
+    setting_types,
+    settings_of,
+    with_settings,
+)
+
+if TYPE_CHECKING:
+    from agents.llm.trainer.loop import TrainResult
+
+_PUBLISHED = "--published"
+
+
+def run_recipe(
+    recipe: Recipe, flags: Sequence[str], train: Callable[[TrainConfig], TrainResult | None]
+) -> int:
+    """Run the stages of a recipe that are not finished.
+
+    Args:
+        recipe: which one.
+        flags: flags of `zerosearch train` beside the recipe's name.
+        train: runs a `train` stage and reports its result.
+
+    Returns:
+        0, also after SIGTERM, or 1 if a stage failed.
+
+    Raises:
+        FileExistsError: if the output folder holds a run and `--resume` was not given.
+        ValueError: if a flag or a setting is wrong, or a finished stage had other settings.
+    """
+    # Imports torch.
+    from agents.llm.recipes.runner import StageRunner
+
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    configs = stage_configs(recipe, flags)
+
+    def announce(number: int, config: StageConfig) -> None:
+        output = settings_of(config)["output"]
+        console.print(
+            f"stage {number} of {len(configs)} in {output}", highlight=False, soft_wrap=True
+        )
+
+    console.print(f"{recipe.name}: {recipe.about}; {recipe.paper}", highlight=False, soft_wrap=True)
+    stages = StageRunner(train=train, warm_start=run_warm_start, announce=announce)
+    return 0 if stages.run(configs) else 1
+
+
+def stage_configs(recipe: Recipe, flags: Sequence[str]) -> list[StageConfig]:
+    """Settings of every stage: the recipe's, the authors' with --published, --config, flags.
+
+    A flag applies to every stage that has a setting of its name. `--policy` applies to the first
+    stage only: the others start from the policy of the stage before.
+
+    Raises:
+        ValueError: if a flag or a setting is wrong.
+        SystemExit: if a value of a flag is wrong (status 2).
+    """
+    given = list(flags)
+    path = take_flag(given, "--config", "the name of a TOML file")
+    table = {} if path is None else read_toml(Path(path))
+    read_settings(table, TrainConfig, where=path)
+    published = _PUBLISHED in given
+    given = [flag for flag in given if flag != _PUBLISHED]
+    known = {name for stage in recipe.stages for name in setting_types(stage.config_class)}
+    groups = flags_by_setting(given, known)
+    configs: list[StageConfig] = []
+    for number, stage in enumerate(recipe.stages):
+        names = setting_types(stage.config_class).keys() - ({"policy"} if number else set())
+        file = {name: value for name, value in table.items() if name in names}
+        settings = {
+            **stage.settings,
+            **(stage.published if published else {}),
+            "output": Path("runs") / recipe.name,
+            **read_settings(file, stage.config_class, where=path),
+        }
+        configs.append(
+            parse_flags(
+                stage.config_class,
+                [word for name, words in groups if name in names for word in words],
+                prog="zerosearch train",
+                description=recipe.about,
+                settings=settings,
+            )
+        )
+    if len(configs) == 1:
+        return configs
+    return [
+        with_settings(config, {"output": settings_of(config)["output"] / f"stage-{number}"})
+        for number, config in enumerate(configs, start=1)
+    ]

@@ -1,0 +1,79 @@
+"""Sets up torch and the policy of a run."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers.utils import logging as transformers_logging
+
+from agents.llm.distributed.context import DistributedContext
+from agents.llm.learner.allocator import keep_freed_memory
+from agents.llm.policy.lora import adapter_size, add_adapter, has_adapter, train_adapter
+from agents.llm.policy.policy import Policy, load_policy
+from agents.llm.trainer.config import ModelConfig
+
+
+def set_up_torch(
+    distributed: DistributedContext, *, device: str, seed: int, threads: int, deterministic: bool
+) -> None:
+    """Set seeds, threads, the GPU of this rank and, if asked for, deterministic kernels."""
+    keep_freed_memory()
+    if distributed.world_size > 1 and resolve_device(device) == "cuda":
+        torch.cuda.set_device(distributed.local_rank)
+    # The trainer shows a progress bar of its own.
+    transformers_logging.disable_progress_bar()
+    torch.set_num_threads(threads)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    if deterministic:
+        # Warnings only: on a GPU a few operations have no deterministic form.
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+
+
+def resolve_device(device: str) -> str:
+    """Return the device that "auto" means; any other name as it is."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_trained_policy(
+    config: ModelConfig, checkpoint: Path | None = None, *, kl_coef: float = 0.0
+) -> Policy:
+    """Load the policy of a checkpoint, or the initial one, with trainable weights or adapters.
+
+    Args:
+        config: names the initial policy.
+        checkpoint: folder of a checkpoint; None for the initial policy.
+        kl_coef: weight of the KL to the reference model.
+
+    Raises:
+        ValueError: if the initial policy has an adapter that does not fit the settings.
+    """
+    source = checkpoint or config.policy
+    policy = load_policy(source, dtype=config.dtype, device=resolve_device(config.device))
+    if checkpoint is None and has_adapter(policy.model):
+        _check_adapter(config, *adapter_size(policy.model), kl_coef=kl_coef)
+    if config.lora_rank and not has_adapter(policy.model):
+        add_adapter(policy.model, rank=config.lora_rank, alpha=config.lora_alpha)
+    elif config.lora_rank:
+        train_adapter(policy.model)
+    return policy
+
+
+def _check_adapter(config: ModelConfig, rank: int, alpha: int, *, kl_coef: float) -> None:
+    if (config.lora_rank, config.lora_alpha) != (rank, alpha):
+        raise ValueError(
+            f"the policy {config.policy} has an adapter of rank {rank} and alpha {alpha}, got "
+            f"lora_rank={config.lora_rank}, lora_alpha={config.lora_alpha}; use those of the "
+            "adapter, or merge it: load_policy(FOLDER).save_merged(OTHER)"
+        )
+    if kl_coef > 0:
+        raise ValueError(
+            f"kl_coef={kl_coef} would keep the policy {config.policy} near the model without its "
+            "adapter, not near itself; merge the adapter: load_policy(FOLDER).save_merged(OTHER)"
+        )
