@@ -1,9 +1,10 @@
-"""How fast the environment is, beside skyrl-gym's and gem's search environments.
+"""Speed of the environment, compared with the search environments of skyrl-gym and gem.
 
     python -m benchmarks.env_steps [--json]
 
-The first run makes an environment for each peer, which takes a minute or two; a run takes about
-one. "in process" answers the peers' HTTP clients from memory, which they do not offer themselves.
+The first run installs each peer in a virtual environment, in one or two minutes; a run takes about
+one minute. "in process" replaces the peers' HTTP clients by answers from memory, which the peers do
+not offer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from benchmarks.peers.workload import (
     steps_per_second,
 )
 from benchmarks.report import Row, run_benchmark
-from zs_env import Document, Question, SearchPage, SearchRequest, ZeroSearchVectorEnv
+from zs_env import Document, Question, SearchEngine, SearchPage, SearchRequest, ZeroSearchVectorEnv
 from zs_env.engines import CachedEngine
 
 PEERS = {
@@ -46,8 +47,8 @@ SEARCHES = 40
 IMPORT_RUNS = 5
 
 
-class SlowEngine:
-    """Takes 50 ms a call, however many requests it holds; counts its pages."""
+class SlowEngine(SearchEngine):
+    """Takes 50 ms per call, for any number of requests; counts its pages."""
 
     def __init__(self, latency_s: float = LATENCY_S) -> None:
         self.latency_s, self.pages = latency_s, 0
@@ -61,7 +62,7 @@ class SlowEngine:
 
 
 def steps_from_memory(questions: Any) -> float:
-    """Steps a second through `gymnasium.make`, the engine's answers in memory."""
+    """Return steps per second through `gymnasium.make`, with answers in memory."""
     env = gymnasium.make(ENV_ID, questions=questions, engine=SCRIPT)
 
     def start() -> Step:
@@ -72,7 +73,7 @@ def steps_from_memory(questions: Any) -> float:
 
 
 def searches_on_a_slow_engine() -> float:
-    """Searches a second of a vector of 64 environments, driven by one thread."""
+    """Return searches per second of a vector of 64 environments, from one thread."""
     env = ZeroSearchVectorEnv(NUM_ENVS, QUESTIONS, SlowEngine(), max_turns=1000)
     env.reset(seed=0)
     actions = (ACTIONS[0],) * NUM_ENVS
@@ -85,7 +86,7 @@ def searches_on_a_slow_engine() -> float:
 
 
 def engine_calls_of_equal_episodes() -> int:
-    """Pages asked of the engine by 5 equal episodes of two searches, with the cache."""
+    """Return the engine's pages in 5 equal episodes of two searches, with a cache."""
     engine = SlowEngine(0.0)
     env = gymnasium.make(ENV_ID, questions=QUESTIONS, engine=CachedEngine(engine))
     for seed in range(5):
@@ -96,7 +97,7 @@ def engine_calls_of_equal_episodes() -> int:
 
 
 def import_seconds(python: Path, module: str, *, beyond: str = "sys") -> float:
-    """CPU seconds that an import takes in a fresh interpreter, best of several, less another's."""
+    """Return the CPU seconds of an import in a new interpreter, beyond those of another one."""
     bare, full = (
         min(_cpu_seconds(python, statement) for _ in range(IMPORT_RUNS))
         for statement in (f"import {beyond}", f"import {beyond}, {module}")
@@ -105,7 +106,7 @@ def import_seconds(python: Path, module: str, *, beyond: str = "sys") -> float:
 
 
 def measure() -> list[Row]:
-    """Measure ourselves, then each peer."""
+    """Measure this package, then each peer."""
     own = Path(sys.executable)
     ours = {
         "memory": steps_from_memory(QUESTIONS),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = tyro.cli(AskConfig, prog="zerosearch ask", args=argv)
     # Engines of the embedded world need its questions.
     engine: Any = build_engine(spec_from_text(config.engine, role="engine"), build_questions(WORLD))
-    with closing(engine) if hasattr(engine, "close") else nullcontext():
+    with closing(engine):
         agent = build_agent(config.policy)
         if config.file is not None:
             return _ask_file(config, config.file, agent, engine)

@@ -9,7 +9,7 @@ Shapes: B batch, N choices, F features of a choice, E features of the episode, H
 from __future__ import annotations
 
 import torch
-from gymnasium import spaces
+from gymnasium.spaces import flatdim
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
@@ -60,8 +60,7 @@ class ChoiceActorCriticPolicy(ActorCriticPolicy):
     """For PPO and A2C: the scores are the logits."""
 
     def _build_mlp_extractor(self) -> None:
-        num_choices = spaces.flatdim(self.action_space)
-        self.mlp_extractor = ChoiceNetwork(num_choices, _MASKED_LOGIT)  # type: ignore[assignment]
+        self.mlp_extractor = ChoiceNetwork(flatdim(self.action_space), _MASKED_LOGIT)  # type: ignore
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
@@ -75,8 +74,7 @@ class ChoiceDQNPolicy(DQNPolicy):
     def make_q_net(self) -> QNetwork:
         """Return a Q network."""
         network = super().make_q_net()
-        num_choices = spaces.flatdim(self.action_space)
-        network.q_net = nn.Sequential(_ScoreNetwork(num_choices, _MASKED_VALUE))
+        network.q_net = nn.Sequential(_ScoreNetwork(flatdim(self.action_space), _MASKED_VALUE))
         return network.to(self.device)
 
 

@@ -1,0 +1,1 @@
+"""The contract between episodes and search engines: types, base classes, client, retries."""

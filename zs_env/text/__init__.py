@@ -1,0 +1,1 @@
+"""Text functions without dependencies: hashing, sanitizing, content words, suggestions."""

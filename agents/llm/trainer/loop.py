@@ -27,6 +27,7 @@ from agents.llm.trainer.checkpoint import random_state, restore_random_state
 from agents.llm.trainer.collapse import CollapseGuard
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Row
+from agents.llm.trainer.progress import evaluation_summary, step_summary
 from agents.llm.trainer.rollouts import drop_zero_variance, prefetch_next_step, roll_out
 from agents.llm.trainer.run import Run, open_run
 from zs_env.search.types import BudgetExceeded
@@ -148,7 +149,7 @@ def _evaluate(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
     restore_random_state(before)
     for row in rows:
         run.metrics.write("evaluation", run.state.step, row)
-    run.progress.evaluation(run.state.step, rows)
+    run.progress.print(evaluation_summary(run.state.step, rows))
     return rows, transcripts
 
 
@@ -171,7 +172,7 @@ def _check_engine(run: Run, groups: Sequence[Group]) -> None:
     state.failed_in_a_row += 1
     summary = failure_summary(len(failures), len(rollouts), most_common_failure(failures))
     message = f"step {state.step + 1}: {summary}"
-    run.progress.note(message)
+    run.progress.print(message)
     if state.failed_in_a_row == _MAX_FAILED_IN_A_ROW:
         state.failed_in_a_row = 0
         raise EngineFailing(
@@ -194,13 +195,13 @@ def _record(
         "train_seconds": state.train_seconds,
     }
     run.metrics.write("train", state.step, row)
-    run.progress.step(state.step, row)
+    run.progress.update(state.step, step_summary(row))
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.failed else 0
     if report.failed:
         path = run.distributed.run_on_main(
             lambda: run.folder.dump_groups(state.step, groups), "write the rollouts"
         )
-        run.progress.note(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
+        run.progress.print(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
     _check_collapse(run, row)
     _snapshot(run)
     if state.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
@@ -221,11 +222,11 @@ def _check_collapse(run: Run, row: Mapping[str, Any]) -> None:
     if collapse is None:
         return
     state.recent = []
-    run.progress.note(f"step {state.step}: the policy collapses: {collapse}")
+    run.progress.print(f"step {state.step}: the policy collapses: {collapse}")
     if reaction == "roll_back" and state.rollbacks < _MAX_ROLLBACKS:
         state.rollbacks += 1
         source = run.rollback(lr_scale=run.learner.lr_scale * _ROLLBACK_LR_FACTOR)
-        run.progress.note(
+        run.progress.print(
             f"rolled back to the policy of {source}; learning rate x {run.learner.lr_scale:g}"
         )
     elif reaction != "warn":

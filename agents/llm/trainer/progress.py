@@ -1,15 +1,10 @@
-"""What a person sees of a run: a live line while it trains, and tables before and after.
-
-All of it goes to standard error, so that standard output stays free for `--json`.
-"""
+"""Texts and tables of a training run: a line for each step and evaluation, and the results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -18,63 +13,31 @@ from zs_env.transcripts.transcript import Transcript
 Rows = Sequence[Mapping[str, Any]]
 
 
-class TrainProgress:
-    """Shows steps as they end; on a terminal in one live line, elsewhere one line each.
+# Label and metric of the figures in the summary of a step.
+_STEP_METRICS = {
+    "reward": "reward_mean",
+    "searches": "searches_mean",
+    "noise": "noise_probability",
+    "entropy": "entropy",
+    "grad": "grad_norm",
+    "rollout s": "rollout_seconds",
+    "update s": "update_seconds",
+}
 
-    Args:
-        total_steps: steps of the run.
-        done: steps made before this process.
-        console: where to write; standard error by default.
-    """
 
-    def __init__(self, total_steps: int, *, done: int = 0, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
-        self._total = total_steps
-        self._progress = Progress(
-            TextColumn("step"),
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[numbers]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._progress.add_task("", total=total_steps, completed=done, numbers="")
+def step_summary(row: Mapping[str, Any]) -> str:
+    """Return the main metrics of a step as one line."""
+    return "  ".join(
+        f"{label} {row[metric]:.3f}"
+        for label, metric in _STEP_METRICS.items()
+        if isinstance(row.get(metric), float)
+    )
 
-    def __enter__(self) -> TrainProgress:
-        self._progress.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def step(self, step: int, row: Mapping[str, Any]) -> None:
-        """Show that `step` steps are done, with the last one's metrics."""
-        numbers = "  ".join(
-            f"{label} {row[key]:.3f}"
-            for label, key in (
-                ("reward", "reward_mean"),
-                ("searches", "searches_mean"),
-                ("noise", "noise_probability"),
-                ("entropy", "entropy"),
-                ("grad", "grad_norm"),
-                ("rollout s", "rollout_seconds"),
-                ("update s", "update_seconds"),
-            )
-            if isinstance(row.get(key), float)
-        )
-        self._progress.update(self._task, completed=step, numbers=numbers)
-        if not self.console.is_terminal:
-            self.note(f"step {step}/{self._total}  {numbers}")
-
-    def note(self, text: str) -> None:
-        """Print a line above the live one."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def evaluation(self, step: int, rows: Rows) -> None:
-        """Print an evaluation as one line."""
-        scores = "  ".join(f"{row['setting']} {row['f1']:.3f}" for row in rows)
-        self.note(f"evaluation after {step} steps, held-out F1:  {scores}")
+def evaluation_summary(step: int, rows: Rows) -> str:
+    """Return the scores of an evaluation as one line."""
+    scores = "  ".join(f"{row['setting']} {row['f1']:.3f}" for row in rows)
+    return f"evaluation after {step} steps, held-out F1:  {scores}"
 
 
 def before_after_table(before: Rows, after: Rows, oracle: Mapping[str, float]) -> Table:

@@ -19,6 +19,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from rich.console import Console
 
+from agents.evaluation.progress import ProgressBar
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext, RankLostError
 from agents.llm.distributed.fsdp import gather_weights
 from agents.llm.distributed.stop_signal import StopSignal
@@ -32,7 +33,6 @@ from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import search_costs, training_environment, training_questions
 from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog, NoMetrics
-from agents.llm.trainer.progress import TrainProgress
 from agents.llm.trainer.run_folder import RunFolder
 from agents.llm.trainer.self_search import uses_policy
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
@@ -102,7 +102,7 @@ class Run:
     questions: QuestionDataset
     evaluator: Evaluator
     metrics: MetricsLog | NoMetrics
-    progress: TrainProgress
+    progress: ProgressBar
 
     def split(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
         """Run each rank's part of work that can be repeated, and return all parts.
@@ -215,7 +215,13 @@ def open_run(
             evaluator=evaluator,
             metrics=metrics,
             progress=opened.enter_context(
-                TrainProgress(config.run.steps, done=state.step, console=console)
+                ProgressBar(
+                    console,
+                    "step",
+                    total=config.run.steps,
+                    completed=state.step,
+                    print_updates=True,
+                )
             ),
         )
 

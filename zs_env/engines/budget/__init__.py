@@ -1,0 +1,1 @@
+"""A meter around any engine, with a ledger and a budget."""

@@ -1,0 +1,1 @@
+"""A cache around any engine, in memory and in a SQLite file."""

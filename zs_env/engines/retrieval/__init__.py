@@ -1,0 +1,1 @@
+"""Engines over a passage file: BM25 and dense retrieval."""

@@ -7,10 +7,12 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
+from agents.evaluation.progress import ProgressBar
 from agents.llm.trainer.learning_curve import draw_learning_curve
 from agents.llm.trainer.progress import (
-    TrainProgress,
     before_after_table,
+    evaluation_summary,
+    step_summary,
     structure_table,
     transcript_table,
 )
@@ -75,9 +77,9 @@ def test_markup_in_a_transcript_is_shown_as_it_is() -> None:
 
 def test_without_a_terminal_every_step_is_a_line() -> None:
     console = Console(file=StringIO(), width=200)
-    with TrainProgress(3, console=console) as progress:
-        progress.step(1, {"reward_mean": 0.5, "entropy": None})
-        progress.evaluation(1, [row("noise 0", 0.25)])
+    with ProgressBar(console, "step", total=3, print_updates=True) as bar:
+        bar.update(1, step_summary({"reward_mean": 0.5, "entropy": None}))
+        bar.print(evaluation_summary(1, [row("noise 0", 0.25)]))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "step 1/3  reward 0.500" in text
     assert "noise 0 0.250" in text
