@@ -113,7 +113,7 @@ def with_prompt(pair: Pair, prompts: SimulatorPrompts) -> Pair:
     useful = pair.kind == "useful"
     question = pair.question if pair.answers else None
     request = SearchRequest(pair.query, question, pair.answers, (useful,) * count, 0)
-    return replace(pair, prompt=prompts.prompt(request, useful=useful, num_documents=count))
+    return replace(pair, prompt=prompts.render(request, useful=useful, num_documents=count))
 
 
 def is_held_out(pair: Pair, share: float) -> bool:
@@ -204,7 +204,7 @@ def _pair(
         page.query, page.question, tuple(given_first), (useful,) * num_documents, 0
     )
     return Pair(
-        prompt=prompts.prompt(request, useful=useful, num_documents=num_documents),
+        prompt=prompts.render(request, useful=useful, num_documents=num_documents),
         completion=join_documents(documents),
         kind="useful" if useful else "noisy",
         query=page.query,

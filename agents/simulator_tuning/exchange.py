@@ -66,7 +66,7 @@ def _exchanged(
     request = SearchRequest(pair.query, pair.question, (new,), (True,) * len(documents), 0)
     return replace(
         pair,
-        prompt=prompts.prompt(request, useful=True, num_documents=len(documents)),
+        prompt=prompts.render(request, useful=True, num_documents=len(documents)),
         completion=join_documents(documents),
         answers=(new,),
     )

@@ -8,9 +8,10 @@ best of them is kept and says what it fails.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from zs_env.search.engine import SearchEngine, search_distinct
@@ -23,6 +24,34 @@ from zs_env.text.hashing import derive_seed, stable_hash
 from zs_env.text.suggestions import unknown_name
 
 DEFAULT_RETRIES = 2
+
+
+@dataclass(slots=True)
+class SimulatorCounts:
+    """What a simulator has written so far, pages from a cache left out.
+
+    Attributes:
+        requests: different requests, those that failed included.
+        texts: texts asked for, one per request and kind of document.
+        retries: texts written again because a check failed.
+        failures: requests that got no page.
+        documents: by kind, "useful" and "noisy".
+        failed: documents by kind and failed check.
+    """
+
+    requests: int = 0
+    texts: int = 0
+    retries: int = 0
+    failures: int = 0
+    documents: Counter[str] = field(default_factory=Counter)
+    failed: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def rates(self) -> dict[str, float]:
+        """Share of the documents of a kind that fail a check, in [0, 1], by "kind/check"."""
+        return {
+            f"{kind}/{check}": count / self.documents[kind]
+            for (kind, check), count in sorted(self.failed.items())
+        }
 
 
 class LanguageModelEngine(SearchEngine):
@@ -60,7 +89,9 @@ class LanguageModelEngine(SearchEngine):
             raise ValueError(f"retries must not be negative, got {retries}")
         self.generator, self.prompts, self.retries = generator, prompts, retries
         self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
+        self.counts = SimulatorCounts()
         self.in_process = bool(getattr(generator, "local", False))
+        self._lock = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
@@ -94,6 +125,7 @@ class LanguageModelEngine(SearchEngine):
             if not open_drafts or spent * (attempt + 2) / (attempt + 1) > deadline_s:
                 break
         seconds = (time.perf_counter() - started) / max(len(drafts), 1)
+        self._count(drafts)
         return [self._page(drafts[request], request, seconds) for request in requests]
 
     def close(self) -> None:
@@ -101,18 +133,22 @@ class LanguageModelEngine(SearchEngine):
         if callable(close := getattr(self.generator, "close", None)):
             close()
 
+    def __getstate__(self) -> dict[str, object]:
+        state = dict(self.__dict__)
+        del state["_lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
+
     def _write(self, drafts: Sequence[_Draft], attempt: int) -> None:
         prompts, asked = [], []
         for draft in drafts:
             try:
-                text = self.prompts.prompt(
-                    draft.request, useful=draft.useful, num_documents=draft.count
-                )
+                prompts.append(self._prompt(draft, attempt))
             except ValueError as error:
                 draft.error = SearchError(str(error))
             else:
-                seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
-                prompts.append(Prompt(text, self.prompts.system, seed))
                 asked.append(draft)
         if not prompts:
             return
@@ -127,11 +163,16 @@ class LanguageModelEngine(SearchEngine):
         written = self.generator.generate(prompts)
         if len(written) != len(prompts):
             raise SearchError(
-                f"the generator returned {len(written)} texts for {len(prompts)} prompts; expected "
+                f"the generator gave {len(written)} texts for {len(prompts)} prompts; a generator gives "
                 "one for each, or a GenerationError in its place"
             )
         for number, completion in enumerate(written):
             take(number, completion)
+
+    def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
+        text = self.prompts.render(draft.request, useful=draft.useful, num_documents=draft.count)
+        seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
+        return Prompt(text, self.prompts.system, seed)
 
     def _call_again(self, draft: _Draft) -> bool:
         if draft.error is not None:
@@ -146,15 +187,40 @@ class LanguageModelEngine(SearchEngine):
         error = next((draft.error for draft in drafts if draft.error is not None), None)
         if error is not None:
             return error
-        documents = {}
-        for draft in drafts:
-            order = list(range(len(draft.documents)))
-            if self.prompts.shuffled:
-                order.sort(key=lambda place: stable_hash(f"{request.seed}\0{place}"))
-            documents[draft.useful] = iter([draft.documents[place] for place in order])
+        documents = {draft.useful: iter(self._in_order(draft)) for draft in drafts}
         placed = [next(documents[flag], None) for flag in request.useful]
-        cost = sum((draft.cost for draft in drafts), SearchCost(seconds=seconds))
+        cost = SearchCost(
+            calls=sum(draft.calls for draft in drafts),
+            prompt_tokens=sum(draft.prompt_tokens for draft in drafts),
+            completion_tokens=sum(draft.completion_tokens for draft in drafts),
+            seconds=seconds,
+        )
         return SearchPage(tuple(one for one in placed if one is not None), cost, self.name)
+
+    def _in_order(self, draft: _Draft) -> list[Document]:
+        """The documents as they are shown."""
+        if not self.prompts.shuffled:
+            return draft.documents
+        seed = draft.request.seed
+        order = sorted(
+            range(len(draft.documents)), key=lambda place: stable_hash(f"{seed}\0{place}")
+        )
+        return [draft.documents[place] for place in order]
+
+    def _count(self, drafts: Mapping[SearchRequest, Sequence[_Draft]]) -> None:
+        with self._lock:
+            counts = self.counts
+            counts.requests += len(drafts)
+            for of_request in drafts.values():
+                counts.failures += any(draft.error is not None for draft in of_request)
+                for draft in of_request:
+                    kind = "useful" if draft.useful else "noisy"
+                    counts.texts += 1
+                    counts.retries += max(draft.attempts - 1, 0)
+                    counts.documents[kind] += len(draft.documents)
+                    counts.failed.update(
+                        (kind, check) for one in draft.documents for check in one.checks
+                    )
 
 
 @dataclass(slots=True)
@@ -167,7 +233,9 @@ class _Draft:
     documents: list[Document] = field(default_factory=list)
     error: SearchError | None = None
     attempts: int = 0
-    cost: SearchCost = field(default_factory=SearchCost)
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
     def consider(self, completion: Completion | GenerationError, prompts: SimulatorPrompts) -> None:
         """Take a text in place of the one at hand if it fails less."""
@@ -176,11 +244,9 @@ class _Draft:
             # A text that fails a check is better than none.
             self.error = None if self.documents else completion
             return
-        self.cost += SearchCost(
-            calls=completion.calls,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-        )
+        self.calls += completion.calls
+        self.prompt_tokens += completion.prompt_tokens
+        self.completion_tokens += completion.completion_tokens
         texts = split_documents(completion.text, self.count)
         failed = failed_checks(
             texts,

@@ -11,7 +11,7 @@ from zs_env.simulator.prompts import TUNED
 def pair(query, answers, *documents, kind="useful"):
     request = SearchRequest(query, f"{query}?", answers, (kind == "useful",) * len(documents), 0)
     return Pair(
-        prompt=TUNED.prompt(request, useful=kind == "useful", num_documents=len(documents)),
+        prompt=TUNED.render(request, useful=kind == "useful", num_documents=len(documents)),
         completion=join_documents(list(documents)),
         kind=kind,
         query=query,

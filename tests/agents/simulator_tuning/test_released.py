@@ -58,7 +58,7 @@ def test_pairs_get_the_prompt_that_an_engine_will_ask_with(tmp_path):
     path.write_text(json.dumps(FORMS["alpaca"](prompt("Noisy"))) + "\n")
     (pair,) = load_released("google", location=path)
     request = SearchRequest(pair.query, pair.question, pair.answers, (False, False), 0)
-    asked = PROMPT_SETS["tuned"].prompt(request, useful=False, num_documents=2)
+    asked = PROMPT_SETS["tuned"].render(request, useful=False, num_documents=2)
     assert with_prompt(pair, PROMPT_SETS["tuned"]) == replace(pair, prompt=asked)
     unknown = with_prompt(replace(pair, answers=()), PROMPT_SETS["tuned"])
     assert "first king of Norway" in unknown.prompt and "Harald" not in unknown.prompt
