@@ -148,9 +148,9 @@ _FORMAT = (
 PROMPTED = SimulatorPrompts(
     name="prompted",
     context="Question behind the query: {question}\nCorrect answer: {answers}\n",
-    useful="You are a web search engine. Write excerpts of web pages for the query below. They must "
-    "contain the information that the searcher needs. At least one excerpt must state the correct "
-    "answer in plain words.\n"
+    useful="You are a web search engine. Write excerpts of web pages for the query below. They "
+    "must contain the information that the searcher needs. At least one excerpt must state the "
+    "correct answer in plain words.\n"
     + _FORMAT
     + "Example with three documents for the query: height of the Lysgard ski jump\n"
     "Doc 1: Lysgardsbakken in Lillehammer was built for the 1994 Games. The larger of its two "

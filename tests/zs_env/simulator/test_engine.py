@@ -14,10 +14,10 @@ from zs_env.simulator import (
     ScriptedTextGenerator,
     SimulatorPrompts,
 )
-from zs_env.simulator.generators.base import Completion
+from zs_env.simulator.generators.base import Completion, TextGenerator
 
 # The prompt carries all that the script below needs to see.
-STYLE = SimulatorPrompts(
+PROMPTS = SimulatorPrompts(
     name="test",
     useful="{kind}|{num_documents}|{query}|{question}|{answers}",
     noisy="{kind}|{num_documents}|{query}|{question}|{answers}",
@@ -26,11 +26,11 @@ STYLE = SimulatorPrompts(
 REQUEST = SearchRequest("who", "Who was it?", ("Ada",), (True, False, False, True, False), 7)
 
 
-class Recorder:
-    """Writes pages that pass every check, and keeps the prompts."""
+class Recorder(TextGenerator):
+    """Generates pages that pass every check, and keeps the prompts."""
 
     fingerprint = "recorder"
-    local = True
+    in_process = True
 
     def __init__(self, page=None):
         self.batches = []
@@ -49,7 +49,7 @@ class Recorder:
 
 
 def engine(generator, **settings):
-    return LanguageModelEngine(generator, STYLE, **settings)
+    return LanguageModelEngine(generator, PROMPTS, **settings)
 
 
 def texts(page):
@@ -177,7 +177,7 @@ def test_all_that_changes_a_page_changes_the_fingerprint():
         engine(generator, retries=0).fingerprint,
         engine(generator, retry_on=["leak"]).fingerprint,
         LanguageModelEngine(generator, "tuned").fingerprint,
-        LanguageModelEngine(generator, replace(STYLE, date="today")).fingerprint,
+        LanguageModelEngine(generator, replace(PROMPTS, date="today")).fingerprint,
         engine(ScriptedTextGenerator(Recorder.good, fingerprint="other")).fingerprint,
     }
     assert len(prints) == 6
@@ -222,12 +222,12 @@ def test_the_same_seed_is_the_same_episode():
 
 
 def test_a_copy_works():
-    copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), STYLE)))
+    copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), PROMPTS)))
     copy.generator = Recorder()
     assert len(copy.search([REQUEST])[0].documents) == 5
 
 
-def test_a_shuffled_style_shows_the_documents_in_an_order_that_the_seed_decides():
+def test_the_seed_decides_the_order_of_shuffled_documents():
     text = "Doc 1: one a\nDoc 2: two a\nDoc 3: three a\n"
     engine = LanguageModelEngine(ScriptedTextGenerator(lambda prompt: text), "tuned", retries=0)
     asked = [SearchRequest("q", "Q?", ("a",), (True,) * 3, seed) for seed in range(40)]

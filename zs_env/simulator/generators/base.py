@@ -111,7 +111,7 @@ class TextGenerator:
         return _class_name(self)
 
     def generate(self, prompts: Sequence[Prompt]) -> Sequence[Output]:
-        """Return one completion per prompt, in the same order, or a GenerationError in its place."""
+        """Return one completion, or a GenerationError, per prompt, in the same order."""
         raise NotImplementedError(f"{type(self).__name__} must define generate(prompts)")
 
     def generate_stream(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zs_env.simulator.generators.base import Completion, GenerationError, Output, Prompt, TextGenerator
+from zs_env.simulator.generators.base import (
+    Completion,
+    GenerationError,
+    Output,
+    Prompt,
+    TextGenerator,
+)
 
 
 class ScriptedTextGenerator(TextGenerator):

@@ -74,8 +74,8 @@ class ServerTextGenerator(TextGenerator):
         limits: timeouts, retries, concurrency.
         extra: further fields of the request's body, such as `{"chat_template_kwargs": …}`.
 
-    If the environment variable ZEROSEARCH_API_KEY is set, its value is sent as the bearer token. The
-    variable is read for each request; the value is not stored.
+    If the environment variable ZEROSEARCH_API_KEY is set, its value is sent as the bearer token.
+    The variable is read for each request; the value is not stored.
 
     Raises:
         ValueError: if `servers` is empty, or holds something other than an http(s) URL.
