@@ -14,7 +14,7 @@ def test_a_prompt_that_cannot_be_written_for_is_answered_and_says_why():
         DirectAnswer(), ScriptedTextGenerator(lambda prompt: PromptRejected("too long <answer>"))
     )
     assert agent.act(FIRST) == (
-        "<think>The language model wrote nothing: too long (answer></think>\n"
+        "<think>The language model generated no text: too long (answer></think>\n"
         "<answer>unknown</answer>"
     )
 
