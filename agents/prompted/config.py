@@ -65,9 +65,7 @@ def _shared_generator(spec: Mapping[str, Any]) -> Any:
     # Answers are compared between agents, so generation is greedy by default.
     sampling = spec.get("sampling") or {}
     if not isinstance(sampling, Mapping):
-        raise ValueError(
-            f"the sampling of a generator must be an object such as {{}}, got {sampling!r}"
-        )
+        raise ValueError(f"the sampling of a generator must be an object, got {sampling!r}")
     spec = {**spec, "sampling": {"temperature": 0.0, **sampling}}
     key = json.dumps(spec, sort_keys=True)
     generator = _generators.get(key)

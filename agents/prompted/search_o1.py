@@ -1,9 +1,10 @@
 """Search-o1: a model that searches while it reasons and reads only summaries of the pages.
 
-A second call of the model condenses each page into the facts that the reasoning needs. Source: Li et
-al., "Search-o1" (arXiv:2501.05366). Differences: "Search:" and "Answer:" lines replace the special
-tokens, and each turn is a new message that contains the reasoning so far. Any chat model can
-therefore be used.
+A second call of the model condenses each page into the facts that the reasoning needs.
+
+Source: Li et al., "Search-o1" (arXiv:2501.05366). Differences: "Search:" and "Answer:" lines
+replace the special tokens, and each turn is a new message that contains the reasoning so far. Any
+chat model can therefore be used.
 """
 
 from __future__ import annotations
