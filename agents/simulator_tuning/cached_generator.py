@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agents.storage.jsonl import keep_lines, whole_lines
+from agents.storage.jsonl import truncate_lines, whole_lines
 from zs_env.simulator.generators.base import (
     Completion,
     Output,
@@ -35,7 +35,7 @@ class CachedTextGenerator(TextGenerator):
         self._path = path
         self._stored: dict[_Key, Completion] = {}
         lines = whole_lines(path)
-        keep_lines(path, lines)
+        truncate_lines(path, len(lines))
         for row in map(json.loads, lines):
             if row["fingerprint"] == self.fingerprint:
                 key = (row["prompt"], row["system"], row["seed"])

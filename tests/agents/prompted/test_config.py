@@ -73,7 +73,7 @@ def test_sampling_is_greedy_by_default(built):
         (spec("rag", generator="http://127.0.0.1"), "needs 'generator'"),
         (spec("rag", generator={"kind": "ecco", "model": "m"}), "Did you mean 'echo'"),
         (spec("rag", generator={"kind": "echo", "model": "m", "sampling": [1]}), "sampling"),
-        ('{"kind": "rag"', "no valid JSON"),
+        ('{"kind": "rag"', "not valid JSON"),
         ('{"generator": {}}', '"kind"'),
         ("rag", "needs a language model"),
     ],
