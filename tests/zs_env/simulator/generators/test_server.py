@@ -205,7 +205,8 @@ def test_no_prompt_exceeds_the_deadline():
             "m",
             limits=ServerLimits(read_timeout_s=0.1, deadline_s=0.4, concurrency=2, max_tries=100),
         )
-        outputs = generator.generate(prompts(50))  # one after the other, 50 timeouts would take 2.5 s
+        # One after the other, 50 timeouts would take 2.5 s.
+        outputs = generator.generate(prompts(50))
         generator.close()
     assert all(isinstance(one, GenerationError) for one in outputs)
 
