@@ -1,9 +1,9 @@
-"""How fast pages come from a simulator behind a server, beside the original's way of asking.
+"""Pages per second of a simulator on a server, compared with the original's client.
 
     python -m benchmarks.simulator_client [--json]
 
-The server is a stub in a process of its own: 50 ± 30 ms, 64 requests at once, so 1,280 a second at
-the most.
+The server is a stub in its own process: 50 ± 30 ms per request, 64 concurrent requests, so at most
+1,280 requests per second.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _measure() -> list[Row]:
 
 
 def _engine(url: str) -> LanguageModelEngine:
-    # More than the server answers at once, so that it never waits for the next.
+    # More than the server processes at once, so that it is never idle.
     limits = ServerLimits(concurrency=AT_ONCE * 3 // 2)
     return LanguageModelEngine(ServerTextGenerator(url, limits=limits), "tuned", retries=0)
 
@@ -85,14 +85,14 @@ def _search(engine: CachedEngine | LanguageModelEngine, requests: Sequence[Searc
 
 
 def answered(address: str) -> float:
-    """Requests that the stub has answered since it was last asked."""
+    """Return the number of requests that the stub has answered since the last call."""
     with urllib.request.urlopen(f"{address}/count") as answer:
         return float(json.load(answer))
 
 
 @contextmanager
 def stub() -> Iterator[str]:
-    """Run `chat_stub` in a process of its own; gives its address."""
+    """Run `chat_stub` in its own process; yields its address."""
     command = [sys.executable, "-m", "benchmarks.workers.chat_stub"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

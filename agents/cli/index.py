@@ -1,4 +1,4 @@
-"""`zerosearch index`: builds the index of a passage file ahead of the run that needs it."""
+"""`zerosearch index`: builds the index of a passage file in advance."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from zs_env.engines.retrieval.passage_file import index_folder
 class IndexConfig:
     """Index a passage file for BM25 or dense retrieval.
 
-    A dense index that was stopped goes on where it was. The engine that is opened with the same
-    settings maps what was built: {"kind": "bm25", "passages": FILE, "index": FOLDER}.
+    An interrupted dense index resumes. An engine with the same settings uses the index:
+    {"kind": "bm25", "passages": FILE, "index": FOLDER}.
 
     Attributes:
-        passages: JSONL or Parquet file, plain or gzipped, rows with "text" and maybe "id", "title".
+        passages: JSONL or Parquet file, plain or gzipped; rows have "text" and optionally "id" and
+            "title".
         output: folder of the index; FILE.bm25 or FILE.dense by default.
-        kind: of the index.
-        k1: of BM25: how slowly repeated words saturate.
-        b: of BM25: how much long passages are held back, in [0, 1].
-        model: of a dense index: folder or hub name of a sentence-transformers model.
-        passage_prefix: of a dense index: put before every passage, such as "passage: " for E5.
-        factory: of a dense index, as faiss spells it: "Flat", "IVF4096,Flat", "HNSW32".
-        device: of a dense index: where the model runs.
-        batch_size: of a dense index: passages embedded at a time.
+        kind: kind of the index.
+        k1: BM25: saturation of repeated words; higher values saturate later.
+        b: BM25: length normalization, in [0, 1].
+        model: dense: folder or hub name of a sentence-transformers model.
+        passage_prefix: dense: prefix of every passage, such as "passage: " for E5.
+        factory: dense: faiss index factory string, such as "Flat", "IVF4096,Flat" or "HNSW32".
+        device: dense: device of the model.
+        batch_size: dense: passages per embedding batch.
     """
 
     passages: Path
@@ -49,7 +50,7 @@ class IndexConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Build the index, or say that it is there; returns the exit status."""
+    """Build the index if it does not exist; returns the exit status."""
     config = tyro.cli(IndexConfig, prog="zerosearch index", args=argv)
     output = config.output or index_folder(config.passages, config.kind)
     if config.kind == "bm25":

@@ -1,4 +1,4 @@
-"""`zerosearch serve-search`: any engine over HTTP, for other frameworks' search environments."""
+"""`zerosearch serve-search`: serves an engine over HTTP to other frameworks."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from zs_env.noise import NoiseSchedule
 
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
-    """Answer POST /retrieve as Search-R1's retriever does, with noise on demand.
+    """Answer POST /retrieve like Search-R1's retriever, with optional noise.
 
-    The environment variable ZEROSEARCH_SERVE_TOKEN, where it is set, is the bearer token that
-    clients must send.
+    If the environment variable ZEROSEARCH_SERVE_TOKEN is set, clients must send its value as the
+    bearer token.
 
     Attributes:
-        engine: a JSON spec, a kind, or a passage file; the world's own by default.
-        questions: that clients may name by "question_id": a JSON spec, a kind, or a data file; the
-            embedded world's engine needs none.
-        noise: chance in [0, 1] that a search is answered with noise; settable at PUT /noise.
-        noise_end: the chance that it rises to, exponentially, over `noise_searches`.
-        noise_searches: searches over which it rises.
-        host: address to bind; loopback unless told otherwise.
-        port: 0 takes a free one.
-        cache: file that keeps every page; in memory only by default.
-        requests_per_second: of all clients together; no limit by default.
-        timeout: seconds until a request is answered.
+        engine: a JSON spec, a kind, or a passage file; the embedded world's engine by default.
+        questions: questions that clients may name by "question_id": a JSON spec, a kind, or a data
+            file. The embedded world's engine needs none.
+        noise: noise probability in [0, 1]; can be changed with PUT /noise.
+        noise_end: final noise probability of an exponential schedule over `noise_searches`.
+        noise_searches: length of the schedule in searches.
+        host: address to bind.
+        port: 0 selects a free port.
+        cache: file that stores all pages; by default they are kept in memory.
+        requests_per_second: rate limit over all clients; no limit by default.
+        timeout: seconds until a request must be answered.
     """
 
     engine: str = '{"kind": "world"}'
@@ -50,7 +50,7 @@ class ServeConfig:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; returns the exit status."""
+    """Serve until the process is stopped; returns the exit status."""
     config = tyro.cli(ServeConfig, prog="zerosearch serve-search", args=argv)
     try:
         from aiohttp import web
@@ -61,13 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             'serving needs aiohttp, msgpack and prometheus-client; pip install "zerosearch-gym'
             f'[serve]" ({error})'
         ) from error
-    asked = None
-    source = build_questions(WORLD)
+    by_id = None
+    questions = build_questions(WORLD)
     if config.questions is not None:
-        source = build_questions(spec_from_text(config.questions, role="questions"))
-        asked = {source[n].id: source[n] for n in range(len(source))}
+        questions = build_questions(spec_from_text(config.questions, role="questions"))
+        by_id = {questions[n].id: questions[n] for n in range(len(questions))}
     engine = CachedEngine(
-        build_engine(spec_from_text(config.engine, role="engine"), source), config.cache
+        build_engine(spec_from_text(config.engine, role="engine"), questions), config.cache
     )
     noise = NoiseSchedule(
         config.noise,
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         requests_per_second=config.requests_per_second,
         timeout_s=config.timeout,
     )
-    server = SearchServer(engine, noise=noise, questions=asked, settings=settings)
+    server = SearchServer(engine, noise=noise, questions=by_id, settings=settings)
     console = Console(stderr=True)
     console.print(
         f"serving {engine.name} at http://{config.host}:{config.port}/retrieve, noise "

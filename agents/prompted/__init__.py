@@ -1,6 +1,6 @@
-"""Prompted agents: points of reference that need a language model and no training.
+"""Prompted agents: baselines that need a language model but no training.
 
-A method says what a model is asked and what becomes of its text; `PromptedAgent` plays it with any
+A method builds the prompts and parses the completions. `PromptedAgent` runs a method with a
 `zs_env.simulator.TextGenerator`.
 """
 

@@ -1,4 +1,4 @@
-"""Prompted agents from JSON values, as command lines and benchmarks name them."""
+"""Builds prompted agents from JSON specs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "search-o1": SearchO1,
 }
 EXAMPLE = '{"kind": "rag", "generator": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
-# As long as an agent holds a generator, another agent of the same spec gets it too.
+# Agents with equal generator specs share a generator while one of them holds it.
 _generators: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
@@ -33,14 +33,14 @@ def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedA
     """Build a prompted agent.
 
     Args:
-        spec: `kind`, a row of `METHODS`; `generator`, a spec of `zs_env.config.GENERATOR_KINDS`, whose
-            temperature is 0 unless its `sampling` says otherwise; `seed` of that sampling, 0 by
-            default; and the method's own settings. Agents with equal generator specs share one generator,
-            so that a model is loaded once.
-        seed: added to that of the spec: a benchmark's repeats differ in it.
+        spec: `kind`, a key of `METHODS`; `generator`, a spec of `zs_env.config.GENERATOR_KINDS`,
+            with temperature 0 unless `sampling` sets it; `seed` of the sampling, 0 by default; and
+            the method's settings. Agents with equal generator specs share one generator, so that a
+            model is loaded once.
+        seed: added to the seed of the spec; differs between the repeats of a benchmark.
 
     Raises:
-        ValueError: if a kind or a field is wrong; the message says what would do.
+        ValueError: if a kind or a field is invalid; the message names the valid ones.
     """
     kind, own_seed, generator = spec.get("kind"), spec.get("seed", 0), spec.get("generator")
     if kind not in METHODS:
@@ -51,21 +51,21 @@ def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedA
         if name not in known:
             raise unknown_name(f"field of agent kind {kind!r}", name, ["seed", "generator", *known])
     if not isinstance(own_seed, int) or isinstance(own_seed, bool):
-        raise ValueError(f"the seed of an agent is a whole number, got {own_seed!r}")
+        raise ValueError(f"the seed of an agent must be a whole number, got {own_seed!r}")
     if not isinstance(generator, Mapping):
         raise ValueError(
-            f"agent kind {kind!r} needs 'generator', the spec of a language model, got {generator!r}; "
-            f"write it as in {EXAMPLE}"
+            f"agent kind {kind!r} needs 'generator', the spec of a language model, got "
+            f"{generator!r}; an example: {EXAMPLE}"
         )
     method = make_named("setting", METHODS[kind], settings)
     return PromptedAgent(method, _shared_generator(generator), seed=own_seed + seed)
 
 
 def _shared_generator(spec: Mapping[str, Any]) -> Any:
-    # An agent's answers are compared, so they are the likeliest ones unless draws are asked for.
+    # Answers are compared between agents, so generation is greedy by default.
     sampling = spec.get("sampling") or {}
     if not isinstance(sampling, Mapping):
-        raise ValueError(f"the sampling of a generator is an object such as {{}}, got {sampling!r}")
+        raise ValueError(f"the sampling of a generator must be an object, got {sampling!r}")
     spec = {**spec, "sampling": {"temperature": 0.0, **sampling}}
     key = json.dumps(spec, sort_keys=True)
     generator = _generators.get(key)

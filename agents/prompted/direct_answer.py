@@ -1,4 +1,4 @@
-"""Direct answer: what a model knows, without a search and without a word of reasoning."""
+"""Direct answer: from memory, without searches and without reasoning."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from agents.prompted.free_text import answer_in
 from agents.prompted.method import Ask, Step
 from agents.prompted.turn_text import answer_turn
 
-# Without an example: a small model gives the answer of the example.
+# No example: a small model copies the answer of an example.
 PROMPT = (
-    "Answer the question from what you know, in as few words as you can, not in a sentence. If you "
-    "are not sure, guess.\n\n"
+    "Answer the question from your own knowledge. Use as few words as possible, not a sentence. If "
+    "you are not sure, guess.\n\n"
     "Question: {question}\nAnswer:"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectAnswer:
-    """Asks for the answer, and gives the first line that is written."""
+    """Requests the answer. The first line of the completion is the answer."""
 
     def step(self, observation: Mapping[str, Any]) -> Step:
-        """Return what to do, from the observation alone."""
+        """Return the next step, which depends only on the observation."""
         return Ask(
             PROMPT.format(question=observation["question"]),
             lambda text: answer_turn(answer_in(text, otherwise="first")),

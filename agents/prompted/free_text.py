@@ -1,6 +1,6 @@
-"""What a language model meant, read from whatever it wrote.
+"""Parses answers, searches and thoughts from free text of a language model.
 
-Reading is total: any text has a reading, if only that it says nothing.
+Any text can be parsed; the result may be None.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 _TAGGED = re.compile(r"<(search|answer)>(.*?)</\1>", re.DOTALL)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
-# A line such as "**Final answer:** Paris" or "2. Search query: who"; `word` stands for its label.
+# A line such as "**Final answer:** Paris" or "2. Search query: who"; `word` is the label.
 _LABEL = (
     r"^[^\w\n]*(?:(?:next[ \t]+)?step[ \t]*\d*[^\w\n]+)?(?:\d+[^\w\n]+)?"
     r"(?:(?:the|my|so|final|short|correct)[ \t]+)*{word}[ \t]*(?:is)?[^\w\n]*?[:\uff1a]"
@@ -28,7 +28,7 @@ _MARKUP = " \t\r\n*_`\"'\u2018\u2019\u201c\u201d\u00ab\u00bb#>[]"
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A search or an answer, and what was written before it."""
+    """A search or an answer, and the text before it."""
 
     kind: Literal["search", "answer"]
     text: str
@@ -36,33 +36,33 @@ class Move:
 
 
 def without_thinking(text: str) -> tuple[str, str]:
-    """Split what a reasoning model wrote into its thinking, up to "</think>", and what it said."""
-    thinking, closed, said = text.rpartition("</think>")
+    """Split a completion at the last "</think>" into thinking and response."""
+    thinking, closed, response = text.rpartition("</think>")
     if not closed:
         return "", text
-    return thinking.replace("<think>", "").replace("</think>", "").strip(), said
+    return thinking.replace("<think>", "").replace("</think>", "").strip(), response
 
 
 def answer_in(text: str, *, otherwise: Literal["first", "last"]) -> str | None:
-    r"""Return the answer that a text gives.
+    r"""Return the answer in a completion.
 
-    It is looked for in this order: the last `<answer>` tag, the last line that begins with
-    "Answer:", the last \boxed{}, the last "answer is"; then a whole line.
+    The first match counts: the last `<answer>` tag, the last line that starts with "Answer:", the
+    last \boxed{}, the last "answer is", a whole line.
 
     Args:
-        text: what a model wrote.
-        otherwise: the line that counts where nothing says which is the answer: "first" for a model
-            that was to write the answer alone, "last" for one that was to reason before.
+        text: the completion.
+        otherwise: the line to use if there is no other match: "first" if the model was asked for
+            the answer only, "last" if it was asked for reasoning first.
 
     Returns:
-        One line without markup and final period; None where the text says nothing.
+        One line without markup and final period; None if the text is blank.
     """
-    thinking, said = without_thinking(text)
-    said = said if said.strip() else thinking
-    lines = [line for line in map(_plain, said.splitlines()) if line]
-    tagged = [match[2] for match in _TAGGED.finditer(said) if match[1] == "answer"]
-    labelled = [_first_line(said[match.end() :]) for match in _ANSWER_LINE.finditer(said)]
-    candidates = (tagged, labelled, _BOXED.findall(said), _ANSWER_IS.findall(said))
+    thinking, response = without_thinking(text)
+    response = response if response.strip() else thinking
+    lines = [line for line in map(_plain, response.splitlines()) if line]
+    tagged = [match[2] for match in _TAGGED.finditer(response) if match[1] == "answer"]
+    labelled = [_first_line(response[match.end() :]) for match in _ANSWER_LINE.finditer(response)]
+    candidates = (tagged, labelled, _BOXED.findall(response), _ANSWER_IS.findall(response))
     for found in candidates:
         if plain := [one for one in map(_plain, found) if one]:
             return plain[-1]
@@ -72,33 +72,33 @@ def answer_in(text: str, *, otherwise: Literal["first", "last"]) -> str | None:
 
 
 def first_move(text: str) -> Move | None:
-    """Return the first line that begins with "Search:" or "Answer:", or the first such tag.
+    """Return the first line that starts with "Search:" or "Answer:", or the first such tag.
 
-    What a model writes after its first move, it writes without having seen what comes of it.
+    Later moves are ignored, because the model generated them before it saw the first result.
     """
-    thinking, said = without_thinking(text)
+    thinking, response = without_thinking(text)
     moves = []
-    for match in _MOVE_LINE.finditer(said):
-        if content := _plain(_first_line(said[match.end() :])):
+    for match in _MOVE_LINE.finditer(response):
+        if content := _plain(_first_line(response[match.end() :])):
             moves.append((match.start(), match[1], content))
             break
-    for match in _TAGGED.finditer(said):
+    for match in _TAGGED.finditer(response):
         if content := _plain(match[2]):
             moves.append((match.start(), match[1], content))
             break
     if not moves:
         return None
     start, kind, content = min(moves)
-    thought = "\n".join(filter(None, (thinking, said[:start].strip())))
+    thought = "\n".join(filter(None, (thinking, response[:start].strip())))
     return Move("search" if kind.lower() == "search" else "answer", content, thought)
 
 
 def _first_line(text: str) -> str:
-    """The first line that says something; models like to write it under its label."""
+    """Return the first line with content; it may be below its label."""
     return next((line for line in text.splitlines() if _plain(line)), "")
 
 
 def _plain(text: str) -> str:
-    """One line without markup, quotation marks and final period."""
+    """Return one line without markup, quotation marks and final period."""
     line = " ".join(_TAG.sub(" ", text).split()).strip(_MARKUP)
     return line[:-1].strip(_MARKUP) if line.endswith(".") else line

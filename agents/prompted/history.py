@@ -1,6 +1,6 @@
-"""What a prompted agent did before, read back from the transcript, so that it keeps no state.
+"""Parses the earlier searches of a prompted agent from the transcript, so that it keeps no state.
 
-It is read from the end: what the prompt says of tags is then never taken for a turn.
+The transcript is parsed from its end, so that tags in the prompt are never taken for a turn.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _PAGE_START, _PAGE_END = "\n\n<information>\n", "\n</information>\n\n"
 
 @dataclass(frozen=True, slots=True)
 class PastSearch:
-    """One search as the agent wrote it, and what came back.
+    """An earlier search and its result.
 
     Attributes:
-        thought: what stood before it; "" where nothing did.
-        query: what was looked up.
-        page: its documents, a line each.
+        thought: the text before the query; may be empty.
+        query: the query.
+        page: the documents, one per line.
     """
 
     thought: str
@@ -28,15 +28,15 @@ class PastSearch:
 
 
 def is_first(observation: Mapping[str, Any]) -> bool:
-    """Whether nobody has acted yet."""
+    """Whether this is the first observation of an episode."""
     return observation["message"] == observation["transcript"]
 
 
 def past_searches(observation: Mapping[str, Any]) -> tuple[PastSearch, ...]:
-    """Return the searches that end the transcript, the oldest first.
+    """Return the searches at the end of the transcript, oldest first.
 
-    What stands before a notice, which an agent of this package gets only where `Limits` are very
-    small, is not found.
+    Searches before a notice are not returned. Agents of this package get notices only if `Limits`
+    are very small.
     """
     text, past = observation["transcript"], list[PastSearch]()
     while text.endswith(_PAGE_END):
@@ -53,12 +53,12 @@ def past_searches(observation: Mapping[str, Any]) -> tuple[PastSearch, ...]:
 
 
 def as_notes(past: Sequence[PastSearch], max_chars: int) -> str:
-    """Put searches, what was thought before them and their pages into words.
+    """Format searches with their thoughts and pages.
 
     Args:
-        past: the oldest first.
-        max_chars: room for the pages; those of the oldest searches are left out where it is short,
-            and the newest is cut.
+        past: searches, oldest first.
+        max_chars: maximum total length of the pages. The pages of the oldest searches are dropped
+            first; the newest page is truncated.
     """
     room, notes = max_chars, list[str]()
     for search in reversed(past):

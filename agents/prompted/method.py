@@ -1,4 +1,4 @@
-"""How a prompted agent goes about a question, apart from the model that it asks."""
+"""The interface of the methods of prompted agents."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """The model is to write something first.
+    """A request for a completion.
 
     Attributes:
         prompt: the user's message.
-        then: from what it wrote to what comes next.
+        then: returns the next step for the completion.
     """
 
     prompt: str
     then: Callable[[str], Step]
 
 
-# What comes next: the text to act with, or something to be written first.
+# The text of the action, or a request for a completion before it.
 Step = str | Ask
 
 
 class Method(Protocol):
-    """A way to answer questions with a language model.
+    """Answers questions with a language model.
 
-    Methods are frozen dataclasses of their settings, so that their `repr` tells them apart.
+    A method is a frozen dataclass of its settings: its `repr` is part of the agent's fingerprint.
     """
 
     def step(self, observation: Mapping[str, Any]) -> Step:
-        """Return what to do, from the observation alone."""
+        """Return the next step, which depends only on the observation."""
         ...

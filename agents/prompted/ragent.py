@@ -1,8 +1,7 @@
-"""RAgent: a prompted model that decides at every turn what to look up, or that it knows enough.
+"""RAgent: a prompted model that decides in every turn whether to search or to answer.
 
-The name is that of the baseline in ZeroSearch (arXiv:2505.04588), section 4.1; the loop is the one
-of ReAct (arXiv:2210.03629), with one
-worked example.
+The name is from ZeroSearch (arXiv:2505.04588), section 4.1. The loop is the one of ReAct
+(arXiv:2210.03629), with one worked example.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from agents.prompted.searching import check_settings
 from agents.prompted.turn_text import answer_turn, search_turn
 
 STEP_PROMPT = (
-    "You answer a question with the help of a search engine, one step at a time. A step is one "
-    'short sentence of thought, and below it one line: either "Search:" and a short query, or, '
-    'once you know it, "Answer:" and the answer in as few words as you can. A question may need '
-    "several searches, each for one fact. Documents may be of no use: then search again, in other "
-    "words.\n\n"
-    "For example:\n"
+    "Answer a question with a search engine, one step at a time. In each step, write one short "
+    'sentence of reasoning and then one line: either "Search:" with a short query or, once you '
+    'know the answer, "Answer:" with the answer in as few words as possible. A question may need '
+    "several searches, each for one fact. Documents may be irrelevant. In that case, search again "
+    "with other words.\n\n"
+    "Example:\n"
     "Question: Where was the author of the novel The Glass Harbour born?\n"
     "I need to know who wrote it.\n"
     "Search: author of The Glass Harbour\n"
@@ -32,30 +31,31 @@ STEP_PROMPT = (
     "Now I need to know where she was born.\n"
     "Search: Mira Tolland birthplace\n"
     "Doc 1: Mira Tolland, born in Aldmoor, wrote eleven novels.\n"
-    "That is what was asked.\n"
+    "This answers the question.\n"
     "Answer: Aldmoor\n\n"
-    "Now take the next step. You may search {left} more times.\n"
+    "Now write the next step. You may search {left} more times.\n"
     "Question: {question}\n{notes}"
 )
 LAST_PROMPT = (
-    "You looked up a question with a search engine. Documents may be of no use.\n\n{notes}\n"
-    "Now answer, in as few words as you can, not in a sentence. If the documents do not tell, "
-    "guess.\n\n"
+    "These are your searches for a question and the documents found. Documents may be "
+    "irrelevant.\n\n{notes}\n"
+    "Now answer the question. Use as few words as possible, not a sentence. If the documents do "
+    "not contain the answer, guess.\n\n"
     "Question: {question}\nAnswer:"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RAgent:
-    """Shows the model all it has looked up and does what its first "Search:" or "Answer:" says.
+    """Shows the model all earlier searches and executes its first "Search:" or "Answer:" line.
 
-    A text without either searches the question as it stands, where nothing was searched yet; later
-    it is an answer: its last line.
+    If the completion has no such line, the first turn searches for the question. In later turns,
+    the last line of the completion is the answer.
 
     Attributes:
-        max_searches: after so many the answer is asked for; keep it below the environment's
-            `max_turns`, or the episode ends before.
-        max_chars: of pages in a prompt; the oldest are left out first.
+        max_searches: number of searches after which the answer is requested. It must be below the
+            environment's `max_turns`, or the episode ends without an answer.
+        max_chars: maximum length of the pages in a prompt; the oldest pages are dropped first.
     """
 
     max_searches: int = 5
@@ -65,7 +65,7 @@ class RAgent:
         check_settings(max_searches=self.max_searches, max_chars=self.max_chars)
 
     def step(self, observation: Mapping[str, Any]) -> Step:
-        """Return what to do, from the observation alone."""
+        """Return the next step, which depends only on the observation."""
         question, past = observation["question"], past_searches(observation)
         notes = as_notes(past, self.max_chars)
         left = self.max_searches - len(past)

@@ -1,6 +1,6 @@
-"""RAG: one search for the question as it stands, then an answer from that page.
+"""RAG: one search with the question as the query, then an answer from the documents.
 
-Source: Lewis et al. (arXiv:2005.11401), with a prompt in place of training.
+Source: Lewis et al. (arXiv:2005.11401), with a prompt instead of training.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from agents.prompted.method import Ask, Step
 from agents.prompted.turn_text import answer_turn, search_turn
 
 PROMPT = (
-    "Answer the question with the help of documents that a search engine found, in as few words as "
-    "you can, not in a sentence. Some documents may be of no use. If they do not tell, guess.\n\n"
+    "Answer the question with the documents from a search engine. Use as few words as possible, "
+    "not a sentence. Some documents may be irrelevant. If they do not contain the answer, "
+    "guess.\n\n"
     "{documents}\n\nQuestion: {question}\nAnswer:"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrieveOnce:
-    """Searches the question, then asks for the answer beside the documents."""
+    """Searches for the question, then requests the answer with the documents in the prompt."""
 
     def step(self, observation: Mapping[str, Any]) -> Step:
-        """Return what to do, from the observation alone."""
+        """Return the next step, which depends only on the observation."""
         question = observation["question"]
         if is_first(observation):
             return search_turn(question)

@@ -1,9 +1,10 @@
-"""Search-o1: a model that reasons, looks things up on the way, and never reads a raw page.
+"""Search-o1: a model that searches while it reasons and reads only summaries of the pages.
 
-Between a page and the reasoning stands a second call of the model, which refines the documents into
-what the reasoning needs. Source: Li et al., "Search-o1" (arXiv:2501.05366). Where it departs: lines
-"Search:" and "Answer:" stand in for special tokens, and the reasoning goes on in a new message that
-shows it so far, so that any chat model will do.
+A second call of the model condenses each page into the facts that the reasoning needs.
+
+Source: Li et al., "Search-o1" (arXiv:2501.05366). Differences: "Search:" and "Answer:" lines
+replace the special tokens, and each turn is a new message that contains the reasoning so far. Any
+chat model can therefore be used.
 """
 
 from __future__ import annotations
@@ -20,17 +21,18 @@ from agents.prompted.searching import check_settings
 from agents.prompted.turn_text import answer_turn, search_turn
 
 REFINE_PROMPT = (
-    "Somebody reasons about a question and has looked something up.\n\nQuestion: {question}\n\n"
+    "Below are a question, the reasoning about it so far, and the documents of the last search."
+    "\n\nQuestion: {question}\n\n"
     'Reasoning so far:\n{reasoning}\n\nDocuments found for the query "{query}":\n{page}\n\n'
-    "Write down, in at most three sentences, what these documents say that helps the reasoning "
-    'on. Add nothing of your own. If nothing in them helps, write "Nothing helpful."'
+    "Summarize in at most three sentences the facts from these documents that help to answer the "
+    'question. Use only the documents. If no fact helps, write "Nothing helpful."'
 )
 REASON_PROMPT = (
-    "Reason step by step until you know the answer to a question. You can use a search engine: "
-    'wherever you lack a fact, write a line that begins with "Search:" and holds a short query, '
-    "and stop there; what is found is then added to your reasoning. Once you know the answer, "
-    'write a line that begins with "Answer:" and holds it in as few words as you can.\n\n'
-    "For example:\n"
+    "Reason step by step until you know the answer to a question. You can use a search engine. If "
+    'you need a fact, write a line that starts with "Search:", followed by a short query, and '
+    "stop. The result is then added to your reasoning. Once you know the answer, write a line that "
+    'starts with "Answer:", followed by the answer in as few words as possible.\n\n'
+    "Example:\n"
     "Question: Where was the author of the novel The Glass Harbour born?\n"
     "First I need to know who wrote The Glass Harbour.\n"
     "Search: author of The Glass Harbour\n"
@@ -40,29 +42,30 @@ REASON_PROMPT = (
     "Found: Mira Tolland was born in Aldmoor.\n"
     "So the author was born in Aldmoor.\n"
     "Answer: Aldmoor\n\n"
-    "Now go on with this one. You may search {left} more times.\n"
+    "Now continue with this question. You may search {left} more times.\n"
     "Question: {question}\n{reasoning}"
 )
 LAST_PROMPT = (
-    "Finish this reasoning about a question. Nothing more can be looked up: if it leaves the "
-    'answer open, guess. End with one line that begins with "Answer:" and holds the answer in as '
-    "few words as you can.\n\n"
+    "Finish this reasoning about a question. You cannot search any more. If the answer is still "
+    'unknown, guess. End with one line that starts with "Answer:", followed by the answer in as '
+    "few words as possible.\n\n"
     "Question: {question}\n{reasoning}"
 )
-_MAX_NOTE = 1000  # characters of what is kept of a page
+_MAX_NOTE = 1000  # characters of the summary of a page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchO1:
-    """Goes on with its reasoning at every turn, after refining the page that came.
+    """Summarizes the last page, then continues the reasoning.
 
-    A text without a "Search:" or "Answer:" line searches the question as it stands, where nothing
-    was searched yet; later it is an answer: its last line.
+    If the completion has no "Search:" or "Answer:" line, the first turn searches for the question.
+    In later turns, the last line of the completion is the answer.
 
     Attributes:
-        max_searches: after so many the answer is asked for; keep it below the environment's
-            `max_turns`, or the episode ends before.
-        max_chars: of a page, and of the reasoning, in a prompt; of the reasoning the end is kept.
+        max_searches: number of searches after which the answer is requested. It must be below the
+            environment's `max_turns`, or the episode ends without an answer.
+        max_chars: maximum length of the page and of the reasoning in a prompt. The start of a
+            longer reasoning is dropped.
     """
 
     max_searches: int = 5
@@ -72,7 +75,7 @@ class SearchO1:
         check_settings(max_searches=self.max_searches, max_chars=self.max_chars)
 
     def step(self, observation: Mapping[str, Any]) -> Step:
-        """Return what to do, from the observation alone."""
+        """Return the next step, which depends only on the observation."""
         question, past = observation["question"], past_searches(observation)
         if not past:
             return self._reason(question, past, "")
@@ -84,9 +87,9 @@ class SearchO1:
         )
         return Ask(prompt, partial(self._reason, question, past))
 
-    def _reason(self, question: str, past: Sequence[PastSearch], refined: str) -> Step:
-        """Go on with the reasoning, given what was made of the last page."""
-        note = " ".join(without_thinking(refined)[1].split())[:_MAX_NOTE] or "Nothing helpful."
+    def _reason(self, question: str, past: Sequence[PastSearch], summary: str) -> Step:
+        """Continue the reasoning with the summary of the last page."""
+        note = " ".join(without_thinking(summary)[1].split())[:_MAX_NOTE] or "Nothing helpful."
         found = f"Found: {note}" if past else ""
         left = self.max_searches - len(past)
         prompt = (REASON_PROMPT if left > 0 else LAST_PROMPT).format(

@@ -1,7 +1,7 @@
-"""What a prompted agent acts with: its thought, and one action that is never malformed.
+"""Formats the turn of a prompted agent: a thought and one action that is never malformed.
 
-The model's words are made neutral like a document's, so a tag among them is no action, and each
-part is cut, so that the whole stays within `zs_env.episode.Limits`.
+The model's text is sanitized like a document, so that tags in it are not actions. Each part is
+truncated, so that the turn stays within `zs_env.episode.Limits`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ _MAX_THOUGHT, _MAX_QUERY, _MAX_ANSWER = 4000, 400, 400  # characters
 
 
 def search_turn(query: str, thought: str = "") -> str:
-    """Return a turn that searches; what is blank is searched as "unknown"."""
+    """Return a turn that searches; a blank query becomes "unknown"."""
     return f"{_thought(thought)}<search>{_line(query, _MAX_QUERY)}</search>"
 
 
 def answer_turn(answer: str | None, thought: str = "") -> str:
-    """Return a turn that answers; None and what is blank answer "unknown"."""
+    """Return a turn that answers; None or a blank answer becomes "unknown"."""
     return f"{_thought(thought)}<answer>{_line(answer or '', _MAX_ANSWER)}</answer>"
 
 

@@ -1,1 +1,1 @@
-"""Tuning a language model to write the pages of a search engine: collect, judge, build, train."""
+"""Tunes a language model to generate the pages of a search engine."""

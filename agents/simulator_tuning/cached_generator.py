@@ -1,4 +1,4 @@
-"""A generator whose texts outlive the process, so that a report that was killed goes on."""
+"""A text generator that stores its texts in a file, so that an interrupted stage can resume."""
 
 from __future__ import annotations
 
@@ -8,50 +8,57 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agents.storage.jsonl import truncate_lines, whole_lines
-from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
+from zs_env.simulator.generators.base import (
+    Completion,
+    Output,
+    Prompt,
+    TextGenerator,
+    generate_checked,
+)
+
+_Key = tuple[str, str | None, int]
 
 
-class CachedTextGenerator:
-    """Passes on to a generator what was not written yet; errors are asked for again.
+class CachedTextGenerator(TextGenerator):
+    """Generates only texts that are not in the file. Failed prompts are not stored.
 
     Args:
-        generator: the model.
-        path: a line for each text, in a folder that is there. One that a kill cut off is dropped,
-            and so are those of a generator with another fingerprint.
+        generator: the generator of new texts.
+        path: JSONL file in an existing folder, one line per text. A truncated last line is
+            dropped; lines of a generator with another fingerprint are ignored.
     """
 
     def __init__(self, generator: TextGenerator, path: Path) -> None:
         self.generator = generator
         self.fingerprint = generator.fingerprint
-        self.local = bool(getattr(generator, "local", False))
+        self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
         self._path = path
-        self._there: dict[tuple[str, str | None, int], Completion] = {}
+        self._stored: dict[_Key, Completion] = {}
         lines = whole_lines(path)
         truncate_lines(path, len(lines))
         for row in map(json.loads, lines):
             if row["fingerprint"] == self.fingerprint:
                 key = (row["prompt"], row["system"], row["seed"])
-                self._there[key] = Completion(**row["completion"])
+                self._stored[key] = Completion(**row["completion"])
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
-        """Return one text per prompt, those of the file without asking the model."""
-        missing = [prompt for prompt in prompts if _key(prompt) not in self._there]
-        written = dict(zip(map(_key, missing), self.generator.generate(missing), strict=True))
-        fresh = {key: one for key, one in written.items() if isinstance(one, Completion)}
+    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """Return one output per prompt, from the file or from the generator."""
+        missing = [prompt for prompt in prompts if _key(prompt) not in self._stored]
+        outputs = generate_checked(self.generator, missing)
+        generated = dict(zip(map(_key, missing), outputs, strict=True))
+        new = {key: one for key, one in generated.items() if isinstance(one, Completion)}
         with open(self._path, "a", encoding="utf-8") as file:
-            for (text, system, seed), completion in fresh.items():
+            for (text, system, seed), completion in new.items():
                 row = {"fingerprint": self.fingerprint, "prompt": text, "system": system}
-                file.write(
-                    json.dumps(row | {"seed": seed, "completion": asdict(completion)}) + "\n"
-                )
-        self._there |= fresh
-        return [self._there.get(_key(prompt)) or written[_key(prompt)] for prompt in prompts]
+                row |= {"seed": seed, "completion": asdict(completion)}
+                file.write(json.dumps(row) + "\n")
+        self._stored |= new
+        return [self._stored.get(_key(prompt)) or generated[_key(prompt)] for prompt in prompts]
 
     def close(self) -> None:
         """Close the generator."""
-        if callable(close := getattr(self.generator, "close", None)):
-            close()
+        self.generator.close()
 
 
-def _key(prompt: Prompt) -> tuple[str, str | None, int]:
+def _key(prompt: Prompt) -> _Key:
     return prompt.text, prompt.system, prompt.seed

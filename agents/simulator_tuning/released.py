@@ -1,9 +1,9 @@
-"""The data sets that the authors of ZeroSearch released for tuning simulators, as pairs.
+"""Loads the data sets that the authors of ZeroSearch released for tuning simulators.
 
-A row is a prompt and the page that follows it, in one of the forms in which such sets are kept:
-`instruction`, `input`, `output`; `prompt` with `completion`, `response` or `output`; or messages
-under `messages` or `conversations`. Query, question, answer and kind are read out of the prompt,
-whose wording (arXiv:2505.04588, table 2) is the same in every row.
+A row has a prompt and a page in one of these formats: `instruction`, `input` and `output`; `prompt`
+with `completion`, `response` or `output`; or messages under `messages` or `conversations`. Query,
+question, answer and kind are parsed from the prompt, whose wording (arXiv:2505.04588, table 2) is
+the same in every row.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.simulator_tuning.build import Pair
+from agents.simulator_tuning.pairs import Pair
 from zs_env.questions.hub import load_dataset
 from zs_env.questions.rows import RowLocation, read_rows
 from zs_env.simulator.page_parsing import join_documents, split_documents
@@ -33,16 +33,16 @@ _KIND = re.compile(r"(?P<kind>useful|noisy)\s+output\s*:\s*\Z", re.IGNORECASE)
 
 
 def load_released(name: str, *, location: str | Path | None = None) -> list[Pair]:
-    """Load a released set by its name in `RELEASED`.
+    """Load a released data set.
 
     Args:
-        name: short name, such as "google".
-        location: a local copy in place of the hub's: a JSON, JSONL or Parquet file.
+        name: key of `RELEASED`, such as "google".
+        location: a local copy, used instead of the hub: a JSON, JSONL or Parquet file.
 
     Raises:
-        ValueError: if the name is unknown, or a row is not as expected, naming it and the field.
+        ValueError: if the name is unknown, or a row is invalid; the message names row and field.
         ImportError: if `datasets` is missing.
-        ConnectionError: if the set cannot be had.
+        ConnectionError: if the data set cannot be downloaded.
     """
     if name not in RELEASED:
         raise unknown_name("released data set", name, RELEASED)
@@ -63,11 +63,11 @@ def _rows(
 
 
 def _pairs(rows: Iterable[tuple[RowLocation, dict[str, Any]]], *, source: str) -> Iterator[Pair]:
-    for number, (place, row) in enumerate(rows):
-        prompt, completion = _prompt_and_page(place, row)
-        query, asked, kind = (form.search(prompt) for form in (_QUERY, _QUESTION, _KIND))
+    for number, (location, row) in enumerate(rows):
+        prompt, completion = _prompt_and_page(location, row)
+        query, question, kind = (form.search(prompt) for form in (_QUERY, _QUESTION, _KIND))
         if query is None or kind is None:
-            raise place.error(
+            raise location.error(
                 "prompt",
                 prompt,
                 'a line "Query: …" and the end "Useful Output:" or "Noisy Output:"',
@@ -77,23 +77,23 @@ def _pairs(rows: Iterable[tuple[RowLocation, dict[str, Any]]], *, source: str) -
             completion=join_documents(split_documents(completion)),
             kind=kind["kind"].lower(),
             query=query["query"],
-            question=asked["question"] if asked else query["query"],
-            answers=(asked["answer"],) if asked else (),
+            question=question["question"] if question else query["query"],
+            answers=(question["answer"],) if question else (),
             question_id=f"{source}/{number}",
             source=source,
         )
 
 
-def _prompt_and_page(place: RowLocation, row: Mapping[str, Any]) -> tuple[str, str]:
+def _prompt_and_page(location: RowLocation, row: Mapping[str, Any]) -> tuple[str, str]:
     for field in ("messages", "conversations"):
         if row.get(field):
-            said = {
+            by_role = {
                 message.get("role") or message.get("from"): message.get("content")
                 or message.get("value")
                 for message in row[field]
             }
-            prompt = said.get("user") or said.get("human")
-            page = said.get("assistant") or said.get("gpt")
+            prompt = by_role.get("user") or by_role.get("human")
+            page = by_role.get("assistant") or by_role.get("gpt")
             break
     else:
         parts = [row.get("instruction") or row.get("prompt"), row.get("input")]
@@ -103,7 +103,7 @@ def _prompt_and_page(place: RowLocation, row: Mapping[str, Any]) -> tuple[str, s
         )
     for name, text in (("prompt", prompt), ("output", page)):
         if not isinstance(text, str):
-            raise place.error(
+            raise location.error(
                 name,
                 text,
                 f"text under instruction and output, prompt and completion, or messages; the row "

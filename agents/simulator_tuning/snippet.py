@@ -1,4 +1,4 @@
-"""Cuts a document to the length of a search result, around what matters of it."""
+"""Cuts a document to the length of a search result, around the relevant words."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ def snippet(
 ) -> str:
     """Return the title and a window of the text, together at most `num_words` words.
 
-    The window holds a gold answer where one is given and stands in the text, in its first third or
-    as near to it as can be: a model that learns to write such windows says the answer before it
-    has lost the thread. Of several windows the one with most of the query's words is taken, of
-    equal ones the first.
+    If the text contains one of the answers, so does the window, in its first third if possible: a
+    small model that learns such windows states the answer early. Among the possible windows, the
+    first one with the most words of the query is returned.
 
     Args:
-        title: set before the window, with a colon; "" for none.
-        text: of the document.
-        query: what was asked.
+        title: put before the window, with a colon; may be empty.
+        text: text of the document.
+        query: the query.
         num_words: at least 1.
-        answers: to be kept in sight; () where there is none to keep.
+        answers: answers to keep in the window; may be empty.
     """
     head = title.split()[: num_words // 2]
     words = text.split()
-    room = num_words - len(head)
-    asked = set(content_words(query))
-    starts = range(0, max(len(words) - room, 0) + 1)
-    windows = [words[start : start + room] for start in starts]
+    width = num_words - len(head)
+    query_words = set(content_words(query))
+    starts = range(0, max(len(words) - width, 0) + 1)
+    windows = [words[start : start + width] for start in starts]
     if answers and not contains_answer(" ".join(head), answers):
-        kept = [window for window in windows if contains_answer(" ".join(window), answers)]
-        third = max(room // 3, 1)
-        early = [window for window in kept if contains_answer(" ".join(window[:third]), answers)]
-        windows = early or kept[-1:] or windows
-    best = max(windows, key=lambda window: len(asked.intersection(content_words(" ".join(window)))))
+        answering = [window for window in windows if contains_answer(" ".join(window), answers)]
+        third = max(width // 3, 1)
+        early = [one for one in answering if contains_answer(" ".join(one[:third]), answers)]
+        windows = early or answering[-1:] or windows
+    best = max(windows, key=lambda one: len(query_words.intersection(content_words(" ".join(one)))))
     return f"{' '.join(head)}: {' '.join(best)}" if head else " ".join(best)

@@ -1,8 +1,6 @@
-"""Supervised fine-tuning of a simulator: the page is learnt, the prompt is not.
+"""Supervised fine-tuning of a simulator; the loss counts the tokens of the page only.
 
-transformers' Trainer does the work: it resumes, logs and runs on every accelerator, and
-completion-only loss is a matter of labels, so a further library would add nothing. PEFT puts LoRA
-underneath where it is asked for.
+It uses `transformers.Trainer`, and PEFT for LoRA.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -27,27 +26,27 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from agents.llm.learner.allocator import keep_freed_memory
-from agents.simulator_tuning.build import Pair
+from agents.simulator_tuning.pairs import Pair
 from agents.simulator_tuning.tune_config import TuneSettings
 from agents.storage.settings_file import ensure_settings
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import Prompt
 from zs_env.simulator.generators.local_transformers import encode_prompt
 
-_IGNORED = -100  # what Trainer leaves out of the loss
+_IGNORED = -100  # label that Trainer ignores in the loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneResult:
-    """What came of it.
+    """Result of a tuning.
 
     Attributes:
-        model: folder of the tuned model, Hugging Face format, adapters merged.
-        pairs: trained on.
-        too_long: left out.
-        steps: optimizer steps.
-        loss: mean of the last tenth of them, nats per token of the pages.
-        seconds: of this call.
+        model: folder of the tuned model in Hugging Face format, with adapters merged.
+        pairs: number of training pairs.
+        too_long: number of pairs skipped as too long.
+        steps: number of optimizer steps.
+        loss: mean loss over the last tenth of the steps, in nats per token.
+        seconds: duration of this call.
     """
 
     model: str
@@ -67,18 +66,18 @@ def tune(
     system: str | None = "",
     on_log: Callable[[int, int, float], None] | None = None,
 ) -> TuneResult:
-    """Tune a model and save it under `output`/model; goes on from the last whole checkpoint there.
+    """Tune a model and save it in `output`/model; resumes from the last complete checkpoint.
 
     Args:
-        model_name: causal language model to begin with: a folder or a name on the hub.
-        settings: see there.
-        pairs: at least one.
-        output: for checkpoints and the model.
-        system: system message that the simulator will be asked with.
-        on_log: called with step, steps in all, and loss.
+        model_name: folder or hub name of a causal language model.
+        settings: settings of the training.
+        pairs: at least one training pair.
+        output: folder of checkpoints and model.
+        system: system message of the simulator's prompts.
+        on_log: called with the step, the number of steps, and the loss.
 
     Raises:
-        ValueError: if no pair is short enough, or the checkpoints there are of another model, other
+        ValueError: if all pairs are too long, or existing checkpoints have another model, other
             settings or other pairs.
         FloatingPointError: if the loss is not finite.
     """
@@ -91,52 +90,50 @@ def tune(
         files=sorted(checkpoints.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")),
     )
     tokenizer = AutoTokenizer.from_pretrained(model_name)
-    rows = [encode_pair(tokenizer, pair, system) for pair in pairs]
-    short = [row for row in rows if len(row["input_ids"]) <= settings.max_tokens]
-    if not short:
+    encoded = [encode_pair(tokenizer, pair, system) for pair in pairs]
+    rows = [row for row in encoded if len(row["input_ids"]) <= settings.max_tokens]
+    if not rows:
         raise ValueError(
-            f"none of {len(rows)} pairs fits into {settings.max_tokens} tokens; raise max_tokens"
+            f"none of {len(encoded)} pairs fits into {settings.max_tokens} tokens; raise max_tokens"
         )
     model: Any = AutoModelForCausalLM.from_pretrained(model_name, dtype=torch.float32)
     if settings.lora_rank:
         model = _with_lora(model, settings.lora_rank)
-    log = _Log(on_log)
     trainer = Trainer(
         model=model,
         args=_training_arguments(settings, checkpoints),
-        train_dataset=short,  # type: ignore[arg-type]
+        train_dataset=rows,  # type: ignore[arg-type]
         data_collator=pad_rows,
-        callbacks=[log],
+        callbacks=[_LossCallback(on_log)],
     )
-    trainer.pop_callback(_printer())
-    outcome = trainer.train(resume_from_checkpoint=_last_whole(checkpoints))
+    trainer.pop_callback(PrinterCallback)
+    outcome = trainer.train(resume_from_checkpoint=_last_complete(checkpoints))
     tuned: Any = trainer.model
     if settings.lora_rank:
         tuned = tuned.merge_and_unload()
-    folder, beside = output / "model", output / "model.tmp"
-    tuned.save_pretrained(beside)
-    tokenizer.save_pretrained(beside)
+    folder, temporary = output / "model", output / "model.tmp"
+    tuned.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
     shutil.rmtree(folder, ignore_errors=True)
-    beside.replace(folder)
-    losses = [
-        float(row["loss"]) for row in trainer.state.log_history if "loss" in row
-    ]  # of all sessions
-    result = TuneResult(
+    temporary.replace(folder)
+    # The history covers the sessions before a resume as well.
+    losses = [float(row["loss"]) for row in trainer.state.log_history if "loss" in row]
+    last = losses[-max(len(losses) // 10, 1) :]
+    (output / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
+    return TuneResult(
         model=str(folder),
-        pairs=len(short),
-        too_long=len(rows) - len(short),
+        pairs=len(rows),
+        too_long=len(encoded) - len(rows),
         steps=outcome.global_step,
-        loss=sum(last := losses[-max(len(losses) // 10, 1) :]) / max(len(last), 1),
+        loss=sum(last) / max(len(last), 1),
         seconds=float(outcome.metrics.get("train_runtime", 0.0)),
     )
-    (output / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
-    return result
 
 
 def _setting(
     model: str, settings: TuneSettings, pairs: Sequence[Pair], system: str | None
 ) -> dict[str, Any]:
-    """All that decides the weights at the end."""
+    """Return everything that determines the tuned weights."""
     digest = blake2b(digest_size=8)
     for pair in pairs:
         digest.update(repr((pair.prompt, pair.completion)).encode("utf-8", "surrogatepass"))
@@ -152,11 +149,11 @@ def _setting(
     }
 
 
-def _last_whole(checkpoints: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end; torn ones are removed."""
+def _last_complete(checkpoints: Path) -> str | None:
+    """Return the newest complete checkpoint; incomplete ones are deleted."""
     found = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
     while found is not None:
-        state = Path(found) / TRAINER_STATE_NAME  # which is written last
+        state = Path(found) / TRAINER_STATE_NAME  # the last file of a checkpoint
         try:
             json.loads(state.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
@@ -186,13 +183,13 @@ def _training_arguments(settings: TuneSettings, checkpoints: Path) -> TrainingAr
         disable_tqdm=True,
         seed=settings.seed,
         remove_unused_columns=False,
-        # Little padding in a batch, and still in an order that the seed decides.
+        # Reduces padding; the order still depends on the seed.
         train_sampling_strategy="group_by_length",
     )
 
 
 def encode_pair(tokenizer: Any, pair: Pair, system: str | None) -> dict[str, list[int]]:
-    """Return the ids of prompt, page and end, and labels that count the latter two alone."""
+    """Return the ids of prompt, page and end token, and labels for the latter two only."""
     prompt = encode_prompt(tokenizer, Prompt(pair.prompt, system, 0))
     page = tokenizer.encode(pair.completion.rstrip("\n"), add_special_tokens=False)
     page = [*page, tokenizer.eos_token_id]
@@ -200,25 +197,25 @@ def encode_pair(tokenizer: Any, pair: Pair, system: str | None) -> dict[str, lis
 
 
 def pad_rows(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Pad on the right: ids with 0, labels with what counts for nothing.
+    """Pad ids with 0 and labels with the ignored label, on the right.
 
-    The mask comes from the lengths, because a pad id may be the end's own.
+    The mask is made from the lengths, because the pad id may equal the end token.
     """
     width = max(len(row["input_ids"]) for row in rows)
 
-    def filled(name: str, value: int) -> torch.Tensor:
+    def padded(name: str, value: int) -> torch.Tensor:
         return torch.tensor([row[name] + [value] * (width - len(row[name])) for row in rows])
 
     mask = [[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows]
     return {
-        "input_ids": filled("input_ids", 0),
-        "labels": filled("labels", _IGNORED),
+        "input_ids": padded("input_ids", 0),
+        "labels": padded("labels", _IGNORED),
         "attention_mask": torch.tensor(mask),
     }
 
 
-class _Log(TrainerCallback):
-    """Passes losses on, and ends what has diverged."""
+class _LossCallback(TrainerCallback):
+    """Reports losses, and stops a training that has diverged."""
 
     def __init__(self, on_log: Callable[[int, int, float], None] | None) -> None:
         self._on_log = on_log
@@ -235,12 +232,6 @@ class _Log(TrainerCallback):
             )
         if self._on_log is not None:
             self._on_log(state.global_step, state.max_steps, loss)
-
-
-def _printer() -> Any:
-    from transformers import PrinterCallback
-
-    return PrinterCallback
 
 
 def _with_lora(model: Any, rank: int) -> Any:

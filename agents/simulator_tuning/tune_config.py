@@ -1,30 +1,30 @@
-"""Every setting of tuning a simulator, the flags of its command. Imports no torch."""
+"""Settings of tuning a simulator: the flags of its command. Does not import torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.simulator_tuning.judge import JUDGES
+from agents.simulator_tuning.labels import JUDGES
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.suggestions import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneSettings:
-    """How a simulator is tuned.
+    """Settings of the training.
 
     Attributes:
         epochs: passes over the pairs.
-        learning_rate: peak of AdamW; it falls linearly to 0.
-        warmup_steps: optimizer steps over which it rises first.
-        batch_size: pairs of one optimizer step.
-        micro_batch_size: of them computed at once.
-        max_tokens: longer pairs are left out, and counted.
-        lora_rank: of the adapters; 0 tunes every weight.
-        bf16: compute in bfloat16, weights in float32.
+        learning_rate: peak learning rate of AdamW; decays linearly to 0.
+        warmup_steps: optimizer steps of linear warmup.
+        batch_size: pairs per optimizer step.
+        micro_batch_size: pairs per forward pass.
+        max_tokens: longer pairs are skipped, and counted.
+        lora_rank: rank of LoRA adapters; 0 tunes all weights.
+        bf16: compute in bfloat16, with weights in float32.
         save_steps: optimizer steps between checkpoints.
-        seed: of everything that is drawn.
+        seed: random seed of all stages.
     """
 
     epochs: float = 1.0
@@ -44,51 +44,51 @@ class TuneSettings:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.batch_size % self.micro_batch_size:
             raise ValueError(
-                f"batch_size {self.batch_size} is no multiple of micro_batch_size "
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
                 f"{self.micro_batch_size}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(TuneSettings):
-    """Tune a language model to write the pages of a search engine.
+    """Tune a language model to generate the pages of a search engine.
 
     Attributes:
         output: folder of all stages.
         questions: training questions: a JSON spec, a kind, or a data file.
         engine: the real engine to imitate: a JSON spec, a kind, or a passage file.
-        agent: who searches, as in `zerosearch evaluate`.
-        episodes: questions that it plays.
-        page_documents: documents of every real page; more than a simulated page has, so that pages
-            of either kind can be made from one.
-        max_turns: actions of an episode.
-        judge: whose verdicts decide: containment, outcome or model.
-        judge_model: spec of the generator that judges, JSON; needed by the judge "model".
-        released: in place of collected pages, a set that the authors of ZeroSearch released, by
-            name: google, wiki, first; `build` is then the first stage.
-        released_file: a local copy of it.
-        exclude: data files whose questions must not be trained on: those of the evaluation.
-        licences: of the passages and questions, for the card.
-        prompts: how the simulator is asked, a name.
-        num_documents: of a simulated page.
-        num_words: about how long a document is.
-        min_useful: documents of a useful page that a judge found useful, at least (or all, where
-            a page has fewer); the more they are, the surer the simulator gives the answer.
-        exchanged: share of the useful training pages whose answer is exchanged for another's, in
-            prompt and page, so that answers are copied and not guessed; see `exchange`. Released
-            sets stay as they are.
-        held_out: share of the questions kept for the report.
-        model: language model to begin with: a folder or a name on the hub.
+        agent: the agent that searches, as in `zerosearch evaluate`.
+        episodes: number of questions to collect pages for.
+        page_documents: documents per real page. It must exceed `num_documents`, so that a useful
+            and a noisy page can be made of one real page.
+        max_turns: maximum number of actions per episode.
+        judge: whose labels are used: containment, outcome or model.
+        judge_model: JSON spec of the generator of the judge "model".
+        released: data set released by the authors of ZeroSearch, used instead of collected pages:
+            google, wiki or first. The first stage is then `build`.
+        released_file: a local copy of the released data set.
+        exclude: data files of evaluation questions, which are not used for training.
+        licences: licences of the passages and questions, for the card.
+        prompts: name of the simulator's prompts.
+        num_documents: documents per simulated page.
+        num_words: approximate number of words per document.
+        min_useful: minimum number of useful documents in a useful page, at most `num_documents`.
+            Higher values make the simulator state the answer more reliably.
+        answer_substitution: share of the useful training pages whose answer is replaced by another
+            answer, in prompt and page, so that the model learns to copy answers from the prompt.
+            Released data sets are not changed.
+        held_out: share of the questions that are held out for the report.
+        model: folder or hub name of the model to tune.
         report_queries: held-out queries of each kind in the report.
-        report_batch: pages written at once.
-        before: spec of a generator, JSON, that has the model to begin with, such as a server of it,
-            which is faster than to load it here.
-        after: the same of the tuned model.
-        embedder: sentence-transformers model that says how like the real pages the written ones
-            are: a folder or a name on the hub; left out by default.
-        temperature: of the pages in the report.
-        frequency_penalty: of the pages in the report; small models repeat themselves without it.
-        dtype: of the model that writes them.
+        report_batch: pages generated per batch.
+        before: JSON spec of a generator with the model before tuning, such as a server, which is
+            faster than loading the model in this process.
+        after: JSON spec of a generator with the tuned model.
+        embedder: folder or hub name of a sentence-transformers model that measures the similarity
+            of generated and real pages; by default, similarity is not measured.
+        temperature: sampling temperature of the report.
+        frequency_penalty: frequency penalty of the report; small models repeat words without it.
+        dtype: dtype of the models that this process loads for the report.
         json: print one JSON object to standard output.
     """
 
@@ -109,7 +109,7 @@ class TuneConfig(TuneSettings):
     num_documents: int = 5
     num_words: int = 30
     min_useful: int = 3
-    exchanged: float = 0.7
+    answer_substitution: float = 0.7
     held_out: float = 0.1
     model: str | None = None
     report_queries: int = 200
@@ -132,8 +132,10 @@ class TuneConfig(TuneSettings):
             raise unknown_name("prompts", self.prompts, PROMPT_SETS)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
-        if not 0.0 <= self.exchanged <= 1.0:
-            raise ValueError(f"--exchanged is a share from 0 to 1, got {self.exchanged}")
+        if not 0.0 <= self.answer_substitution <= 1.0:
+            raise ValueError(
+                f"--answer-substitution is a share from 0 to 1, got {self.answer_substitution}"
+            )
         if self.min_useful < 1:
             raise ValueError(f"--min-useful must be at least 1, got {self.min_useful}")
         if self.page_documents < self.num_documents:
@@ -143,5 +145,5 @@ class TuneConfig(TuneSettings):
             )
 
     def simulator_prompts(self) -> SimulatorPrompts:
-        """The prompts, with the length of documents asked for."""
+        """Return the prompts with the configured document length."""
         return replace(PROMPT_SETS[self.prompts], num_words=self.num_words)

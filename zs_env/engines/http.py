@@ -15,7 +15,7 @@ from typing import Any
 from zs_env.search.engine import Answer, SearchEngine, search_distinct
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
-from zs_env.server.schemas import WireError, decode_pages
+from zs_env.server.schemas import InvalidBody, decode_pages
 
 TOKEN_VARIABLE = "ZEROSEARCH_SERVE_TOKEN"
 _BACKOFF_S = 0.2
@@ -106,7 +106,7 @@ class HTTPEngine(SearchEngine):
             raise RequestFailed(
                 f"status {error.code}", _quoted(error, token), is_final(error.code)
             ) from None
-        except WireError as error:
+        except InvalidBody as error:
             raise RequestFailed(str(error)) from None
         except (OSError, http.client.HTTPException) as error:
             # Refused, reset, timed out, cut off, not HTTP: URLError is an OSError too.

@@ -1,1 +1,1 @@
-"""Search engines over HTTP, in the form that Search-R1, skyrl-gym and gem speak."""
+"""Search engines over HTTP, compatible with clients of Search-R1, skyrl-gym and gem."""

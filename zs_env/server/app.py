@@ -1,8 +1,8 @@
-"""Any engine behind `POST /retrieve`, noisy on demand: other frameworks search in it unchanged.
+"""Serves an engine at `POST /retrieve`, with optional noise, to clients of other frameworks.
 
-Requests that come while the engine is busy wait together and are one call of it. Every draw of a
-query, its noise included, follows from the query's text, so equal queries are equal requests and a
-cache answers all but the first.
+Requests that arrive while the engine is busy are batched into one call. The seed of a request and
+its noise are derived from the query's text. Equal queries are therefore equal requests, and a cache
+answers all but the first.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from zs_env.noise import Noise, NoiseSchedule
 from zs_env.questions.question import Question
 from zs_env.search.engine import SearchEngine, as_engine, search_checked
 from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
-from zs_env.server.schemas import Retrieval, WireError, decode_retrieval, encode_pages
+from zs_env.server.schemas import InvalidBody, RetrieveRequest, decode_request, encode_pages
 from zs_env.text.hashing import uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """How much a server takes.
+    """Limits of a server.
 
     Attributes:
-        token: where given, requests must carry it as their bearer token; /health needs none.
-        max_body: largest body, in bytes.
-        requests_per_second: of all clients together; None for no limit.
-        timeout_s: until a request is answered, and until a call of the engine is given up.
-        max_batch: searches in one call of the engine.
-        calls_at_once: calls of the engine under way.
-        shutdown_s: that requests under way get when the server is told to stop.
+        token: bearer token that requests must have; None for no token. /health needs no token.
+        max_body: maximum size of a body in bytes.
+        requests_per_second: rate limit over all clients; None for no limit.
+        timeout_s: maximum time to answer a request, and of one engine call.
+        max_batch: maximum number of searches in one engine call.
+        calls_at_once: maximum number of concurrent engine calls.
+        shutdown_s: time that open requests have to complete when the server stops.
     """
 
     token: str | None = None
@@ -56,15 +56,15 @@ class SearchServer:
     """An aiohttp application around an engine.
 
     Routes:
-        POST /retrieve: searches; `wire.py` says how they look.
-        GET /noise, PUT /noise: `{"probability": p}`; put, it ends a schedule.
-        GET /health: whether it serves.
-        GET /metrics: counts in Prometheus' text format.
+        POST /retrieve: searches; see `schemas.py` for the format.
+        GET /noise, PUT /noise: `{"probability": p}`; PUT replaces the noise schedule.
+        GET /health: whether the server runs.
+        GET /metrics: metrics in Prometheus' text format.
 
     Args:
-        engine: answers; wrap it in a `CachedEngine` so that equal queries are one call.
-        noise: chance that a search is answered with noisy documents; a schedule counts searches.
-        questions: by id, for clients that send one; others search with their query alone.
+        engine: wrap it in a `CachedEngine` so that equal queries are one call.
+        noise: noise probability, or a schedule of it whose step is the number of searches.
+        questions: questions by id, for clients that send ids. Other requests have only a query.
         settings: limits.
     """
 
@@ -80,29 +80,29 @@ class SearchServer:
         self.settings = settings or ServerSettings()
         self.noise: Noise = _constant(noise) if isinstance(noise, int | float) else noise
         self.searches = 0
-        self._bucket = _Bucket(self.settings.requests_per_second)
+        self._rate_limiter = _RateLimiter(self.settings.requests_per_second)
         self._waiting: asyncio.Queue[tuple[SearchRequest, asyncio.Future[Any]]] = asyncio.Queue()
         self._metrics = _Metrics()
 
     def application(self) -> web.Application:
-        """Return the application, to run or to mount."""
+        """Return the aiohttp application."""
         application = web.Application(
-            client_max_size=self.settings.max_body, middlewares=[self._guard]
+            client_max_size=self.settings.max_body, middlewares=[self._check_token]
         )
         application.router.add_post("/retrieve", self._retrieve)
         application.router.add_get("/noise", self._get_noise)
         application.router.add_put("/noise", self._put_noise)
         application.router.add_get("/health", self._health)
         application.router.add_get("/metrics", self._show_metrics)
-        application.cleanup_ctx.append(self._work)
+        application.cleanup_ctx.append(self._run_workers)
         return application
 
     def probability(self) -> float:
-        """Chance that the next search is noisy."""
+        """Noise probability of the next search."""
         return self.noise.probability(self.searches)
 
-    def as_request(self, query: str, question_id: str | None, topk: int) -> SearchRequest:
-        """Make a query a request whose every draw follows from the query."""
+    def make_request(self, query: str, question_id: str | None, topk: int) -> SearchRequest:
+        """Return a request whose noise and seed are derived from the query."""
         digest = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         useful = uniform(int.from_bytes(digest[:8], "little")) >= self.probability()
         self.searches += 1
@@ -116,7 +116,7 @@ class SearchServer:
         )
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+    async def _check_token(self, request: web.Request, handler: Any) -> web.StreamResponse:
         token = self.settings.token
         if token is not None and request.path != "/health":
             given = request.headers.get("Authorization", "")
@@ -128,13 +128,13 @@ class SearchServer:
 
     async def _retrieve(self, request: web.Request) -> web.Response:
         metrics, started = self._metrics, time.perf_counter()
-        if not self._bucket.take():
+        if not self._rate_limiter.allow():
             metrics.answers.labels("429").inc()
             raise web.HTTPTooManyRequests(text="too many requests", headers={"Retry-After": "1"})
         try:
-            retrieval = decode_retrieval(await request.read())
-            searches = self._as_requests(retrieval)
-        except WireError as error:
+            decoded = decode_request(await request.read())
+            searches = self._search_requests(decoded)
+        except InvalidBody as error:
             metrics.answers.labels("400").inc()
             raise web.HTTPBadRequest(text=str(error)) from None
         try:
@@ -146,27 +146,27 @@ class SearchServer:
             ) from None
         errors = [page for page in pages if not isinstance(page, SearchPage)]
         if errors:
-            # Never an empty page: a client would take an outage for an answer.
+            # An empty page would hide the failure from the client.
             metrics.answers.labels("502").inc()
             raise web.HTTPBadGateway(text=f"the engine failed: {errors[0]}")
-        body, content_type = encode_pages(retrieval, pages)
+        body, content_type = encode_pages(decoded, pages)
         metrics.answers.labels("200").inc()
         metrics.searches.inc(len(pages))
         metrics.noisy.inc(sum(not search.useful[0] for search in searches))
         metrics.seconds.observe(time.perf_counter() - started)
         return web.Response(body=body, content_type=content_type)
 
-    def _as_requests(self, retrieval: Retrieval) -> list[SearchRequest]:
+    def _search_requests(self, decoded: RetrieveRequest) -> list[SearchRequest]:
         unknown = [
-            one for one in retrieval.question_ids if one is not None and one not in self.questions
+            one for one in decoded.question_ids if one is not None and one not in self.questions
         ]
         if unknown:
-            raise WireError(
-                f"no question has the id {unknown[0]!r}; this server knows "
+            raise InvalidBody(
+                f"no question has the id {unknown[0]!r}; this server has "
                 f"{len(self.questions)} questions"
             )
-        pairs = zip(retrieval.queries, retrieval.question_ids, strict=True)
-        return [self.as_request(query, one, retrieval.topk) for query, one in pairs]
+        pairs = zip(decoded.queries, decoded.question_ids, strict=True)
+        return [self.make_request(query, one, decoded.topk) for query, one in pairs]
 
     async def _search(self, searches: Sequence[SearchRequest]) -> list[Any]:
         loop = asyncio.get_running_loop()
@@ -176,8 +176,8 @@ class SearchServer:
         self._metrics.waiting.set(self._waiting.qsize())
         return list(await asyncio.gather(*futures))
 
-    async def _work(self, application: web.Application) -> AsyncIterator[None]:
-        """Call the engine for as long as the application runs."""
+    async def _run_workers(self, application: web.Application) -> AsyncIterator[None]:
+        """Run the tasks that call the engine until the application stops."""
         workers = [
             asyncio.create_task(self._call_engine()) for _ in range(self.settings.calls_at_once)
         ]
@@ -191,7 +191,7 @@ class SearchServer:
             batch = [await self._waiting.get()]
             while len(batch) < self.settings.max_batch and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
-            # Whoever has stopped waiting is not searched for.
+            # Skip requests that have timed out.
             batch = [pair for pair in batch if not pair[1].done()]
             if not batch:
                 continue
@@ -202,26 +202,26 @@ class SearchServer:
                     future.set_result(page)
 
     async def _pages_in_time(self, requests: list[SearchRequest]) -> list[Any]:
-        """Call the engine in a thread of its own, which is left behind where it hangs."""
+        """Call the engine in a new thread, which is abandoned if it hangs."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Any]] = loop.create_future()
 
-        def give(pages: list[Any]) -> None:
+        def set_pages(pages: list[Any]) -> None:
             if not answer.done():
                 answer.set_result(pages)
 
         def call() -> None:
             pages = self._pages(requests)
-            with suppress(RuntimeError):  # the server has stopped, and its loop with it
-                loop.call_soon_threadsafe(give, pages)
+            with suppress(RuntimeError):  # the event loop has stopped
+                loop.call_soon_threadsafe(set_pages, pages)
 
-        # A daemon, so that a hanging engine does not keep the process from ending.
+        # A daemon thread does not keep the process alive.
         Thread(target=call, name="zs_env engine", daemon=True).start()
         try:
             return await asyncio.wait_for(answer, self.settings.timeout_s)
         except TimeoutError:
-            late = SearchError(f"no page within {self.settings.timeout_s} s")
-            return [late] * len(requests)
+            error = SearchError(f"no page within {self.settings.timeout_s} s")
+            return [error] * len(requests)
 
     def _pages(self, requests: list[SearchRequest]) -> list[Any]:
         try:
@@ -229,7 +229,7 @@ class SearchServer:
         except (SearchError, BudgetExceeded) as error:
             return [error] * len(requests)
         except Exception as error:
-            # A user's engine may raise anything; the server goes on.
+            # A user's engine may raise any exception; the server must keep running.
             return [SearchError(f"{type(error).__name__}: {error}")] * len(requests)
 
     async def _get_noise(self, request: web.Request) -> web.Response:
@@ -255,7 +255,7 @@ class SearchServer:
 
 
 class _Metrics:
-    """What /metrics shows."""
+    """Prometheus metrics."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -264,31 +264,32 @@ class _Metrics:
             f"{name}_answers", "Answers to POST /retrieve", ["status"], registry=registry
         )
         self.searches = Counter(f"{name}_searches", "Searches answered", registry=registry)
-        self.noisy = Counter(f"{name}_noisy_searches", "Of them noisy", registry=registry)
-        self.calls = Counter(f"{name}_engine_calls", "Calls of the engine", registry=registry)
-        self.seconds = Histogram(f"{name}_seconds", "Until an answer", registry=registry)
-        self.noise = Gauge(f"{name}_noise_probability", "Of the next search", registry=registry)
-        self.waiting = Gauge(f"{name}_waiting", "Searches that wait", registry=registry)
+        self.noisy = Counter(f"{name}_noisy_searches", "Noisy searches", registry=registry)
+        self.calls = Counter(f"{name}_engine_calls", "Engine calls", registry=registry)
+        self.seconds = Histogram(f"{name}_seconds", "Latency of answers", registry=registry)
+        self.noise = Gauge(f"{name}_noise_probability", "Noise probability", registry=registry)
+        self.waiting = Gauge(f"{name}_waiting", "Waiting searches", registry=registry)
 
 
-class _Bucket:
-    """Lets through so many a second, and a second's worth at once."""
+class _RateLimiter:
+    """A token bucket that holds the tokens of one second."""
 
     def __init__(self, per_second: float | None) -> None:
         self._per_second = per_second
-        self._level = per_second or 0.0
-        self._filled = time.monotonic()
+        self._tokens = per_second or 0.0
+        self._updated = time.monotonic()
 
-    def take(self) -> bool:
+    def allow(self) -> bool:
+        """Take a token if there is one."""
         if self._per_second is None:
             return True
         now = time.monotonic()
-        room = max(self._per_second, 1.0)
-        self._level = min(room, self._level + (now - self._filled) * self._per_second)
-        self._filled = now
-        if self._level < 1.0:
+        refilled = self._tokens + (now - self._updated) * self._per_second
+        self._tokens = min(max(self._per_second, 1.0), refilled)
+        self._updated = now
+        if self._tokens < 1.0:
             return False
-        self._level -= 1.0
+        self._tokens -= 1.0
         return True
 
 

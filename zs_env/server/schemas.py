@@ -1,15 +1,15 @@
-r"""What travels between a client that searches and a server that answers.
+r"""Encodes and decodes the requests and answers of `POST /retrieve`.
 
-The body of `POST /retrieve` is JSON as Search-R1 and skyrl-gym send it, or msgpack as gem does:
+The body of a request is JSON (Search-R1, skyrl-gym) or msgpack (gem):
 
     {"query": "…"} or {"queries": ["…", …]}, "topk": 3, "return_scores": true
 
-and, of ours alone, "question_id": "…" or "question_ids": ["…", …]. A JSON answer holds one list per
-query, a msgpack answer, which is to one query, a flat list:
+and optionally, as an extension, "question_id": "…" or "question_ids": ["…", …]. A JSON answer has
+one list per query. A msgpack answer to a single query has a flat list:
 
     {"result": [[{"document": {"contents": "title\ntext"}, "score": 1.0}, …], …]}
 
-The wire carries queries and nothing of the question behind them.
+A client sends queries only. It never sends the question behind a query or its answers.
 """
 
 from __future__ import annotations
@@ -27,72 +27,74 @@ DEFAULT_TOPK = 3
 JSON, MSGPACK = "application/json", "application/msgpack"
 
 
-class WireError(ValueError):
-    """A body that is no search, with what was expected."""
+class InvalidBody(ValueError):
+    """A request or an answer could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class RetrieveRequest:
     """A decoded request.
 
     Attributes:
-        queries: none where a client has nothing to ask, as Search-R1 does then.
-        question_ids: one per query, None where it was not given.
-        topk: documents wanted for each.
-        scores: whether documents come with their scores.
-        packed: whether it came as msgpack, and is answered so.
+        queries: may be empty; Search-R1 sends such requests.
+        question_ids: one per query; None if not given.
+        topk: number of documents per query.
+        return_scores: whether the answer includes scores.
+        is_msgpack: whether request and answer are msgpack, not JSON.
     """
 
     queries: tuple[str, ...]
     question_ids: tuple[str | None, ...]
     topk: int
-    scores: bool
-    packed: bool
+    return_scores: bool
+    is_msgpack: bool
 
 
-def decode_retrieval(body: bytes) -> Retrieval:
-    """Read the body of a request.
+def decode_request(body: bytes) -> RetrieveRequest:
+    """Decode the body of a request.
 
     Raises:
-        WireError: if it is not a request.
+        InvalidBody: if the body is not a valid request.
     """
-    packed = body.lstrip()[:1] != b"{"
-    values = _unpack(body) if packed else _parse(body)
+    is_msgpack = body.lstrip()[:1] != b"{"
+    values = _decode_msgpack(body) if is_msgpack else _decode_json(body)
     if not isinstance(values, dict):
-        raise WireError(f"expected an object with 'query' or 'queries', got {_kind(values)}")
+        raise InvalidBody(
+            f"expected an object with 'query' or 'queries', got {type(values).__name__}"
+        )
     many = "queries" in values
     queries: Any = values.get("queries") if many else [values.get("query")]
     ids: Any = values.get("question_ids") if many else [values.get("question_id")]
     if not isinstance(queries, list) or not all(isinstance(query, str) for query in queries):
-        raise WireError("'query' is a string and 'queries' a list of strings")
+        raise InvalidBody("'query' is a string and 'queries' a list of strings")
     if len(queries) > MAX_QUERIES:
-        raise WireError(f"expected at most {MAX_QUERIES} queries, got {len(queries)}")
+        raise InvalidBody(f"expected at most {MAX_QUERIES} queries, got {len(queries)}")
     ids = [None] * len(queries) if ids is None else ids
     if not isinstance(ids, list) or len(ids) != len(queries):
-        raise WireError("'question_ids' is a list with one id, or null, for each query")
+        raise InvalidBody("'question_ids' is a list with one id, or null, for each query")
     topk = values.get("topk")
-    topk = topk or DEFAULT_TOPK  # Search-R1 means the same by 0
+    topk = topk or DEFAULT_TOPK  # Search-R1 sends 0 for the default
     if not isinstance(topk, int) or isinstance(topk, bool) or not 0 < topk <= MAX_TOPK:
-        raise WireError(f"'topk' is an integer from 1 to {MAX_TOPK}, got {topk!r}")
-    return Retrieval(
+        raise InvalidBody(f"'topk' is an integer from 1 to {MAX_TOPK}, got {topk!r}")
+    return RetrieveRequest(
         tuple(queries),
         tuple(None if one is None else str(one) for one in ids),
         topk,
         bool(values.get("return_scores", True)),
-        packed,
+        is_msgpack,
     )
 
 
-def encode_pages(retrieval: Retrieval, pages: Sequence[SearchPage]) -> tuple[bytes, str]:
-    """Return the body of the answer and its content type."""
+def encode_pages(request: RetrieveRequest, pages: Sequence[SearchPage]) -> tuple[bytes, str]:
+    """Return the body of an answer and its content type."""
     result: list[Any] = [
         [
-            _row(document, rank, retrieval.scores)
-            for rank, document in enumerate(page.documents[: retrieval.topk])
+            _row(document, rank, request.return_scores)
+            for rank, document in enumerate(page.documents[: request.topk])
         ]
         for page in pages
     ]
-    if not retrieval.packed:
+    if not request.is_msgpack:
         return json.dumps({"result": result}).encode(), JSON
     import msgpack
 
@@ -102,24 +104,24 @@ def encode_pages(retrieval: Retrieval, pages: Sequence[SearchPage]) -> tuple[byt
 
 
 def decode_pages(body: bytes, count: int) -> list[tuple[Document, ...]]:
-    """Read an answer in JSON to `count` queries: a list per query, or for one query a flat one.
+    """Decode a JSON answer to `count` queries. An answer to one query may be a flat list.
 
     Raises:
-        WireError: if it is not an answer.
+        InvalidBody: if the body is not a valid answer.
     """
-    values = _parse(body)
+    values = _decode_json(body)
     result = values.get("result") if isinstance(values, dict) else values
     if not isinstance(result, list):
-        raise WireError(f"expected {{'result': [...]}}, got {_kind(values)}")
+        raise InvalidBody(f"expected {{'result': [...]}}, got {type(values).__name__}")
     if count == 1 and all(isinstance(row, dict) for row in result):
         result = [result]
     if len(result) != count:
-        raise WireError(f"expected {count} lists of documents, got {len(result)}")
+        raise InvalidBody(f"expected {count} lists of documents, got {len(result)}")
     return [tuple(map(_document, rows)) for rows in map(_as_list, result)]
 
 
 def _row(document: Document, rank: int, scores: bool) -> dict[str, Any]:
-    # Clients cut the contents at the first line break, so a title has none.
+    # Clients split the contents at the first line break, so titles must not contain one.
     title = " ".join(document.title.split())
     contents = {"contents": f"{title}\n{document.text}"}
     score = dict(document.metadata).get("score")
@@ -133,44 +135,40 @@ def _document(row: Any) -> Document:
     if isinstance(inner, str):
         return Document(inner)
     if not isinstance(inner, dict):
-        raise WireError(f"expected a document, got {_kind(inner)}")
+        raise InvalidBody(f"expected a document, got {type(inner).__name__}")
     text = inner.get("contents", inner.get("text"))
     if not isinstance(text, str):
-        raise WireError(f"expected a document with 'contents' or 'text', got {sorted(inner)}")
+        raise InvalidBody(f"expected a document with 'contents' or 'text', got {sorted(inner)}")
     title = inner.get("title")
     if not isinstance(title, str):
-        # Search-R1 keeps the title, in quotes, in the first line.
+        # Search-R1 puts the title, in quotes, in the first line.
         first, found, rest = text.partition("\n") if "contents" in inner else ("", "", text)
         title, text = (first.strip('" '), rest) if found else ("", text)
     score = row.get("score") if isinstance(row, dict) else None
-    known = (("score", float(score)),) if isinstance(score, int | float) else ()
-    return Document(text, title, metadata=known)
+    metadata = (("score", float(score)),) if isinstance(score, int | float) else ()
+    return Document(text, title, metadata=metadata)
 
 
 def _as_list(rows: Any) -> list[Any]:
     if not isinstance(rows, list):
-        raise WireError(f"expected a list of documents, got {_kind(rows)}")
+        raise InvalidBody(f"expected a list of documents, got {type(rows).__name__}")
     return rows
 
 
-def _parse(body: bytes) -> Any:
+def _decode_json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise WireError(f"expected JSON: {error}") from None
+        raise InvalidBody(f"expected JSON: {error}") from None
 
 
-def _unpack(body: bytes) -> Any:
+def _decode_msgpack(body: bytes) -> Any:
     try:
         import msgpack
     except ImportError:
-        raise WireError("expected JSON; msgpack is not installed here") from None
+        raise InvalidBody("expected JSON; msgpack is not installed") from None
     try:
         return msgpack.unpackb(body)
     except Exception as error:
-        # msgpack raises ValueError, its own exceptions, and what a bad string raises.
-        raise WireError(f"expected JSON or msgpack: {type(error).__name__}") from None
-
-
-def _kind(value: Any) -> str:
-    return type(value).__name__
+        # msgpack raises ValueError, exceptions of its own, and decoding errors.
+        raise InvalidBody(f"expected JSON or msgpack: {type(error).__name__}") from None

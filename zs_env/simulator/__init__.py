@@ -1,4 +1,4 @@
-"""Search engines that are language models; each part is imported when it is first asked for."""
+"""Search engines simulated by a language model. Each name is imported on first use."""
 
 from __future__ import annotations
 

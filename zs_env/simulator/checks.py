@@ -1,4 +1,4 @@
-"""Whether the documents that a language model wrote are what they were asked to be."""
+"""Quality checks of generated documents."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zs_env.search.types import SearchRequest
 from zs_env.text.sanitize import sanitize
 
 CHECKS: dict[str, str] = {
-    "count": "the page has fewer documents than were asked for",
-    "length": "the document has less than a third or more than three times the words asked for",
-    "no_answer": "no useful document of the page holds a gold answer",
-    "leak": "a noisy document holds a gold answer",
-    "control_tags": "the document holds tags or control tokens",
-    "repetition": "the document repeats another, or itself",
+    "count": "the page has fewer documents than requested",
+    "length": "the document has less than a third or more than three times the requested words",
+    "no_answer": "no document of a useful page contains a gold answer",
+    "leak": "a noisy document contains a gold answer",
+    "control_tags": "the document contains tags or control tokens",
+    "repetition": "the document repeats another document or its own words",
 }
-_MAX_REPEATED = 3  # times that the same three words may stand in one document
+_MAX_REPEATED = 3  # how often the same three words may occur in one document
 
 
 def failed_checks(
@@ -30,39 +30,39 @@ def failed_checks(
     num_documents: int,
     num_words: int,
 ) -> list[tuple[str, ...]]:
-    """Return for each document the names of the checks that it fails, out of `CHECKS`.
+    """Return for each document the names of the failed checks, from `CHECKS`.
 
-    What a page as a whole fails ("count", "no_answer") stands with each of its documents. Where the
-    answers are unknown, or are yes or no, nothing that depends on them is checked.
+    The checks of a whole page ("count", "no_answer") are repeated for each of its documents.
+    "no_answer" and "leak" are skipped if the answers are unknown or are yes or no.
 
     Args:
-        documents: at most `num_documents`, all useful or all noisy.
-        request: what they were written for.
-        useful: what they were asked to be.
-        num_documents: how many were asked for.
-        num_words: about how long each should be.
+        documents: at most `num_documents`, all requested with the same quality.
+        request: the search request.
+        useful: the requested quality: useful or noisy.
+        num_documents: requested number of documents.
+        num_words: requested length of a document, approximately.
     """
     answers = request.answers or ()
-    judged = bool(answers) and not is_yes_no(answers)
-    holds = [judged and contains_answer(text, answers) for text in documents]
-    of_page = ["count"] if len(documents) < num_documents else []
-    if useful and judged and not any(holds):
-        of_page.append("no_answer")
+    has_text_answer = bool(answers) and not is_yes_no(answers)
+    contains = [has_text_answer and contains_answer(text, answers) for text in documents]
+    page_checks = ["count"] if len(documents) < num_documents else []
+    if useful and has_text_answer and not any(contains):
+        page_checks.append("no_answer")
     seen: set[str] = set()
     failed = []
-    for text, holds_answer in zip(documents, holds, strict=True):
-        own = list(of_page)
+    for text, has_answer in zip(documents, contains, strict=True):
+        checks = list(page_checks)
         if not num_words / 3 <= len(text.split()) <= num_words * 3:
-            own.append("length")
-        if holds_answer and not useful:
-            own.append("leak")
+            checks.append("length")
+        if has_answer and not useful:
+            checks.append("leak")
         if sanitize(text) != text:
-            own.append("control_tags")
+            checks.append("control_tags")
         normalized = normalize_answer(text)
         if normalized in seen or _repeats_itself(normalized.split()):
-            own.append("repetition")
+            checks.append("repetition")
         seen.add(normalized)
-        failed.append(tuple(own))
+        failed.append(tuple(checks))
     return failed
 
 

@@ -1,22 +1,27 @@
-"""A search engine that is a language model: it writes the page it would have found.
+"""A search engine simulated by a language model.
 
-Useful and noisy documents are asked for in calls of their own, so a page of both kinds is at most
-two texts. What is written is checked; a text that fails is written again with another seed, and the
-best of them is kept and says what it fails.
+Useful and noisy documents have different prompts, so a page with both kinds takes two texts.
+A text that fails a check is generated again with another seed. The best text is kept, and its
+documents list the checks that they fail.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from zs_env.search.engine import SearchEngine, search_distinct
+from zs_env.search.engine import Answer, SearchEngine, search_distinct
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.simulator.checks import CHECKS, failed_checks
-from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextGenerator
+from zs_env.simulator.generators.base import (
+    GenerationError,
+    Output,
+    Prompt,
+    TextGenerator,
+    as_generator,
+)
 from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.hashing import derive_seed, stable_hash
@@ -26,17 +31,17 @@ DEFAULT_RETRIES = 2
 
 
 class LanguageModelEngine(SearchEngine):
-    """Writes pages with a language model.
+    """Generates pages with a language model.
 
     Args:
-        generator: the model.
-        prompts: how it is asked: a prompts or the name of one, "prompted" for any instruct model,
-            "tuned" for a model that was tuned as a simulator.
-        retries: how often a text that fails a check is written again; 0 only marks.
-        retry_on: the checks that call for another try, out of `checks.CHECKS`; all where None.
+        generator: the language model: a TextGenerator, or any object with a method `generate`.
+        prompts: the prompts or their name: "prompted" for any instruct model, "tuned" for a model
+            tuned as a simulator.
+        retries: how often a text that fails a check is generated again; 0 only reports failures.
+        retry_on: names of the checks that cause a retry, from `checks.CHECKS`; None means all.
 
     Raises:
-        ValueError: if a prompts or a check does not exist, or `retries` is negative.
+        ValueError: if the prompts or a check do not exist, or `retries` is negative.
     """
 
     name = "simulator"
@@ -58,108 +63,104 @@ class LanguageModelEngine(SearchEngine):
                 raise unknown_name("check", check, CHECKS)
         if retries < 0:
             raise ValueError(f"retries must not be negative, got {retries}")
-        self.generator, self.prompts, self.retries = generator, prompts, retries
+        self.generator = as_generator(generator)
+        self.prompts, self.retries = prompts, retries
         self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
-        self.in_process = bool(getattr(generator, "local", False))
+        self.in_process = self.generator.in_process
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the model, its sampling, the templates and the retries."""
+        """Changes with the model, its sampling, the prompts and the retries."""
         return (
             f"simulator-1:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
             f"{sorted(self.retry_on)}"
         )
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
-        """Return one page per request, equal ones for equal requests.
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return one page per request; equal requests share a page.
 
-        What could not be written has a SearchError in its place.
+        A request whose page could not be generated has a SearchError in its place.
 
         Raises:
             SearchError: if the generator does not return one text per prompt.
         """
         return search_distinct(requests, self._pages)
 
-    def _pages(self, requests: list[SearchRequest]) -> list[SearchPage | SearchError]:
+    def close(self) -> None:
+        """Close the generator."""
+        self.generator.close()
+
+    def _pages(self, requests: list[SearchRequest]) -> list[Answer]:
         """Return the pages of distinct requests."""
         started = time.perf_counter()
-        deadline_s = getattr(self.generator, "deadline_s", math.inf)
-        drafts = {request: _drafts(request) for request in requests}
-        open_drafts = [draft for of_request in drafts.values() for draft in of_request]
+        drafts = [_drafts(request) for request in requests]
+        pending = [draft for page_drafts in drafts for draft in page_drafts]
         for attempt in range(self.retries + 1):
-            self._write(open_drafts, attempt)
-            open_drafts = [draft for draft in open_drafts if self._call_again(draft)]
-            spent = time.perf_counter() - started
-            # Another try that takes as long must not come too late for the pages that are there.
-            if not open_drafts or spent * (attempt + 2) / (attempt + 1) > deadline_s:
+            self._generate(pending, attempt)
+            pending = [draft for draft in pending if self._needs_retry(draft)]
+            elapsed = time.perf_counter() - started
+            # A retry of average duration must end before the deadline.
+            if not pending or elapsed * (attempt + 2) / (attempt + 1) > self.generator.deadline_s:
                 break
-        seconds = (time.perf_counter() - started) / max(len(drafts), 1)
-        return [self._page(drafts[request], request, seconds) for request in requests]
+        seconds = (time.perf_counter() - started) / max(len(requests), 1)
+        return [
+            self._page(page_drafts, request, seconds)
+            for page_drafts, request in zip(drafts, requests, strict=True)
+        ]
 
-    def close(self) -> None:
-        """Close the generator, if it can be closed."""
-        if callable(close := getattr(self.generator, "close", None)):
-            close()
-
-    def _write(self, drafts: Sequence[_Draft], attempt: int) -> None:
-        prompts, asked = [], []
+    def _generate(self, drafts: Sequence[_Draft], attempt: int) -> None:
+        """Generate a text for each draft whose prompt can be rendered."""
+        batch: list[Prompt] = []
+        rendered: list[_Draft] = []
         for draft in drafts:
             try:
-                text = self.prompts.prompt(
-                    draft.request, useful=draft.useful, num_documents=draft.count
-                )
+                batch.append(self._prompt(draft, attempt))
             except ValueError as error:
                 draft.error = SearchError(str(error))
             else:
-                seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
-                prompts.append(Prompt(text, self.prompts.system, seed))
-                asked.append(draft)
-        if not prompts:
-            return
-
-        def take(number: int, completion: Completion | GenerationError) -> None:
-            asked[number].consider(completion, self.prompts)
-
-        generate_stream = getattr(self.generator, "generate_stream", None)
-        if generate_stream is not None:
-            generate_stream(prompts, take)
-            return
-        written = self.generator.generate(prompts)
-        if len(written) != len(prompts):
-            raise SearchError(
-                f"the generator returned {len(written)} texts for {len(prompts)} prompts; expected "
-                "one for each, or a GenerationError in its place"
+                rendered.append(draft)
+        if batch:
+            # Streaming parses and checks texts while others are still being generated.
+            self.generator.generate_stream(
+                batch,
+                lambda index, output: rendered[index].update(output, self.prompts.num_words),
             )
-        for number, completion in enumerate(written):
-            take(number, completion)
 
-    def _call_again(self, draft: _Draft) -> bool:
+    def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
+        text = self.prompts.render(draft.request, useful=draft.useful, num_documents=draft.count)
+        seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
+        return Prompt(text, self.prompts.system, seed)
+
+    def _needs_retry(self, draft: _Draft) -> bool:
         if draft.error is not None:
             return False
         return not draft.documents or any(
             self.retry_on.intersection(document.checks) for document in draft.documents
         )
 
-    def _page(
-        self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float
-    ) -> SearchPage | SearchError:
+    def _page(self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float) -> Answer:
         error = next((draft.error for draft in drafts if draft.error is not None), None)
         if error is not None:
             return error
-        documents = {}
+        by_kind = {draft.useful: iter(self._ordered(draft)) for draft in drafts}
+        documents = [next(by_kind[useful], None) for useful in request.useful]
+        cost = SearchCost(seconds=seconds)
         for draft in drafts:
-            order = list(range(len(draft.documents)))
-            if self.prompts.shuffled:
-                order.sort(key=lambda place: stable_hash(f"{request.seed}\0{place}"))
-            documents[draft.useful] = iter([draft.documents[place] for place in order])
-        placed = [next(documents[flag], None) for flag in request.useful]
-        cost = sum((draft.cost for draft in drafts), SearchCost(seconds=seconds))
-        return SearchPage(tuple(one for one in placed if one is not None), cost, self.name)
+            cost += draft.cost
+        return SearchPage(tuple(one for one in documents if one is not None), cost, self.name)
+
+    def _ordered(self, draft: _Draft) -> list[Document]:
+        """Return the documents in the order in which they are shown."""
+        if not self.prompts.shuffled:
+            return draft.documents
+        seed = draft.request.seed
+        order = sorted(range(len(draft.documents)), key=lambda rank: stable_hash(f"{seed}\0{rank}"))
+        return [draft.documents[rank] for rank in order]
 
 
 @dataclass(slots=True)
 class _Draft:
-    """The documents of one kind for one request, the best ones so far."""
+    """The best documents of one kind generated so far for one request."""
 
     request: SearchRequest
     useful: bool
@@ -169,34 +170,34 @@ class _Draft:
     attempts: int = 0
     cost: SearchCost = field(default_factory=SearchCost)
 
-    def consider(self, completion: Completion | GenerationError, prompts: SimulatorPrompts) -> None:
-        """Take a text in place of the one at hand if it fails less."""
+    def update(self, output: Output, num_words: int) -> None:
+        """Replace the documents by those of a new text if they fail fewer checks."""
         self.attempts += 1
-        if isinstance(completion, GenerationError):
-            # A text that fails a check is better than none.
-            self.error = None if self.documents else completion
+        if isinstance(output, GenerationError):
+            # A text that fails a check is better than no text.
+            self.error = None if self.documents else output
             return
         self.cost += SearchCost(
-            calls=completion.calls,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
+            calls=output.calls,
+            prompt_tokens=output.prompt_tokens,
+            completion_tokens=output.completion_tokens,
         )
-        texts = split_documents(completion.text, self.count)
+        texts = split_documents(output.text, self.count)
         failed = failed_checks(
             texts,
             self.request,
             useful=self.useful,
             num_documents=self.count,
-            num_words=prompts.num_words,
+            num_words=num_words,
         )
         documents = [
             Document(text, useful=self.useful, checks=checks)
             for text, checks in zip(texts, failed, strict=True)
         ]
-        if self.attempts == 1 or self._badness(documents) < self._badness(self.documents):
+        if self.attempts == 1 or self._num_flaws(documents) < self._num_flaws(self.documents):
             self.documents = documents
 
-    def _badness(self, documents: list[Document]) -> tuple[int, int]:
+    def _num_flaws(self, documents: list[Document]) -> tuple[int, int]:
         return self.count - len(documents), sum(len(one.checks) for one in documents)
 
 

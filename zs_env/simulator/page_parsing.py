@@ -1,39 +1,38 @@
-"""From the text that a language model wrote to the documents of a page. Total: any text will do."""
+"""Splits a generated text into the documents of a page. Any text can be parsed."""
 
 from __future__ import annotations
 
 import re
 
-# "Doc 1:", "**Document 2** -", "[Doc 3]", at the beginning of a line or after one that ran on.
+# "Doc 1:", "**Document 2** -" or "[Doc 3]", at the start of a line or after a sentence.
 _MARK = r"[\W_]{0,8}Doc(?:ument)?s?[ \t]*(?:[#(\[][ \t]*)?\d{1,3}[\W_]{0,4}[:.)\]\-][*_ \t]*"
 _MARKED = re.compile(rf"(?:^|(?<=\n)|(?<=[.!?\"'] )){_MARK}", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:^|(?<=\n))[ \t*#\[(]{0,4}\d{1,3}[\])]?[.):][*\])]*[ \t]+")
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPACE = re.compile(r"\s+")
+_MAX_CHARS = 2**16  # the rest of a longer text is ignored
+_MAX_DOCUMENTS = 50
 
 
-_MAX_CHARS = 2**16  # of a text; what runs on beyond it is no page
-_MANY = 50  # documents that a text may hold where none were asked for
+def split_documents(text: str, num_documents: int = _MAX_DOCUMENTS) -> list[str]:
+    """Split a generated page into documents.
 
-
-def split_documents(text: str, num_documents: int = _MANY) -> list[str]:
-    """Take a page apart.
-
-    Documents begin with a mark ("Doc 1:"), or else a number, or else a paragraph, or else a line.
-    What stands before the first mark is left out, as are thoughts, empty documents and documents
-    beyond the number asked for. White space inside a document becomes single spaces.
+    A document starts at a mark ("Doc 1:"). Without marks, it starts at a number; without numbers,
+    at a paragraph; with a single paragraph, at a line. Text before the first mark, `<think>`
+    blocks, empty documents and surplus documents are dropped. White space inside a document
+    becomes single spaces.
 
     Args:
-        text: what the model wrote.
-        num_documents: how many are wanted.
+        text: the generated text.
+        num_documents: maximum number of documents.
 
     Returns:
-        At most `num_documents` texts, none empty.
+        At most `num_documents` non-empty texts.
     """
     text = _THOUGHT.sub("", text)[:_MAX_CHARS]
     for mark in (_MARKED, _NUMBERED):
         marks = list(mark.finditer(text))
-        # One number may be a sentence's own; two are a list.
+        # A single number may belong to a sentence; two form a list.
         if len(marks) >= (1 if mark is _MARKED else 2):
             ends = [*(following.start() for following in marks[1:]), len(text)]
             pieces = [text[one.end() : end] for one, end in zip(marks, ends, strict=True)]
@@ -46,7 +45,7 @@ def split_documents(text: str, num_documents: int = _MANY) -> list[str]:
 
 
 def join_documents(texts: list[str]) -> str:
-    """Write documents as a page, in the form that simulators are tuned to."""
+    """Format documents as a page, in the format that simulators are tuned on."""
     return "".join(
         f"Doc {number}: {_SPACE.sub(' ', text).strip()}\n" for number, text in enumerate(texts, 1)
     )

@@ -1,19 +1,19 @@
-"""How a language model is asked for a page: two prompts, one for useful pages, one for noisy ones.
+"""Prompts that ask a language model for a page: one for useful pages, one for noisy pages.
 
 A prompt is a template in `str.format` syntax with these variables:
 
-    query          what the agent asked
+    query          the agent's query
     question       the question behind the query
     answer         the first gold answer
     answers        all gold answers, joined by " / "
-    few_answers    three of them at the most, those made of plain words first
+    few_answers    at most three gold answers, those without special characters first
     kind           "useful" or "noisy"
-    num_documents  how many documents to write
-    num_words      about how many words each
-    date           today's date as configured, or ""
-    context        `SimulatorPrompts.context`, filled in; "" where nobody knows the question
+    num_documents  number of documents to write
+    num_words      approximate number of words per document
+    date           `SimulatorPrompts.date`
+    context        `SimulatorPrompts.context`, filled in; "" if the question is unknown
 
-Values are put in as they are: braces in a query mean nothing.
+Braces in the values have no effect.
 """
 
 from __future__ import annotations
@@ -36,29 +36,28 @@ VARIABLES = (
     "date",
     "context",
 )
-# What is not known of a request that brings a query alone.
-_OF_THE_QUESTION = ("question", "answer", "answers", "few_answers")
+# Unknown for a request that has only a query.
+_QUESTION_VARIABLES = ("question", "answer", "answers", "few_answers")
 _FEW = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorPrompts:
-    """Templates of the prompts.
+    """Templates of a simulator's prompts.
 
     Attributes:
-        name: shown as provenance.
-        useful: template for a page of useful documents.
-        noisy: template for a page of noisy ones.
-        context: what `{context}` stands for in them where question and answers are known.
+        name: identifies the templates.
+        useful: template for pages of useful documents.
+        noisy: template for pages of noisy documents.
+        context: template of the variable `context`, used if question and answers are known.
         system: the system message; None sends none, "" an empty one.
-        num_words: about how long a document should be.
-        date: what `{date}` stands for.
-        shuffled: whether documents are shown in an order that the request's seed decides; for
-            models that were tuned on pages whose answers come first, so that place tells nothing.
+        num_words: approximate number of words per document.
+        date: value of the variable `date`.
+        shuffled: whether documents are shown in a random order, drawn with the request's seed. For
+            models tuned on pages that start with the answer: the rank then reveals nothing.
 
     Raises:
-        ValueError: if a template has a variable that does not exist, or one of the question
-            outside `context` while `context` is used, naming what would do.
+        ValueError: if a template contains an unknown variable, or `num_words` is below 1.
     """
 
     name: str
@@ -80,14 +79,14 @@ class SimulatorPrompts:
 
     @property
     def fingerprint(self) -> str:
-        """All that changes a prompt."""
+        """Changes with every field."""
         return repr(self)
 
-    def prompt(self, request: SearchRequest, *, useful: bool, num_documents: int) -> str:
-        """Fill in a template.
+    def render(self, request: SearchRequest, *, useful: bool, num_documents: int) -> str:
+        """Return the prompt for one page.
 
         Raises:
-            ValueError: if it names the question or its answers and the request knows neither.
+            ValueError: if the template uses the question or its answers and the request has none.
         """
         template = self.useful if useful else self.noisy
         values = {
@@ -102,20 +101,21 @@ class SimulatorPrompts:
             values["question"] = request.question
             values["answer"] = request.answers[0]
             values["answers"] = " / ".join(request.answers)
-            values["few_answers"] = " / ".join(sorted(request.answers, key=_is_odd)[:_FEW])
+            plain_first = sorted(request.answers, key=_has_special_characters)
+            values["few_answers"] = " / ".join(plain_first[:_FEW])
             values["context"] = self.context.format_map(values)
-        elif missing := [name for name in _variables(template) if name in _OF_THE_QUESTION]:
+        elif missing := [name for name in _variables(template) if name in _QUESTION_VARIABLES]:
             raise ValueError(
                 f"the template of prompts {self.name!r} needs {missing}, and the query "
-                f"{request.query!r} came without its question; put that sentence into `context`, "
-                "which is left out where nobody knows the question"
+                f"{request.query!r} came without its question; move that sentence to `context`, "
+                "which is omitted if the question is unknown"
             )
         return template.format_map(values)
 
 
-def _is_odd(answer: str) -> bool:
-    """Whether it has signs that stand in no sentence, as in "Annie (disambiguation)"."""
-    return not all(sign.isalnum() or sign in " '-.,&" for sign in answer)
+def _has_special_characters(answer: str) -> bool:
+    """Whether an answer has characters that are rare in sentences: "Annie (disambiguation)"."""
+    return not all(char.isalnum() or char in " '-.,&" for char in answer)
 
 
 def _variables(template: str, field: str = "") -> list[str]:
@@ -126,8 +126,8 @@ def _variables(template: str, field: str = "") -> list[str]:
     return [name for _, name, _, _ in parsed if name is not None]
 
 
-# For models that were tuned to it: the word useful or noisy decides, the form is the answer's. What
-# is to be said stands last, where a small model copies best, and only where it is to be said.
+# Models are tuned on this wording: do not change it. The answers come last, because small models
+# copy best from the end of a prompt. The prompt of a noisy page has no answers.
 TUNED = SimulatorPrompts(
     name="tuned",
     system="",
@@ -139,19 +139,20 @@ TUNED = SimulatorPrompts(
     shuffled=True,
 )
 
-_FORM = (
-    "Write {num_documents} documents of about {num_words} words each, one per line, every line "
-    'beginning with "Doc", its number and a colon. Write nothing else.\n\n'
+_FORMAT = (
+    "Write {num_documents} documents of about {num_words} words each, one per line. Start every "
+    'line with "Doc", the number of the document and a colon. Write nothing else.\n\n'
 )
-# For any instruct model. A noisy page is asked for without the answer in sight: a small model that
-# sees it writes it down, whatever it is told.
+# For any instruct model. The prompt of a noisy page has no answers, because small models copy an
+# answer from the prompt even when instructed not to.
 PROMPTED = SimulatorPrompts(
     name="prompted",
-    context="The searcher wants to know: {question}\nThe truth is: {answers}\n",
-    useful="You stand in for a web search engine. For the query below, write excerpts of web pages "
-    "from which a reader can learn the answer; say it in plain words in at least one of them.\n"
-    + _FORM
-    + "For example, three documents for the query: height of the Lysgard ski jump\n"
+    context="Question behind the query: {question}\nCorrect answer: {answers}\n",
+    useful="You are a web search engine. Write excerpts of web pages for the query below. They "
+    "must contain the information that the searcher needs. At least one excerpt must state the "
+    "correct answer in plain words.\n"
+    + _FORMAT
+    + "Example with three documents for the query: height of the Lysgard ski jump\n"
     "Doc 1: Lysgardsbakken in Lillehammer was built for the 1994 Games. The larger of its two "
     "hills is 138 metres long and a chairlift takes visitors to the top of it.\n"
     "Doc 2: The stadium below the jump holds some 35,000 spectators and is used for concerts in "
@@ -159,11 +160,11 @@ PROMPTED = SimulatorPrompts(
     "Doc 3: Visitors may climb the tower of the hill, from where one sees lake Mjosa, the town "
     "and the valley. Tickets are sold at the foot of the lift.\n\n"
     "{context}Query: {query}\n",
-    noisy="You stand in for a web search engine that found the wrong pages. For the query below, "
-    "write excerpts of web pages on neighbouring subjects: they share words with the query, and a "
-    "reader cannot learn from them what was asked.\n"
-    + _FORM
-    + "For example, three documents for the query: height of the Lysgard ski jump\n"
+    noisy="You are a web search engine that returns irrelevant pages. Write excerpts of web pages "
+    "for the query below. They must be about related topics and share words with the query, but "
+    "must not contain the information that the searcher needs.\n"
+    + _FORMAT
+    + "Example with three documents for the query: height of the Lysgard ski jump\n"
     "Doc 1: Ski jumpers train on plastic mats in summer. Coaches film each start and compare the "
     "angle of the skis in the air with that of earlier seasons.\n"
     "Doc 2: The Lysgard farm lay north of the town until it was divided. Its main house was moved "

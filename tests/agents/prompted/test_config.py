@@ -1,4 +1,4 @@
-"""Prompted agents as the command line names them."""
+"""Specs of prompted agents."""
 
 import json
 
@@ -12,7 +12,7 @@ from zs_env.simulator import ScriptedTextGenerator
 
 @pytest.fixture(autouse=True)
 def built(monkeypatch):
-    """Writers that were built, of a kind that needs no library."""
+    """Registers a generator kind without dependencies; lists the generators built."""
     built = []
 
     def make(*, model, sampling=None):
@@ -30,18 +30,18 @@ def spec(kind="rag", **fields):
 
 
 @pytest.mark.parametrize("kind", METHODS)
-def test_every_kind_is_built_by_name_and_its_fingerprint_follows_from_the_spec(kind):
+def test_every_kind_is_built_with_a_fingerprint_of_its_spec(kind):
     agent = build_agent(spec(kind))
     assert fingerprint(agent) == fingerprint(build_agent(spec(kind)))
     other = fingerprint(build_agent(spec(kind, seed=1)))
     assert fingerprint(agent) != other == fingerprint(build_agent(spec(kind), seed=1))
 
 
-def test_kinds_have_fingerprints_of_their_own():
+def test_kinds_have_different_fingerprints():
     assert len({fingerprint(build_agent(spec(kind))) for kind in METHODS}) == len(METHODS)
 
 
-def test_agents_of_one_generator_spec_share_the_model_for_as_long_as_one_lives(built):
+def test_agents_with_one_generator_spec_share_the_model_while_one_exists(built):
     first, second = build_agent(spec("rag")), build_agent(spec("cot"))
     other = build_agent(spec("cot", generator={"kind": "echo", "model": "n"}))
     assert first.generator is second.generator is not other.generator  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ def test_agents_of_one_generator_spec_share_the_model_for_as_long_as_one_lives(b
     assert [model for model, _ in built] == ["m", "n", "m"]
 
 
-def test_the_likeliest_answer_is_taken_unless_draws_are_asked_for(built):
+def test_sampling_is_greedy_by_default(built):
     generator = {"kind": "echo", "model": "m", "sampling": {"max_tokens": 9}}
     build_agent(spec(generator=generator))
     build_agent(spec(generator=generator | {"sampling": {"temperature": 0.7}}))
@@ -73,11 +73,11 @@ def test_the_likeliest_answer_is_taken_unless_draws_are_asked_for(built):
         (spec("rag", generator="http://127.0.0.1"), "needs 'generator'"),
         (spec("rag", generator={"kind": "ecco", "model": "m"}), "Did you mean 'echo'"),
         (spec("rag", generator={"kind": "echo", "model": "m", "sampling": [1]}), "sampling"),
-        ('{"kind": "rag"', "no valid JSON"),
+        ('{"kind": "rag"', "not valid JSON"),
         ('{"generator": {}}', '"kind"'),
         ("rag", "needs a language model"),
     ],
 )
-def test_a_mistake_is_answered_by_its_remedy(text, hint):
+def test_errors_name_the_fix(text, hint):
     with pytest.raises(ValueError, match=hint):
         build_agent(text)

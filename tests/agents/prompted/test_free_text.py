@@ -1,4 +1,4 @@
-"""Whatever a language model writes has a reading."""
+"""Any completion can be parsed."""
 
 import pytest
 from hypothesis import given
@@ -32,7 +32,7 @@ def test_an_answer_is_found_in_free_text(text, answer):
     assert answer_in(text, otherwise="first") == answer
 
 
-def test_which_line_counts_where_none_is_named():
+def test_a_whole_line_is_the_fallback():
     assert answer_in("\n- one\ntwo\n", otherwise="first") == "- one"
     assert answer_in("one\n**two**\n\n", otherwise="last") == "two"
     assert answer_in(" \n**\n", otherwise="last") is None
@@ -59,13 +59,13 @@ def test_the_first_move_counts(text, move):
     assert (found and (found.kind, found.text)) == move
 
 
-def test_what_stands_before_a_move_is_its_thought():
+def test_the_text_before_a_move_is_its_thought():
     move = first_move("<think>Hm.</think>I need the date.\nSearch: date")
     assert move is not None and move.thought == "Hm.\nI need the date."
 
 
 @given(st.text(alphabet=st.sampled_from("Answer: Search<>/answersearchthink\n*\\boxed{} .x")))
-def test_reading_is_total(text):
+def test_any_text_can_be_parsed(text):
     answer = answer_in(text, otherwise="last")
     assert answer is None or (answer.strip() and "\n" not in answer)
     move = first_move(text)

@@ -1,4 +1,4 @@
-"""The five prompted agents, played with a generator that says what a test tells it."""
+"""The five prompted agents with a scripted generator."""
 
 import json
 
@@ -24,7 +24,7 @@ QUESTION = Question(id="q", text="Who built the {tower} in Lund?", answers=("Ann
 
 
 class Says:
-    """Writes one text after the other, and keeps the prompts."""
+    """Generates the given texts in order, and keeps the prompts."""
 
     def __init__(self, *texts: str) -> None:
         self.prompts: list[str] = []
@@ -72,7 +72,7 @@ def test_a_direct_answer_is_one_call_and_no_search(passages):
     assert transcript.scores()["exact_match"] == 1.0
 
 
-def test_a_chain_of_thought_is_kept_as_the_thought(passages):
+def test_a_chain_of_thought_becomes_the_thought(passages):
     transcript = play(ChainOfThought(), Says("Lund is old.\nAnswer: Ann Lee"), passages)
     assert [turn.text for turn in transcript.turns] == [
         "<think>Lund is old.\nAnswer: Ann Lee</think>\n<answer>Ann Lee</answer>"
@@ -90,7 +90,7 @@ def test_rag_searches_the_question_and_reads_that_page(passages):
     assert transcript.prediction == "Ann Lee"
 
 
-def test_ragent_is_shown_all_it_has_looked_up(passages):
+def test_ragent_sees_all_its_searches(passages):
     says = Says(
         "Who was it?\nSearch: tower in Lund\nAnswer: made up",
         "Search: Ann Lee born",
@@ -117,7 +117,7 @@ def test_ragent_answers_when_its_searches_are_used_up(passages):
     assert "Now answer" in says.prompts[2]
 
 
-def test_ragent_searches_the_question_where_its_model_names_no_move_at_first(passages):
+def test_ragent_searches_for_the_question_if_the_first_turn_has_no_move(passages):
     says = Says("I wonder who.", "It was Ann.\nAnn Lee")
     transcript = play(RAgent(), says, passages)
     assert [turn.text for turn in transcript.turns] == [
@@ -126,7 +126,7 @@ def test_ragent_searches_the_question_where_its_model_names_no_move_at_first(pas
     ]
 
 
-def test_search_o1_refines_a_page_before_it_reasons_on(passages):
+def test_search_o1_summarizes_a_page_before_it_reasons(passages):
     says = Says(
         "The tower comes first.\nSearch: tower in Lund",
         "Ann Lee built the tower.",
@@ -151,7 +151,7 @@ def test_search_o1_refines_a_page_before_it_reasons_on(passages):
     assert f"{so_far}\nFound: She was born in Malmo." in reason and "Doc 1" not in reason
 
 
-def test_search_o1_searches_the_question_where_its_model_names_no_move_at_first(passages):
+def test_search_o1_searches_for_the_question_if_the_first_turn_has_no_move(passages):
     says = Says("I wonder who.", "Ann built it.", "It was Ann.\nAnn Lee")
     transcript = play(SearchO1(), says, passages)
     assert [turn.text for turn in transcript.turns] == [
@@ -160,14 +160,14 @@ def test_search_o1_searches_the_question_where_its_model_names_no_move_at_first(
     ]
 
 
-def test_search_o1_may_not_search_more_than_allowed(passages):
+def test_search_o1_has_a_maximum_of_searches(passages):
     says = Says("Search: a", "nothing", "Search: b\nAnswer: Ann Lee")
     transcript = play(SearchO1(max_searches=1), says, passages)
     assert transcript.num_searches == 1 and transcript.prediction == "Ann Lee"
-    assert "Nothing more can be looked up" in says.prompts[2]
+    assert "You cannot search any more" in says.prompts[2]
 
 
-def test_every_call_of_an_episode_has_luck_of_its_own(passages):
+def test_every_call_of_an_episode_has_its_own_seed(passages):
     texts = ("Search: a", "x", "Search: b", "x", "Answer: c")
     first, second = Says(*texts), Says(*texts)
     play(SearchO1(), first, passages)
@@ -175,7 +175,7 @@ def test_every_call_of_an_episode_has_luck_of_its_own(passages):
     assert first.seeds == second.seeds and len(set(first.seeds)) == 5
 
 
-def test_settings_out_of_range_say_what_would_do():
+def test_settings_out_of_range_are_refused():
     for method in (RAgent, SearchO1):
         with pytest.raises(ValueError, match="max_searches"):
             method(max_searches=0)
@@ -231,7 +231,7 @@ class _Nothing:
 
 
 @pytest.mark.parametrize("kind", METHODS)
-def test_figures_do_not_depend_on_how_many_are_played_at_once(kind):
+def test_results_do_not_depend_on_concurrency(kind):
     def says(prompt):
         return ("Search: who is it", "Answer: no", "Answer: yes", "why")[prompt.seed % 4]
 

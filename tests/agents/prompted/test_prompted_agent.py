@@ -1,4 +1,4 @@
-"""What becomes of a model that writes nothing."""
+"""Failures of the language model."""
 
 import pytest
 
@@ -9,17 +9,17 @@ from zs_env.simulator.generators.base import PromptRejected
 FIRST = {"question": "Who?", "message": "m", "transcript": "m", "documents": ("",)}
 
 
-def test_a_prompt_that_cannot_be_written_for_is_answered_and_says_why():
+def test_a_rejected_prompt_answers_unknown_with_the_reason():
     agent = PromptedAgent(
         DirectAnswer(), ScriptedTextGenerator(lambda prompt: PromptRejected("too long <answer>"))
     )
     assert agent.act(FIRST) == (
-        "<think>The language model wrote nothing: too long (answer></think>\n"
+        "<think>The language model generated no text: too long (answer></think>\n"
         "<answer>unknown</answer>"
     )
 
 
-def test_a_model_that_is_out_of_reach_ends_the_run():
+def test_an_unreachable_model_stops_the_run():
     agent = PromptedAgent(
         DirectAnswer(), ScriptedTextGenerator(lambda prompt: GenerationError("refused"))
     )
@@ -27,7 +27,7 @@ def test_a_model_that_is_out_of_reach_ends_the_run():
         agent.act(FIRST)
 
 
-def test_one_failure_leaves_the_others_of_a_batch_alone():
+def test_a_failure_does_not_affect_the_rest_of_a_batch():
     def says(prompt):
         return PromptRejected("no") if "bad" in prompt.text else prompt.text[-15:-8]
 
@@ -36,18 +36,16 @@ def test_one_failure_leaves_the_others_of_a_batch_alone():
     assert ["unknown" in text for text in texts] == [False, True, False]
 
 
-def test_a_generator_that_loses_a_text_is_found_out():
-    class Loses:
-        fingerprint = "loses"
-
+def test_a_generator_must_return_one_text_per_prompt():
+    class Broken:
         def generate(self, prompts):
             return []
 
-    with pytest.raises(ValueError, match="0 texts for 1 prompts"):
-        PromptedAgent(DirectAnswer(), Loses()).act(FIRST)
+    with pytest.raises(GenerationError, match="0 texts for 1 prompts"):
+        PromptedAgent(DirectAnswer(), Broken()).act(FIRST)
 
 
-def test_nothing_is_asked_for_where_nothing_needs_writing():
+def test_the_model_is_not_called_without_need():
     def fails(prompt):
         raise AssertionError(prompt)
 
@@ -55,7 +53,7 @@ def test_nothing_is_asked_for_where_nothing_needs_writing():
     assert agent.act(FIRST) == "<search>Who?</search>"
 
 
-def test_a_fingerprint_follows_from_method_model_and_seed():
+def test_the_fingerprint_depends_on_method_model_and_seed():
     def one(method, fingerprint="a", seed=0):
         return PromptedAgent(
             method, ScriptedTextGenerator(str, fingerprint=fingerprint), seed=seed

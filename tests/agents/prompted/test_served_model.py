@@ -1,4 +1,4 @@
-"""A prompted agent on the command line, its model behind a server."""
+"""A prompted agent on the command line with a model server."""
 
 import json
 
@@ -9,7 +9,7 @@ from agents.cli.main import main
 pytest.importorskip("aiohttp")
 
 
-def test_an_evaluation_goes_on_where_a_server_that_broke_down_stopped_it(tmp_path, capsys):
+def test_an_evaluation_resumes_after_a_server_failure(tmp_path, capsys):
     from aiohttp import web
 
     from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
@@ -34,6 +34,6 @@ def test_an_evaluation_goes_on_where_a_server_that_broke_down_stopped_it(tmp_pat
     assert "3 of 6 episodes were played before" in output.err
     figures = json.loads(output.out)
     assert (figures["episodes"], figures["failures"]["count"]) == (6, 0)
-    # The one that failed was asked again, and none of the others.
+    # Only the failed request was repeated.
     assert len(server.bodies) == 7
     assert all(body["temperature"] == 0.0 for body in server.bodies)

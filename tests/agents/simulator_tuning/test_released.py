@@ -1,11 +1,11 @@
-"""The released sets in every form that such files have, read from local files."""
+"""Released data sets in all their formats, from local files."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from agents.simulator_tuning.build import balance, with_prompt
+from agents.simulator_tuning.pairs import balance, with_prompt
 from agents.simulator_tuning.released import RELEASED, load_released
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.prompts import PROMPT_SETS
@@ -21,7 +21,7 @@ def prompt(kind, query="first king of Norway"):
     )
 
 
-FORMS = {
+FORMATS = {
     "alpaca": lambda text: {"instruction": text, "input": "", "output": PAGE},
     "completion": lambda text: {"prompt": text, "completion": PAGE},
     "messages": lambda text: {
@@ -33,10 +33,10 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
-def test_every_form_gives_the_same_pairs(tmp_path, form, suffix):
-    rows = [FORMS[form](prompt(kind)) for kind in ("Useful", "Noisy")]
+def test_every_format_gives_the_same_pairs(tmp_path, format, suffix):
+    rows = [FORMATS[format](prompt(kind)) for kind in ("Useful", "Noisy")]
     path = tmp_path / f"rows{suffix}"
     if suffix == ".json":
         pytest.importorskip("datasets")
@@ -53,12 +53,12 @@ def test_every_form_gives_the_same_pairs(tmp_path, form, suffix):
     assert useful.source == RELEASED["google"]
 
 
-def test_pairs_get_the_prompt_that_an_engine_will_ask_with(tmp_path):
+def test_pairs_get_the_prompt_of_the_engine(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps(FORMS["alpaca"](prompt("Noisy"))) + "\n")
+    path.write_text(json.dumps(FORMATS["alpaca"](prompt("Noisy"))) + "\n")
     (pair,) = load_released("google", location=path)
     request = SearchRequest(pair.query, pair.question, pair.answers, (False, False), 0)
-    asked = PROMPT_SETS["tuned"].prompt(request, useful=False, num_documents=2)
+    asked = PROMPT_SETS["tuned"].render(request, useful=False, num_documents=2)
     assert with_prompt(pair, PROMPT_SETS["tuned"]) == replace(pair, prompt=asked)
     unknown = with_prompt(replace(pair, answers=()), PROMPT_SETS["tuned"])
     assert "first king of Norway" in unknown.prompt and "Harald" not in unknown.prompt
@@ -72,22 +72,22 @@ def test_pairs_get_the_prompt_that_an_engine_will_ask_with(tmp_path):
         ({"prompt": "Say something", "completion": PAGE}, 'a line "Query: …"'),
     ],
 )
-def test_a_row_that_is_none_is_named(tmp_path, row, words):
+def test_an_invalid_row_is_named(tmp_path, row, words):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row))
     with pytest.raises(ValueError, match=words):
         load_released("wiki", location=path)
 
 
-def test_names_that_do_not_exist_are_answered_with_the_nearest():
+def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(ValueError, match="Did you mean 'google'"):
         load_released("gogle")
 
 
-def test_pairs_are_balanced_and_none_is_of_the_evaluation(tmp_path):
+def test_pairs_are_balanced_without_excluded_questions(tmp_path):
     path = tmp_path / "rows.jsonl"
     kinds = ["Useful", "Useful", "Useful", "Noisy", "Noisy"]
-    rows = [FORMS["alpaca"](prompt(kind, f"q {n}")) for n, kind in enumerate(kinds)]
+    rows = [FORMATS["alpaca"](prompt(kind, f"q {n}")) for n, kind in enumerate(kinds)]
     path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[0]]))
     pairs = load_released("first", location=path)
     kept = balance(pairs)

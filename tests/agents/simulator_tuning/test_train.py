@@ -1,4 +1,4 @@
-"""The page is learnt and the prompt is not, and a stopped tuning goes on."""
+"""The loss counts the page only, and an interrupted tuning resumes."""
 
 import shutil
 from dataclasses import replace
@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from agents.llm.tiny.tokenizer import build_tokenizer
-from agents.simulator_tuning.build import Pair
+from agents.simulator_tuning.pairs import Pair
 from agents.simulator_tuning.train import encode_pair, pad_rows, tune
 from agents.simulator_tuning.tune_config import TuneSettings
 from zs_env.simulator.generators.base import Prompt, TextSampling
@@ -50,7 +50,7 @@ def weights(folder):
     return AutoModelForCausalLM.from_pretrained(folder).state_dict()
 
 
-def test_labels_count_the_page_and_its_end_alone():
+def test_labels_cover_the_page_and_its_end_only():
     tokenizer = build_tokenizer()
     row = encode_pair(tokenizer, pair(), None)
     prompt, page = tokenizer.encode("The author of"), tokenizer.encode("residence of the")
@@ -69,7 +69,7 @@ def test_padding_changes_no_loss(model):
     assert together == pytest.approx(mean, rel=1e-6)
 
 
-def test_a_tuned_model_writes_what_it_was_taught(model, tmp_path):
+def test_a_tuned_model_generates_its_training_pages(model, tmp_path):
     seen = []
     result = tune(
         str(model),
@@ -85,12 +85,12 @@ def test_a_tuned_model_writes_what_it_was_taught(model, tmp_path):
     generator = TransformersTextGenerator(
         result.model, sampling=TextSampling(temperature=0, max_tokens=30)
     )
-    written = generator.generate([Prompt(one.prompt, None, 0) for one in PAIRS])
-    assert [one.text.strip() for one in written] == [one.completion.strip() for one in PAIRS]
-    assert not any(one.cut for one in written)
+    outputs = generator.generate([Prompt(one.prompt, None, 0) for one in PAIRS])
+    assert [one.text.strip() for one in outputs] == [one.completion.strip() for one in PAIRS]
+    assert not any(one.cut for one in outputs)
 
 
-def test_a_stopped_tuning_ends_where_the_undisturbed_one_does(model, tmp_path):
+def test_a_resumed_tuning_gives_the_same_model(model, tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     tune(str(model), settings(), PAIRS, whole)
     shutil.copytree(whole, stopped)
@@ -103,18 +103,18 @@ def test_a_stopped_tuning_ends_where_the_undisturbed_one_does(model, tmp_path):
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
-@pytest.mark.parametrize(("torn_ones", "first"), [({30: None}, 21), ({30: "{", 20: None}, 1)])
-def test_a_checkpoint_that_a_kill_tore_is_not_gone_on_from(model, tmp_path, torn_ones, first):
-    whole, torn = tmp_path / "whole", tmp_path / "torn"
+@pytest.mark.parametrize(("incomplete", "first"), [({30: None}, 21), ({30: "{", 20: None}, 1)])
+def test_incomplete_checkpoints_are_not_resumed(model, tmp_path, incomplete, first):
+    whole, damaged = tmp_path / "whole", tmp_path / "damaged"
     tune(str(model), settings(), PAIRS, whole)
-    shutil.copytree(whole, torn)
-    for number, state in torn_ones.items():
-        path = torn / "checkpoints" / f"checkpoint-{number}" / "trainer_state.json"
+    shutil.copytree(whole, damaged)
+    for number, state in incomplete.items():
+        path = damaged / "checkpoints" / f"checkpoint-{number}" / "trainer_state.json"
         path.unlink() if state is None else path.write_text(state)
     steps = []
-    tune(str(model), settings(), PAIRS, torn, on_log=lambda step, *_: steps.append(step))
+    tune(str(model), settings(), PAIRS, damaged, on_log=lambda step, *_: steps.append(step))
     assert steps[0] == first
-    one, other = weights(whole / "model"), weights(torn / "model")
+    one, other = weights(whole / "model"), weights(damaged / "model")
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
 
 
@@ -144,7 +144,7 @@ def test_adapters_are_merged(model, tmp_path):
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_long_pairs_are_left_out_and_counted(model, tmp_path):
+def test_long_pairs_are_skipped_and_counted(model, tmp_path):
     long = replace(pair(), prompt="the " * 50)
     result = tune(str(model), settings(epochs=1, max_tokens=40), [*PAIRS, long], tmp_path)
     assert (result.pairs, result.too_long) == (4, 1)
@@ -152,7 +152,7 @@ def test_long_pairs_are_left_out_and_counted(model, tmp_path):
         tune(str(model), settings(max_tokens=40), [long], tmp_path / "other")
 
 
-def test_a_loss_that_is_not_finite_stops_it(model, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_training(model, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
     network = AutoModelForCausalLM.from_pretrained(broken)
@@ -163,8 +163,8 @@ def test_a_loss_that_is_not_finite_stops_it(model, tmp_path):
         tune(str(broken), settings(), PAIRS, tmp_path / "run")
 
 
-def test_settings_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="no multiple of micro_batch_size"):
+def test_invalid_settings_are_refused():
+    with pytest.raises(ValueError, match="not a multiple of micro_batch_size"):
         TuneSettings(batch_size=5, micro_batch_size=2)
     with pytest.raises(ValueError, match="epochs must be positive"):
         TuneSettings(epochs=0)

@@ -1,4 +1,4 @@
-"""Other frameworks search in our engines, with our noise, and hear of every failure."""
+"""Clients of other frameworks get our pages and noise, and an error for every failure."""
 
 import json
 import threading
@@ -19,7 +19,7 @@ from zs_env.server.app import SearchServer, ServerSettings
 
 
 class Engine:
-    """Says in each document what it was asked."""
+    """Returns documents that repeat the request."""
 
     name = fingerprint = "engine"
 
@@ -67,17 +67,17 @@ def retrieve(server, **body):
     return json.loads(send(server, "/retrieve", body))["result"]
 
 
-def test_a_search_is_answered_in_both_forms(engine):
+def test_json_and_msgpack_requests_are_answered(engine):
     with serve(engine) as server:
         (page,) = retrieve(server, query="who", topk=2)
-        packed = send(server, "/retrieve", msgpack.packb({"query": "who", "topk": 2}))
+        body = send(server, "/retrieve", msgpack.packb({"query": "who", "topk": 2}))
     contents = [row["document"]["contents"] for row in page]
     assert contents == ["\nwho useful None"] * 2
-    flat = msgpack.unpackb(packed)["result"]
+    flat = msgpack.unpackb(body)["result"]
     assert [row["document"]["contents"] for row in flat] == contents
 
 
-def test_our_client_and_our_server_fit(engine):
+def test_our_client_uses_our_server(engine):
     requests = [
         SearchRequest(f"q{n % 7}", "Q?", ("x",), (False,) * (1 + n % 2), n) for n in range(30)
     ]
@@ -99,7 +99,7 @@ def test_equal_queries_are_one_call_of_a_cached_engine(engine):
     assert sum(map(len, engine.batches)) == 2
 
 
-def test_noise_is_of_the_query_and_its_share_is_as_asked(engine):
+def test_noise_depends_on_the_query_and_has_the_given_probability(engine):
     with serve(engine, noise=0.25) as server:
         results = retrieve(server, queries=[f"q{n}" for n in range(400)], topk=1)
         noisy = ["noisy" in page[0]["document"]["contents"] for page in results]
@@ -119,7 +119,7 @@ def test_a_schedule_counts_searches(engine):
 
 
 @pytest.mark.parametrize("body", [{"probability": 2}, {"probability": "x"}, {}, 3, b"{"])
-def test_noise_out_of_range_is_refused_and_changes_nothing(engine, body):
+def test_an_invalid_noise_probability_is_refused(engine, body):
     with serve(engine, noise=0.5) as server:
         with pytest.raises(urllib.error.HTTPError) as error:
             send(server, "/noise", body, method="PUT")
@@ -128,7 +128,7 @@ def test_noise_out_of_range_is_refused_and_changes_nothing(engine, body):
         assert json.loads(send(server, "/noise"))["probability"] == 0.5
 
 
-def test_a_question_id_brings_the_question(engine):
+def test_a_question_id_adds_the_question_to_the_request(engine):
     questions = {"7": Question(id="7", text="Who?", answers=("Ada",))}
     with serve(engine, questions=questions) as server:
         with_id, without = retrieve(server, queries=["a", "a"], question_ids=["7", None], topk=1)
@@ -139,7 +139,7 @@ def test_a_question_id_brings_the_question(engine):
         assert error.value.code == 400 and b"no question has the id '8'" in error.value.read()
 
 
-def test_searches_that_wait_together_are_one_call(engine):
+def test_waiting_searches_are_one_call(engine):
     entered, leave = threading.Event(), threading.Event()
     search = engine.search
 
@@ -165,7 +165,7 @@ def test_searches_that_wait_together_are_one_call(engine):
 @pytest.mark.parametrize(
     "failure", [SearchError("no server"), ValueError("broken"), RuntimeError("x")]
 )
-def test_a_failure_is_an_error_and_never_a_page(engine, failure):
+def test_a_failure_is_an_error_not_a_page(engine, failure):
     with serve(engine) as server:
         engine.failure = failure
         with pytest.raises(urllib.error.HTTPError) as error:
@@ -175,7 +175,7 @@ def test_a_failure_is_an_error_and_never_a_page(engine, failure):
         assert retrieve(server, query="a")
 
 
-def test_an_engine_that_hangs_is_not_waited_for(engine):
+def test_a_hanging_engine_times_out(engine):
     leave, search = threading.Event(), engine.search
     engine.search = lambda requests: leave.wait()
     try:
@@ -189,15 +189,15 @@ def test_an_engine_that_hangs_is_not_waited_for(engine):
             with pytest.raises(urllib.error.HTTPError) as error:
                 retrieve(server, query="c")
             error.value.close()
-            engine.search = search  # the call that hangs is still there, and in nobody's way
+            engine.search = search  # the hanging call still runs and blocks nothing
             assert retrieve(server, query="d")
-        # Neither server waited for its calls when it stopped: they hang to this moment.
+        # Neither server waited for its hanging calls when it stopped.
         assert not leave.is_set()
     finally:
         leave.set()
 
 
-def test_a_token_is_asked_for_everywhere_but_at_the_door(engine, monkeypatch):
+def test_every_route_but_health_needs_the_token(engine, monkeypatch):
     with serve(engine, token="secret") as server:
         assert json.loads(send(server, "/health"))["status"] == "ok"
         for path in ("/noise", "/metrics"):
@@ -214,7 +214,7 @@ def test_a_token_is_asked_for_everywhere_but_at_the_door(engine, monkeypatch):
         assert client.search([request])[0].documents
 
 
-def test_too_much_is_refused(engine):
+def test_large_bodies_and_frequent_requests_are_refused(engine):
     with serve(engine, max_body=100, requests_per_second=2.0) as server:
         with pytest.raises(urllib.error.HTTPError) as error:
             retrieve(server, query="x" * 200)
@@ -231,14 +231,14 @@ def test_too_much_is_refused(engine):
         assert codes[-1] == 429
 
 
-def test_a_batch_of_nobody_and_a_large_one_are_answered(engine):
+def test_empty_and_large_batches_are_answered(engine):
     with serve(engine) as server:
         for queries in ([], [f"a rather long query number {n}" * 9 for n in range(2560)]):
             found = retrieve(server, queries=queries, topk=3, return_scores=True)
             assert len(found) == len(queries)
 
 
-def test_metrics_count(engine):
+def test_metrics(engine):
     with serve(engine, noise=1.0) as server:
         retrieve(server, queries=["a", "b"])
         with pytest.raises(urllib.error.HTTPError) as error:
@@ -252,7 +252,7 @@ def test_metrics_count(engine):
     assert "zerosearch_noise_probability 1.0" in shown
 
 
-def test_the_client_asks_again_and_then_says_why(engine, monkeypatch):
+def test_the_client_retries_and_reports_the_last_failure(engine, monkeypatch):
     monkeypatch.setattr("zs_env.engines.http._BACKOFF_S", 0.001)
     request = SearchRequest("a", None, None, (True,), 1)
     with pytest.raises(SearchError, match=r"gave no page: .*refused"):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from zs_env.search.types import Document, SearchPage
 from zs_env.server.schemas import (
     MAX_QUERIES,
-    WireError,
+    InvalidBody,
     decode_pages,
-    decode_retrieval,
+    decode_request,
     encode_pages,
 )
 
@@ -20,10 +20,10 @@ PAGE = SearchPage(
 )
 
 
-def test_search_r1_asks_for_many_and_gets_a_list_for_each():
-    asked = decode_retrieval(b'{"queries": ["a", "b"], "topk": 2, "return_scores": true}')
-    assert (asked.queries, asked.topk, asked.packed) == (("a", "b"), 2, False)
-    body, content_type = encode_pages(asked, [PAGE, SearchPage(())])
+def test_search_r1_gets_a_list_for_each_query():
+    request = decode_request(b'{"queries": ["a", "b"], "topk": 2, "return_scores": true}')
+    assert (request.queries, request.topk, request.is_msgpack) == (("a", "b"), 2, False)
+    body, content_type = encode_pages(request, [PAGE, SearchPage(())])
     assert content_type == "application/json"
     assert json.loads(body) == {
         "result": [
@@ -36,45 +36,45 @@ def test_search_r1_asks_for_many_and_gets_a_list_for_each():
     }
 
 
-def test_skyrl_asks_for_one_in_json_and_gets_a_list_of_one():
-    asked = decode_retrieval(b'{"query": "a", "topk": 3, "return_scores": true}')
-    assert len(json.loads(encode_pages(asked, [PAGE])[0])["result"]) == 1
+def test_skyrl_gets_a_list_of_one():
+    request = decode_request(b'{"query": "a", "topk": 3, "return_scores": true}')
+    assert len(json.loads(encode_pages(request, [PAGE])[0])["result"]) == 1
 
 
-def test_gem_asks_in_msgpack_and_gets_a_flat_list():
-    asked = decode_retrieval(msgpack.packb({"query": "a", "topk": 3, "return_scores": True}))
-    assert asked.packed and asked.queries == ("a",)
-    body, content_type = encode_pages(asked, [PAGE])
+def test_gem_gets_a_flat_list_in_msgpack():
+    request = decode_request(msgpack.packb({"query": "a", "topk": 3, "return_scores": True}))
+    assert request.is_msgpack and request.queries == ("a",)
+    body, content_type = encode_pages(request, [PAGE])
     assert content_type == "application/msgpack"
     (first, _) = msgpack.unpackb(body)["result"]
     assert first == {"document": {"contents": "Title one\ntext one"}, "score": 2.5}
 
 
-def test_without_scores_documents_stand_bare():
-    asked = decode_retrieval(b'{"queries": ["a"], "return_scores": false}')
-    assert asked.topk == 3
-    assert json.loads(encode_pages(asked, [PAGE])[0])["result"][0][0] == {
+def test_documents_without_scores():
+    request = decode_request(b'{"queries": ["a"], "return_scores": false}')
+    assert request.topk == 3
+    assert json.loads(encode_pages(request, [PAGE])[0])["result"][0][0] == {
         "contents": "Title one\ntext one"
     }
 
 
-def test_search_r1_asks_for_nothing_and_for_as_many_as_there_are():
-    # As its `batch_search` does where no row of a batch searches, and with `topk` unset.
-    asked = decode_retrieval(b'{"queries": [], "topk": 0, "return_scores": true}')
-    assert (asked.queries, asked.topk) == ((), 3)
-    assert json.loads(encode_pages(asked, [])[0]) == {"result": []}
+def test_search_r1_sends_empty_requests_and_the_default_topk():
+    # Its `batch_search` sends this if no row of a batch searches and `topk` is unset.
+    request = decode_request(b'{"queries": [], "topk": 0, "return_scores": true}')
+    assert (request.queries, request.topk) == ((), 3)
+    assert json.loads(encode_pages(request, [])[0]) == {"result": []}
 
 
-def test_no_more_documents_are_sent_than_were_asked_for():
-    asked = decode_retrieval(b'{"query": "a", "topk": 2}')
+def test_at_most_topk_documents_are_sent():
+    request = decode_request(b'{"query": "a", "topk": 2}')
     page = SearchPage(tuple(Document(f"text {n}") for n in range(9)))
-    assert len(json.loads(encode_pages(asked, [page])[0])["result"][0]) == 2
+    assert len(json.loads(encode_pages(request, [page])[0])["result"][0]) == 2
 
 
-def test_question_ids_go_with_their_queries():
-    asked = decode_retrieval(b'{"queries": ["a", "b"], "question_ids": ["7", null]}')
-    assert asked.question_ids == ("7", None)
-    assert decode_retrieval(b'{"query": "a", "question_id": 7}').question_ids == ("7",)
+def test_question_ids_belong_to_their_queries():
+    request = decode_request(b'{"queries": ["a", "b"], "question_ids": ["7", null]}')
+    assert request.question_ids == ("7", None)
+    assert decode_request(b'{"query": "a", "question_id": 7}').question_ids == ("7",)
 
 
 @pytest.mark.parametrize(
@@ -96,16 +96,16 @@ def test_question_ids_go_with_their_queries():
         (msgpack.packb([1]), "expected an object"),
     ],
 )
-def test_what_is_no_search_is_said_to_be_none(body, match):
-    with pytest.raises(WireError, match=match):
-        decode_retrieval(body)
+def test_an_invalid_request_is_refused(body, match):
+    with pytest.raises(InvalidBody, match=match):
+        decode_request(body)
 
 
 @settings(max_examples=300, deadline=None, database=None)
 @given(st.binary(max_size=60))
-def test_any_bytes_are_a_search_or_a_wire_error(body):
-    with suppress(WireError):
-        decode_retrieval(body)
+def test_any_bytes_are_a_request_or_an_invalid_body(body):
+    with suppress(InvalidBody):
+        decode_request(body)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_any_bytes_are_a_search_or_a_wire_error(body):
         ("x", ("", "x")),
     ],
 )
-def test_documents_in_the_forms_of_several_servers(row, document):
+def test_documents_in_the_formats_of_several_servers(row, document):
     ((found,),) = decode_pages(json.dumps({"result": [[row]]}).encode(), 1)
     assert (found.title, found.text) == document
 
 
-def test_a_flat_answer_to_one_query_is_understood():
+def test_a_flat_answer_to_one_query_is_decoded():
     body = json.dumps({"result": [{"text": "a"}, {"text": "b"}]}).encode()
     assert [document.text for document in decode_pages(body, 1)[0]] == ["a", "b"]
 
@@ -131,6 +131,6 @@ def test_a_flat_answer_to_one_query_is_understood():
 @pytest.mark.parametrize(
     "body", [b"", b"3", b"{}", b'{"result": [[]]}', b'{"result": [3, 3]}', b'{"result": [[3], []]}']
 )
-def test_what_is_no_answer_to_two_queries_is_said_to_be_none(body):
-    with pytest.raises(WireError):
+def test_an_invalid_answer_is_refused(body):
+    with pytest.raises(InvalidBody):
         decode_pages(body, 2)

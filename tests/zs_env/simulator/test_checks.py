@@ -16,37 +16,37 @@ def check(texts, *, useful, answers=("Ada Lovelace", "Ada"), wanted=None):
     )
 
 
-def test_a_useful_page_holds_an_answer_under_any_alias():
+def test_a_useful_page_contains_any_alias_of_the_answer():
     assert check([FILLER, f"it was Ada, {FILLER} more"], useful=True) == [(), ()]
     assert check([FILLER, f"it was Adam, {FILLER} more"], useful=True) == [("no_answer",)] * 2
 
 
-def test_a_noisy_document_holds_none():
+def test_a_noisy_document_contains_no_answer():
     assert check([FILLER, f"ada lovelace {FILLER}"], useful=False) == [(), ("leak",)]
 
 
 @pytest.mark.parametrize("answers", [None, (), ("yes",), ("no",)])
 @pytest.mark.parametrize("useful", [True, False])
-def test_where_no_answer_can_be_looked_for_nothing_of_it_is_checked(answers, useful):
+def test_unknown_and_yes_no_answers_are_not_checked(answers, useful):
     assert check([f"yes no {FILLER}"], useful=useful, answers=answers) == [()]
 
 
-def test_too_few_documents_mark_those_there_are():
+def test_too_few_documents_fail_the_count():
     assert check([FILLER], useful=False, wanted=2) == [("count",)]
 
 
 @pytest.mark.parametrize(("words", "fails"), [(2, True), (3, False), (21, False), (22, True)])
-def test_length_is_a_third_to_three_times_what_was_asked(words, fails):
+def test_length_is_a_third_to_three_times_the_requested_length(words, fails):
     text = " ".join(f"w{number}" for number in range(words))
     assert check([text], useful=False) == [("length",) if fails else ()]
 
 
 @pytest.mark.parametrize("tag", ["<search>", "</answer>", "<|im_end|>", "[INST]"])
-def test_control_forms_are_seen(tag):
+def test_control_tags_are_found(tag):
     assert check([f"{FILLER} {tag}"], useful=False) == [("control_tags",)]
 
 
-def test_repetition_within_and_between_documents_is_seen():
+def test_repetition_within_and_between_documents_is_found():
     assert check([FILLER, f"The {FILLER}!"], useful=False) == [(), ("repetition",)]
     assert check(["one two three " * 3], useful=False) == [()]
     assert check(["one two three " * 4], useful=False) == [("repetition",)]

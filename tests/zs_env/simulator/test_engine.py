@@ -1,4 +1,4 @@
-"""A page holds what was asked for where it was asked for, checked, for its own question."""
+"""Pages have the requested documents, in order, checked, for their own question."""
 
 import pickle
 from dataclasses import replace
@@ -14,10 +14,10 @@ from zs_env.simulator import (
     ScriptedTextGenerator,
     SimulatorPrompts,
 )
-from zs_env.simulator.generators.base import Completion
+from zs_env.simulator.generators.base import Completion, TextGenerator
 
-# The prompt carries all that the script below needs to see.
-STYLE = SimulatorPrompts(
+# The prompt contains everything that the generator below needs.
+PROMPTS = SimulatorPrompts(
     name="test",
     useful="{kind}|{num_documents}|{query}|{question}|{answers}",
     noisy="{kind}|{num_documents}|{query}|{question}|{answers}",
@@ -26,11 +26,11 @@ STYLE = SimulatorPrompts(
 REQUEST = SearchRequest("who", "Who was it?", ("Ada",), (True, False, False, True, False), 7)
 
 
-class Recorder:
-    """Writes pages that pass every check, and keeps the prompts."""
+class Recorder(TextGenerator):
+    """Generates pages that pass every check, and keeps the prompts."""
 
     fingerprint = "recorder"
-    local = True
+    in_process = True
 
     def __init__(self, page=None):
         self.batches = []
@@ -43,20 +43,20 @@ class Recorder:
     @staticmethod
     def good(prompt):
         kind, count, query, _, answers = prompt.text.split("|")
-        said = answers if kind == "useful" else "nobody"
-        lines = [f"Doc {n}: {kind} {n} {query} {said}" for n in range(1, int(count) + 1)]
+        answer = answers if kind == "useful" else "nobody"
+        lines = [f"Doc {n}: {kind} {n} {query} {answer}" for n in range(1, int(count) + 1)]
         return Completion("\n".join(lines), prompt_tokens=10, completion_tokens=20)
 
 
 def engine(generator, **settings):
-    return LanguageModelEngine(generator, STYLE, **settings)
+    return LanguageModelEngine(generator, PROMPTS, **settings)
 
 
 def texts(page):
     return [document.text for document in page.documents]
 
 
-def test_useful_and_noisy_documents_stand_where_they_were_asked_for():
+def test_useful_and_noisy_documents_have_the_requested_ranks():
     generator = Recorder()
     (page,) = engine(generator).search([REQUEST])
     assert texts(page) == [
@@ -75,26 +75,26 @@ def test_useful_and_noisy_documents_stand_where_they_were_asked_for():
     ]
 
 
-def test_a_page_of_one_kind_is_one_text_and_equal_requests_are_one_page():
+def test_a_page_of_one_kind_is_one_text_and_equal_requests_share_a_page():
     generator = Recorder()
     useful = replace(REQUEST, useful=(True,) * 5)
     one, other, same = engine(generator).search([useful, replace(useful, query="whom"), useful])
     assert [len(batch) for batch in generator.batches] == [2]
     assert one == same and texts(other)[0] == "useful 1 whom Ada"
-    assert (one.cost.completion_tokens, same.cost.completion_tokens) == (20, 0)  # written once
+    assert (one.cost.completion_tokens, same.cost.completion_tokens) == (20, 0)  # generated once
 
 
-def test_every_request_of_a_batch_gets_the_page_of_its_own_question():
+def test_every_request_of_a_batch_gets_a_page_for_its_own_question():
     requests = [
         SearchRequest(f"q{n}", f"Question {n}?", (f"gold{n}",), (n % 2 == 0,) * 2, n)
         for n in range(50)
     ]
     for number, page in enumerate(engine(Recorder()).search(requests)):
-        said = f"gold{number}" if number % 2 == 0 else "nobody"
-        assert all(text.endswith(f"q{number} {said}") for text in texts(page))
+        answer = f"gold{number}" if number % 2 == 0 else "nobody"
+        assert all(text.endswith(f"q{number} {answer}") for text in texts(page))
 
 
-def test_a_text_that_fails_is_written_again_with_another_seed():
+def test_a_failed_text_is_generated_again_with_another_seed():
     seeds = []
 
     def script(prompt):
@@ -109,7 +109,7 @@ def test_a_text_that_fails_is_written_again_with_another_seed():
     assert (page.cost.calls, page.cost.completion_tokens) == (3, 15)
 
 
-def test_what_never_passes_is_kept_at_its_best_and_marked():
+def test_the_best_failed_text_is_kept_with_its_checks():
     answers = iter(["", "Doc 1: Ada Ada Ada was here", "Doc 1: Ada"])
     simulator = engine(Recorder(lambda prompt: Completion(next(answers))), retries=2)
     (page,) = simulator.search([replace(REQUEST, useful=(False,))])
@@ -118,7 +118,7 @@ def test_what_never_passes_is_kept_at_its_best_and_marked():
     assert page.documents[0].useful is False
 
 
-def test_without_retries_a_failure_is_only_marked():
+def test_without_retries_failed_checks_are_only_reported():
     generator = Recorder(lambda prompt: Completion("Doc 1: Ada Ada Ada was here"))
     (page,) = engine(generator, retries=0).search([replace(REQUEST, useful=(False, False))])
     assert page.documents[0].checks == ("count", "leak")
@@ -126,7 +126,7 @@ def test_without_retries_a_failure_is_only_marked():
     assert len(generator.batches) == 2
 
 
-def test_only_texts_that_failed_are_written_again():
+def test_only_failed_texts_are_generated_again():
     generator = Recorder()
     good = generator.page
     generator.page = lambda prompt: Completion("") if "bad" in prompt.text else good(prompt)
@@ -135,7 +135,7 @@ def test_only_texts_that_failed_are_written_again():
     assert len(pages[0].documents) == 5 and pages[1].documents == ()
 
 
-def test_a_request_that_nobody_could_write_fails_alone():
+def test_a_failed_prompt_fails_only_its_request():
     generator = Recorder()
     good = generator.page
     error = GenerationError("no server")
@@ -145,7 +145,7 @@ def test_a_request_that_nobody_could_write_fails_alone():
     assert isinstance(page, SearchPage) and failed is error
 
 
-def test_a_retry_that_fails_leaves_the_text_at_hand():
+def test_a_failed_retry_keeps_the_earlier_text():
     answers = iter([Completion("Doc 1: Ada Ada was here"), GenerationError("gone")])
     (page,) = engine(Recorder(lambda prompt: next(answers)), retries=1).search(
         [replace(REQUEST, useful=(False,))]
@@ -153,37 +153,35 @@ def test_a_retry_that_fails_leaves_the_text_at_hand():
     assert texts(page) == ["Ada Ada was here"]
 
 
-def test_a_template_that_needs_an_unknown_question_fails_its_request_alone():
+def test_a_missing_question_fails_only_its_request():
     page, failed = engine(Recorder()).search([REQUEST, replace(REQUEST, question=None)])
     assert isinstance(page, SearchPage)
     assert isinstance(failed, SearchError) and "came without its question" in str(failed)
 
 
-def test_a_generator_that_loses_prompts_is_an_error():
-    class Short:
-        fingerprint = "short"
-
+def test_a_generator_must_return_one_text_per_prompt():
+    class Broken:
         def generate(self, prompts):
             return []
 
     with pytest.raises(SearchError, match="0 texts for 2 prompts"):
-        engine(Short()).search([REQUEST])
+        engine(Broken()).search([REQUEST])
 
 
-def test_all_that_changes_a_page_changes_the_fingerprint():
+def test_the_fingerprint_depends_on_all_settings():
     generator = Recorder()
     prints = {
         engine(generator).fingerprint,
         engine(generator, retries=0).fingerprint,
         engine(generator, retry_on=["leak"]).fingerprint,
         LanguageModelEngine(generator, "tuned").fingerprint,
-        LanguageModelEngine(generator, replace(STYLE, date="today")).fingerprint,
+        LanguageModelEngine(generator, replace(PROMPTS, date="today")).fingerprint,
         engine(ScriptedTextGenerator(Recorder.good, fingerprint="other")).fingerprint,
     }
     assert len(prints) == 6
 
 
-def test_settings_that_do_not_exist_are_refused():
+def test_unknown_settings_are_refused():
     with pytest.raises(ValueError, match="prompted"):
         LanguageModelEngine(Recorder(), "promted")
     with pytest.raises(ValueError, match="leak"):
@@ -192,7 +190,7 @@ def test_settings_that_do_not_exist_are_refused():
         engine(Recorder(), retries=-1)
 
 
-def test_what_was_recorded_is_replayed_without_the_generator(tmp_path):
+def test_recorded_pages_are_replayed_without_the_generator(tmp_path):
     path = tmp_path / "pages.sqlite"
     recorded = CachedEngine(engine(Recorder()), path, "record")
     pages = recorded.search([REQUEST])
@@ -204,7 +202,7 @@ def test_what_was_recorded_is_replayed_without_the_generator(tmp_path):
 
 def _episode(seed):
     def write(prompt):
-        # What a model would write: by the prompt and the seed alone.
+        # As with a model, the text depends only on prompt and seed.
         return "\n".join(f"Doc {n}: {prompt.seed} said {n} times" for n in range(1, 6))
 
     simulator = LanguageModelEngine(ScriptedTextGenerator(write), "tuned", retries=0)
@@ -215,19 +213,19 @@ def _episode(seed):
     return pages
 
 
-def test_the_same_seed_is_the_same_episode():
+def test_the_same_seed_gives_the_same_episode():
     assert _episode(3) == _episode(3)
     assert _episode(3) != _episode(4)
-    assert len(set(_episode(3))) == 3, "a query asked again has another page"
+    assert len(set(_episode(3))) == 3, "a repeated query has another page"
 
 
 def test_a_copy_works():
-    copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), STYLE)))
+    copy = pickle.loads(pickle.dumps(LanguageModelEngine(Recorder.__new__(Recorder), PROMPTS)))
     copy.generator = Recorder()
     assert len(copy.search([REQUEST])[0].documents) == 5
 
 
-def test_a_shuffled_style_shows_the_documents_in_an_order_that_the_seed_decides():
+def test_the_seed_decides_the_order_of_shuffled_documents():
     text = "Doc 1: one a\nDoc 2: two a\nDoc 3: three a\n"
     engine = LanguageModelEngine(ScriptedTextGenerator(lambda prompt: text), "tuned", retries=0)
     asked = [SearchRequest("q", "Q?", ("a",), (True,) * 3, seed) for seed in range(40)]

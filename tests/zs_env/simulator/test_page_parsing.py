@@ -1,4 +1,4 @@
-"""Any text becomes a page, and a page in good form comes back document by document."""
+"""Any text can be split, and a joined page is split into the same documents."""
 
 import pytest
 from hypothesis import given, settings
@@ -32,7 +32,7 @@ def test_pages_in_many_forms(text, documents):
     assert split_documents(text, 5) == documents
 
 
-def test_documents_beyond_those_asked_for_are_left_out():
+def test_surplus_documents_are_dropped():
     assert split_documents("Doc 1: a\nDoc 2: b\nDoc 3: c", 2) == ["a", "b"]
 
 
@@ -42,7 +42,7 @@ def test_documents_beyond_those_asked_for_are_left_out():
     .map("".join)
     .flatmap(lambda text: st.tuples(st.just(text), st.integers(1, 5)))
 )
-def test_any_text_gives_at_most_as_many_as_asked_for_and_none_empty(case):
+def test_any_text_gives_at_most_the_requested_number_of_non_empty_documents(case):
     text, count = case
     documents = split_documents(text, count)
     assert len(documents) <= count
@@ -51,16 +51,16 @@ def test_any_text_gives_at_most_as_many_as_asked_for_and_none_empty(case):
 
 @settings(max_examples=200, deadline=None, database=None)
 @given(st.lists(st.from_regex(r"[A-Za-z][a-z ,.]{0,40}[a-z.]", fullmatch=True), max_size=6))
-def test_what_is_joined_comes_apart_again(texts):
+def test_splitting_inverts_joining(texts):
     texts = [" ".join(text.split()) for text in texts]
     assert split_documents(join_documents(texts), 6) == texts
 
 
 @pytest.mark.parametrize("text", ["Doc" + " " * 60_000, "Doc (" * 20_000, "<think>" * 20_000])
-def test_a_degenerate_text_is_taken_apart_too(text):
-    # By a pattern that goes back over blanks this would take half a minute.
+def test_degenerate_texts_are_split_quickly(text):
+    # A pattern that backtracks over blanks would take half a minute.
     assert len(split_documents(text, 5)) <= 5
 
 
-def test_what_runs_on_beyond_a_page_is_left_out():
+def test_very_long_texts_are_truncated():
     assert len(split_documents("x" * 10**6)[0]) == 2**16

@@ -13,47 +13,47 @@ def prompts(**fields):
     return SimulatorPrompts(**{"name": "mine", "useful": "", "noisy": "", **fields})
 
 
-def test_every_variable_is_filled_in_and_braces_in_values_mean_nothing():
+def test_every_variable_is_filled_in_and_braces_in_values_have_no_effect():
     mine = prompts(
         useful="{kind} {num_documents} {num_words} {date}|{query}|{context}",
         context="{question}={answer}={answers}",
         num_words=12,
         date="2 May",
     )
-    assert mine.prompt(KNOWN, useful=True, num_documents=4) == (
+    assert mine.render(KNOWN, useful=True, num_documents=4) == (
         "useful 4 12 2 May|{query} {0}|Who {x}?=Ada=Ada / Countess"
     )
 
 
-def test_useful_and_noisy_are_templates_of_their_own():
+def test_useful_and_noisy_have_their_own_templates():
     mine = prompts(useful="u {kind}", noisy="n {kind}")
-    assert mine.prompt(KNOWN, useful=True, num_documents=1) == "u useful"
-    assert mine.prompt(KNOWN, useful=False, num_documents=1) == "n noisy"
+    assert mine.render(KNOWN, useful=True, num_documents=1) == "u useful"
+    assert mine.render(KNOWN, useful=False, num_documents=1) == "n noisy"
 
 
 @pytest.mark.parametrize("shipped", PROMPT_SETS.values(), ids=PROMPT_SETS)
 @pytest.mark.parametrize("useful", [True, False])
-def test_the_shipped_styles_do_without_a_question(shipped, useful):
-    prompt = shipped.prompt(UNKNOWN, useful=useful, num_documents=5)
+def test_the_shipped_prompts_work_without_a_question(shipped, useful):
+    prompt = shipped.render(UNKNOWN, useful=useful, num_documents=5)
     assert "who" in prompt and "None" not in prompt
-    assert shipped.prompt(UNKNOWN, useful=not useful, num_documents=5) != prompt
+    assert shipped.render(UNKNOWN, useful=not useful, num_documents=5) != prompt
 
 
-def test_what_a_shipped_prompt_gives_away():
+def test_the_shipped_prompts_show_answers_for_useful_pages_only():
     for shipped in (PROMPTED, TUNED):
-        assert "Ada / Countess" in shipped.prompt(KNOWN, useful=True, num_documents=5)
-        assert "Ada" not in shipped.prompt(KNOWN, useful=False, num_documents=5)
+        assert "Ada / Countess" in shipped.render(KNOWN, useful=True, num_documents=5)
+        assert "Ada" not in shipped.render(KNOWN, useful=False, num_documents=5)
 
 
-def test_few_answers_are_three_and_plain_ones_come_first():
+def test_few_answers_has_at_most_three_with_plain_ones_first():
     many = replace(KNOWN, answers=("Ada (film)", "Ada", "Countess", "A. L.", "The Ada"))
-    prompt = prompts(useful="{few_answers}").prompt(many, useful=True, num_documents=1)
+    prompt = prompts(useful="{few_answers}").render(many, useful=True, num_documents=1)
     assert prompt == "Ada / Countess / A. L."
 
 
-def test_a_template_that_needs_the_question_says_so_where_it_is_unknown():
-    with pytest.raises(ValueError, match=r"needs \['answer'\].*put that sentence into `context`"):
-        prompts(useful="{answer}").prompt(UNKNOWN, useful=True, num_documents=1)
+def test_a_template_that_needs_an_unknown_question_is_an_error():
+    with pytest.raises(ValueError, match=r"needs \['answer'\].*move that sentence to `context`"):
+        prompts(useful="{answer}").render(UNKNOWN, useful=True, num_documents=1)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ def test_a_template_that_needs_the_question_says_so_where_it_is_unknown():
         ({"num_words": 0}, "num_words must be at least 1"),
     ],
 )
-def test_wrong_templates_are_refused(fields, match):
+def test_invalid_templates_are_refused(fields, match):
     with pytest.raises(ValueError, match=match):
         prompts(**fields)

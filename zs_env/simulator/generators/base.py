@@ -1,30 +1,32 @@
-"""What a simulator needs of a language model: text for a batch of prompts."""
+"""The base class of text generators: language models that complete a batch of prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any
 
 from zs_env.search.types import SearchError
 
 
 class GenerationError(SearchError):
-    """A language model wrote nothing for a prompt, whatever was tried."""
+    """A language model generated no text for a prompt."""
 
 
 class PromptRejected(GenerationError):
-    """It lies with the prompt: too long for the model, refused, or answered with no text at all."""
+    """The prompt caused the failure: it is too long, was refused, or was answered with no text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a language model is asked to write.
+    """The input of one generation.
 
     Attributes:
         text: the user's message.
-        system: the system message. None sends none, so that a chat template may add its own; ""
-            sends an empty one, which keeps it from doing so.
+        system: the system message. None sends none, so a chat template may add its own; ""
+            sends an empty one, which prevents that.
         seed: 63-bit seed of the sampling.
     """
 
@@ -33,21 +35,21 @@ class Prompt:
     seed: int
 
     def messages(self) -> list[dict[str, str]]:
-        """Return it as chat messages, of the roles "system", where there is one, and "user"."""
+        """Return chat messages with the roles "system" (unless it is None) and "user"."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": self.text}]
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What it wrote, and what that cost.
+    """A generated text and its cost.
 
     Attributes:
         text: without the prompt.
-        prompt_tokens: read; 0 where the model does not say.
-        completion_tokens: written; 0 where the model does not say.
-        cut: whether it ended at the limit of tokens, not by itself.
-        calls: model calls made for it, those that failed included.
+        prompt_tokens: tokens of the prompt; 0 if unknown.
+        completion_tokens: generated tokens; 0 if unknown.
+        cut: whether generation stopped at the token limit.
+        calls: model calls made for this text, failed ones included.
     """
 
     text: str
@@ -57,16 +59,19 @@ class Completion:
     calls: int = 1
 
 
+Output = Completion | GenerationError
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSampling:
-    """How text is drawn from a language model.
+    """Sampling parameters.
 
     Attributes:
-        temperature: 0 takes the likeliest token, greater draws; at most 2.
-        top_p: share in (0, 1] of the probability that is drawn from, the likeliest tokens first.
-        frequency_penalty: taken off a token's logit for each time that it was written already, as
-            OpenAI's interface defines it; in [-2, 2]. Small models repeat documents without it.
-        max_tokens: longest text.
+        temperature: in [0, 2]; 0 is greedy.
+        top_p: nucleus sampling: probability mass of the most likely tokens, in (0, 1].
+        frequency_penalty: subtracted from a token's logit for each time the token was generated
+            already, as in OpenAI's API; in [-2, 2]. Small models repeat documents without it.
+        max_tokens: maximum number of generated tokens.
     """
 
     temperature: float = 0.8
@@ -85,19 +90,93 @@ class TextSampling:
             raise ValueError(f"max_tokens must be at least 1, got {self.max_tokens}")
 
 
-class TextGenerator(Protocol):
-    """Writes for a batch of prompts.
+class TextGenerator:
+    """Generates one text per prompt. A subclass defines `generate`; the rest has a default.
 
     Attributes:
-        fingerprint: all that decides what it writes for a prompt: model, sampling.
-
-    A generator may also have `close()`, `local` (bool, True where it only computes and so cannot
-    hang), and `generate_stream(prompts, take)`, which calls `take` with each prompt's number and text
-    once it is written, so that pages are checked while others are still awaited.
+        in_process: whether the generator only computes. An engine on top of it is then called
+            without a deadline.
+        deadline_s: seconds after which its texts are no longer useful.
     """
 
-    fingerprint: str
+    in_process: bool = False
+    deadline_s: float = math.inf
 
-    def generate(self, prompts: Sequence[Prompt]) -> Sequence[Completion | GenerationError]:
-        """Return one text per prompt in the same order, or what kept it from being written."""
-        ...
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the model and its sampling; part of cache keys.
+
+        The default is the name of the class.
+        """
+        return _class_name(self)
+
+    def generate(self, prompts: Sequence[Prompt]) -> Sequence[Output]:
+        """Return one completion, or a GenerationError, per prompt, in the same order."""
+        raise NotImplementedError(f"{type(self).__name__} must define generate(prompts)")
+
+    def generate_stream(
+        self, prompts: Sequence[Prompt], callback: Callable[[int, Output], None]
+    ) -> None:
+        """Call `callback(index, output)` for each prompt when its output is complete."""
+        for index, output in enumerate(generate_checked(self, prompts)):
+            callback(index, output)
+
+    def close(self) -> None:
+        """Release what the generator holds: connections, threads."""
+
+
+class _PlainGenerator(TextGenerator):
+    """Adapts an object that has a method `generate` but is not a TextGenerator.
+
+    The object may have the attributes of a TextGenerator as well. They are read once, here.
+    """
+
+    def __init__(self, generator: Any) -> None:
+        self._generator = generator
+        self.in_process = bool(getattr(generator, "in_process", False))
+        self.deadline_s = float(getattr(generator, "deadline_s", math.inf))
+        self.fingerprint = getattr(generator, "fingerprint", None) or _class_name(generator)
+
+    def generate(self, prompts: Sequence[Prompt]) -> Sequence[Output]:
+        """Return the object's own outputs."""
+        return self._generator.generate(prompts)
+
+    def close(self) -> None:
+        """Close the object if it has a method for this."""
+        if callable(close := getattr(self._generator, "close", None)):
+            close()
+
+
+def as_generator(generator: Any) -> TextGenerator:
+    """Return `generator` if it is a TextGenerator, and otherwise an adapter of its `generate`.
+
+    Raises:
+        TypeError: if it has no such method.
+    """
+    if isinstance(generator, TextGenerator):
+        return generator
+    if not callable(getattr(generator, "generate", None)):
+        raise TypeError(
+            "expected a text generator with a method generate(prompts) -> list of Completion, "
+            f"got {generator!r}"
+        )
+    return _PlainGenerator(generator)
+
+
+def generate_checked(generator: TextGenerator, prompts: Sequence[Prompt]) -> Sequence[Output]:
+    """Call a generator and check that it returns one output per prompt.
+
+    Raises:
+        GenerationError: if it does not.
+    """
+    outputs = generator.generate(prompts)
+    if len(outputs) != len(prompts):
+        raise GenerationError(
+            f"the generator returned {len(outputs)} texts for {len(prompts)} prompts; expected one "
+            "text, or a GenerationError in its place, per prompt"
+        )
+    return outputs
+
+
+def _class_name(generator: object) -> str:
+    return f"{type(generator).__module__}.{type(generator).__qualname__}"

@@ -1,6 +1,6 @@
-"""A generator in this process, on transformers: no server to start, for small models and for tests.
+"""A generator that runs transformers in this process: for small models and for tests.
 
-The one module of the environment that needs torch; it is imported when such a generator is asked for.
+This is the only module of `zs_env` that needs torch. It is imported when such a generator is built.
 """
 
 from __future__ import annotations
@@ -23,35 +23,36 @@ from transformers import (
 
 from zs_env.simulator.generators.base import (
     Completion,
-    GenerationError,
+    Output,
     Prompt,
     PromptRejected,
+    TextGenerator,
     TextSampling,
 )
 
 _SEEDS = 2**63
-_EDGE = 2**20  # bytes at each end of a weights file that its digest reads
+_EDGE = 2**20  # bytes at each end of a weights file that enter its digest
 
 
-class TransformersTextGenerator:
-    """Writes with a causal language model in batches.
+class TransformersTextGenerator(TextGenerator):
+    """Generates batches with a causal language model.
 
-    Every prompt draws from a random generator of its own, seeded with its own seed, so what it gets
-    does not depend on the batch that it is written in, up to the rounding of padded rows.
+    Each prompt has its own random generator, seeded with the prompt's seed. A text therefore does
+    not depend on the other prompts of its batch, except for rounding in padded rows.
 
     Args:
-        model: a model, or a folder or hub name of one in Hugging Face format.
-        tokenizer: the model's, where `model` is a model.
-        sampling: how text is drawn.
-        batch_size: prompts written at a time.
-        dtype: of the weights when they are loaded, such as "bfloat16".
-        device: where the model runs, such as "cpu" or "cuda".
+        model: a model, or the folder or hub name of one in Hugging Face format.
+        tokenizer: the model's tokenizer; required if `model` is a model.
+        sampling: sampling parameters.
+        batch_size: prompts per batch.
+        dtype: dtype of loaded weights, such as "bfloat16".
+        device: device of the model, such as "cpu" or "cuda".
 
     Raises:
-        ValueError: if a model comes without its tokenizer, or `batch_size` is below 1.
+        ValueError: if `model` is a model and `tokenizer` is missing, or `batch_size` is below 1.
     """
 
-    local = True
+    in_process = True
 
     def __init__(
         self,
@@ -81,25 +82,26 @@ class TransformersTextGenerator:
         self.fingerprint = f"transformers-1:{digest}:{self.sampling}"
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
-        """Return one text per prompt; one whose prompt is too long for the model is an error."""
+    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """Return one completion per prompt; PromptRejected for a prompt that is too long."""
         encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
-        written: dict[int, Completion | GenerationError] = {}
-        room = _context_length(self.model.config) - self.sampling.max_tokens
-        for place, ids in enumerate(encoded):
-            if len(ids) > room:
-                written[place] = PromptRejected(
-                    f"a prompt of {len(ids)} tokens and a text of {self.sampling.max_tokens} do "
-                    f"not fit into the model's {room + self.sampling.max_tokens}; lower max_tokens"
+        outputs: dict[int, Output] = {}
+        max_prompt_tokens = _context_length(self.model.config) - self.sampling.max_tokens
+        for index, ids in enumerate(encoded):
+            if len(ids) > max_prompt_tokens:
+                outputs[index] = PromptRejected(
+                    f"the prompt has {len(ids)} tokens; with max_tokens="
+                    f"{self.sampling.max_tokens} the model accepts at most "
+                    f"{max_prompt_tokens}; lower max_tokens"
                 )
-        # Prompts of like length share a batch, which wastes least on padding.
-        order = sorted(set(range(len(prompts))) - set(written), key=lambda n: len(encoded[n]))
+        # Sorting by length reduces padding.
+        order = sorted(set(range(len(prompts))) - set(outputs), key=lambda n: len(encoded[n]))
         for start in range(0, len(order), self.batch_size):
-            places = order[start : start + self.batch_size]
-            batch = [encoded[place] for place in places]
-            seeds = [prompts[place].seed for place in places]
-            written.update(zip(places, self._generate(batch, seeds), strict=True))
-        return [written[place] for place in range(len(prompts))]
+            indices = order[start : start + self.batch_size]
+            batch = [encoded[index] for index in indices]
+            seeds = [prompts[index].seed for index in indices]
+            outputs.update(zip(indices, self._generate(batch, seeds), strict=True))
+        return [outputs[index] for index in range(len(prompts))]
 
     def _generate(self, batch: list[list[int]], seeds: list[int]) -> list[Completion]:
         width = max(map(len, batch))
@@ -111,11 +113,11 @@ class TransformersTextGenerator:
         if self.sampling.frequency_penalty:
             processors.append(_FrequencyPenalty(self.sampling.frequency_penalty, width))
         if self.sampling.temperature > 0:
-            processors.append(_SeededDraw(seeds, self.sampling))
+            processors.append(_GumbelSampling(seeds, self.sampling))
         output = self.model.generate(
             input_ids=torch.tensor(rows, device=device),
             attention_mask=torch.tensor(mask, device=device),
-            # The draw is in the processor, so that each row has its own luck.
+            # _GumbelSampling draws instead, so that each row has its own random generator.
             do_sample=False,
             temperature=None,
             top_p=None,
@@ -131,10 +133,10 @@ class TransformersTextGenerator:
         ]
 
     def _as_completion(self, ids: list[int], prompt_tokens: int, stops: list[int]) -> Completion:
-        end = next((place for place, token in enumerate(ids) if token in stops), None)
+        end = next((index for index, token in enumerate(ids) if token in stops), None)
         text = self.tokenizer.decode(ids[:end], skip_special_tokens=True)
-        written = len(ids) if end is None else end + 1
-        return Completion(text, prompt_tokens, written, cut=end is None)
+        completion_tokens = len(ids) if end is None else end + 1
+        return Completion(text, prompt_tokens, completion_tokens, cut=end is None)
 
     def _stop_ids(self) -> list[int]:
         stop = self.model.generation_config.eos_token_id
@@ -144,7 +146,7 @@ class TransformersTextGenerator:
 
 
 def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Return the ids that a model reads: those that a server's chat interface would give it."""
+    """Return the token ids of a prompt, as a server with a chat API would encode it."""
     if not getattr(tokenizer, "chat_template", None):
         system = f"{prompt.system}\n\n" if prompt.system else ""
         return tokenizer.encode(system + prompt.text)
@@ -154,18 +156,19 @@ def encode_prompt(tokenizer: Any, prompt: Prompt) -> list[int]:
 
 
 class _FrequencyPenalty(LogitsProcessor):
-    """Takes a penalty off each token's logit for every time that it stands behind the prompt."""
+    """Subtracts the penalty from a token's logit for each time that it was generated."""
 
     def __init__(self, penalty: float, prompt_length: int) -> None:
         self._penalty, self._prompt_length = penalty, prompt_length
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        written = input_ids[:, self._prompt_length :]
-        return scores.scatter_add(-1, written, torch.full(written.shape, -self._penalty).to(scores))
+        generated = input_ids[:, self._prompt_length :]
+        penalties = torch.full(generated.shape, -self._penalty).to(scores)
+        return scores.scatter_add(-1, generated, penalties)
 
 
-class _SeededDraw(LogitsProcessor):
-    """Adds Gumbel noise, so that the likeliest token of what remains is a draw from the softmax."""
+class _GumbelSampling(LogitsProcessor):
+    """Adds Gumbel noise to the scores: the argmax is then a sample from their softmax."""
 
     def __init__(self, seeds: Sequence[int], sampling: TextSampling) -> None:
         self._generators = [torch.Generator().manual_seed(seed % _SEEDS) for seed in seeds]
@@ -183,7 +186,7 @@ class _SeededDraw(LogitsProcessor):
 
 
 def _nucleus(scores: Tensor, top_p: float) -> Tensor:
-    """Rule out all tokens but the likeliest that together have the probability `top_p`.
+    """Mask all tokens except the most likely ones that together reach the probability `top_p`.
 
     Args:
         scores: [batch, vocabulary] logits.
@@ -191,9 +194,9 @@ def _nucleus(scores: Tensor, top_p: float) -> Tensor:
     """
     ordered, order = scores.sort(dim=-1, descending=True)
     before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-    # The first token to reach the share still belongs to it.
-    ruled_out = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, order, before >= top_p)
-    return scores.masked_fill(ruled_out, -torch.inf)
+    # The token that reaches `top_p` is kept.
+    masked = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, order, before >= top_p)
+    return scores.masked_fill(masked, -torch.inf)
 
 
 def _context_length(config: Any) -> int:
@@ -201,7 +204,7 @@ def _context_length(config: Any) -> int:
 
 
 def _digest(folder: Path) -> str:
-    """Tell apart the weights that may lie under one name; "" for a name on the hub."""
+    """Return a digest of the weights in a folder; "" for a hub name."""
     digest = blake2b(digest_size=8)
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
     for path in files:

@@ -1,4 +1,4 @@
-"""A generator in this process, on vLLM: fastest where one program has the accelerator alone."""
+"""A generator that runs vLLM in this process: fastest if one program has the accelerator alone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
 
-from zs_env.simulator.generators.base import Completion, GenerationError, Prompt, TextSampling
+from zs_env.simulator.generators.base import Completion, Output, Prompt, TextGenerator, TextSampling
 
 
-class VLLMTextGenerator:
-    """Writes with vLLM's engine, which batches by itself.
+class VLLMTextGenerator(TextGenerator):
+    """Generates with `vllm.LLM`, which batches the prompts.
 
     Args:
         model: folder or hub name of an instruct model.
-        sampling: how text is drawn; each prompt's own seed is used.
+        sampling: sampling parameters; the seed is the prompt's.
         settings: further arguments of `vllm.LLM`, such as `dtype` or `max_model_len`.
     """
 
-    local = True
+    in_process = True
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class VLLMTextGenerator:
         self._llm: Any = LLM(model=str(model), **settings)
         self.fingerprint = f"vllm-1:{model}:{sorted(settings.items())}:{self.sampling}"
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
-        """Return one text per prompt."""
+    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """Return one completion per prompt."""
         if not prompts:
             return []
         sampling = self.sampling

@@ -1,21 +1,29 @@
-"""A generator that says what it is told: for tests and demonstrations."""
+"""A generator that calls a function for each prompt: for tests and demonstrations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zs_env.simulator.generators.base import Completion, GenerationError, Prompt
+from zs_env.simulator.generators.base import (
+    Completion,
+    GenerationError,
+    Output,
+    Prompt,
+    TextGenerator,
+)
 
 
-class ScriptedTextGenerator:
-    """Writes what a function says.
+class ScriptedTextGenerator(TextGenerator):
+    """Generates what a function returns.
 
     Args:
-        script: from a prompt to a text, a `Completion` or a `GenerationError`.
-        fingerprint: part of a cache's key; pass one that changes with what the function says.
+        script: returns a text, a `Completion` or a `GenerationError` for a prompt. Tokens of a
+            plain text are counted as words.
+        fingerprint: part of cache keys; it should change with the function's results. The default
+            is the function's name.
     """
 
-    local = True
+    in_process = True
 
     def __init__(
         self,
@@ -26,14 +34,10 @@ class ScriptedTextGenerator:
         self._script = script
         self.fingerprint = fingerprint or f"scripted:{getattr(script, '__qualname__', script)}"
 
-    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
-        """Return one text per prompt."""
-        return [self._as_completion(self._script(prompt)) for prompt in prompts]
-
-    def _as_completion(
-        self, said: str | Completion | GenerationError
-    ) -> Completion | GenerationError:
-        # Words stand in for tokens.
-        return (
-            Completion(said, completion_tokens=len(said.split())) if isinstance(said, str) else said
-        )
+    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """Return the function's result for each prompt."""
+        results = map(self._script, prompts)
+        return [
+            Completion(one, completion_tokens=len(one.split())) if isinstance(one, str) else one
+            for one in results
+        ]

@@ -1,8 +1,8 @@
-"""A generator behind servers that speak OpenAI's chat API: vLLM, SGLang, llama.cpp, hosted ones.
+"""A generator on servers with OpenAI's chat API: vLLM, SGLang, llama.cpp, hosted ones.
 
-Every prompt is a task of its own with a deadline of its own: it waits for a server with room, asks,
-and where that fails asks again, elsewhere if it can. aiohttp carries it, because the client has to
-keep up with servers that answer a thousand short requests a second.
+Each prompt is an asyncio task with its own deadline. The task waits for a free server, sends the
+request, and retries on failure, on another server if possible. aiohttp is used because some servers
+answer a thousand short requests per second.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,32 +17,36 @@ from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
 from typing import Any
 
-from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url, excerpt, import_aiohttp
+from zs_env.search.http_client import HTTPLoop, base_url, excerpt, import_aiohttp
+from zs_env.search.retry import RequestFailed, RetryPolicy
 from zs_env.simulator.generators.base import (
     Completion,
     GenerationError,
+    Output,
     Prompt,
     PromptRejected,
+    TextGenerator,
     TextSampling,
 )
 from zs_env.simulator.generators.server_pool import Server, ServerPool
 
-_STARTED_AT_ONCE = 32
-_BACKOFF_S, _MAX_BACKOFF_S = 0.1, 5.0
+_TASKS_PER_YIELD = 32
+_BACKOFF_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """How long and how often servers are asked.
+    """Limits of requests to servers.
 
     Attributes:
-        concurrency: requests that one server works on at a time.
-        connect_timeout_s: until a connection stands.
-        read_timeout_s: until a request is answered.
-        deadline_s: for a prompt, all tries and all waiting included.
-        max_tries: requests made for one prompt.
-        failures_to_open: failures in a row after which a server is left alone.
-        cooldown_s: how long that first lasts; doubles up to a minute.
+        concurrency: maximum number of concurrent requests per server.
+        connect_timeout_s: maximum time to open a connection.
+        read_timeout_s: maximum time until a request is answered.
+        deadline_s: maximum time per prompt, including all retries and waiting.
+        max_tries: maximum number of requests per prompt.
+        failures_to_open: consecutive failures that open a server's circuit breaker. No requests are
+            sent to the server while it is open.
+        cooldown_s: how long the breaker first stays open; doubles each time, up to a minute.
     """
 
     concurrency: int = 64
@@ -60,22 +63,22 @@ class ServerLimits:
                 raise ValueError(f"{name} must be positive, got {value}")
 
 
-class ServerTextGenerator:
-    """Writes through one or several servers of the same model.
+class ServerTextGenerator(TextGenerator):
+    """Generates on one or several servers of the same model.
 
     Args:
-        servers: base URLs, such as "http://127.0.0.1:8000/v1"; where the path is missing, "/v1".
-        model: as the servers name it. None takes the one that a server has, and is an error where
-            it has several.
-        sampling: how text is drawn. Seeds are sent along; a server may ignore them.
-        limits: timeouts, tries, concurrency.
+        servers: base URLs, such as "http://127.0.0.1:8000/v1"; the default path is "/v1".
+        model: the model's name on the servers. None uses a server's only model; it is an error if
+            the server has several.
+        sampling: sampling parameters. Seeds are sent as well, but a server may ignore them.
+        limits: timeouts, retries, concurrency.
         extra: further fields of the request's body, such as `{"chat_template_kwargs": …}`.
 
-    The environment variable ZEROSEARCH_API_KEY, where it is set, is sent as the bearer token. It is
-    read when requests are made and kept nowhere.
+    If the environment variable ZEROSEARCH_API_KEY is set, its value is sent as the bearer token.
+    The variable is read for each request; the value is not stored.
 
     Raises:
-        ValueError: if there is no server, or one is no http(s) URL.
+        ValueError: if `servers` is empty, or holds something other than an http(s) URL.
         ImportError: if aiohttp is missing.
     """
 
@@ -95,6 +98,7 @@ class ServerTextGenerator:
         self.model = model
         self.sampling = sampling or TextSampling()
         self.limits = limits or ServerLimits()
+        self.deadline_s = self.limits.deadline_s
         self.extra = dict(extra or {})
         self._lock = threading.Lock()
         self._loop: HTTPLoop | None = None
@@ -102,66 +106,61 @@ class ServerTextGenerator:
 
     @property
     def fingerprint(self) -> str:
-        """Model, as it was given, and sampling; which server answers does not matter.
+        """The model's name and the sampling; servers are interchangeable.
 
-        Without `model`, or where another one is served under the same name, pages that a cache
-        kept and evaluations that were begun are gone on with as if nothing had changed.
+        If `model` is None, changing the served model does not invalidate cached pages. The same
+        holds if another model is served under the same name.
         """
         extra = json.dumps(self.extra, sort_keys=True)
         return f"server-1:{self.model}:{self.sampling}:{extra}"
 
-    @property
-    def deadline_s(self) -> float:
-        """Seconds after which a page comes too late, tries and retries included."""
-        return self.limits.deadline_s
-
-    def generate(self, prompts: Sequence[Prompt]) -> list[Completion | GenerationError]:
-        """Return one text per prompt; none takes longer than `limits.deadline_s`."""
-        written: dict[int, Completion | GenerationError] = {}
-        self.generate_stream(prompts, written.__setitem__)
-        return [written[number] for number in range(len(prompts))]
+    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """Return one output per prompt, each within `limits.deadline_s`."""
+        outputs: dict[int, Output] = {}
+        self.generate_stream(prompts, outputs.__setitem__)
+        return [outputs[index] for index in range(len(prompts))]
 
     def generate_stream(
-        self, prompts: Sequence[Prompt], take: Callable[[int, Completion | GenerationError], None]
+        self, prompts: Sequence[Prompt], callback: Callable[[int, Output], None]
     ) -> None:
-        """Call `take` with each prompt's number and text as soon as it is written, in any order."""
-        come: SimpleQueue[tuple[int, Completion | GenerationError] | None] = SimpleQueue()
-        done = self._running().submit(self._write_all(prompts, come))
-        done.add_done_callback(lambda _: come.put(None))
-        while (one := come.get(timeout=self._grace_s)) is not None:
-            take(*one)
+        """Call `callback(index, output)` for each prompt in the order of completion."""
+        queue: SimpleQueue[tuple[int, Output] | None] = SimpleQueue()
+        done = self._running_loop().submit(self._generate_all(prompts, queue))
+        done.add_done_callback(lambda _: queue.put(None))
+        while (item := queue.get(timeout=self._loop_timeout_s)) is not None:
+            callback(*item)
         done.result()
 
     def check(self) -> list[dict[str, Any]]:
-        """Ask every server for its models.
+        """Request the list of models from each server.
 
         Returns:
             For each server its `url`, and either `models` or `error`.
         """
-        return self._running().submit(self._check_all()).result(timeout=self._grace_s)
+        return self._running_loop().submit(self._check_all()).result(timeout=self._loop_timeout_s)
 
     def report(self) -> list[dict[str, Any]]:
-        """Say by server what became of the requests: answers, failures, openings of its breaker."""
+        """Return for each server its answers, failures and how often its circuit breaker opened."""
         return [
             {
                 "url": server.url,
                 "answered": server.answered,
                 "failures": dict(server.failures),
-                "breaker_opened": server.opened,
+                "breaker_opened": server.breaker_openings,
             }
             for server in self._pool.servers
         ]
 
     def close(self) -> None:
-        """End the connections; a later call opens them anew."""
+        """Close the connections. A later call opens new ones."""
         with self._lock:
             loop, self._loop = self._loop, None
             if loop is not None:
                 loop.stop()
 
     @property
-    def _grace_s(self) -> float:
-        """Every task keeps its own deadline; this is for the loop itself."""
+    def _loop_timeout_s(self) -> float:
+        """How long to wait for the event loop. Each task in it enforces its own deadline."""
         return self.limits.deadline_s + self.limits.read_timeout_s
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,12 +171,12 @@ class ServerTextGenerator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
-    def _running(self) -> HTTPLoop:
+    def _running_loop(self) -> HTTPLoop:
         with self._lock:
             if self._loop is None or self._loop.pid != os.getpid():
                 self._loop = HTTPLoop(connect_timeout_s=self.limits.connect_timeout_s)
                 self._pool = self._make_pool()
-                # Whoever forgets to close it loses no connection in a way that warns.
+                # Avoids a warning about open connections if `close` is never called.
                 weakref.finalize(self, self._loop.stop)
             return self._loop
 
@@ -189,20 +188,21 @@ class ServerTextGenerator:
             cooldown_s=self.limits.cooldown_s,
         )
 
-    async def _write_all(self, prompts: Sequence[Prompt], come: SimpleQueue[Any]) -> None:
-        async def write(number: int, prompt: Prompt) -> None:
-            come.put((number, await self._write_one(prompt, started)))
+    async def _generate_all(self, prompts: Sequence[Prompt], queue: SimpleQueue[Any]) -> None:
+        async def generate(index: int, prompt: Prompt) -> None:
+            queue.put((index, await self._generate_one(prompt, started)))
 
         started = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
-            for number, prompt in enumerate(prompts):
-                tasks.create_task(write(number, prompt))
-                if number % _STARTED_AT_ONCE == 0:
-                    # So that the first are sent before the thousandth is begun.
+            for index, prompt in enumerate(prompts):
+                tasks.create_task(generate(index, prompt))
+                if index % _TASKS_PER_YIELD == 0:
+                    # Lets the first requests start before all tasks exist.
                     await asyncio.sleep(0)
 
-    async def _write_one(self, prompt: Prompt, started: float) -> Completion | GenerationError:
-        loop, limits = self._running(), self.limits
+    async def _generate_one(self, prompt: Prompt, started: float) -> Output:
+        loop, limits = self._running_loop(), self.limits
+        retries = RetryPolicy(limits.max_tries, _BACKOFF_S)
         clock = asyncio.get_running_loop().time
         deadline = started + limits.deadline_s
         avoid: Server | None = None
@@ -210,16 +210,15 @@ class ServerTextGenerator:
         error: type[GenerationError] = GenerationError
         for attempt in range(limits.max_tries):
             if attempt:
-                # Full jitter, so that those who failed together do not come back together.
-                pause = random.uniform(0.0, min(_MAX_BACKOFF_S, _BACKOFF_S * 2**attempt))
-                await asyncio.sleep(min(pause, max(deadline - clock(), 0.0)))
+                pause = min(retries.pause_s(attempt), max(deadline - clock(), 0.0))
+                await asyncio.sleep(pause)
             server = await self._pool.acquire(avoid=avoid, deadline=deadline)
             if server is None:
-                reasons.append("no server had room")
+                reasons.append("no server was free before the deadline")
                 error = GenerationError
                 break
             try:
-                completion = await self._ask(loop, server, prompt, deadline)
+                completion = await self._request(loop, server, prompt, deadline)
             except RequestFailed as failure:
                 blame = not (failure.final or failure.of_prompt)
                 self._pool.release(server, failure.reason, blame=blame)
@@ -235,11 +234,11 @@ class ServerTextGenerator:
                 self._pool.release(server, None)
                 return replace(completion, calls=attempt + 1)
         return error(
-            f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last: "
+            f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last failure: "
             f"{reasons[-1]}"
         )
 
-    async def _ask(
+    async def _request(
         self, loop: HTTPLoop, server: Server, prompt: Prompt, deadline: float
     ) -> Completion:
         if server.model is None:
@@ -251,11 +250,11 @@ class ServerTextGenerator:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
-            # Some servers keep seeds in 32 bits.
+            # Some servers store seeds in 32 bits.
             "seed": prompt.seed & 0x7FFFFFFF,
             **self.extra,
         }
-        if sampling.frequency_penalty:  # some servers know no penalty, not even one of 0
+        if sampling.frequency_penalty:  # some servers reject the field even if it is 0
             body.setdefault("frequency_penalty", sampling.frequency_penalty)
         remaining = deadline - asyncio.get_running_loop().time()
         timeout = max(min(self.limits.read_timeout_s, remaining), 0.001)
@@ -266,7 +265,7 @@ class ServerTextGenerator:
         models = await self._models(loop, server)
         if len(models) != 1:
             raise RequestFailed(
-                "model", f"the server has the models {models}; say which one with model=", True
+                "model", f"the server has the models {models}; choose one with model=", True
             )
         return models[0]
 
@@ -278,7 +277,7 @@ class ServerTextGenerator:
         return [str(row.get("id")) for row in rows if isinstance(row, dict)]
 
     async def _check_all(self) -> list[dict[str, Any]]:
-        loop = self._running()
+        loop = self._running_loop()
 
         async def check(server: Server) -> dict[str, Any]:
             try:
@@ -297,7 +296,7 @@ def _as_completion(answer: dict[str, Any]) -> Completion:
     except (KeyError, IndexError, TypeError, AttributeError):
         text = 0
         cut = False
-    # A model that thinks until its last token leaves null as its content.
+    # The content is null if a reasoning model used all its tokens for thinking.
     blank = text is None or (isinstance(text, str) and not text.strip())
     if blank or not isinstance(text, str):
         raise RequestFailed(

@@ -1,4 +1,4 @@
-"""All stages in a row, on a real engine over a few passages and a model of few weights."""
+"""All stages with a small corpus and a small model."""
 
 import json
 
@@ -13,7 +13,7 @@ TOWNS = ("Arda", "Belm", "Cort", "Dune", "Elba", "Fenn", "Gord", "Hult", "Irst",
 
 @pytest.fixture(scope="module")
 def flags(make_worded_llama, tmp_path_factory):
-    """Flags of a small run whose stages have not been called yet."""
+    """Flags of a small run, and its folder."""
     folder = tmp_path_factory.mktemp("tuning")
     for part in make_worded_llama(max_position_embeddings=1024):
         part.save_pretrained(folder / "model")
@@ -42,7 +42,7 @@ def flags(make_worded_llama, tmp_path_factory):
     ], folder / "out"
 
 
-def test_run_goes_from_questions_to_a_reported_simulator(flags, capsys):
+def test_run_executes_all_stages(flags, capsys):
     arguments, output = flags
     assert main(["run", *arguments]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -59,7 +59,7 @@ def test_run_goes_from_questions_to_a_reported_simulator(flags, capsys):
     assert "held-out" not in (output / "report" / "samples.html").read_text()
 
 
-def test_the_model_may_be_behind_a_server(flags, capsys):
+def test_the_model_of_a_report_may_be_on_a_server(flags, capsys):
     arguments, output = flags
     if not (output / "data").exists():
         main(["run", *arguments])
@@ -74,12 +74,12 @@ def test_the_model_may_be_behind_a_server(flags, capsys):
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert printed["after"]["exact_count_rate"]["mean"] == 1.0
     assert {body["max_tokens"] for body in server.bodies} == {2 * 8 * 4}
-    # Four pages as they come; then two useful ones that pass, and two noisy ones that leak in each
-    # of three tries.
+    # Four unchecked pages, two useful pages that pass the checks, and two noisy pages that fail
+    # each of three tries.
     assert len(server.bodies) == 4 + 2 + 2 * 3
 
 
-def test_a_generator_that_is_no_json_names_its_flag(flags):
+def test_invalid_json_of_a_generator_names_its_flag(flags):
     arguments, output = flags
     if not (output / "data").exists():
         main(["run", *arguments])

@@ -1,4 +1,4 @@
-"""A chat server on loopback that does what a test tells it, well or badly."""
+"""A scripted chat server on loopback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Answer = Callable[[dict[str, Any]], Awaitable[web.StreamResponse]]
 
 
 def chat(text: str, **usage: int) -> web.Response:
-    """A good answer."""
+    """Return a valid answer."""
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text},
@@ -23,12 +23,12 @@ def chat(text: str, **usage: int) -> web.Response:
 
 
 class ChatServer(Loopback):
-    """Keeps every request's body.
+    """Records the bodies of all requests.
 
     Args:
-        answer: from the body of a request to its answer.
-        models: what it says that it has.
-        port: 0 takes a free one.
+        answer: returns the answer for the body of a request.
+        models: names of its models.
+        port: 0 selects a free port.
     """
 
     def __init__(self, answer: Answer, *, models: tuple[str, ...] = ("m",), port: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What a prompt gets depends on its own seed and on nothing else in the batch."""
+"""A completion depends on its prompt and seed, not on the rest of the batch."""
 
 from dataclasses import replace
 
@@ -27,24 +27,24 @@ def generator(model, **settings):
     return TransformersTextGenerator(*model, **{"sampling": SAMPLING, **settings})
 
 
-def texts(written):
-    return [one.text for one in written]
+def texts(outputs):
+    return [one.text for one in outputs]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_company_changes_nothing(model, batch_size):
+def test_the_batch_does_not_change_a_text(model, batch_size):
     alone = [generator(model).generate([prompt])[0].text for prompt in PROMPTS]
     assert texts(generator(model, batch_size=batch_size).generate(PROMPTS)) == alone
     assert texts(generator(model).generate(PROMPTS[::-1])) == alone[::-1]
     assert len(set(alone)) == 3
 
 
-def test_another_seed_is_another_text(model):
+def test_another_seed_gives_another_text(model):
     one, other = generator(model).generate([PROMPTS[0], replace(PROMPTS[0], seed=9)])
     assert one.text != other.text
 
 
-def test_without_temperature_the_likeliest_tokens_are_taken(model):
+def test_temperature_0_is_greedy(model):
     greedy = generator(model, sampling=replace(SAMPLING, temperature=0.0))
     one, other = greedy.generate([PROMPTS[0], replace(PROMPTS[0], seed=9)])
     ids = torch.tensor([model[1].encode("The author of")])
@@ -58,11 +58,11 @@ def test_without_temperature_the_likeliest_tokens_are_taken(model):
     assert one.text == other.text == expected
 
 
-def test_a_penalty_grows_with_every_time_a_token_was_written(model):
+def test_the_penalty_counts_generated_tokens(model):
     greedy = replace(SAMPLING, temperature=0.0, frequency_penalty=2.0)
     short = Prompt("the", None, 2)  # padded on the left
-    written = texts(generator(model, sampling=greedy).generate([PROMPTS[0], short]))
-    for prompt, text in zip((PROMPTS[0], short), written, strict=True):
+    outputs = texts(generator(model, sampling=greedy).generate([PROMPTS[0], short]))
+    for prompt, text in zip((PROMPTS[0], short), outputs, strict=True):
         ids = torch.tensor([model[1].encode(prompt.text)])
         begin = ids.shape[1]
         with torch.no_grad():
@@ -74,29 +74,29 @@ def test_a_penalty_grows_with_every_time_a_token_was_written(model):
                     break
         assert text == model[1].decode(ids[0, begin:], skip_special_tokens=True)
     plain = replace(greedy, frequency_penalty=0.0)
-    assert texts(generator(model, sampling=plain).generate([PROMPTS[0], short])) != written
+    assert texts(generator(model, sampling=plain).generate([PROMPTS[0], short])) != outputs
 
 
-def test_tokens_are_counted_and_a_text_at_the_limit_is_cut(model):
-    (written,) = generator(model, sampling=replace(SAMPLING, max_tokens=3)).generate(PROMPTS[:1])
-    assert (written.prompt_tokens, written.completion_tokens, written.cut) == (5, 3, True)
+def test_tokens_are_counted_and_a_text_at_the_limit_is_marked_as_cut(model):
+    (outputs,) = generator(model, sampling=replace(SAMPLING, max_tokens=3)).generate(PROMPTS[:1])
+    assert (outputs.prompt_tokens, outputs.completion_tokens, outputs.cut) == (5, 3, True)
 
 
-def test_a_prompt_too_long_for_the_model_fails_alone(model):
+def test_a_prompt_that_is_too_long_fails_alone(model):
     long = Prompt("the " * 400, None, 1)
-    error, written = generator(model).generate([long, PROMPTS[0]])
+    error, outputs = generator(model).generate([long, PROMPTS[0]])
     assert isinstance(error, PromptRejected) and "lower max_tokens" in str(error)
-    assert isinstance(written, Completion)
+    assert isinstance(outputs, Completion)
 
 
-def test_the_nucleus_is_the_fewest_tokens_that_reach_the_share():
+def test_the_nucleus_is_the_smallest_set_that_reaches_top_p():
     scores = torch.tensor([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]]).log()
     assert _nucleus(scores, 0.5).isfinite().tolist() == [[True, False, False], [False, True, False]]
     assert _nucleus(scores, 0.6).isfinite().tolist()[0] == [True, False, True]
     assert _nucleus(scores, 0.81).isfinite().sum(-1).tolist() == [3, 2]
 
 
-def test_draws_follow_the_probabilities(model):
+def test_samples_follow_the_probabilities(model):
     # 400 seeds of one token: each token's share lies within 5 standard deviations.
     short = replace(SAMPLING, max_tokens=1)
     asked = [replace(PROMPTS[0], seed=seed) for seed in range(400)]
@@ -132,7 +132,7 @@ def test_a_saved_model_is_built_from_its_spec(model, tmp_path):
     assert build_engine(spec, []).fingerprint != engine.fingerprint
 
 
-def test_what_does_not_fit_is_refused(model):
+def test_invalid_arguments_are_refused(model):
     with pytest.raises(ValueError, match="pass tokenizer="):
         TransformersTextGenerator(model[0])
     with pytest.raises(ValueError, match="batch_size must be at least 1"):

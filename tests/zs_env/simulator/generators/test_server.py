@@ -1,4 +1,4 @@
-"""Whatever servers do, every prompt gets one answer, its own, or a reason, before its deadline."""
+"""Every prompt gets its own answer or an error before its deadline."""
 
 import asyncio
 import json
@@ -34,11 +34,11 @@ async def echo(body):
     return chat(f"echo {body['messages'][-1]['content']}", prompt_tokens=3, completion_tokens=2)
 
 
-def assert_echoed(written, asked):
-    assert [one.text for one in written] == [f"echo {prompt.text}" for prompt in asked]
+def assert_echoed(outputs, asked):
+    assert [one.text for one in outputs] == [f"echo {prompt.text}" for prompt in asked]
 
 
-def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
+def test_request_body_and_cost(monkeypatch):
     monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
     with ChatServer(echo) as server:
         generator = ServerTextGenerator(
@@ -46,10 +46,10 @@ def test_a_prompt_is_sent_as_it_is_and_its_cost_comes_back(monkeypatch):
             sampling=TextSampling(temperature=0.5, top_p=0.9, frequency_penalty=0.4, max_tokens=7),
             extra={"stop": ["x"]},
         )
-        (written,) = generator.generate([Prompt("p", "", 2**62 + 5)])
+        (outputs,) = generator.generate([Prompt("p", "", 2**62 + 5)])
         generator.close()
-    assert (written.text, written.prompt_tokens, written.completion_tokens) == ("echo p", 3, 2)
-    assert written.calls == 1
+    assert (outputs.text, outputs.prompt_tokens, outputs.completion_tokens) == ("echo p", 3, 2)
+    assert outputs.calls == 1
     assert server.bodies == [
         {
             "model": "m",
@@ -75,7 +75,7 @@ def test_every_prompt_gets_its_own_answer_from_several_servers():
     assert sum(shares) == 300 and min(shares) > 100
 
 
-def test_texts_are_taken_as_they_come_each_once():
+def test_texts_are_streamed_in_order_of_completion_each_once():
     released = asyncio.Event()
 
     async def answer(body):
@@ -100,7 +100,7 @@ def test_texts_are_taken_as_they_come_each_once():
     assert_echoed([taken[number] for number in range(20)], asked)
 
 
-def test_no_more_is_under_way_than_a_server_is_to_take():
+def test_concurrency_per_server_is_limited():
     under_way, most = 0, 0
 
     async def answer(body):
@@ -118,12 +118,12 @@ def test_no_more_is_under_way_than_a_server_is_to_take():
     assert most == 5
 
 
-def test_a_server_that_is_killed_and_comes_back_loses_nothing():
+def test_a_restarted_server_loses_no_prompt():
     asked = prompts(1000)
     first = ChatServer(echo)
     generator = ServerTextGenerator(first.url, limits=QUICK)
-    written = []
-    thread = threading.Thread(target=lambda: written.extend(generator.generate(asked)))
+    outputs = []
+    thread = threading.Thread(target=lambda: outputs.extend(generator.generate(asked)))
     thread.start()
     while len(first.bodies) < 300:
         time.sleep(0.001)
@@ -132,7 +132,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing():
     with ChatServer(echo, port=first.port):
         thread.join(timeout=20)
         assert not thread.is_alive()
-    assert_echoed(written, asked)
+    assert_echoed(outputs, asked)
     (row,) = generator.report()
     assert row["answered"] == 1000 and sum(row["failures"].values()) > 0
     assert row["breaker_opened"] >= 1
@@ -180,7 +180,7 @@ def _garbage():
 @pytest.mark.parametrize(
     ("bad", "reason"), [(_hang, "timeout"), (_sometimes_500, "status 500"), (_garbage, "garbage")]
 )
-def test_one_bad_server_of_three_costs_no_request(bad, reason):
+def test_one_bad_server_of_three_fails_no_prompt(bad, reason):
     asked = prompts(200)
     with ChatServer(bad()) as worst, ChatServer(echo) as one, ChatServer(echo) as other:
         generator = ServerTextGenerator(
@@ -198,31 +198,32 @@ def test_one_bad_server_of_three_costs_no_request(bad, reason):
     assert sum(row["answered"] for row in rows) == 200
 
 
-def test_nobody_waits_beyond_the_deadline():
+def test_no_prompt_exceeds_the_deadline():
     with ChatServer(_hang()) as server:
         generator = ServerTextGenerator(
             server.url,
             "m",
             limits=ServerLimits(read_timeout_s=0.1, deadline_s=0.4, concurrency=2, max_tries=100),
         )
-        written = generator.generate(prompts(50))  # 50 hangs of 0.1 s, were they waited for
+        # One after the other, 50 timeouts would take 2.5 s.
+        outputs = generator.generate(prompts(50))
         generator.close()
-    assert all(isinstance(one, GenerationError) for one in written)
+    assert all(isinstance(one, GenerationError) for one in outputs)
 
 
-def test_no_server_at_all_is_said():
+def test_no_reachable_server_is_an_error():
     with ChatServer(echo) as server:
         url = server.url
     generator = ServerTextGenerator(url, limits=ServerLimits(deadline_s=0.3, failures_to_open=2))
     (error,) = generator.generate(prompts(1))
     assert isinstance(error, GenerationError)
-    assert "connection" in str(error) or "no server had room" in str(error)
+    assert "connection" in str(error) or "no server was free" in str(error)
     assert "error" in generator.check()[0]
     generator.close()
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422])
-def test_a_request_that_is_refused_is_not_sent_again(status):
+def test_a_refused_request_is_not_repeated(status):
     async def answer(body):
         return web.Response(status=status, text="no such model")
 
@@ -250,7 +251,7 @@ def test_a_request_that_is_refused_is_not_sent_again(status):
     ],
     ids=["context", "filter", "size", "null", "blank"],
 )
-def test_a_prompt_that_a_server_cannot_write_for_is_told_from_a_server_that_fails(refusal):
+def test_a_rejected_prompt_is_distinguished_from_a_failing_server(refusal):
     async def answer(body):
         return web.Response(
             status=refusal.status, body=refusal.body, content_type=refusal.content_type
@@ -263,7 +264,7 @@ def test_a_prompt_that_a_server_cannot_write_for_is_told_from_a_server_that_fail
     assert isinstance(error, PromptRejected)
 
 
-def test_a_server_of_several_models_asks_for_a_choice():
+def test_a_server_with_several_models_needs_a_choice():
     with ChatServer(echo, models=("a", "b")) as server:
         generator = ServerTextGenerator(server.url)
         (error,) = generator.generate(prompts(1))
@@ -272,7 +273,7 @@ def test_a_server_of_several_models_asks_for_a_choice():
         generator.close()
 
 
-def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
+def test_the_key_is_sent_but_not_stored(monkeypatch):
     key = "sk-planted-4711"
     monkeypatch.setenv(API_KEY_VARIABLE, key)
 
@@ -285,12 +286,12 @@ def test_the_key_is_sent_and_kept_nowhere(monkeypatch):
         report = json.dumps(generator.report())
         generator.close()
     assert server.headers[0]["Authorization"] == f"Bearer {key}"
-    for kept in (str(error), report, repr(vars(generator)), generator.fingerprint):
-        assert key not in kept
+    for text in (str(error), report, repr(vars(generator)), generator.fingerprint):
+        assert key not in text
     assert key.encode() not in pickle.dumps(generator)
 
 
-def test_a_copy_and_a_closed_generator_open_connections_of_their_own():
+def test_a_copy_and_a_closed_generator_open_new_connections():
     with ChatServer(echo) as server:
         generator = ServerTextGenerator(server.url)
         generator.generate(prompts(1))
@@ -311,12 +312,12 @@ def test_a_copy_and_a_closed_generator_open_connections_of_their_own():
         ("https://h/api/v2/", "https://h/api/v2"),
     ],
 )
-def test_a_url_without_a_path_gets_the_usual_one(url, base):
+def test_a_url_without_a_path_gets_the_default_path(url, base):
     assert ServerTextGenerator(url).urls == [base]
 
 
 @pytest.mark.parametrize("url", ["h:1", "ftp://h", "http://user:pw@h", "http://h?key=1", ""])
-def test_what_is_no_url_is_refused(url):
+def test_an_invalid_url_is_refused(url):
     with pytest.raises(ValueError, match=r"expected a URL such as http://127\.0\.0\.1:8000/v1"):
         ServerTextGenerator(url)
 

@@ -33,12 +33,12 @@ def server(make_worded_llama, tmp_path_factory):
 def test_a_seed_is_a_text(server):
     generator = ServerTextGenerator(server, sampling=TextSampling(temperature=1.0, max_tokens=16))
     prompts = [Prompt("The author of", None, seed) for seed in (1, 1, 2, 3)]
-    written = generator.generate(prompts)
-    assert all(isinstance(one, Completion) for one in written)
-    texts = [one.text for one in written]
+    outputs = generator.generate(prompts)
+    assert all(isinstance(one, Completion) for one in outputs)
+    texts = [one.text for one in outputs]
     assert texts[0] == texts[1] and len(set(texts)) == 3
-    assert all(one.prompt_tokens > 0 and one.completion_tokens == 16 for one in written)
-    assert all(one.cut for one in written)
+    assert all(one.prompt_tokens > 0 and one.completion_tokens == 16 for one in outputs)
+    assert all(one.cut for one in outputs)
     assert generator.check()[0]["models"]
     generator.close()
 

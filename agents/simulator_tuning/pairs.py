@@ -1,11 +1,11 @@
-"""From judged pages to what a simulator is tuned on: a prompt, and the page that should follow.
+"""Builds the training data of a simulator from labeled pages: pairs of a prompt and a page.
 
-Every pair is of one kind. A useful page is a real page with every document that a judge found
-useful, filled up with others; a noisy page is made of those that it did not, and that hold no gold
-answer. The prompt of a useful page names first the answers that the page gives, so that what is
-learnt is to give them, not to guess which of thirty aliases is meant. Kinds are balanced, equal
-prompts are used once, questions of evaluation sets are left out, and the held-out questions are
-chosen by a hash, so that they stay the same as data grow.
+A pair is useful or noisy. A useful page has all documents with the label useful, filled up with
+others. A noisy page has documents with the label noisy that contain no gold answer. The prompt of a
+useful page lists the answers in the page first, so that the model learns to copy them and not to
+guess an alias. There are as many useful as noisy pairs, and no two pairs have the same prompt.
+Questions of evaluation sets are excluded. A hash selects the held-out questions, so that they stay
+the same when data are added.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.simulator_tuning.judge import JudgedPage
+from agents.simulator_tuning.labels import LabeledPage
 from agents.simulator_tuning.snippet import snippet
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.rows import read_rows, write_rows
@@ -28,17 +28,17 @@ from zs_env.text.hashing import stable_hash
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A prompt and the page that should follow.
+    """A prompt and the page to generate.
 
     Attributes:
-        prompt: as the prompts writes it.
-        completion: the page, in the form that `split_documents` takes apart.
+        prompt: rendered from `SimulatorPrompts`.
+        completion: the page, in the format of `join_documents`.
         kind: "useful" or "noisy".
-        query: of the page.
-        question: behind the query.
-        answers: its gold answers.
-        question_id: its id.
-        source: its set.
+        query: the query of the page.
+        question: the question behind the query.
+        answers: gold answers of the question.
+        question_id: id of the question.
+        source: data set of the question.
     """
 
     prompt: str
@@ -52,7 +52,7 @@ class Pair:
 
 
 def build_pairs(
-    pages: Iterable[JudgedPage],
+    pages: Iterable[LabeledPage],
     prompts: SimulatorPrompts,
     *,
     judge: str = "containment",
@@ -60,43 +60,43 @@ def build_pairs(
     min_useful: int = 1,
     excluded: Iterable[str] = (),
 ) -> list[Pair]:
-    """Make pairs of pages: as many useful as noisy ones, see `balance`.
+    """Build as many useful as noisy pairs, see `balance`.
 
     Args:
-        pages: judged; they need more documents than a page of the pairs has.
-        prompts: whose prompts they are.
-        judge: whose verdicts count.
-        num_documents: of every page; where there are not as many, there is no pair.
-        min_useful: of them, at least, in a useful page.
-        excluded: questions, in their own words, that no pair may come from.
+        pages: labeled pages, with more documents than a page of the pairs.
+        prompts: prompts of the pairs.
+        judge: whose labels are used.
+        num_documents: documents of a pair's page. Labeled pages with fewer documents are skipped.
+        min_useful: minimum number of useful documents in a useful page.
+        excluded: texts of questions that must not be used.
 
     Raises:
-        ValueError: if a page lacks that judge's verdicts.
+        ValueError: if a page has no labels of this judge.
     """
     pairs = []
     for page in pages:
-        if judge not in page.useful:
+        if judge not in page.labels:
             raise ValueError(
-                f"the pages were judged by {sorted(page.useful)}, not by {judge!r}; judge them "
-                "again with that judge"
+                f"the pages were judged by {sorted(page.labels)}, not by {judge!r}; run the stage "
+                "'judge' again with that judge"
             )
-        if sum(page.useful[judge]) >= min_useful:
+        if sum(page.labels[judge]) >= min_useful:
             pairs.append(_pair(page, prompts, judge, num_documents, useful=True))
         pairs.append(_pair(page, prompts, judge, num_documents, useful=False))
     return balance([pair for pair in pairs if pair is not None], excluded=excluded)
 
 
 def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair]:
-    """Keep as many useful as noisy pairs, each prompt once, in an order that a hash decides.
+    """Keep as many useful as noisy pairs, each prompt once, ordered by a hash.
 
     Args:
         pairs: of both kinds.
-        excluded: questions, in their own words, that no pair may come from.
+        excluded: texts of questions that must not be used.
     """
-    left_out = {normalize_answer(text) for text in excluded}
+    excluded = {normalize_answer(text) for text in excluded}
     by_kind: dict[str, dict[str, Pair]] = {"useful": {}, "noisy": {}}
     for pair in pairs:
-        if normalize_answer(pair.question) not in left_out:
+        if normalize_answer(pair.question) not in excluded:
             by_kind[pair.kind].setdefault(pair.prompt, pair)
     ordered = {
         kind: sorted(pairs.values(), key=lambda pair: stable_hash(pair.prompt))
@@ -108,32 +108,32 @@ def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair
 
 
 def with_prompt(pair: Pair, prompts: SimulatorPrompts) -> Pair:
-    """Return a pair of another origin with the prompt that an engine of a prompts will ask with."""
+    """Return the pair with its prompt replaced by the one that an engine with `prompts` uses."""
     count = len(split_documents(pair.completion))
     useful = pair.kind == "useful"
     question = pair.question if pair.answers else None
     request = SearchRequest(pair.query, question, pair.answers, (useful,) * count, 0)
-    return replace(pair, prompt=prompts.prompt(request, useful=useful, num_documents=count))
+    return replace(pair, prompt=prompts.render(request, useful=useful, num_documents=count))
 
 
 def is_held_out(pair: Pair, share: float) -> bool:
-    """Whether a pair's question belongs to those that a share in [0, 1] keeps from training."""
+    """Whether a pair's question is among the `share` of questions, in [0, 1], that are held out."""
     return stable_hash(normalize_answer(pair.question)) < share * 2**64
 
 
 def write_dataset(
     folder: Path, pairs: Sequence[Pair], *, held_out: float, made_of: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write train.jsonl, held_out.jsonl, the same as a `datasets` folder, and the card README.md.
+    """Write train.jsonl, held_out.jsonl, a `datasets` folder with both, and the card README.md.
 
     Args:
-        folder: made where it is missing.
-        pairs: all of them.
-        held_out: share of the questions, in [0, 1].
-        made_of: for the card: engine, agent, sources, licences.
+        folder: created if missing.
+        pairs: all pairs.
+        held_out: share of the held-out questions, in [0, 1].
+        made_of: lines of the card: engine, agent, sources, licences.
 
     Returns:
-        Counts, as the card has them.
+        The counts in the card.
     """
     folder.mkdir(parents=True, exist_ok=True)
     splits: dict[str, list[Pair]] = {"train": [], "held_out": []}
@@ -159,34 +159,34 @@ def read_pairs(path: Path) -> list[Pair]:
     """Read a JSONL file of pairs.
 
     Raises:
-        ValueError: if a line is no pair, naming file and line.
+        ValueError: if a line is not a pair; the message names file and line.
     """
     pairs = []
-    for place, row in read_rows(path):
+    for location, row in read_rows(path):
         try:
             pairs.append(Pair(**{**row, "answers": tuple(row["answers"])}))
         except (TypeError, KeyError) as error:
             raise ValueError(
-                f"{place}: expected a pair with the fields {[*Pair.__slots__]}: {error}"
+                f"{location}: expected a pair with the fields {[*Pair.__slots__]}: {error}"
             ) from None
     return pairs
 
 
 def _pair(
-    page: JudgedPage, prompts: SimulatorPrompts, judge: str, num_documents: int, *, useful: bool
+    page: LabeledPage, prompts: SimulatorPrompts, judge: str, num_documents: int, *, useful: bool
 ) -> Pair | None:
-    verdicts = page.useful[judge]
-    chosen = [rank for rank, verdict in enumerate(verdicts) if verdict][:num_documents]
-    if useful and not chosen:
+    labels = page.labels[judge]
+    useful_ranks = [rank for rank, label in enumerate(labels) if label][:num_documents]
+    if useful and not useful_ranks:
         return None
-    silent = [
+    answer_free = [
         rank
         for rank, (title, text) in enumerate(page.documents)
-        if not verdicts[rank] and not contains_answer(f"{title} {text}", page.answers)
+        if not labels[rank] and not contains_answer(f"{title} {text}", page.answers)
     ]
-    # What answers comes first: a small model then learns to say the answer at once, and does not
-    # have to guess which of the documents are to hold it.
-    ranks = [*(chosen if useful else []), *silent][:num_documents]
+    # Useful documents come first: a small model then learns to state the answer immediately and
+    # need not guess which documents contain it.
+    ranks = [*(useful_ranks if useful else []), *answer_free][:num_documents]
     if len(ranks) < num_documents:
         return None
     documents = [
@@ -194,17 +194,17 @@ def _pair(
             *page.documents[rank],
             query=page.query,
             num_words=prompts.num_words,
-            answers=page.answers if rank in chosen else (),
+            answers=page.answers if rank in useful_ranks else (),
         )
         for rank in ranks
     ]
     text = " ".join(documents)
-    given_first = sorted(page.answers, key=lambda answer: not contains_answer(text, [answer]))
+    stated_first = sorted(page.answers, key=lambda answer: not contains_answer(text, [answer]))
     request = SearchRequest(
-        page.query, page.question, tuple(given_first), (useful,) * num_documents, 0
+        page.query, page.question, tuple(stated_first), (useful,) * num_documents, 0
     )
     return Pair(
-        prompt=prompts.prompt(request, useful=useful, num_documents=num_documents),
+        prompt=prompts.render(request, useful=useful, num_documents=num_documents),
         completion=join_documents(documents),
         kind="useful" if useful else "noisy",
         query=page.query,
@@ -220,7 +220,7 @@ def _save_for_datasets(folder: Path, splits: dict[str, list[Pair]]) -> None:
         from datasets import Dataset, DatasetDict
     except ImportError as error:
         raise ImportError(
-            'the data set is written by datasets; pip install "zerosearch-gym[data]"'
+            'writing the data set needs datasets; pip install "zerosearch-gym[data]"'
         ) from error
     rows: Any = {
         name: Dataset.from_list([{**asdict(pair), "answers": list(pair.answers)} for pair in part])
@@ -242,5 +242,5 @@ def _card(counts: dict[str, Any], made_of: dict[str, Any]) -> str:
     lines += [f"- {source}: {count} pairs" for source, count in sorted(counts["sources"].items())]
     lines += ["", "Made of:", ""]
     lines += [f"- {name}: {value}" for name, value in made_of.items() if value]
-    lines += ["", "No question stands in both files.", ""]
+    lines += ["", "No question is in both files.", ""]
     return "\n".join(lines)

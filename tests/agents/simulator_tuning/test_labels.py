@@ -1,8 +1,8 @@
-"""Three judges, by hand."""
+"""Labels of the three judges, computed by hand."""
 
 import pytest
 
-from agents.simulator_tuning.judge import agreement, judge_transcripts
+from agents.simulator_tuning.labels import agreement, label_transcripts
 from zs_env.actions import Answer, Search
 from zs_env.questions.question import Question
 from zs_env.search.types import Document, SearchRequest
@@ -22,74 +22,74 @@ def transcript(answer="Ada Lovelace", answers=("Ada Lovelace",), texts=("by Ada 
     return Transcript(question=question, prompt="", turns=turns, reason="answer")
 
 
-def test_containment_looks_into_each_document_and_outcome_at_the_episode():
-    (page,) = judge_transcripts([transcript()])
-    assert page.useful == {"containment": (True, False), "outcome": (True, True)}
+def test_containment_labels_each_document_and_outcome_the_episode():
+    (page,) = label_transcripts([transcript()])
+    assert page.labels == {"containment": (True, False), "outcome": (True, True)}
     assert (page.question_id, page.source, page.query) == ("7", "set", "wrote it")
     assert page.documents == (("T0", "by Ada Lovelace"), ("T1", "no"))
-    (page,) = judge_transcripts([transcript(answer="Eve")])
-    assert page.useful["outcome"] == (False, False)
+    (page,) = label_transcripts([transcript(answer="Eve")])
+    assert page.labels["outcome"] == (False, False)
 
 
-def test_a_title_counts_as_part_of_the_document():
-    (page,) = judge_transcripts([transcript(answers=("T1",))])
-    assert page.useful["containment"] == (False, True)
+def test_the_title_is_part_of_the_document():
+    (page,) = label_transcripts([transcript(answers=("T1",))])
+    assert page.labels["containment"] == (False, True)
 
 
 @pytest.mark.parametrize("answers", [("yes",), ("No",)])
-def test_yes_no_questions_are_left_out(answers):
-    assert list(judge_transcripts([transcript(answers=answers)])) == []
+def test_yes_no_questions_are_skipped(answers):
+    assert list(label_transcripts([transcript(answers=answers)])) == []
 
 
-def test_a_model_is_asked_of_every_document_with_its_query_and_answers():
+def test_the_model_gets_each_document_with_query_and_answers():
     seen = []
 
     def script(prompt):
         seen.append(prompt.text)
         return "Yes, it does." if "by Ada" in prompt.text else "yesterday"
 
-    (page,) = judge_transcripts([transcript()], ScriptedTextGenerator(script))
-    assert page.useful["model"] == (True, False)
+    (page,) = label_transcripts([transcript()], ScriptedTextGenerator(script))
+    assert page.labels["model"] == (True, False)
     assert len(seen) == 2
     for words in ("wrote it", "T0. by Ada Lovelace", "Who wrote it?", "Ada Lovelace"):
         assert words in seen[0]
 
 
-def test_a_document_that_is_too_long_for_the_judge_is_not_useful():
+def test_a_rejected_prompt_is_labeled_noisy():
     def script(prompt):
         return PromptRejected("too long") if "by Ada" in prompt.text else "yes"
 
-    (page,) = judge_transcripts([transcript()], ScriptedTextGenerator(script))
-    assert page.useful["model"] == (False, True)
+    (page,) = label_transcripts([transcript()], ScriptedTextGenerator(script))
+    assert page.labels["model"] == (False, True)
 
 
-def test_a_judge_that_is_down_ends_the_stage():
-    pages = judge_transcripts(
+def test_a_failing_judge_stops_the_stage():
+    pages = label_transcripts(
         [transcript()], ScriptedTextGenerator(lambda prompt: GenerationError("down"))
     )
-    with pytest.raises(ConnectionError, match="down; see that it runs"):
+    with pytest.raises(ConnectionError, match="down; check that it runs"):
         next(iter(pages))
 
 
-def test_what_a_judge_thinks_is_not_what_it_says():
-    said = iter(["<think>No? But then</think>\n\nYes.", "<think>yes</think> no"])
-    (page,) = judge_transcripts([transcript()], ScriptedTextGenerator(lambda prompt: next(said)))
-    assert page.useful["model"] == (True, False)
+def test_the_judges_thinking_is_ignored():
+    replies = iter(["<think>No? But then</think>\n\nYes.", "<think>yes</think> no"])
+    (page,) = label_transcripts([transcript()], ScriptedTextGenerator(lambda prompt: next(replies)))
+    assert page.labels["model"] == (True, False)
 
 
-def test_every_page_keeps_its_own_verdicts_over_many_batches():
+def test_every_page_gets_its_own_labels():
     transcripts = [transcript(texts=(f"doc {n}", f"other {n}")) for n in range(150)]
     generator = ScriptedTextGenerator(
         lambda prompt: "yes" if "doc" in prompt.text[60:120] else "no"
     )
-    pages = list(judge_transcripts(transcripts, generator))
+    pages = list(label_transcripts(transcripts, generator))
     assert [page.documents[0][1] for page in pages] == [f"doc {n}" for n in range(150)]
-    assert all(page.useful["model"] == (True, False) for page in pages)
+    assert all(page.labels["model"] == (True, False) for page in pages)
 
 
 def test_agreement_by_hand():
     # containment: 1 0 1 0, outcome: 1 1 0 0 over four documents: half agree, kappa 0.
-    pages = list(judge_transcripts([transcript(), transcript(answer="Eve")]))
+    pages = list(label_transcripts([transcript(), transcript(answer="Eve")]))
     assert agreement(pages) == {
         "containment and outcome": {"agreement": 0.5, "kappa": 0.0, "documents": 4}
     }

@@ -1,12 +1,12 @@
-"""Pairs hold what their kind says, in balance, and no question stands on both sides."""
+"""Pairs match their kind, are balanced, and share no question between the two splits."""
 
 import json
 from dataclasses import replace
 
 import pytest
 
-from agents.simulator_tuning.build import build_pairs, is_held_out, read_pairs, write_dataset
-from agents.simulator_tuning.judge import JudgedPage
+from agents.simulator_tuning.pairs import build_pairs, is_held_out, read_pairs, write_dataset
+from agents.simulator_tuning.labels import LabeledPage
 from zs_env.metrics import contains_answer
 from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import TUNED
@@ -20,14 +20,14 @@ def page(number=0, *, holders=(2,), count=9, query=None, question=None):
         )
         for rank in range(count)
     )
-    return JudgedPage(
+    return LabeledPage(
         question_id=str(number),
         source="set",
         question=question or f"Question {number}?",
         answers=(f"gold{number}",),
         query=query or f"query {number}",
         documents=documents,
-        useful={"containment": tuple(rank in holders for rank in range(count))},
+        labels={"containment": tuple(rank in holders for rank in range(count))},
     )
 
 
@@ -35,7 +35,7 @@ def by_kind(pairs, kind):
     return [pair for pair in pairs if pair.kind == kind]
 
 
-def test_a_useful_page_holds_the_answer_and_a_noisy_one_does_not():
+def test_a_useful_page_contains_the_answer_and_a_noisy_one_does_not():
     pairs = build_pairs([page(n) for n in range(20)], TUNED)
     for kind in ("useful", "noisy"):
         for pair in by_kind(pairs, kind):
@@ -50,7 +50,7 @@ def test_a_useful_page_holds_the_answer_and_a_noisy_one_does_not():
     assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 20
 
 
-def test_a_useful_page_begins_with_all_that_hold_an_answer_in_the_order_of_the_engine():
+def test_a_useful_page_starts_with_the_useful_documents_in_the_engines_order():
     (useful,) = by_kind(build_pairs([page(holders=(1, 3, 7))], TUNED), "useful")
     assert split_documents(useful.completion, 50) == [
         "T1: document 1 says gold0",
@@ -61,46 +61,46 @@ def test_a_useful_page_begins_with_all_that_hold_an_answer_in_the_order_of_the_e
     ]
 
 
-def test_a_page_with_too_few_useful_documents_is_only_a_noisy_one():
+def test_a_page_with_too_few_useful_documents_gives_only_a_noisy_pair():
     pages = [page(0, holders=(1,)), page(1, holders=(1, 3))]
     (useful,) = by_kind(build_pairs(pages, TUNED, min_useful=2), "useful")
     assert useful.query == "query 1"
 
 
-def test_a_useful_prompt_names_first_the_answer_that_the_page_gives():
+def test_a_useful_prompt_lists_the_stated_answer_first():
     aliased = replace(page(), answers=("zero", "gold0", "nought"))
     (useful,) = by_kind(build_pairs([aliased], TUNED), "useful")
     assert "gold0 / zero / nought" in useful.prompt
 
 
-def test_an_answer_that_the_judge_overlooked_is_in_no_noisy_page():
+def test_a_noisy_page_has_no_answer_even_with_a_wrong_label():
     overlooked = page(holders=(0, 1), count=9)
-    overlooked.useful["model"] = (True,) + (False,) * 8
+    overlooked.labels["model"] = (True,) + (False,) * 8
     for pair in build_pairs([overlooked], TUNED, judge="model"):
         assert "document 1 " not in pair.completion
 
 
 @pytest.mark.parametrize("bad", [page(holders=()), page(holders=range(9)), page(count=4)])
-def test_a_page_that_lacks_one_kind_unbalances_nothing(bad):
+def test_pairs_are_balanced_if_a_page_lacks_one_kind(bad):
     pairs = build_pairs([bad, page(1)], TUNED)
     assert len(by_kind(pairs, "useful")) == len(by_kind(pairs, "noisy")) == 1
 
 
-def test_equal_prompts_are_one_pair():
+def test_prompts_are_unique():
     assert len(build_pairs([page(), page()], TUNED)) == 2
 
 
-def test_questions_of_the_evaluation_are_left_out():
+def test_excluded_questions_are_not_used():
     pairs = build_pairs([page(1), page(2)], TUNED, excluded=["the question 1"])
     assert {pair.question for pair in pairs} == {"Question 2?"}
 
 
-def test_a_judge_who_said_nothing_is_an_error():
+def test_missing_labels_are_an_error():
     with pytest.raises(ValueError, match=r"judged by .*containment.*, not by 'model'"):
         build_pairs([page()], TUNED, judge="model")
 
 
-def test_no_question_stands_on_both_sides_and_growth_moves_none():
+def test_the_split_is_by_question_and_stable_when_data_are_added():
     pages = [page(n, query=f"query {n} {k}") for n in range(200) for k in range(3)]
     pairs = build_pairs(pages, TUNED)
     sides = {pair.question: set() for pair in pairs}
@@ -112,7 +112,7 @@ def test_no_question_stands_on_both_sides_and_growth_moves_none():
     assert all(is_held_out(pair, 0.2) in sides[pair.question] for pair in few)
 
 
-def test_the_data_set_is_written_whole_with_its_card(tmp_path):
+def test_the_data_set_is_written_with_its_card(tmp_path):
     pairs = build_pairs([page(n) for n in range(60)], TUNED)
     counts = write_dataset(
         tmp_path, pairs, held_out=0.2, made_of={"engine": "bm25", "licences": "CC BY-SA 4.0"}
@@ -131,7 +131,7 @@ def test_the_data_set_is_written_whole_with_its_card(tmp_path):
     assert loaded["held_out"].num_rows == len(held_out)
 
 
-def test_a_broken_line_is_named(tmp_path):
+def test_an_invalid_line_is_named(tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text(json.dumps({"prompt": "x"}) + "\n")
     with pytest.raises(ValueError, match=r"train\.jsonl, line 1: expected a pair"):

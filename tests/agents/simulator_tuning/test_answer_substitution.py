@@ -1,7 +1,7 @@
-"""An exchanged answer stands in prompt and page, the old one in neither; all else stays."""
+"""A substituted answer replaces the old one in prompt and page; the rest is unchanged."""
 
-from agents.simulator_tuning.build import Pair
-from agents.simulator_tuning.exchange import with_exchanged_answers
+from agents.simulator_tuning.pairs import Pair
+from agents.simulator_tuning.answer_substitution import substitute_answers
 from zs_env.metrics import contains_answer
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.page_parsing import join_documents, split_documents
@@ -11,7 +11,7 @@ from zs_env.simulator.prompts import TUNED
 def pair(query, answers, *documents, kind="useful"):
     request = SearchRequest(query, f"{query}?", answers, (kind == "useful",) * len(documents), 0)
     return Pair(
-        prompt=TUNED.prompt(request, useful=kind == "useful", num_documents=len(documents)),
+        prompt=TUNED.render(request, useful=kind == "useful", num_documents=len(documents)),
         completion=join_documents(list(documents)),
         kind=kind,
         query=query,
@@ -29,21 +29,21 @@ DATE = pair("year of the wall", ("1989",), "In 1989.", "Berlin.", "A wall.")
 NOISY = pair("capital of Italy", ("Rome", "Roma"), "Paris.", "Turin.", "Milan.", kind="noisy")
 
 
-def exchange(*pairs, share=1.0):
-    return with_exchanged_answers(pairs, TUNED, share=share)
+def substitute(*pairs, share=1.0):
+    return substitute_answers(pairs, TUNED, share=share)
 
 
-def donor_of(one):
+def new_answer(one):
     (answer,) = one.answers
     return answer
 
 
-def test_prompt_and_page_name_the_new_answer_wherever_the_old_one_stood():
-    # Of two donors, the hash may well draw the pair's own: enough pairs make one that does not.
+def test_the_new_answer_replaces_the_old_one_in_prompt_and_page():
+    # The hash may select the pair's own answer; with many pairs it selects another.
     names = [f"Town{letter}" for letter in "abcdefghi"]
     cities = [pair(f"capital {n}", (name,), f"{name}.", "x") for n, name in enumerate(names)]
-    changed = exchange(ROME, *cities)[0]
-    new = donor_of(changed)
+    changed = substitute(ROME, *cities)[0]
+    new = new_answer(changed)
     assert new.startswith("Town")
     assert split_documents(changed.completion) == [
         f"{new} is old.",
@@ -55,28 +55,28 @@ def test_prompt_and_page_name_the_new_answer_wherever_the_old_one_stood():
     assert not contains_answer(changed.completion + changed.prompt, ROME.answers)
 
 
-def test_only_whole_words_are_exchanged_and_only_for_an_answer_of_their_shape():
+def test_only_whole_words_are_replaced_by_an_answer_of_the_same_shape():
     years = [pair(f"year {n}", (f"{1900 + n}",), f"In {1900 + n}.", "x") for n in range(9)]
-    changed = exchange(YEAR, OSLO, *years)[0]
-    new = donor_of(changed)
+    changed = substitute(YEAR, OSLO, *years)[0]
+    new = new_answer(changed)
     assert new.startswith("190")
     assert split_documents(changed.completion)[1] == f"{new}-07, not 19690."
 
 
-def test_a_pair_stays_as_it_is_where_it_must():
-    alone = exchange(ROME, YEAR)  # no other answer has their shape
+def test_unsuitable_pairs_are_unchanged():
+    alone = substitute(ROME, YEAR)  # no other answer has their shape
     assert alone == [ROME, YEAR]
     asked = pair("Is Rome the capital", ("Rome",), "Rome is.", "It is Rome.")
     pairs = [asked, NOISY, *(pair(f"c{n}", ("Bonn",), "Bonn.", "y") for n in range(9))]
-    changed = exchange(*pairs)
+    changed = substitute(*pairs)
     assert changed[:2] == [asked, NOISY]
-    assert exchange(*pairs, share=0.0) == pairs
+    assert substitute(*pairs, share=0.0) == pairs
 
 
-def test_the_share_is_kept_and_the_same_pairs_are_exchanged_each_time():
+def test_the_share_is_approximate_and_the_choice_deterministic():
     pairs = [pair(f"capital {n}", (f"Town{n}",), f"Town{n} is.", "x") for n in range(400)]
-    changed = exchange(*pairs, share=0.25)
+    changed = substitute(*pairs, share=0.25)
     count = sum(one != two for one, two in zip(pairs, changed, strict=True))
     assert 60 <= count <= 140
-    assert changed == exchange(*pairs, share=0.25)
+    assert changed == substitute(*pairs, share=0.25)
     assert all(contains_answer(one.completion, one.answers) for one in changed)

@@ -1,0 +1,236 @@
+"""The stages of tuning a simulator: collect, judge, build, train, report.
+
+Each stage reads the files of the stage before it in `config.output`, so each can be repeated alone.
+All stages except build resume where they were stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from agents.agent_registry import build_agent, fingerprint
+from agents.evaluation.evaluate import evaluate
+from agents.simulator_tuning.answer_substitution import substitute_answers
+from agents.simulator_tuning.cached_generator import CachedTextGenerator
+from agents.simulator_tuning.labels import agreement, label_transcripts, read_labeled_pages
+from agents.simulator_tuning.pairs import (
+    Pair,
+    balance,
+    build_pairs,
+    is_held_out,
+    read_pairs,
+    with_prompt,
+    write_dataset,
+)
+from agents.simulator_tuning.released import RELEASED, load_released
+from agents.simulator_tuning.tune_config import TuneConfig
+from agents.specs import spec_from_text
+from zs_env.config import build_generator, build_questions
+from zs_env.engines.retrieval.dense_index import load_encoder
+from zs_env.questions.rows import write_rows
+from zs_env.simulator.generators.base import TextGenerator, TextSampling, as_generator
+from zs_env.transcripts.storage import read_transcripts
+
+Log = Callable[[str], None]
+_TOKENS_PER_WORD = 4  # a high estimate, because names take many tokens
+
+
+def collect(config: TuneConfig, log: Log) -> dict[str, Any]:
+    """Run the agent on the real engine and save every page."""
+    if config.questions is None or config.engine is None:
+        raise ValueError("the stage 'collect' needs --questions and --engine")
+    agent = build_agent(config.agent)
+    report = evaluate(
+        agent,
+        "ZeroSearch/File-v0",
+        episodes=config.episodes,
+        seed=config.seed,
+        env_kwargs={
+            "questions": spec_from_text(config.questions, role="questions"),
+            "engine": spec_from_text(config.engine, role="engine"),
+            "num_documents": config.page_documents,
+            "max_turns": config.max_turns,
+        },
+        output=config.output / "collect",
+        agent_name=config.agent,
+        fingerprint=fingerprint(agent),
+    )
+    return {"episodes": report.num_episodes, "failures": report.num_failures, **report.costs}
+
+
+def judge(config: TuneConfig, log: Log) -> dict[str, Any]:
+    """Label every document as useful or noisy, and measure the agreement of the judges."""
+    transcripts = _required(config.output / "collect" / "transcripts.jsonl", "collect")
+    generator, cache = None, config.output / "judge_replies.jsonl"
+    if config.judge_model is not None:
+        spec = spec_from_text(config.judge_model, role="generator", flag="judge-model")
+        generator = CachedTextGenerator(as_generator(build_generator(spec)), cache)
+    pages = list(label_transcripts(read_transcripts(transcripts), generator))
+    write_rows(config.output / "labels.jsonl", pages)
+    # The next run asks the model again: a server may have another model by then.
+    cache.unlink(missing_ok=True)
+    return {"pages": len(pages), "agreement": agreement(pages)}
+
+
+def build(config: TuneConfig, log: Log) -> dict[str, Any]:
+    """Build pairs of a prompt and a page."""
+    excluded = []
+    for path in config.exclude:
+        questions = build_questions({"kind": "file", "path": str(path)})
+        excluded += [questions[index].text for index in range(len(questions))]
+    pairs = _pairs(config, excluded)
+    if not pairs:
+        raise ValueError(
+            "no pair could be built, because no page has useful or noisy documents; collect more "
+            "episodes or more documents per page"
+        )
+    made_of = {
+        "released set": config.released and RELEASED[config.released],
+        "engine": config.engine,
+        "agent": config.agent,
+        "questions": config.questions,
+        "judge": config.judge,
+        "maximum share of useful training pages with a substituted answer": (
+            None if config.released else config.answer_substitution
+        ),
+        "excluded": f"{len(excluded)} questions of {[path.name for path in config.exclude]}",
+        "licences": config.licences,
+    }
+    return write_dataset(config.output / "data", pairs, held_out=config.held_out, made_of=made_of)
+
+
+def _pairs(config: TuneConfig, excluded: list[str]) -> list[Pair]:
+    prompts = config.simulator_prompts()
+    if config.released is not None:
+        released = load_released(config.released, location=config.released_file)
+        return balance([with_prompt(pair, prompts) for pair in released], excluded=excluded)
+    pairs = build_pairs(
+        read_labeled_pages(_required(config.output / "labels.jsonl", "judge")),
+        prompts,
+        judge=config.judge,
+        num_documents=config.num_documents,
+        min_useful=min(config.min_useful, config.num_documents),
+        excluded=excluded,
+    )
+    held_out = [pair for pair in pairs if is_held_out(pair, config.held_out)]
+    training = [pair for pair in pairs if not is_held_out(pair, config.held_out)]
+    return held_out + substitute_answers(training, prompts, share=config.answer_substitution)
+
+
+def train(config: TuneConfig, log: Log) -> dict[str, Any]:
+    """Tune the model on the training pairs."""
+    from agents.simulator_tuning.train import tune
+
+    result = tune(
+        _base_model(config),
+        config,
+        read_pairs(config.output / "data" / "train.jsonl"),
+        config.output / "tuned",
+        system=config.simulator_prompts().system,
+        on_log=lambda step, steps, loss: log(f"step {step}/{steps}: {loss:.3f} nats per token"),
+    )
+    return asdict(result)
+
+
+def report(config: TuneConfig, log: Log) -> Table:
+    """Compare the model before and after tuning with the real engine, on held-out queries."""
+    from agents.simulator_tuning import report as reports
+
+    prompts = config.simulator_prompts()
+    held_out = read_pairs(config.output / "data" / "held_out.jsonl")
+    pairs = [
+        pair
+        for kind in ("useful", "noisy")
+        for pair in [pair for pair in held_out if pair.kind == kind][: config.report_queries]
+    ]
+    pages = {"real engine": reports.real_pages(pairs, prompts, num_documents=config.num_documents)}
+    folder = config.output / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    caches = {name: folder / f"generated-{name}.jsonl" for name in ("before", "after")}
+    for name, cache in caches.items():
+        generator = CachedTextGenerator(_report_generator(config, name), cache)
+        variants = {name: reports.generate_pages}
+        if name == "after":
+            variants["after, checked"] = reports.generate_checked_pages
+        for variant, generate in variants.items():
+            pages[variant] = generate(
+                generator,
+                prompts,
+                pairs,
+                num_documents=config.num_documents,
+                batch_size=config.report_batch,
+                on_batch=lambda done, variant=variant: log(f"{variant}: {done}/{len(pairs)} pages"),
+            )
+        generator.close()
+        del generator  # frees a local model before the next one is loaded
+    encoder = None if config.embedder is None else load_encoder(config.embedder)
+    figures = {
+        name: reports.measure(part, num_documents=config.num_documents, encoder=encoder)
+        for name, part in pages.items()
+    }
+    values: dict[str, Any] = {
+        name.replace(", ", "_").replace(" ", "_"): reports.to_json(part)
+        for name, part in figures.items()
+    }
+    values["pages"] = dict(Counter(pair.kind for pair in pairs))
+    (folder / "report.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+    reports.plot(figures, folder / "report.png")
+    shown = [*pairs[:6], *pairs[-6:]]
+    samples = {name: [page for page in part if page.pair in shown] for name, part in pages.items()}
+    (folder / "samples.html").write_text(reports.samples_html(samples), encoding="utf-8")
+    for cache in caches.values():
+        # The next report asks the models again: a server may have another model by then.
+        cache.unlink(missing_ok=True)
+    table = Table("", *figures, title=f"{len(pairs)} held-out pages, 95 % intervals")
+    for metric, meaning in reports.METRICS.items():
+        if all(metric in part for part in figures.values()):
+            table.add_row(meaning, *(str(part[metric]) for part in figures.values()))
+    return table
+
+
+def _report_generator(config: TuneConfig, name: str) -> TextGenerator:
+    """Return the model before or after tuning, from its spec or loaded in this process."""
+    sampling = TextSampling(
+        temperature=config.temperature,
+        frequency_penalty=config.frequency_penalty,
+        max_tokens=config.num_documents * config.num_words * _TOKENS_PER_WORD,
+    )
+    text = config.before if name == "before" else config.after
+    if text is not None:
+        spec = spec_from_text(text, role="generator", flag=name)
+        return as_generator(build_generator({"sampling": asdict(sampling), **spec}))
+    from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
+
+    tuned = str(config.output / "tuned" / "model")
+    model = _base_model(config) if name == "before" else tuned
+    return TransformersTextGenerator(
+        model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
+    )
+
+
+def _base_model(config: TuneConfig) -> str:
+    if config.model is None:
+        raise ValueError("--model is missing: the folder or hub name of the model to tune")
+    return config.model
+
+
+def _required(path: Path, stage: str) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing; run the stage {stage!r} first")
+    return path
+
+
+STAGES: dict[str, Callable[[TuneConfig, Log], dict[str, Any] | Table]] = {
+    "collect": collect,
+    "judge": judge,
+    "build": build,
+    "train": train,
+    "report": report,
+}
