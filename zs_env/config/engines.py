@@ -61,30 +61,6 @@ def _bm25_engine(
     return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
 
 
-def _dense_engine(
-    questions: QuestionDataset,
-    *,
-    passages: str,
-    index: str | None = None,
-    model: str | None = None,
-    query_prefix: str = "",
-    passage_prefix: str = "",
-    factory: str = "Flat",
-    device: str = "cpu",
-) -> SearchEngine:
-    from zs_env.engines.retrieval.dense import DEFAULT_MODEL, DenseEngine
-
-    return DenseEngine(
-        passages,
-        index,
-        model=model or DEFAULT_MODEL,
-        query_prefix=query_prefix,
-        passage_prefix=passage_prefix,
-        factory=factory,
-        device=device,
-    )
-
-
 def _hybrid_engine(
     questions: QuestionDataset,
     *,
@@ -97,17 +73,11 @@ def _hybrid_engine(
     return HybridEngine([build_engine(spec, questions) for spec in engines], weights, depth=depth)
 
 
-def _scripted_engine(
-    questions: QuestionDataset, *, script: Mapping[str, Any], default: Sequence[Any] = ()
-) -> SearchEngine:
-    from zs_env.engines import ScriptedEngine
-
-    return ScriptedEngine(script, default=default)
-
-
 def _no_engine(questions: QuestionDataset) -> SearchEngine:
     """Return no documents for any query."""
-    return _scripted_engine(questions, script={})
+    from zs_env.engines import ScriptedEngine
+
+    return ScriptedEngine({})
 
 
 def _mixture_engine(
@@ -124,26 +94,6 @@ def _mixture_engine(
     built = [build_engine(spec, questions) for spec in engines]
     shares = None if schedule is None else Schedule(**schedule)
     return MixtureEngine(built, weights, schedule=shares)
-
-
-def _google_engine(
-    questions: QuestionDataset, *, country: str = "us", language: str = "en", concurrency: int = 8
-) -> SearchEngine:
-    from zs_env.engines import GoogleEngine
-
-    return GoogleEngine(country=country, language=language, concurrency=concurrency)
-
-
-def _http_engine(
-    questions: QuestionDataset,
-    *,
-    url: str,
-    timeout_s: float = 20.0,
-    max_tries: int = 3,
-) -> SearchEngine:
-    from zs_env.engines import HTTPEngine
-
-    return HTTPEngine(url, timeout_s=timeout_s, max_tries=max_tries)
 
 
 def _simulator_engine(
@@ -199,18 +149,18 @@ def _cached_engine(
     return CachedEngine(inner, path, mode=mode)  # type: ignore[arg-type]
 
 
-ENGINE_KINDS: dict[str, Callable[..., SearchEngine]] = {
+ENGINE_KINDS: dict[str, str | Callable[..., SearchEngine]] = {
     "world": _world_engine,
     "paragraphs": _paragraphs_engine,
     "bm25": _bm25_engine,
-    "dense": _dense_engine,
+    "dense": "zs_env.engines.retrieval.dense:DenseEngine",
     "hybrid": _hybrid_engine,
-    "scripted": _scripted_engine,
+    "scripted": "zs_env.engines.scripted:ScriptedEngine",
     "none": _no_engine,
     "metered": _metered_engine,
     "mixture": _mixture_engine,
     "cache": _cached_engine,
     "simulator": _simulator_engine,
-    "google": _google_engine,
-    "http": _http_engine,
+    "google": "zs_env.engines.google:GoogleEngine",
+    "http": "zs_env.engines.http:HTTPEngine",
 }

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from itertools import islice
 from typing import Any
 
-from zs_env.text.suggestions import check_names, keywords, unknown_name
+from zs_env.text.suggestions import check_names, unknown_name
 
 Spec = Mapping[str, Any]
 
 
 def build_from_spec(
-    what: str, table: Mapping[str, Callable[..., Any]], spec: Spec, *context: Any
+    what: str, table: Mapping[str, str | Callable[..., Any]], spec: Spec, *context: Any
 ) -> Any:
-    """Call the function in the row of a spec's kind with the spec's fields.
+    """Call the row of a spec's kind with the spec's fields.
 
     Args:
         what: what the kinds are, for error messages, such as "engine kind".
-        table: functions by kind; their keyword-only parameters are the fields.
+        table: by kind, a class as "module:name", or a function whose first arguments are `context`.
         spec: kind and fields.
-        context: positional arguments of the function.
+        context: first arguments of a function.
 
     Raises:
         ValueError: if the kind is missing or unknown, or a field is missing or unknown.
@@ -29,10 +32,14 @@ def build_from_spec(
     kind = spec["kind"]
     if kind not in table:
         raise unknown_name(what, kind, table)
+    build = table[kind]
+    if isinstance(build, str):
+        module, _, name = build.partition(":")
+        build, context = getattr(import_module(module), name), ()
     fields = {name: value for name, value in spec.items() if name != "kind"}
-    parameters = keywords(table[kind])
+    parameters = dict(islice(inspect.signature(build).parameters.items(), len(context), None))
     check_names(f"field of {what} {kind!r}", fields, parameters)
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and fields.get(name) is None:
             raise ValueError(f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}")
-    return table[kind](*context, **fields)
+    return build(*context, **fields)

@@ -1,7 +1,7 @@
-"""What every generator does: laws that each of them is put to, wherever it runs.
+"""Conformance tests of the generator protocol.
 
-They need no pytest, so that a generator that lives in an environment of its own can be put to them
-there: `python -m tests.agents.llm.generators.generator_laws` does so with vLLM in process.
+They do not need pytest, so they also run in a generator's own virtual environment:
+`python -m tests.agents.llm.generators.generator_laws` runs them with vLLM in process.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def _distance(policy: Policy, ids: tuple[int, ...], turn: Generation, temperatur
     return float((wanted - torch.tensor(turn.logprobs)).abs().max())
 
 
-def logprobs_are_those_of_a_plain_forward_pass(policy: Policy, generator: Generator) -> None:
-    """At temperature 1 and another, in first turns and later ones."""
+def logprobs_equal_those_of_a_forward_pass(policy: Policy, generator: Generator) -> None:
+    """At several temperatures, in first and later turns."""
     tokens = 0
     for number, temperature in enumerate((1.0, 0.7, 0.0)):
         sampling = Sampling(max_new_tokens=24, temperature=temperature)
@@ -76,8 +76,8 @@ def logprobs_are_those_of_a_plain_forward_pass(policy: Policy, generator: Genera
     assert tokens > 100, tokens
 
 
-def greedy_turns_are_those_of_transformers(policy: Policy, generator: Generator) -> None:
-    """Id for id, in first turns and later ones."""
+def greedy_turns_equal_those_of_transformers(policy: Policy, generator: Generator) -> None:
+    """In first and later turns."""
     reference = TransformersGenerator(policy)
     requests = _requests(policy)
     for _ in range(2):
@@ -88,10 +88,8 @@ def greedy_turns_are_those_of_transformers(policy: Policy, generator: Generator)
     generator.release(range(4))
 
 
-def a_turn_ends_with_its_tag_or_where_there_is_no_room(
-    policy: Policy, generator: Generator
-) -> None:
-    """No id comes after the one that completes a tag; lengths are kept to the token."""
+def a_turn_ends_with_its_tag_or_at_a_limit(policy: Policy, generator: Generator) -> None:
+    """No id follows the one that completes a tag; length limits are exact."""
     (request,) = _requests(policy, 1)
     (turn,) = generate(generator, [request], GREEDY)
     text = policy.decode(turn.token_ids)
@@ -112,8 +110,8 @@ def a_turn_ends_with_its_tag_or_where_there_is_no_room(
     generator.release(range(4))
 
 
-def a_seed_is_a_turn_and_members_of_a_group_differ(policy: Policy, generator: Generator) -> None:
-    """The same seeds give the same ids, other seeds other ones."""
+def equal_seeds_give_equal_turns(policy: Policy, generator: Generator) -> None:
+    """Different seeds give different ids."""
     ids = _requests(policy, 1)[0].token_ids
     warm = Sampling(max_new_tokens=24, temperature=1.5)
     drawn = []
@@ -128,8 +126,8 @@ def a_seed_is_a_turn_and_members_of_a_group_differ(policy: Policy, generator: Ge
     assert len(set(drawn[0])) > 3
 
 
-def ids_that_change_under_a_session_are_counted(policy: Policy, generator: Generator) -> None:
-    """All that was known behind the first changed id counts as drift."""
+def changed_ids_of_a_session_are_counted(policy: Policy, generator: Generator) -> None:
+    """All known ids from the first changed one on count as mismatch."""
     (request,) = _requests(policy, 1)
     (turn,) = generate(generator, [request], SAMPLED)
     ids = [*request.token_ids, *turn.token_ids]
@@ -139,8 +137,8 @@ def ids_that_change_under_a_session_are_counted(policy: Policy, generator: Gener
     generator.release([0])
 
 
-def new_weights_are_sampled_from_at_once(policy: Policy, generator: Generator) -> None:
-    """Also by sessions whose beginning had been read by the old ones."""
+def new_weights_are_used_at_once(policy: Policy, generator: Generator) -> None:
+    """Also in sessions that have a cache of the old weights."""
     requests = _requests(policy)
     before = generate(generator, requests, SAMPLED)
     kept = copy.deepcopy(policy.model.state_dict())
@@ -158,8 +156,8 @@ def new_weights_are_sampled_from_at_once(policy: Policy, generator: Generator) -
     generator.release(range(4))
 
 
-def turns_end_one_by_one_and_can_be_given_up(policy: Policy, generator: Generator) -> None:
-    """A turn that is released never comes; others come whenever they were begun."""
+def turns_end_separately_and_can_be_cancelled(policy: Policy, generator: Generator) -> None:
+    """A cancelled turn is never returned; the others are, whenever they were submitted."""
     requests = _requests(policy)
     wanted = {
         r.session: t for r, t in zip(requests, generate(generator, requests, GREEDY), strict=True)
@@ -168,10 +166,10 @@ def turns_end_one_by_one_and_can_be_given_up(policy: Policy, generator: Generato
     generator.submit(requests[:2], GREEDY)
     generator.submit(requests[2:], GREEDY)
     generator.release([1, 99])
-    come: dict[int, Generation] = {}
-    while len(come) < 3:
-        come |= generator.poll()
-    assert {name: turn.token_ids for name, turn in come.items()} == {
+    turns: dict[int, Generation] = {}
+    while len(turns) < 3:
+        turns |= generator.poll()
+    assert {name: turn.token_ids for name, turn in turns.items()} == {
         name: turn.token_ids for name, turn in wanted.items() if name != 1
     }
     assert generator.poll() == {}
@@ -182,8 +180,8 @@ def turns_end_one_by_one_and_can_be_given_up(policy: Policy, generator: Generato
     assert generator.poll() == {}
 
 
-def wrong_use_is_refused(policy: Policy, generator: Generator) -> None:
-    """And leaves the generator as it was."""
+def invalid_calls_are_refused(policy: Policy, generator: Generator) -> None:
+    """The generator still works afterwards."""
     (request,) = _requests(policy, 1)
     for wrong in ([request, request], [GenerationRequest(session=5, token_ids=())]):
         try:
@@ -203,8 +201,8 @@ def wrong_use_is_refused(policy: Policy, generator: Generator) -> None:
     generator.release([0])
 
 
-def rollouts_hold_what_was_sampled(policy: Policy, generator: Generator) -> None:
-    """Together and apart: the same text for the same ids, no drift, logprobs of the model."""
+def rollouts_hold_the_sampled_ids(policy: Policy, generator: Generator) -> None:
+    """In lock step and asynchronously: ids match the text, and logprobs match the model."""
     for lock_step in (True, False):
         environment = ZeroSearchVectorEnv(
             4,
@@ -239,20 +237,20 @@ def rollouts_hold_what_was_sampled(policy: Policy, generator: Generator) -> None
 
 
 LAWS: tuple[Callable[[Policy, Any], None], ...] = (
-    logprobs_are_those_of_a_plain_forward_pass,
-    greedy_turns_are_those_of_transformers,
-    a_turn_ends_with_its_tag_or_where_there_is_no_room,
-    a_seed_is_a_turn_and_members_of_a_group_differ,
-    ids_that_change_under_a_session_are_counted,
-    new_weights_are_sampled_from_at_once,
-    turns_end_one_by_one_and_can_be_given_up,
-    wrong_use_is_refused,
-    rollouts_hold_what_was_sampled,
+    logprobs_equal_those_of_a_forward_pass,
+    greedy_turns_equal_those_of_transformers,
+    a_turn_ends_with_its_tag_or_at_a_limit,
+    equal_seeds_give_equal_turns,
+    changed_ids_of_a_session_are_counted,
+    new_weights_are_used_at_once,
+    turns_end_separately_and_can_be_cancelled,
+    invalid_calls_are_refused,
+    rollouts_hold_the_sampled_ids,
 )
 
 
 def main() -> None:
-    """Put vLLM in this process to every law."""
+    """Run all tests with vLLM in this process."""
     from agents.llm.generators.vllm.local import VLLMGenerator
 
     policy = load_policy("tiny")

@@ -1,4 +1,4 @@
-"""Every generator under the same laws; vLLM's where its environment was built."""
+"""Conformance tests of generators; vLLM's run if its environment was built."""
 
 import os
 import subprocess
@@ -34,5 +34,5 @@ def test_vllm_in_process():
         timeout=600,
         check=False,
     )
-    said = [line.removesuffix(" holds") for line in done.stdout.splitlines() if "holds" in line]
-    assert said == [law.__name__ for law in LAWS], done.stderr[-3000:]
+    passed = [line.removesuffix(" holds") for line in done.stdout.splitlines() if "holds" in line]
+    assert passed == [law.__name__ for law in LAWS], done.stderr[-3000:]

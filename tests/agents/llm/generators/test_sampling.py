@@ -19,7 +19,7 @@ def test_the_cumulative_distribution_is_inverted():
     assert [_draw(u) for u in (0.0, 0.12, 0.13, 0.37, 0.38, 0.99)] == [0, 0, 1, 1, 2, 2]
 
 
-def test_a_token_without_probability_is_never_drawn():
+def test_a_token_with_probability_0_is_never_sampled():
     assert _draw(1.0 - 2.0**-52) == 2
 
 
@@ -33,19 +33,19 @@ def test_temperature_divides_the_logits():
     assert _draw(5 / 30 + 0.001, temperature=0.5) == 2
 
 
-def test_temperature_zero_takes_the_likeliest_and_reports_its_probability():
+def test_temperature_0_is_greedy_and_returns_logprobs_at_temperature_1():
     tokens, logprobs = sample_tokens(LOGITS, temperature=0.0, uniforms_B=None)
     assert tokens.tolist() == [2]
     assert logprobs[0].item() == pytest.approx(math.log(5 / 8), abs=1e-6)
 
 
-def test_logprobs_are_float32_whatever_the_logits_are():
+def test_logprobs_are_float32_for_logits_of_any_dtype():
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)).bfloat16()
     _, logprobs = sample_tokens(logits, temperature=1.0, uniforms_B=torch.rand(3).double())
     assert logprobs.dtype == torch.float32
 
 
-def test_draws_depend_on_seed_and_position_only():
+def test_samples_depend_on_seed_and_position_only():
     seeds = torch.tensor([as_int64(seed) for seed in (0, 1, -1, 2**63, 2**64 + 1)])
     positions = torch.arange(5) * 17
     together = uniforms(seeds, positions)
@@ -55,7 +55,7 @@ def test_draws_depend_on_seed_and_position_only():
     assert len(set(alone)) == 5
 
 
-def test_draws_fill_the_unit_interval_evenly():
+def test_uniforms_fill_the_unit_interval_evenly():
     seeds, positions = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
     draws = uniforms(seeds.flatten(), positions.flatten())
     assert draws.min() >= 0 and draws.max() < 1

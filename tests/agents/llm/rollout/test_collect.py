@@ -57,7 +57,7 @@ def _collect(generator, environment, policy, **settings):
     )
 
 
-def test_a_rollout_holds_what_was_read_and_written_and_who_wrote_it(make_policy):
+def test_a_rollout_holds_all_tokens_and_their_sources(make_policy):
     policy = make_policy()
     generator = ScriptedGenerator(policy, _search_then_answer)
     groups = _collect(generator, _environment(), policy, sampling=Sampling(max_new_tokens=64))
@@ -81,7 +81,7 @@ def test_a_rollout_holds_what_was_read_and_written_and_who_wrote_it(make_policy)
     assert rollout.token_mismatch == 0
 
 
-def test_a_models_ids_spell_its_transcript_and_none_drifts(make_policy):
+def test_the_ids_of_a_model_decode_to_its_transcript(make_policy):
     policy = make_policy()
     generator = TransformersGenerator(policy)
     groups = _collect(generator, _environment(), policy)
@@ -97,7 +97,7 @@ def test_a_models_ids_spell_its_transcript_and_none_drifts(make_policy):
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8])
-def test_the_number_of_sub_environments_changes_nothing(make_policy, num_envs):
+def test_rollouts_do_not_depend_on_the_number_of_sub_environments(make_policy, num_envs):
     policy = make_policy()
     wanted = _collect(TransformersGenerator(policy), _environment(6), policy)
     groups = _collect(TransformersGenerator(policy), _environment(num_envs), policy)
@@ -125,7 +125,7 @@ def test_recomputed_logprobs_equal_those_sampled(make_policy):
 
 
 class _Replay:
-    """A generator without a model: it writes recorded turns, found by episode and ids so far."""
+    """A generator that returns recorded turns, found by session and ids so far."""
 
     def __init__(self, rollouts):
         self.turns = {}
@@ -137,28 +137,28 @@ class _Replay:
                 before += segment.token_ids
 
     def submit(self, requests, sampling):
-        self.begun = {r.session: self.turns[r.session, tuple(r.token_ids)] for r in requests}
+        self.submitted = {r.session: self.turns[r.session, tuple(r.token_ids)] for r in requests}
 
     def poll(self, should_yield=None):
         return {
             session: Generation(
                 token_ids=turn.token_ids, logprobs=turn.logprobs, stop_reason="length"
             )
-            for session, turn in self.begun.items()
+            for session, turn in self.submitted.items()
         }
 
     def release(self, sessions):
         pass
 
 
-def test_generators_that_write_the_same_make_the_same_rollouts(make_policy):
+def test_equal_turns_of_another_generator_give_equal_rollouts(make_policy):
     policy = make_policy()
     groups = _collect(TransformersGenerator(policy), _environment(), policy)
     replay = _Replay(rollout for group in groups for rollout in group.rollouts)
     assert _collect(replay, _environment(3), policy) == groups
 
 
-def test_members_of_a_group_differ_and_seeds_repeat_them(make_policy):
+def test_members_of_a_group_differ_and_equal_seeds_repeat_them(make_policy):
     policy = make_policy()
     groups = _collect(TransformersGenerator(policy), _environment(), policy)
     for group in groups:
@@ -169,7 +169,7 @@ def test_members_of_a_group_differ_and_seeds_repeat_them(make_policy):
     assert other[0] != groups[0]
 
 
-def test_a_group_can_share_its_luck(make_policy):
+def test_a_group_can_share_its_seed(make_policy):
     policy = make_policy()
     generator = ScriptedGenerator(policy, _search_then_answer)
     groups = _collect(generator, _environment(), policy, share_group_seed=True)
@@ -188,7 +188,7 @@ def test_noise_reaches_the_environment(make_policy):
     assert {r.transcript.noise_probability for g in groups for r in g.rollouts} == {0.5}
 
 
-def test_an_episode_that_a_fault_ended_is_void(make_policy):
+def test_an_episode_ended_by_an_engine_failure_has_failed(make_policy):
     policy = make_policy()
 
     def fails_for_3(request):
@@ -225,13 +225,13 @@ def test_an_end_of_sequence_before_a_tag_is_a_malformed_action_and_stays_in_the_
     assert rollout.transcript.turns[0].text == "I give up"
 
 
-def test_an_episode_whose_context_is_full_ends_without_another_word(make_policy):
+def test_an_episode_with_a_full_context_continues_with_empty_actions(make_policy):
     policy = make_policy()
     prompt = len(policy.encode_prompt("Question: What is 0?\n"))
     full = TransformersGenerator(policy, max_context=prompt + 20 + 5)
     (group,) = _collect(full, _environment(), policy, question_indices=[0], seeds=[0], group_size=1)
     (rollout,) = group.rollouts
-    # The notice after the first turn did not fit, so nobody read it.
+    # The notice after the first turn did not fit, so the model did not process it.
     assert [s.source for s in rollout.segments] == [Source.PROMPT, Source.POLICY]
     assert rollout.transcript.reason == "turn_limit"
     assert [turn.text for turn in rollout.transcript.turns[1:]] == ["", ""]
@@ -251,7 +251,7 @@ def test_every_question_needs_a_seed(make_policy):
         _collect(ScriptedGenerator(policy, str), _environment(), policy, seeds=[1, 2])
 
 
-def test_places_without_an_episode_change_nothing_and_are_seeded(make_policy):
+def test_slots_without_an_episode_change_nothing_and_are_seeded(make_policy):
     policy = make_policy()
     generator = ScriptedGenerator(policy, _search_then_answer)
     few = _collect(generator, _environment(8), policy, question_indices=[2], seeds=[5])
@@ -261,7 +261,7 @@ def test_places_without_an_episode_change_nothing_and_are_seeded(make_policy):
 
 
 class _Gates:
-    """An engine that keeps the pages of one question back until another's episode has searched."""
+    """An engine that delays the pages of one question until another episode has searched."""
 
     def __init__(self, held: str, until: str) -> None:
         self._held, self._until, self._gate = held, until, threading.Event()
@@ -283,8 +283,8 @@ def _search_twice(text: str) -> str:
 
 
 def test_no_episode_waits_for_the_page_of_another(make_policy):
-    # In lock-step the first page of question 3 would wait for question 1's second search, which
-    # comes only after it.
+    # In lock step this would be a deadlock: the first page of question 3 waits for the second
+    # search of question 1, which comes a step later.
     groups = _collect(
         ScriptedGenerator(policy := make_policy(), _search_twice),
         _environment(6, engine=_Gates("What is 3?", "second 1")),
@@ -298,7 +298,7 @@ def test_no_episode_waits_for_the_page_of_another(make_policy):
 
 
 class _Delayed:
-    """Pages that come after a short while, which differs from search to search."""
+    """Pages with a short delay that differs between searches."""
 
     def search(self, requests):
         for request in requests:
@@ -307,7 +307,7 @@ class _Delayed:
 
 
 @pytest.mark.parametrize("num_envs", [2, 6])
-def test_episodes_played_apart_are_those_of_lock_step(make_policy, num_envs):
+def test_asynchronous_episodes_equal_those_of_lock_step(make_policy, num_envs):
     policy = make_policy()
     together = _collect(TransformersGenerator(policy), _environment(engine=_Delayed()), policy)
     apart = _collect(
@@ -323,7 +323,7 @@ def test_episodes_played_apart_are_those_of_lock_step(make_policy, num_envs):
             assert left.logprobs == pytest.approx(right.logprobs, abs=1e-5)
 
 
-def test_a_full_context_ends_an_episode_played_apart_too(make_policy):
+def test_a_full_context_is_handled_asynchronously_too(make_policy):
     policy = make_policy()
     prompt = len(policy.encode_prompt("Question: What is 0?\n"))
     settings = dict(sampling=SHORT, question_indices=[0], seeds=[1])
@@ -340,7 +340,7 @@ def test_a_full_context_ends_an_episode_played_apart_too(make_policy):
     assert apart == together
 
 
-def test_an_environment_that_cannot_be_played_apart_is_named(make_policy):
+def test_an_environment_without_send_needs_lock_step(make_policy):
     policy = make_policy()
     environment = SyncVectorEnv(
         [lambda: ZeroSearchEnv(QUESTIONS, ScriptedEngine(PAGES))],

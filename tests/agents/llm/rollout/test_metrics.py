@@ -10,7 +10,7 @@ from zs_env import Document, Malformed, Search
 from zs_env.transcripts.transcript import Turn
 
 
-def test_means_leave_void_episodes_out_and_count_them(
+def test_means_ignore_failed_episodes_and_count_them(
     make_rollout: Callable[..., Rollout],
 ) -> None:
     searched = make_rollout(2, 3, 4, 5, reward=1.0)
@@ -22,8 +22,8 @@ def test_means_leave_void_episodes_out_and_count_them(
     )
     searched = replace(searched, transcript=replace(searched.transcript, turns=turns))
     idle = make_rollout(2, 1, reward=0.5)
-    void = make_rollout(9, 9, failure="engine down")
-    metrics = rollout_metrics([Group(rollouts=(searched, idle)), Group(rollouts=(void,))])
+    failed = make_rollout(9, 9, failure="engine down")
+    metrics = rollout_metrics([Group(rollouts=(searched, idle)), Group(rollouts=(failed,))])
     assert metrics["reward_mean"] == 0.75
     assert metrics["reward_std"] == 0.25
     assert metrics["turns_mean"] == 1.5
@@ -36,7 +36,7 @@ def test_means_leave_void_episodes_out_and_count_them(
     assert metrics["malformed_spoofed_tag"] == 0.0
 
 
-def test_a_step_of_faults_has_no_means(make_rollout: Callable[..., Rollout]) -> None:
+def test_a_step_of_failed_episodes_has_no_means(make_rollout: Callable[..., Rollout]) -> None:
     metrics = rollout_metrics([Group(rollouts=(make_rollout(2, 2, failure="down"),))])
     assert math.isnan(metrics["reward_mean"])
     assert metrics["failed_episodes"] == 1.0

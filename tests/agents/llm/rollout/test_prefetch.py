@@ -1,4 +1,4 @@
-"""Episodes played one step ahead: by which weights, beside what, and what becomes of failures."""
+"""Prefetched rollouts: their weights, their concurrency with updates, and failures."""
 
 import os
 import signal
@@ -44,18 +44,18 @@ PATIENCE_S = 120.0
 
 
 class EndlessGenerator:
-    """Writes turns that never end; `begun` is set once it does."""
+    """Generates turns that never end; `polled` is set by the first `poll`."""
 
     max_context = 64
 
     def __init__(self) -> None:
-        self.begun = Event()
+        self.polled = Event()
 
     def submit(self, requests: object, sampling: object) -> None:
         pass
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict:
-        self.begun.set()
+        self.polled.set()
         while not should_yield():
             pass
         return {}
@@ -70,12 +70,12 @@ class EndlessGenerator:
         pass
 
 
-def play_for_ever(generator: Generator) -> list[Group]:
+def collect_forever(generator: Generator) -> list[Group]:
     generate(generator, [GenerationRequest(session=0, token_ids=[1])], Sampling())
     return []
 
 
-def test_episodes_are_there_once_the_block_is_over(make_rollout) -> None:
+def test_groups_are_kept_until_cleared(make_rollout) -> None:
     groups, prefetcher = [Group(rollouts=(make_rollout(2, 3),))], _prefetcher()
     assert prefetcher.get(1) is None
     with prefetcher.prefetch(1, lambda _: groups):
@@ -87,7 +87,7 @@ def test_episodes_are_there_once_the_block_is_over(make_rollout) -> None:
     assert prefetcher.get(1) is None and prefetcher.to_json(1) is None
 
 
-def test_what_goes_wrong_is_raised_where_the_episodes_are_asked_for() -> None:
+def test_an_error_of_the_collection_is_raised_by_get() -> None:
     def fail(_: Generator) -> list[Group]:
         raise GenerationError("no server")
 
@@ -101,11 +101,11 @@ def test_what_goes_wrong_is_raised_where_the_episodes_are_asked_for() -> None:
         share()
 
 
-def test_an_error_in_the_update_ends_what_is_played() -> None:
+def test_an_error_in_the_update_cancels_the_collection() -> None:
     generator = EndlessGenerator()
     prefetcher = _prefetcher(generator)
-    with pytest.raises(ZeroDivisionError), prefetcher.prefetch(1, play_for_ever):
-        assert generator.begun.wait(PATIENCE_S)
+    with pytest.raises(ZeroDivisionError), prefetcher.prefetch(1, collect_forever):
+        assert generator.polled.wait(PATIENCE_S)
         raise ZeroDivisionError
     assert prefetcher.get(1) is None
     with prefetcher.prefetch(2, lambda _: []):  # it can be used again
@@ -113,12 +113,12 @@ def test_an_error_in_the_update_ends_what_is_played() -> None:
     assert prefetcher.to_json(2) == {"step": 2, "groups": "[]"}
 
 
-def test_sigterm_ends_what_is_played_and_no_update() -> None:
+def test_sigterm_cancels_the_collection_but_not_the_update() -> None:
     generator, reached = EndlessGenerator(), []
     with StopSignal() as stop:
         prefetcher = _prefetcher(generator, stop)
-        with prefetcher.prefetch(1, play_for_ever):
-            assert generator.begun.wait(PATIENCE_S)
+        with prefetcher.prefetch(1, collect_forever):
+            assert generator.polled.wait(PATIENCE_S)
             os.kill(os.getpid(), signal.SIGTERM)
             reached.append("rest of the update")
         share = prefetcher.get(1)
@@ -127,7 +127,7 @@ def test_sigterm_ends_what_is_played_and_no_update() -> None:
         share()
 
 
-def test_another_process_gets_what_a_checkpoint_kept(make_rollout) -> None:
+def test_groups_are_restored_in_another_process(make_rollout) -> None:
     groups, prefetcher = [Group(rollouts=(make_rollout(2, 3), make_rollout(2, 1)))], _prefetcher()
     with prefetcher.prefetch(5, lambda _: groups):
         pass
@@ -166,7 +166,7 @@ def _prefetcher(
         ),
     ],
 )
-def test_weights_in_the_middle_of_an_update_are_read_by_nobody(
+def test_generators_that_read_the_weights_in_training_are_refused(
     settings: dict[str, Any], message: str
 ) -> None:
     config = TrainConfig.of(importance_sampling="token_mask", **settings)
@@ -178,7 +178,7 @@ def test_weights_in_the_middle_of_an_update_are_read_by_nobody(
     check_one_step_off(config, DistributedContext(rank=1, world_size=2))
 
 
-def test_a_refused_run_leaves_its_folder_free(tmp_path: Path) -> None:
+def test_a_refused_run_creates_no_folder(tmp_path: Path) -> None:
     config = TrainConfig.of(
         output=tmp_path / "run", one_step_off=True, importance_sampling="token_mask"
     )
@@ -187,13 +187,13 @@ def test_a_refused_run_leaves_its_folder_free(tmp_path: Path) -> None:
     assert not config.run.output.exists()
 
 
-def test_generators_with_weights_of_their_own_are_taken() -> None:
+def test_generators_with_their_own_weights_are_accepted() -> None:
     for settings in ({"generator": "vllm"}, {"rollout_dtype": "bfloat16"}):
         config = TrainConfig.of(one_step_off=True, importance_sampling="token_mask", **settings)
         check_one_step_off(config, SINGLE_PROCESS)
 
 
-def test_older_weights_without_a_correction_are_refused() -> None:
+def test_one_step_off_needs_importance_sampling() -> None:
     with pytest.raises(ValueError, match="importance_sampling='token_truncate'"):
         TrainConfig.of(one_step_off=True, rollout_dtype="float32")
 
@@ -240,7 +240,7 @@ Update = tuple[list[Group], dict[str, Tensor]]
 
 @pytest.fixture
 def updates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Update]]:
-    """What each update has learnt from, and the weights that it began with."""
+    """Groups of each update, and the weights before it."""
     seen: list[Update] = []
     plain = Learner.update
 
@@ -253,7 +253,7 @@ def updates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Update]]:
     yield seen
 
 
-def played_by_hand(config: TrainConfig, weights: dict[str, Tensor], step: int) -> list[Group]:
+def collected_directly(config: TrainConfig, weights: dict[str, Tensor], step: int) -> list[Group]:
     policy = load_policy("tiny")
     policy.model.load_state_dict(weights)
     config = with_settings(config, {"prompt": policy.prompt})
@@ -287,15 +287,15 @@ def test_episodes_come_from_the_weights_before_the_last_update(
     train(config)
     for step, (groups, newest) in enumerate(updates):
         older = updates[max(step - 1, 0)][1]
-        assert groups == played_by_hand(config, older, step)
+        assert groups == collected_directly(config, older, step)
         if step:
-            assert groups != played_by_hand(config, newest, step)
+            assert groups != collected_directly(config, newest, step)
     rows = read_metrics(config.run.output, "train")
     # The first step's sampler is the learner to the last bits; later ones lag behind.
     assert rows[0]["sampler_k3"] < 1e-9 < min(row["sampler_k3"] for row in rows[1:])
 
 
-def test_where_no_update_moves_a_weight_it_is_the_ordinary_run(
+def test_without_weight_changes_it_equals_a_run_without_prefetch(
     config: TrainConfig, updates: list[Update]
 ) -> None:
     config = with_settings(config, {"learning_rate": 1e-30})  # far below the last bit of any weight
@@ -317,7 +317,7 @@ def test_where_no_update_moves_a_weight_it_is_the_ordinary_run(
     assert len(rewards) > 1
 
 
-def test_an_update_and_the_next_episodes_go_on_at_the_same_time(
+def test_an_update_and_the_next_rollouts_run_at_the_same_time(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training, playing = Event(), Event()
@@ -325,12 +325,12 @@ def test_an_update_and_the_next_episodes_go_on_at_the_same_time(
 
     def update_beside(self: Learner, groups: list[Group]) -> Any:
         training.set()
-        assert playing.wait(PATIENCE_S), "nothing is played while the first update is made"
+        assert playing.wait(PATIENCE_S), "nothing is collected during the first update"
         return update(self, groups)
 
     def collect_beside(*arguments: Any, **settings: Any) -> list[Group]:
         if settings["training_step"] == 1:
-            assert training.wait(PATIENCE_S), "it is played before the first update"
+            assert training.wait(PATIENCE_S), "it is collected before the first update"
             playing.set()
         return collect(*arguments, **settings)
 
@@ -339,7 +339,7 @@ def test_an_update_and_the_next_episodes_go_on_at_the_same_time(
     assert train(with_settings(config, {"steps": 2})).steps == 2
 
 
-def test_a_fault_of_the_generator_ends_the_run_which_goes_on_later(
+def test_a_failure_of_the_generator_ends_the_run_which_can_be_resumed(
     config: TrainConfig, updates: list[Update], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collect = collect_rollouts
@@ -361,18 +361,18 @@ def test_a_fault_of_the_generator_ends_the_run_which_goes_on_later(
     assert [row["step"] for row in read_metrics(config.run.output, "train")] == [1, 2, 3]
     # What failed is played anew, by the newest weights there are.
     groups, newest = updates[2]
-    assert groups == played_by_hand(config, newest, 2)
+    assert groups == collected_directly(config, newest, 2)
 
 
-def test_a_policy_that_is_put_back_plays_what_it_learns_from(
+def test_after_a_rollback_rollouts_come_from_the_restored_policy(
     config: TrainConfig, updates: list[Update], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def collapse(self: object, step: int, row: object) -> str | None:
-        return "as told" if step == 2 else None
+        return "forced" if step == 2 else None
 
     monkeypatch.setattr("agents.llm.trainer.loop.CollapseGuard.check", collapse)
     train(with_settings(config, {"guard": "roll_back"}))
     beginning = updates[0][1]
     groups, weights = updates[2]
     assert all(torch.equal(weights[name], beginning[name]) for name in weights)
-    assert groups == played_by_hand(config, beginning, 2)
+    assert groups == collected_directly(config, beginning, 2)

@@ -13,19 +13,19 @@ from zs_env import Question
 from zs_env.world import World, WorldQuestions
 
 
-def test_every_question_comes_once_a_pass() -> None:
+def test_every_question_comes_once_in_an_epoch() -> None:
     taken = question_indices(0, 20, num_questions=10, seed=0)
     assert sorted(taken[:10]) == sorted(taken[10:]) == list(range(10))
     assert taken[:10] != taken[10:]
 
 
-def test_taking_in_parts_is_taking_at_once() -> None:
+def test_questions_do_not_depend_on_the_step_size() -> None:
     whole = question_indices(0, 30, num_questions=7, seed=4)
     parts = [question_indices(at, 5, num_questions=7, seed=4) for at in range(0, 30, 5)]
     assert [index for part in parts for index in part] == whole
 
 
-def test_an_unlimited_set_is_walked_without_repetition() -> None:
+def test_an_unlimited_set_does_not_repeat_questions() -> None:
     taken = question_indices(1000, 500, num_questions=2**31, seed=1)
     assert len(set(taken)) == 500
     assert question_indices(1499, 1, num_questions=2**31, seed=1) == taken[-1:]
@@ -43,7 +43,7 @@ def test_steps_have_their_own_seeds() -> None:
     assert len(drawn) == 1000
 
 
-def test_structures_join_one_by_one() -> None:
+def test_structures_are_added_one_by_one() -> None:
     curriculum = ("chain1", "chain2", "chain3")
     at = [structures_at(step, curriculum=curriculum, steps=10) for step in (0, 4, 5, 9, 10, 99)]
     assert [len(structures) for structures in at] == [1, 1, 2, 2, 3, 3]
@@ -51,7 +51,7 @@ def test_structures_join_one_by_one() -> None:
     assert structures_at(0, curriculum=("chain1",), steps=0) == ("chain1",)
 
 
-def test_only_the_wanted_structures_are_taken_and_the_cursor_passes_the_others() -> None:
+def test_other_structures_are_skipped_and_move_the_cursor() -> None:
     questions = WorldQuestions(World(0))
     first, cursor = matching_questions(
         0, 8, questions=questions, structures=("chain2", "comparison"), seed=3

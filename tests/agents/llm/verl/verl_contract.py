@@ -94,7 +94,7 @@ CASES = {
 
 
 class ScriptedServer:
-    """Writes on until it is told to stop, as a server that knows nothing of our tags does."""
+    """Generates up to `max_tokens`, like a server without stop strings."""
 
     def __init__(self, codec, write, logprob=0.0, stop_reason="completed"):
         self.codec, self.write = codec, write
@@ -136,7 +136,7 @@ def settings(tmp_path):
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory, request) -> Policy:
-    """A policy whose tokenizer merges `>` with what follows, read back from its folder."""
+    """A policy loaded from a folder; its tokenizer merges `>` with the next character."""
     from tests.agents.llm.conftest import _make_policy
 
     folder = tmp_path_factory.mktemp("policy")
@@ -154,7 +154,7 @@ def policy(tmp_path_factory, request) -> Policy:
 
 @pytest.fixture
 def make_config(policy, settings, tmp_path):
-    """Verl's own configuration, with our loop and lengths that fit the tiny model."""
+    """The configuration of verl with our loop and lengths for the tiny model."""
 
     def make(*, environment=None, response_length=1200, loop=None):
         loops = [
@@ -188,18 +188,18 @@ def make_config(policy, settings, tmp_path):
 
 @pytest.fixture
 def rows(settings):
-    """Rows of the questions 0, 3 and 1, with seeds of their own."""
+    """Rows of the questions 0, 3 and 1, each with a seed."""
     env = SharedEnvironment({"id": "ZeroSearch/File-v0", **settings}).make()
     return [verl_row(env, i, data_source="train", seed=SEED + i) for i in (0, 3, 1)]
 
 
 def _fields(row):
-    """The fields of a row as verl's data set and trainer hand them on."""
+    """The fields of a row as verl's dataset and trainer pass them."""
     return {**row, "raw_prompt": row["prompt"], "index": row["extra_info"]["index"]}
 
 
 async def _play(worker, row, session_id, **fields):
-    """Run one episode as the worker does, and return what the loop gave before it is padded."""
+    """Run one episode as the worker does, and return the loop's output before padding."""
     given = []
 
     async def keep(output, validate, **_):
@@ -228,7 +228,7 @@ def _outputs(config, server, rows, group_size=2, **fields):
 
 
 class AgentLoopWorkerView:
-    """A worker that keeps what its loops give to itself."""
+    """A worker that returns the outputs of its loops without padding."""
 
     def __init__(self, worker):
         self.__dict__.update(worker.__dict__)
@@ -267,7 +267,7 @@ def _assert_same(output, rollout):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_ids_masks_and_rewards_are_those_of_our_own_rollouts(
+def test_ids_masks_and_rewards_equal_those_of_collect_rollouts(
     case, make_config, policy, settings, rows
 ):
     write = CASES[case]
@@ -288,7 +288,7 @@ def test_ids_masks_and_rewards_are_those_of_our_own_rollouts(
 
 @pytest.mark.parametrize("response_length", [7, 30, 41, 200, 330, 420])
 @pytest.mark.parametrize("case", ["the turn limit", "a turn without an end", "malformed text"])
-def test_a_full_context_ends_the_tokens_where_ours_end(
+def test_a_full_context_ends_the_tokens_as_in_collect_rollouts(
     case, response_length, make_config, policy, settings, rows
 ):
     write, rows = CASES[case], rows[:1]
@@ -318,7 +318,9 @@ def test_noise_is_that_of_the_row_or_of_the_trainers_step(make_config, policy, s
 
 
 @pytest.mark.parametrize("share_group_seed", [False, True])
-def test_luck_is_that_of_our_own_rollouts(share_group_seed, make_config, policy, settings, rows):
+def test_episode_seeds_equal_those_of_collect_rollouts(
+    share_group_seed, make_config, policy, settings, rows
+):
     half = {"engine": {"kind": "paragraphs"}, "noise": 0.5, "noise_draw": "document"}
     server = ScriptedServer(policy.codec, _look_at_pages)
     config = make_config(environment=half, loop={"share_group_seed": share_group_seed})
@@ -342,11 +344,11 @@ def test_episodes_at_the_same_time_keep_their_own_question(make_config, policy, 
         assert set(re.findall(r"What is (\d)", texts[place])) == {str(number)}
         assert texts[place].endswith(f"<answer>a{number}</answer>")
     names = [name for name, _, _ in server.calls]
-    assert len(set(names[:6])) == 6, "all episodes begin before one goes on"
+    assert len(set(names[:6])) == 6, "all episodes start before one continues"
     assert all(names.count(name) == 2 for name in names)
 
 
-def test_a_turn_goes_on_from_the_ids_that_were_sampled(make_config, policy, rows):
+def test_a_turn_continues_from_the_sampled_ids(make_config, policy, rows):
     server = ScriptedServer(policy.codec, _search_then_answer)
     (output,) = _outputs(make_config(), server, rows[:1], 1)
     first, second = (ids for _, ids, _ in server.calls)
@@ -355,7 +357,7 @@ def test_a_turn_goes_on_from_the_ids_that_were_sampled(make_config, policy, rows
     assert second == output.prompt_ids + output.response_ids[:-last]
 
 
-def test_logprobs_stand_at_the_policys_tokens(make_config, policy, rows):
+def test_logprobs_belong_to_the_policys_tokens(make_config, policy, rows):
     server = ScriptedServer(policy.codec, _search_then_answer, logprob=-0.5)
     (output,) = _outputs(make_config(), server, rows[:1], 1)
     wanted = [-0.5 if mask else 0.0 for mask in output.response_mask]
@@ -365,7 +367,7 @@ def test_logprobs_stand_at_the_policys_tokens(make_config, policy, rows):
         _outputs(make_config(), ScriptedServer(policy.codec, _end_at_once, None), rows[:1], 1)
 
 
-def test_the_server_is_told_where_turns_end(make_config, policy, rows):
+def test_stop_strings_are_sent_to_the_server(make_config, policy, rows):
     server = ScriptedServer(policy.codec, _search_then_answer)
     _outputs(make_config(), server, rows[:1], 1)
     (_, _, sampling), *_ = server.calls
@@ -374,7 +376,7 @@ def test_the_server_is_told_where_turns_end(make_config, policy, rows):
     assert sampling["max_tokens"] == MAX_NEW_TOKENS
 
 
-def test_the_weights_that_wrote_an_episode_are_named(make_config, policy, rows):
+def test_the_output_names_the_weights_of_an_episode(make_config, policy, rows):
     (output,) = _outputs(
         make_config(), ScriptedServer(policy.codec, _search_then_answer), rows[:1], 1
     )
@@ -383,14 +385,14 @@ def test_the_weights_that_wrote_an_episode_are_named(make_config, policy, rows):
 
 
 @pytest.mark.parametrize("why", ["engine", "server"])
-def test_a_void_episode_is_nothing_to_the_trainer(why, make_config, policy, rows):
+def test_a_failed_episode_returns_nothing(why, make_config, policy, rows):
     config = make_config(environment={"engine": BROKEN} if why == "engine" else None)
     stop_reason = "aborted" if why == "server" else "completed"
     server = ScriptedServer(policy.codec, _search_then_answer, stop_reason=stop_reason)
     assert _outputs(config, server, rows[:1], 1) == [[]]
 
 
-def test_trainers_without_sessions_get_a_row_that_trains_nothing(make_config, policy, rows):
+def test_without_session_id_a_failed_episode_is_a_row_of_zeros(make_config, policy, rows):
     config = make_config(environment={"engine": BROKEN})
     worker = AgentLoopWorker(config, ScriptedServer(policy.codec, _search_then_answer))
     fields = [_fields(row) for row in rows]
@@ -430,7 +432,7 @@ def test_a_padded_batch_holds_the_same_tokens(make_config, policy, settings, row
 
 @pytest.fixture
 def queue(monkeypatch):
-    """What is put into verl's transfer queue, by key."""
+    """Entries of verl's transfer queue, by key."""
     rows, tags = {}, {}
 
     async def put(*, keys, fields, tags, partition_id):
@@ -477,7 +479,7 @@ def test_the_trainers_queue_holds_the_same_tokens(make_config, policy, settings,
         assert one["rm_scores"][-1] == one["rm_scores"].sum() == rollout.reward
 
 
-def test_void_episodes_leave_the_queue_without_them(make_config, policy, rows, queue):
+def test_failed_episodes_are_not_queued(make_config, policy, rows, queue):
     config = make_config(environment={"engine": BROKEN})
     _queued(config, ScriptedServer(policy.codec, _search_then_answer), rows)
     put, status = queue
@@ -494,7 +496,7 @@ def test_rows_of_other_questions_are_refused(make_config, policy, rows):
         _outputs(make_config(), server, [rows[0] | {"data_source": "tran"}], 1)
 
 
-def test_a_prompt_without_room_is_said(make_config, policy, rows):
+def test_a_prompt_without_room_is_an_error(make_config, policy, rows):
     config = make_config()
     OmegaConf.update(config, "data.max_prompt_length", 10)
     with pytest.raises(ValueError, match="max_prompt_length=10"):

@@ -1,4 +1,4 @@
-"""Episodes of several turns and lengths, for tests of what writes them."""
+"""Episodes of different lengths, for tests of generators."""
 
 import random
 
@@ -18,7 +18,7 @@ def play(
     sampling: Sampling = SHORT,
     seed: int = 0,
 ) -> tuple[list[list[int]], list[list[tuple[int, Generation]]]]:
-    """Ragged episodes: random messages, and now and then an episode that sits a turn out."""
+    """Ragged episodes: random messages, and some turns are skipped."""
     rng = random.Random(seed)
     ids = [list(prompt) for prompt in prompts]
     written: list[list[tuple[int, Generation]]] = [[] for _ in prompts]

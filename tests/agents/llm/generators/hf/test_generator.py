@@ -48,7 +48,7 @@ def _architectures(policy: Policy) -> list[Policy]:
 
 @contextmanager
 def _counted(policy: Policy):
-    """Count the ids that the model reads."""
+    """Count the ids that the model processes."""
     read: list[int] = []
     hook = policy.model.base_model.register_forward_pre_hook(
         lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
@@ -59,9 +59,7 @@ def _counted(policy: Policy):
 
 @pytest.mark.parametrize("padded", [False, True], ids=["in turn", "padded"])
 @pytest.mark.parametrize("family", [0, 1, 2], ids=["llama", "qwen3", "gpt_neox"])
-def test_sampled_logprobs_are_those_of_a_plain_forward_pass(
-    make_policy, family, padded, monkeypatch
-):
+def test_sampled_logprobs_equal_those_of_a_forward_pass(make_policy, family, padded, monkeypatch):
     monkeypatch.setattr(kv_cache, "_prefers_padding", lambda device: padded)
     monkeypatch.setattr(kv_cache, "_MAX_PADDING", 3)  # so that a prefill has several parts
     policy = _architectures(make_policy())[family]
@@ -80,7 +78,7 @@ def test_sampled_logprobs_are_those_of_a_plain_forward_pass(
     assert max(errors) < 1e-5
 
 
-def test_an_episode_is_the_same_alone_and_in_any_company(make_policy):
+def test_an_episode_does_not_depend_on_its_batch(make_policy):
     policy = make_policy()
     prompts = some_prompts(policy)
     together = generate(
@@ -98,7 +96,7 @@ def test_an_episode_is_the_same_alone_and_in_any_company(make_policy):
     assert len({generation.token_ids for generation in together}) == len(prompts)
 
 
-def test_a_kept_cache_and_no_cache_write_the_same(make_policy):
+def test_turns_are_the_same_with_and_without_a_kept_cache(make_policy):
     policy = make_policy()
     ids, written = play(TransformersGenerator(policy), some_prompts(policy))
     fresh = TransformersGenerator(policy)
@@ -110,7 +108,7 @@ def test_a_kept_cache_and_no_cache_write_the_same(make_policy):
             assert again.token_ids == generation.token_ids
 
 
-def test_what_a_cache_has_held_before_changes_no_bit(make_policy):
+def test_earlier_contents_of_the_cache_change_no_bit(make_policy):
     policy = make_policy()
     used = TransformersGenerator(policy)
     play(used, [list(range(100)) * 3 for _ in range(9)], seed=5)
@@ -120,7 +118,7 @@ def test_what_a_cache_has_held_before_changes_no_bit(make_policy):
     assert after == fresh
 
 
-def test_equal_prompts_are_read_once_and_later_turns_read_only_what_is_new(make_policy):
+def test_equal_prompts_are_processed_once_and_later_turns_only_new_ids(make_policy):
     policy = make_policy()
     generator = TransformersGenerator(policy)
     prompt = list(range(50))
@@ -142,7 +140,7 @@ def test_equal_prompts_are_read_once_and_later_turns_read_only_what_is_new(make_
     assert read == [53, 1]
 
 
-def test_episodes_that_are_over_leave_the_batch(make_policy):
+def test_ended_turns_leave_the_batch(make_policy):
     policy = make_policy()
     # Every tenth token on average is a stop token, so episodes end at different times.
     policy.model.generation_config.eos_token_id = list(range(0, 256, 10))
@@ -201,7 +199,7 @@ def test_a_stop_token_stays_in_the_ids(make_policy):
     assert turn.stop_reason == "eos"
 
 
-def test_a_turn_ends_at_its_length_or_where_the_context_does(make_policy):
+def test_a_turn_ends_at_its_length_or_at_the_context_limit(make_policy):
     policy = _biased(make_policy, "ababa")
     generator = TransformersGenerator(policy, max_context=20)
     prompt = policy.encode_prompt("a" * 10)
@@ -218,7 +216,7 @@ def test_a_turn_ends_at_its_length_or_where_the_context_does(make_policy):
     ]
 
 
-def test_ids_that_differ_from_those_read_are_counted_and_read_anew(make_policy):
+def test_changed_ids_are_counted_and_processed_again(make_policy):
     policy = make_policy()
     generator = TransformersGenerator(policy)
     (first,) = generate(generator, [GenerationRequest(session=0, token_ids=[1, 2, 3])], SHORT)
@@ -236,7 +234,7 @@ def test_ids_that_differ_from_those_read_are_counted_and_read_anew(make_policy):
     assert turn.logprobs == pytest.approx(fresh.logprobs, abs=1e-5)
 
 
-def test_new_weights_are_sampled_from_at_once(make_policy):
+def test_new_weights_are_used_at_once(make_policy):
     policy, other = make_policy(0), make_policy(1)
     generator = TransformersGenerator(policy)
     request = GenerationRequest(session=0, token_ids=[1, 2, 3])
@@ -247,7 +245,7 @@ def test_new_weights_are_sampled_from_at_once(make_policy):
     assert after.token_ids == wanted.token_ids != before.token_ids
 
 
-def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
+def test_a_copy_of_another_dtype_follows_the_weights(make_policy):
     policy = _architectures(make_policy())[0]
     requests = [GenerationRequest(session=0, token_ids=some_prompts(policy)[0], seed=0)]
     generator = TransformersGenerator(policy, dtype=torch.bfloat16)
@@ -272,7 +270,7 @@ def test_a_copy_of_another_type_is_read_and_follows_the_weights(make_policy):
     assert torch.allclose(logprobs, torch.tensor(after.logprobs), atol=0.05)
 
 
-def test_a_copy_of_the_same_type_writes_the_same_until_the_model_is_trained(make_policy):
+def test_a_copy_of_the_same_dtype_changes_only_with_load_weights(make_policy):
     policy = make_policy()
     request = GenerationRequest(session=0, token_ids=[1, 2, 3])
     plain, copy = TransformersGenerator(policy), TransformersGenerator(policy, dtype=torch.float64)
@@ -289,7 +287,7 @@ def test_a_copy_of_the_same_type_writes_the_same_until_the_model_is_trained(make
     assert follows == after
 
 
-def test_the_model_is_left_as_it_was(make_policy):
+def test_the_model_is_restored_after_generation(make_policy):
     policy = make_policy()
     policy.model.train()
     generate(TransformersGenerator(policy), [GenerationRequest(session=0, token_ids=[1])], SHORT)
@@ -298,7 +296,7 @@ def test_the_model_is_left_as_it_was(make_policy):
     assert policy.model(torch.tensor([[1, 2]])).logits.requires_grad
 
 
-def test_weights_that_diverged_are_an_error(make_policy):
+def test_logits_that_are_not_finite_are_an_error(make_policy):
     policy = make_policy()
     generator = TransformersGenerator(policy)
     request = GenerationRequest(session=0, token_ids=[1, 2])
@@ -313,7 +311,7 @@ def test_weights_that_diverged_are_an_error(make_policy):
     assert generate(generator, [request], SHORT)[0].token_ids
 
 
-def test_requests_that_cannot_be_meant_are_refused(make_policy):
+def test_invalid_requests_are_refused(make_policy):
     generator = TransformersGenerator(make_policy())
     with pytest.raises(ValueError, match="same session"):
         generate(generator, [GenerationRequest(session=0, token_ids=[1])] * 2, SHORT)

@@ -1,4 +1,4 @@
-"""The generator on a real vLLM server under every law, and what a dead server does to a run."""
+"""Conformance tests with a real vLLM server, and a run whose server dies."""
 
 import json
 import signal
@@ -33,7 +33,7 @@ EXACT = (
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Starts a server of the tiny policy's model; all end with the tests."""
+    """Starts servers of the tiny policy's model; they stop after the tests."""
     folder, log = tmp_path_factory.mktemp("tiny"), tmp_path_factory.mktemp("log") / "vllm.log"
     load_policy("tiny").save_merged(folder)
     started = []
@@ -62,8 +62,8 @@ def test_laws(server, tmp_path, law):
     law(policy, VLLMServerGenerator(policy, [server.url], weights=weights))
 
 
-def test_a_run_whose_server_is_killed_says_so_and_goes_on_with_another(start, server, tmp_path):
-    """It comes last: the server of the laws is gone afterwards."""
+def test_a_run_whose_server_is_killed_resumes_with_another(start, server, tmp_path):
+    """The last test of this module: it stops the server."""
     folder = tmp_path / "run"
     metrics = folder / "metrics.jsonl"
     config = TrainConfig.of(

@@ -1,4 +1,4 @@
-"""The generator over HTTP against a stub of vLLM's API; the real one is in test_vllm_servers.py."""
+"""The server generator with a stub of vLLM's API; test_real_servers.py uses real servers."""
 
 import threading
 
@@ -36,7 +36,7 @@ def test_laws(policy, stub, tmp_path, law):
     law(policy, VLLMServerGenerator(policy, [stub.url], weights=FolderSync([stub.url], tmp_path)))
 
 
-def test_weights_arrive_before_the_first_turn_and_leave_no_file(policy, stub, tmp_path):
+def test_weights_are_sent_before_the_first_turn_and_their_file_is_deleted(policy, stub, tmp_path):
     generator = VLLMServerGenerator(policy, [stub.url], weights=FolderSync([stub.url], tmp_path))
     generate(generator, [_request(policy)], GREEDY)
     routes = [route for route, _ in stub.posts]
@@ -45,7 +45,7 @@ def test_weights_arrive_before_the_first_turn_and_leave_no_file(policy, stub, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_episode_stays_with_its_server(policy, tmp_path):
+def test_all_turns_of_an_episode_go_to_one_server(policy, tmp_path):
     stubs = [VLLMStub(), VLLMStub()]
     generator = VLLMServerGenerator(policy, [one.url for one in stubs])
     for _ in range(2):
@@ -55,7 +55,7 @@ def test_an_episode_stays_with_its_server(policy, tmp_path):
         one.stop()
 
 
-def test_whatever_bends_the_distribution_is_switched_off(policy, stub):
+def test_transformations_of_the_distribution_are_off(policy, stub):
     generator = VLLMServerGenerator(policy, [stub.url])
     generate(generator, [_request(policy)], GREEDY)
     ((_, body),) = stub.posts
@@ -64,7 +64,7 @@ def test_whatever_bends_the_distribution_is_switched_off(policy, stub):
     assert body["stop"] == ["</search>", "</answer>"] and body["include_stop_str_in_output"]
 
 
-def test_turns_of_an_episode_draw_from_different_seeds(policy, stub):
+def test_turns_of_an_episode_have_different_seeds(policy, stub):
     generator = VLLMServerGenerator(policy, [stub.url])
     request = _request(policy)
     (turn,) = generate(generator, [request], GREEDY)
@@ -74,7 +74,7 @@ def test_turns_of_an_episode_draw_from_different_seeds(policy, stub):
     assert first != second
 
 
-def test_logprobs_of_another_temperature_are_refused(policy, stub):
+def test_logprobs_that_ignore_the_temperature_are_refused(policy, stub):
     stub.processed = False
     generator = VLLMServerGenerator(policy, [stub.url])
     with pytest.raises(ValueError, match="--logprobs-mode processed_logprobs"):
@@ -82,14 +82,14 @@ def test_logprobs_of_another_temperature_are_refused(policy, stub):
     assert generate(generator, [_request(policy)], Sampling(max_new_tokens=4))
 
 
-def test_a_passing_failure_is_tried_again(policy, stub):
+def test_a_temporary_failure_is_retried(policy, stub):
     stub.fail = lambda route, body: 503 if len(stub.posts) == 1 else None
     generator = VLLMServerGenerator(policy, [stub.url])
     (turn,) = generate(generator, [_request(policy)], GREEDY)
     assert turn.token_ids and len(stub.posts) == 2
 
 
-def test_a_failure_that_stays_is_an_error_that_names_the_server(policy, stub):
+def test_a_permanent_failure_names_the_server(policy, stub):
     stub.fail = lambda route, body: 500
     generator = VLLMServerGenerator(policy, [stub.url])
     with pytest.raises(GenerationError, match=rf"no turn from {stub.url} within 3 tries.*--resume"):
@@ -97,7 +97,7 @@ def test_a_failure_that_stays_is_an_error_that_names_the_server(policy, stub):
     assert generator.poll() == {}  # nothing is left over
 
 
-def test_a_hanging_server_is_waited_for_no_longer_than_the_deadline(policy, stub):
+def test_a_hanging_server_is_given_up_at_the_deadline(policy, stub):
     gate = threading.Event()
     stub.fail = lambda route, body: gate.wait(timeout=30) and None
     generator = VLLMServerGenerator(policy, [stub.url], turn_deadline_s=0.3)
@@ -106,7 +106,7 @@ def test_a_hanging_server_is_waited_for_no_longer_than_the_deadline(policy, stub
     gate.set()
 
 
-def test_a_dead_server_is_no_reason_to_ask_another_with_other_weights(policy):
+def test_a_dead_server_is_not_replaced_by_another(policy):
     stub = VLLMStub()
     generator = VLLMServerGenerator(policy, [stub.url])
     stub.stop()
@@ -131,16 +131,14 @@ def test_a_dead_server_is_no_reason_to_ask_another_with_other_weights(policy):
         ),
     ],
 )
-def test_a_lying_server_is_found_out(policy, stub, change, message):
+def test_invalid_answers_are_refused(policy, stub, change, message):
     stub.change = change
     generator = VLLMServerGenerator(policy, [stub.url])
     with pytest.raises(GenerationError, match=message):
         generate(generator, [_request(policy)], GREEDY)
 
 
-def test_weights_that_do_not_arrive_are_an_error_that_says_what_was_waited_for(
-    policy, stub, tmp_path
-):
+def test_weights_that_are_not_confirmed_are_an_error(policy, stub, tmp_path):
     stub.fail = lambda route, body: 404 if route == "/collective_rpc" else None
     with pytest.raises(GenerationError, match=r"waited for .*collective_rpc.*VLLM_SERVER_DEV_MODE"):
         VLLMServerGenerator(policy, [stub.url], weights=FolderSync([stub.url], tmp_path))

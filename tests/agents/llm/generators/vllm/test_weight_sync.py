@@ -1,4 +1,4 @@
-"""The NCCL way against a stub of vLLM's documented transfer API; the folder way is tested with it.
+"""`NCCLSync` with a stub of vLLM's documented transfer API, and `FolderSync`.
 
 No GPU has run the NCCL way. What is checked is the order of calls, their bodies and the deadline.
 """
@@ -32,7 +32,7 @@ class _Source:
 
 
 class _Engine:
-    """As vLLM's trainer engine: it drives the whole round trip through the client it was given."""
+    """Like vLLM's trainer engine: it makes the calls of an update through its client."""
 
     gate = None
 
@@ -55,7 +55,7 @@ class _Engine:
 
 @pytest.fixture
 def vllm(monkeypatch):
-    """The two modules of vLLM that the NCCL way imports."""
+    """The two modules of vLLM that `NCCLSync` imports."""
     base, nccl = ModuleType("base"), ModuleType("nccl_engine")
     base.ModuleSource = _Source
     nccl.NCCLTrainerInitInfo = _InitInfo
@@ -78,12 +78,12 @@ def _sync(stub, **settings):
     return NCCLSync([stub.url], **{**meeting, **settings})
 
 
-def test_servers_are_paused_get_the_weights_and_forget_their_caches(vllm, stub):
+def test_servers_are_paused_updated_and_reset(vllm, stub):
     policy = load_policy("tiny")
     sync = _sync(stub)
     for _ in range(2):
         sync.send(policy)
-    a_round = [
+    one_update = [
         "/pause?mode=wait",
         "/start_weight_update",
         "/update_weights",
@@ -91,16 +91,14 @@ def test_servers_are_paused_get_the_weights_and_forget_their_caches(vllm, stub):
         "/reset_prefix_cache",
         "/resume",
     ]
-    assert [route for route, _ in stub.posts] == ["/init_weight_transfer_engine", *a_round * 2]
+    assert [route for route, _ in stub.posts] == ["/init_weight_transfer_engine", *one_update * 2]
     bodies = dict(stub.posts)
     assert bodies["/init_weight_transfer_engine"]["init_info"]["world_size"] == 3
     names = [name for name, _ in policy.model.named_parameters()]
     assert bodies["/update_weights"]["update_info"]["names"] == names
 
 
-def test_a_transfer_that_hangs_ends_with_its_deadline_and_the_servers_go_on(
-    vllm, stub, monkeypatch
-):
+def test_a_hanging_transfer_ends_at_the_deadline_and_servers_resume(vllm, stub, monkeypatch):
     gate = threading.Event()
     monkeypatch.setattr(_Engine, "gate", gate)
     with pytest.raises(GenerationError, match=r"the weights to be received up to 0\.5 s"):
@@ -116,7 +114,7 @@ def test_a_server_that_refuses_is_named(vllm, stub):
     assert stub.posts[-1][0] == "/resume"
 
 
-def test_merged_weights_are_what_the_model_with_its_adapter_computes():
+def test_merged_weights_equal_the_model_with_its_adapter():
     policy = load_policy("tiny")
     plain = {name for name, _ in policy.model.named_parameters(remove_duplicate=False)}
     assert "lm_head.weight" in plain  # of its own, although it is tied
@@ -138,7 +136,7 @@ def test_merged_weights_are_what_the_model_with_its_adapter_computes():
     assert (base - wanted).abs().max() > 1e-2
 
 
-def test_weights_that_a_full_disk_refuses_are_no_crash(tmp_path):
+def test_a_full_disk_is_a_generation_error(tmp_path):
     class Full:
         def save_merged(self, folder):
             raise SafetensorError("No space left on device")

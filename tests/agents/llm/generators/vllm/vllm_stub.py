@@ -1,4 +1,4 @@
-"""A server that speaks as much of vLLM's API as the generator uses, on a policy in this process.
+"""A server with the part of vLLM's API that the generator uses, on a policy in this process.
 
 It samples past the end of a turn, as a server may that looks at the text only now and then.
 """
@@ -56,7 +56,7 @@ class VLLMStub:
             self.posts.append((route, body))
             status = self.fail(route, body)
             if status is not None:
-                return status, b'{"error": "as told"}'
+                return status, b'{"error": "as requested"}'
             if route == "/v1/completions":
                 return 200, json.dumps({"choices": [self._choice(body)]}).encode()
             if route == "/collective_rpc":
