@@ -1,14 +1,14 @@
-"""How fast turns are written, and what it saves not to wait for the slowest page.
+"""Speed of generation, and of asynchronous against lock-step rollouts.
 
     python -m benchmarks.generation [--json] [--model FOLDER] [--threads N]
 
-- Two turns of 8 prompts x 8 members with a real model (SmolLM2-135M-Instruct, --model): 150 ids of
-  prompt, 60 sampled, 250 of a page, 60 sampled. Beside it transformers' `generate`, called for each
-  turn as a loop without a kept cache has to. First both write the same ids greedily.
-- The same turns through vLLM, beside vLLM driven bare with the same ids; needs `make
-  simulator-environment`, and says so where that is missing.
-- A step's rollouts of the tiny policy with pages that take 50 ms in the median and 2 s at the 99th
-  percentile: played apart, beside lock-step. First both play the same episodes.
+- Two turns of 8 prompts x 8 members with a real model (SmolLM2-135M-Instruct, --model): 150 prompt
+  ids, 60 sampled, 250 page ids, 60 sampled; compared with `generate` of transformers, which is
+  called for each turn without a kept cache. Greedy ids of both are compared first.
+- The same turns through `VLLMGenerator`, compared with direct use of vLLM; needs `make
+  simulator-environment` and is skipped without it.
+- Rollouts of the tiny policy with page latencies of 50 ms (median) and 2 s (99th percentile):
+  asynchronous compared with lock step. The episodes of both are compared first.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ _SIMULATOR = Path(__file__).parents[1] / ".venv-simulator" / "bin" / "python"
 
 
 def endless(policy: Policy) -> Policy:
-    """Let no turn end before its length, so that both sides write as many ids."""
+    """Disable stop tokens, so that both sides sample the same number of ids."""
     policy.codec.__dict__["stop_token_ids"] = frozenset()
     return policy
 
 
 def prompts(policy: Policy) -> list[list[int]]:
-    """Random ordinary ids, as many as a prompt has; equal for the members of a group."""
+    """Prompts of random ordinary ids, equal within a group."""
     rng = random.Random(0)
     ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.control_token_ids]
     groups = [rng.choices(ordinary, k=PROMPT_IDS) for _ in range(PROMPTS)]
