@@ -20,11 +20,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from zs_env.config import build_engine
 
 import zs_env
 from benchmarks.simulator_client import stub
 from zs_env import Question, ZeroSearchEnv
+from zs_env.config import build_engine
 
 _PACKAGE = Path(zs_env.__file__).parent
 _QUESTIONS = [Question(id="1", text="Who wrote it?", answers=("Ada",))]
