@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
@@ -121,8 +122,11 @@ def _converted(value: Any, kind: Any) -> Any:
     if origin in (Union, UnionType):
         if value is None and NoneType in options:
             return None
-        (kind,) = (option for option in options if option is not NoneType)
-        return _converted(value, kind)
+        for option in options:
+            if option is not NoneType:
+                with suppress(TypeError, ValueError):
+                    return _converted(value, option)
+        raise ValueError
     if origin is Literal:
         if value not in options:
             raise ValueError

@@ -14,7 +14,7 @@ from agents.llm.rollout.question_order import question_indices
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
-from agents.llm.tiny.demonstrations import NO_FAULTS, demonstrate
+from agents.llm.sft.world_teacher import NO_ERRORS, demonstrate
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import training_questions
 from zs_env.episode import EpisodeConfig, Limits
@@ -75,7 +75,7 @@ def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
                     questions[index],
                     engine,
                     config=rules,
-                    failures=NO_FAULTS,
+                    errors=NO_ERRORS,
                     noise_probability=noise.probability(step),
                     rng=rng,
                 )

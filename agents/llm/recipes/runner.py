@@ -14,8 +14,7 @@ from agents.llm.sft.config import WarmStartConfig
 from agents.llm.sft.pipeline import WarmStartResult
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import TrainResult
-from agents.llm.trainer.resume import check_resumes
-from agents.llm.trainer.run_folder import read_run_config, with_threads
+from agents.llm.trainer.run_folder import check_resumes, read_run_config, with_threads
 from agents.storage.config_file import settings_of, with_settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.sft.paragraph_teacher import demonstrate_paragraphs
-from agents.llm.tiny.demonstrations import NO_FAULTS, demonstrate
+from agents.llm.sft.world_teacher import NO_ERRORS, demonstrate
 from zs_env.config import build_engine, build_questions
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.prompts import PromptTemplate
@@ -53,7 +53,7 @@ def _teacher(config: WarmStartConfig, questions: QuestionDataset) -> _Teacher:
                 question,
                 engine,
                 config=rules,
-                failures=NO_FAULTS,
+                errors=NO_ERRORS,
                 noise_probability=rng.uniform(0.0, config.max_noise),
                 rng=rng,
             )

@@ -29,9 +29,9 @@ from agents.llm.policy.policy import TINY_POLICY, Policy
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
-from agents.llm.tiny.demonstrations import (
-    NO_FAULTS,
-    Failures,
+from agents.llm.sft.world_teacher import (
+    NO_ERRORS,
+    TeacherErrors,
     begin_to_say,
     conclude,
     concludes,
@@ -73,7 +73,7 @@ class Recipe:
         num_comparisons: pairs of years of the reading stage.
         num_demonstrations: episodes of the format stage.
         faultless: share of them in which the teacher does everything right.
-        num_endings: episodes of the same stage of which only what has no failures is learnt.
+        num_endings: episodes of the same stage of which only the parts without errors are learned.
         epochs: passes over the demonstrations.
         lr: peak learning rate of AdamW (embeddings and norms) in the reading stage.
         muon_lr: peak learning rate of Muon (all matrices) in the reading stage.
@@ -211,16 +211,16 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
 
 
 def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Longer episodes without a failure, of which what no teacher does wrong is learnt.
+    """Longer episodes without errors; only the parts that no teacher gets wrong are learned.
 
     That is what a page says, which query follows, and the conclusion about two things; pages in
     between make all of it harder. Whether to search on or to answer, and the first query, are left
-    to the faulty teacher.
+    to the teacher with errors.
     """
     rng = random.Random(f"endings {recipe.seed}")
     sources = _sources(recipe, _LONGER, seed=recipe.seed + 2)
     for index in track(range(recipe.num_endings), "episodes to end"):
-        whole = _play(sources, index, NO_FAULTS, rng)
+        whole = _play(sources, index, NO_ERRORS, rng)
         first, *others = whole.turns
         given, pieces = whole.prompt + first.text + first.message, []
         for turn in others:
@@ -247,8 +247,8 @@ def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     rng = random.Random(f"demonstrations {recipe.seed}")
     sources = _sources(recipe, STRUCTURES)
     for index in track(range(recipe.num_demonstrations), "demonstrations"):
-        failures = NO_FAULTS if rng.random() < recipe.faultless else Failures()
-        yield encode_demonstration(policy, _play(sources, index, failures, rng))
+        errors = NO_ERRORS if rng.random() < recipe.faultless else TeacherErrors()
+        yield encode_demonstration(policy, _play(sources, index, errors, rng))
 
 
 def _sources(recipe: Recipe, structures: Any, seed: int = 0) -> list[_Source]:
@@ -258,13 +258,15 @@ def _sources(recipe: Recipe, structures: Any, seed: int = 0) -> list[_Source]:
     ]
 
 
-def _play(sources: list[_Source], index: int, failures: Failures, rng: random.Random) -> Transcript:
+def _play(
+    sources: list[_Source], index: int, errors: TeacherErrors, rng: random.Random
+) -> Transcript:
     questions, engine = sources[index % len(sources)]
     return demonstrate(
         questions[index],
         engine,
         config=_CONFIG,
-        failures=failures,
+        errors=errors,
         noise_probability=rng.uniform(0.0, 0.5),
         rng=rng,
     )

@@ -2,6 +2,9 @@
 
 They are made from the environment id and the specs in the settings, so the recorded settings of a
 run describe them completely.
+
+Self-search: in a simulator's spec the text generator `{"kind": "policy"}` is the policy in training
+with its current weights (SSRL, arXiv:2508.10874). Fields: `sampling`, `batch_size`.
 """
 
 from __future__ import annotations
@@ -14,14 +17,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import EnvironmentConfig, TrainConfig
-from agents.llm.trainer.self_search import with_policy_as_generator
 from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
-from zs_env.config import build_questions
+from zs_env.config import build_questions, build_sampling
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.types import SearchCost
+from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
+from zs_env.text.suggestions import make_named
 
 Spec = dict[str, Any]
+_POLICY_KIND = "policy"
 
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
@@ -132,3 +137,39 @@ def _held_out_engine(config: EnvironmentConfig) -> Spec | None:
     if config.eval_engine is not None:
         return spec_from_text(config.eval_engine, role="engine", flag="eval-engine")
     return _training_engine(config)
+
+
+def uses_policy(spec: object) -> bool:
+    """Whether an engine's spec contains a text generator of kind "policy"."""
+    if isinstance(spec, Mapping):
+        return spec.get("kind") == _POLICY_KIND or any(map(uses_policy, spec.values()))
+    return isinstance(spec, list | tuple) and any(map(uses_policy, spec))
+
+
+def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
+    """Return an engine's spec with the policy in place of every generator of kind "policy".
+
+    Raises:
+        ValueError: if a cache wraps such a generator, or a field of it does not exist.
+    """
+
+    def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
+        return TransformersTextGenerator(
+            policy.model,
+            policy.tokenizer,
+            sampling=build_sampling(sampling),
+            batch_size=batch_size,
+        )
+
+    def change(one: Mapping[str, Any]) -> Any:
+        if one.get("kind") == "cache" and uses_policy(one):
+            raise ValueError(
+                "a cache around the policy's own pages would return pages of old weights; "
+                "remove the cache"
+            )
+        if one.get("kind") != _POLICY_KIND:
+            return one
+        fields = {name: value for name, value in one.items() if name != "kind"}
+        return make_named("field of generator kind 'policy'", make, fields)
+
+    return rewritten(spec, change)

@@ -30,11 +30,15 @@ from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.prefetch import RolloutPrefetcher
 from agents.llm.trainer.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.environments import search_costs, training_environment, training_questions
+from agents.llm.trainer.environments import (
+    search_costs,
+    training_environment,
+    training_questions,
+    uses_policy,
+)
 from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog, NoMetrics
 from agents.llm.trainer.run_folder import RunFolder
-from agents.llm.trainer.self_search import uses_policy
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.resume import check_resumes
+from agents.llm.trainer.run_folder import check_resumes
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
 

@@ -25,7 +25,7 @@ from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Group
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
-from agents.llm.tiny.demonstrations import Failures, demonstrate
+from agents.llm.sft.world_teacher import TeacherErrors, demonstrate
 from agents.llm.trainer.checkpoint import CheckpointStore, load_state
 from agents.llm.trainer.metrics import read_metrics
 from tests.agents.llm.distributed.rank_processes import (
@@ -91,7 +91,7 @@ def policy(
                 questions[index],
                 engine,
                 config=config,
-                failures=Failures(),
+                errors=TeacherErrors(),
                 noise_probability=0.0,
                 rng=rng,
             ),

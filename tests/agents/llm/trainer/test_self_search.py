@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from agents.cli.training.train import main
+from agents.llm.trainer.environments import uses_policy, with_policy_as_generator
 from agents.llm.trainer.metrics import read_metrics
-from agents.llm.trainer.self_search import uses_policy, with_policy_as_generator
 from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 

@@ -1,4 +1,4 @@
-"""Laws of the faulty teacher: which failures it has, and that it has no others."""
+"""Laws of the teacher: it makes the chosen errors and no others."""
 
 import random
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 
 from agents.baselines.hop_planner import Plan, Statement
-from agents.llm.tiny.demonstrations import NO_FAULTS, Failures, conclude, demonstrate
+from agents.llm.sft.world_teacher import NO_ERRORS, TeacherErrors, conclude, demonstrate
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
 from zs_env.metrics import exact_match
@@ -18,40 +18,40 @@ ENGINE = WorldEngine(WORLD)
 CONFIG = EpisodeConfig(prompt=PROMPTS["bare"])
 
 
-def play(question, failures, noise=0.0, seed=0):
+def play(question, errors, noise=0.0, seed=0):
     return demonstrate(
         question,
         ENGINE,
         config=CONFIG,
-        failures=failures,
+        errors=errors,
         noise_probability=noise,
         rng=random.Random(seed),
     )
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_without_faults_and_noise_the_teacher_is_always_right(structure):
+def test_without_errors_and_noise_the_teacher_is_always_right(structure):
     for question in WorldQuestions(WORLD, [structure])[:60]:
-        transcript = play(question, NO_FAULTS)
+        transcript = play(question, NO_ERRORS)
         assert exact_match(transcript.prediction or "", question.answers), transcript.text
 
 
 def test_it_never_breaks_the_format():
     for seed, question in enumerate(WorldQuestions(WORLD)[:300]):
-        transcript = play(question, Failures(), noise=0.5, seed=seed)
+        transcript = play(question, TeacherErrors(), noise=0.5, seed=seed)
         assert transcript.reason == "answer"
         assert not any(isinstance(turn.action, Malformed) for turn in transcript.turns)
 
 
 def test_vague_queries_name_an_entity_and_nothing_else():
-    always_vague = Failures(vague_query=1.0, early_answer=0.0, hasty_guess=0.0)
+    always_vague = TeacherErrors(vague_query=1.0, early_answer=0.0, hasty_guess=0.0)
     for question in WorldQuestions(WORLD)[:60]:
         for query in re.findall(r"<search> (.*?)</search>", play(question, always_vague).text):
             assert query.lower() in WORLD.named
 
 
 def test_early_answers_give_what_the_first_page_said():
-    early = Failures(vague_query=0.0, early_answer=1.0, hasty_guess=0.0)
+    early = TeacherErrors(vague_query=0.0, early_answer=1.0, hasty_guess=0.0)
     for question in WorldQuestions(WORLD, ["chain2", "chain3"])[:60]:
         transcript = play(question, early)
         assert transcript.num_searches <= question.metadata["hops"] - 1 or transcript.reward
@@ -60,7 +60,7 @@ def test_early_answers_give_what_the_first_page_said():
 
 
 def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
-    hasty = Failures(vague_query=0.0, early_answer=0.0, hasty_guess=1.0)
+    hasty = TeacherErrors(vague_query=0.0, early_answer=0.0, hasty_guess=1.0)
     for question in WorldQuestions(WORLD, ["chain1"])[:60]:
         transcript = play(question, hasty, noise=1.0)
         assert transcript.num_searches == 1

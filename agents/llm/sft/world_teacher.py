@@ -1,9 +1,9 @@
-"""Demonstrations of the format by a teacher that reads well and searches badly.
+"""Demonstrations on a fictional world's questions, by a teacher that makes errors in searching.
 
-Every failure is drawn anew at each decision, and far more likely than the right move. Some episodes
-are by a teacher without failures. Greedy decoding of what was learnt from both shows the failures,
-while sampling still finds the right moves now and then: that is what reinforcement learning is left
-to work with.
+The teacher reads pages without errors. Errors in searching and answering are drawn at each decision
+and are far more likely than the right move; in some episodes the teacher makes none. Greedy
+decoding of a policy that learned from both makes the errors, while sampling finds the right moves
+now and then: this is what reinforcement learning improves on.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from zs_env.world import Comparison, Intersection, WorldEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failures:
-    """Chance in [0, 1] of each failure, where there is occasion for it.
+class TeacherErrors:
+    """Probability in [0, 1] of each error of the teacher, whenever it is possible.
 
     Attributes:
-        vague_query: searching for a name alone, without saying what of it is wanted.
-        early_answer: answering with the first fact found, although more are to be looked up; a
-            teacher that goes on once goes on to the end.
-        hasty_guess: answering with something else on a page that lacks what was looked for.
+        vague_query: the query is a name without the relation that is looked up.
+        early_answer: the answer is the first fact found, although more must be looked up; a teacher
+            that does not make this error once does not make it later in the episode.
+        hasty_guess: the answer is another name on a page that lacks what was looked up.
     """
 
     vague_query: float = 0.9
@@ -37,7 +37,7 @@ class Failures:
 
 
 _SO, _BOTH = " So earlier", " Both have"  # how a comparison and an intersection are concluded
-NO_FAULTS = Failures(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
+NO_ERRORS = TeacherErrors(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
 
 
 def demonstrate(
@@ -45,24 +45,24 @@ def demonstrate(
     engine: WorldEngine,
     *,
     config: EpisodeConfig,
-    failures: Failures,
+    errors: TeacherErrors,
     noise_probability: float,
     rng: random.Random,
 ) -> Transcript:
-    """Play one episode of a fictional world's question as the faulty teacher.
+    """Play one episode of a fictional world's question as the teacher.
 
     Args:
         question: of the world behind `engine`.
         engine: answers the searches.
         config: the episode's rules.
-        failures: how often the teacher does wrong.
+        errors: probabilities of the teacher's errors.
         noise_probability: in [0, 1], of each search.
-        rng: draws the failures and the episode's seed.
+        rng: random source of the errors and of the episode's seed.
     """
     episode = Episode(
         question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
     )
-    teacher = _Teacher(question.text, failures, rng)
+    teacher = _Teacher(question.text, errors, rng)
     while episode.finished is None:
         last = len(episode.turns) + 1 >= config.max_turns
         outcome = episode.act(teacher.act(episode.message, last=last))
@@ -119,8 +119,8 @@ def _done(answer: str) -> str:
 class _Teacher:
     """Says what it read, decides, and writes both down."""
 
-    def __init__(self, question: str, failures: Failures, rng: random.Random) -> None:
-        self.plan, self.failures, self.rng = Plan.of(question), failures, rng
+    def __init__(self, question: str, errors: TeacherErrors, rng: random.Random) -> None:
+        self.plan, self.errors, self.rng = Plan.of(question), errors, rng
         self.statements: list[Statement] = []
         self.lookup: Lookup | None = None
 
@@ -138,7 +138,7 @@ class _Teacher:
             said = before.read(found) or [statement.object for statement in page] or ["unknown"]
             return f"<think>{thought}{_done(self._guess(said))}"
         step = " First" if before is None else (" Next" if found else " Again")
-        vague = self.rng.random() < self.failures.vague_query
+        vague = self.rng.random() < self.errors.vague_query
         query = self.lookup.name if vague else self.lookup.query
         return (
             f"<think>{thought}{step} the {self.lookup.relation}.</think><search> {query}</search>"
@@ -146,8 +146,8 @@ class _Teacher:
 
     def _goes_wrong(self, found: list[Statement], knew_something: bool) -> bool:
         if not found:
-            return self.rng.random() < self.failures.hasty_guess
-        return not knew_something and self.rng.random() < self.failures.early_answer
+            return self.rng.random() < self.errors.hasty_guess
+        return not knew_something and self.rng.random() < self.errors.early_answer
 
     def _guess(self, said: list[str]) -> str:
         question = self.plan.question
