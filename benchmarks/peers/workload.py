@@ -1,4 +1,4 @@
-"""What every search environment is put through, whoever wrote it.
+"""The workload that every measured search environment runs.
 
 An episode is two searches and an answer; the engine's answers are five documents of thirty words.
 This file runs with a peer's Python as well as with ours, so it imports the standard library only.

@@ -46,7 +46,7 @@ from benchmarks.scale.update_flops import peak_flops
 from benchmarks.scale.workload import Episodes, Shape
 
 Part = Callable[[Job], Iterator[Row]]
-# In the order of what matters most, should time run out.
+# The most important cases come first, in case time runs out.
 _PARTS: dict[str, Part] = {
     "update, plain": partial(scale_parts.update, variant="plain"),
     "rollout": scale_parts.rollout,

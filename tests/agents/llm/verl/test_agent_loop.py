@@ -17,7 +17,7 @@ ENVIRONMENT = ROOT / ".venv-verl"
 )
 def test_the_contract_with_verl_holds():
     command = [ENVIRONMENT / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider"]
-    # verl and Ray warn of what other machines have.
+    # verl and Ray warn about missing features of this machine.
     command += ["-o", "filterwarnings=default", "tests/agents/llm/verl/verl_contract.py"]
     finished = subprocess.run(
         command,
