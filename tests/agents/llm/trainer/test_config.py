@@ -103,7 +103,7 @@ def test_questions_and_engines_are_json_kinds_or_files() -> None:
         "kind": "bm25",
         "passages": "corpus.parquet",
     }
-    with pytest.raises(ValueError, match="no valid JSON"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         spec_from_text('{"kind": ', role="engine")
     with pytest.raises(ValueError, match='"kind"'):
         spec_from_text("[1]", role="engine")
