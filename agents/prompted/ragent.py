@@ -14,7 +14,7 @@ from typing import Any
 from agents.prompted.free_text import answer_in, first_move
 from agents.prompted.history import as_notes, past_searches
 from agents.prompted.method import Ask, Step
-from agents.prompted.searching import check_settings
+from agents.prompted.searching import SearchSettings
 from agents.prompted.turn_text import answer_turn, search_turn
 
 STEP_PROMPT = (
@@ -46,23 +46,13 @@ LAST_PROMPT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RAgent:
+class RAgent(SearchSettings):
     """Shows the model all earlier searches and executes its first "Search:" or "Answer:" line.
 
     If the completion has no such line, the first turn searches for the question. In later turns,
-    the last line of the completion is the answer.
-
-    Attributes:
-        max_searches: number of searches after which the answer is requested. It must be below the
-            environment's `max_turns`, or the episode ends without an answer.
-        max_chars: maximum length of the pages in a prompt; the oldest pages are dropped first.
+    the last line of the completion is the answer. `max_chars` limits the pages in a prompt; the
+    oldest pages are dropped first.
     """
-
-    max_searches: int = 5
-    max_chars: int = 12000
-
-    def __post_init__(self) -> None:
-        check_settings(max_searches=self.max_searches, max_chars=self.max_chars)
 
     def step(self, observation: Mapping[str, Any]) -> Step:
         """Return the next step, which depends only on the observation."""

@@ -17,7 +17,7 @@ from typing import Any
 from agents.prompted.free_text import answer_in, first_move, without_thinking
 from agents.prompted.history import PastSearch, past_searches
 from agents.prompted.method import Ask, Step
-from agents.prompted.searching import check_settings
+from agents.prompted.searching import SearchSettings
 from agents.prompted.turn_text import answer_turn, search_turn
 
 REFINE_PROMPT = (
@@ -55,24 +55,13 @@ _MAX_NOTE = 1000  # characters of the summary of a page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchO1:
+class SearchO1(SearchSettings):
     """Summarizes the last page, then continues the reasoning.
 
     If the completion has no "Search:" or "Answer:" line, the first turn searches for the question.
-    In later turns, the last line of the completion is the answer.
-
-    Attributes:
-        max_searches: number of searches after which the answer is requested. It must be below the
-            environment's `max_turns`, or the episode ends without an answer.
-        max_chars: maximum length of the page and of the reasoning in a prompt. The start of a
-            longer reasoning is dropped.
+    In later turns, the last line of the completion is the answer. `max_chars` limits the page and
+    the reasoning in a prompt; the start of a longer reasoning is dropped.
     """
-
-    max_searches: int = 5
-    max_chars: int = 12000
-
-    def __post_init__(self) -> None:
-        check_settings(max_searches=self.max_searches, max_chars=self.max_chars)
 
     def step(self, observation: Mapping[str, Any]) -> Step:
         """Return the next step, which depends only on the observation."""

@@ -45,7 +45,6 @@ METRICS: dict[str, str] = {
 }
 _EMBEDDING_BATCH = 32
 _RETRY_ON = ("count", "no_answer", "leak")  # the checks of a page's kind
-_Generate = Callable[[Sequence[Pair]], Sequence[list[str] | SearchError]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +69,7 @@ def generate_pages(
     *,
     num_documents: int = 5,
     batch_size: int = 32,
+    with_retries: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[GeneratedPage]:
     """Generate a page for each held-out pair. A page whose prompt is rejected is empty.
@@ -80,46 +80,43 @@ def generate_pages(
         pairs: held-out pairs.
         num_documents: requested documents per page.
         batch_size: pages per batch.
+        with_retries: generate through a `LanguageModelEngine`, which retries a page that has too
+            few documents, is useful and contains no answer, or is noisy and contains one.
         on_batch: called with the number of pages generated so far.
 
     Raises:
         ConnectionError: if the model fails, except for a rejected prompt.
     """
-
-    def generate(batch: Sequence[Pair]) -> list[list[str] | SearchError]:
-        requests = [Prompt(pair.prompt, prompts.system, _seed(pair)) for pair in batch]
-        return [
-            split_documents(one.text) if isinstance(one, Completion) else one
-            for one in generate_checked(generator, requests)
-        ]
-
-    return _in_batches(generate, prompts, pairs, num_documents, batch_size, on_batch)
-
-
-def generate_checked_pages(
-    generator: TextGenerator,
-    prompts: SimulatorPrompts,
-    pairs: Sequence[Pair],
-    *,
-    num_documents: int = 5,
-    batch_size: int = 32,
-    on_batch: Callable[[int], None] | None = None,
-) -> list[GeneratedPage]:
-    """Generate the same pages with a `LanguageModelEngine`, which retries failed checks.
-
-    A page is generated again if it has too few documents, is useful and contains no answer, or is
-    noisy and contains one. Arguments and errors are those of `generate_pages`.
-    """
     engine = LanguageModelEngine(generator, prompts, retry_on=_RETRY_ON)
 
     def generate(batch: Sequence[Pair]) -> list[list[str] | SearchError]:
-        pages = engine.search([_request(pair, num_documents, _seed(pair)) for pair in batch])
+        if with_retries:
+            found = engine.search([_request(pair, num_documents, _seed(pair)) for pair in batch])
+            return [
+                page if isinstance(page, SearchError) else [one.text for one in page.documents]
+                for page in found
+            ]
+        batch_prompts = [Prompt(pair.prompt, prompts.system, _seed(pair)) for pair in batch]
         return [
-            page if isinstance(page, SearchError) else [one.text for one in page.documents]
-            for page in pages
+            split_documents(one.text) if isinstance(one, Completion) else one
+            for one in generate_checked(generator, batch_prompts)
         ]
 
-    return _in_batches(generate, prompts, pairs, num_documents, batch_size, on_batch)
+    pages = []
+    for start in range(0, len(pairs), batch_size):
+        batch = pairs[start : start + batch_size]
+        for pair, documents in zip(batch, generate(batch), strict=True):
+            if isinstance(documents, SearchError):
+                if not isinstance(documents, PromptRejected):
+                    raise ConnectionError(
+                        f"a page could not be generated: {documents}; check that the model runs, "
+                        "then run the same command again to resume"
+                    )
+                documents = []
+            pages.append(_checked(pair, documents, prompts, num_documents))
+        if on_batch is not None:
+            on_batch(start + len(batch))
+    return pages
 
 
 def real_pages(
@@ -214,31 +211,6 @@ def _seed(pair: Pair) -> int:
 def _request(pair: Pair, num_documents: int, seed: int = 0) -> SearchRequest:
     useful = (pair.kind == "useful",) * num_documents
     return SearchRequest(pair.query, pair.question, pair.answers, useful, seed)
-
-
-def _in_batches(
-    generate: _Generate,
-    prompts: SimulatorPrompts,
-    pairs: Sequence[Pair],
-    num_documents: int,
-    batch_size: int,
-    on_batch: Callable[[int], None] | None,
-) -> list[GeneratedPage]:
-    pages = []
-    for start in range(0, len(pairs), batch_size):
-        batch = pairs[start : start + batch_size]
-        for pair, documents in zip(batch, generate(batch), strict=True):
-            if isinstance(documents, SearchError):
-                if not isinstance(documents, PromptRejected):
-                    raise ConnectionError(
-                        f"a page could not be generated: {documents}; check that the model runs, "
-                        "then run the same command again to resume"
-                    )
-                documents = []
-            pages.append(_checked(pair, documents, prompts, num_documents))
-        if on_batch is not None:
-            on_batch(start + len(batch))
-    return pages
 
 
 def _checked(

@@ -156,16 +156,15 @@ def report(config: TuneConfig, log: Log) -> Table:
     caches = {name: folder / f"generated-{name}.jsonl" for name in ("before", "after")}
     for name, cache in caches.items():
         generator = CachedTextGenerator(_report_generator(config, name), cache)
-        variants = {name: reports.generate_pages}
-        if name == "after":
-            variants["after, checked"] = reports.generate_checked_pages
-        for variant, generate in variants.items():
-            pages[variant] = generate(
+        variants = {name: False} if name == "before" else {name: False, "after, checked": True}
+        for variant, with_retries in variants.items():
+            pages[variant] = reports.generate_pages(
                 generator,
                 prompts,
                 pairs,
                 num_documents=config.num_documents,
                 batch_size=config.report_batch,
+                with_retries=with_retries,
                 on_batch=lambda done, variant=variant: log(f"{variant}: {done}/{len(pairs)} pages"),
             )
         generator.close()

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from agents.simulator_tuning.pairs import build_pairs, is_held_out, read_pairs, write_dataset
 from agents.simulator_tuning.labels import LabeledPage
+from agents.simulator_tuning.pairs import build_pairs, is_held_out, read_pairs, write_dataset
 from zs_env.metrics import contains_answer
 from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import TUNED

@@ -8,13 +8,12 @@ import pytest
 from agents.simulator_tuning.pairs import Pair
 from agents.simulator_tuning.report import (
     METRICS,
-    generate_checked_pages,
-    plot,
+    generate_pages,
     measure,
+    plot,
     real_pages,
     samples_html,
     to_json,
-    generate_pages,
 )
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.simulator import ScriptedTextGenerator
@@ -135,10 +134,13 @@ def test_similar_pages_score_higher_and_empty_pages_score_0():
     assert "similarity" not in measure(real_pages([one], TUNED))
 
 
-@pytest.mark.parametrize("generate", [generate_pages, generate_checked_pages])
-def test_a_failing_server_stops_the_report(generate):
+@pytest.mark.parametrize("with_retries", [False, True])
+def test_a_failing_server_stops_the_report(with_retries):
     replies = iter(["Doc 1: a", *[GenerationError("the server is gone")] * 9])
     with pytest.raises(ConnectionError, match="the server is gone; check that the model runs"):
-        generate(
-            ScriptedTextGenerator(lambda _: next(replies)), TUNED, [pair("noisy"), pair("useful")]
+        generate_pages(
+            ScriptedTextGenerator(lambda _: next(replies)),
+            TUNED,
+            [pair("noisy"), pair("useful")],
+            with_retries=with_retries,
         )
