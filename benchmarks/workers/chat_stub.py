@@ -1,6 +1,6 @@
-"""A chat server that takes 50 ± 30 ms and answers 64 requests at once; prints its port and serves.
+"""A chat server that takes 50 ± 30 ms per request, 64 at a time; prints its port.
 
-GET /count says how many requests it has answered, and forgets them.
+GET /count returns the number of requests answered since the last GET /count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = "\n".join(f"Doc {n}: " + " ".join(f"word{n}{m}" for m in range(30)) for n
 async def _serve() -> None:
     clock, answered = asyncio.get_running_loop().time, 0
     rng = random.Random(0)
-    # When each place is free again. A timer that rings late delays an answer, not the next one.
+    # When each of the 64 slots is free again. A late timer does not delay the next request.
     free_at = [0.0] * AT_ONCE
 
     async def chat(request: web.Request) -> web.Response:

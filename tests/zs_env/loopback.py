@@ -1,4 +1,4 @@
-"""An aiohttp application on a port of this machine, for as long as a test needs it."""
+"""An aiohttp application on a loopback port, for tests."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aiohttp import web
 
 
 class Loopback:
-    """Serves in a thread of its own until it is stopped.
+    """Serves an application in a thread until it is stopped.
 
     Args:
-        application: what is served.
-        port: 0 takes a free one.
+        application: the application.
+        port: 0 selects a free port.
     """
 
     def __init__(self, application: web.Application, *, port: int = 0) -> None:
@@ -27,7 +27,7 @@ class Loopback:
         self.address = f"http://127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        """Close the port at once, whatever is under way."""
+        """Close the port immediately, also with open requests."""
         self._call(self._runner.cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -6,7 +6,6 @@ This is the only module of `zs_env` that needs torch. It is imported when such a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import (
     Completion,
     Output,
@@ -31,7 +31,6 @@ from zs_env.simulator.generators.base import (
 )
 
 _SEEDS = 2**63
-_EDGE = 2**20  # bytes at each end of a weights file that enter its digest
 
 
 class TransformersTextGenerator(TextGenerator):
@@ -77,7 +76,8 @@ class TransformersTextGenerator(TextGenerator):
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
             self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
             self.model.to(device).eval()
-            digest = f"{model}:{_digest(Path(model))}:{dtype}"
+            files = sorted([*Path(model).glob("*.safetensors"), *Path(model).glob("*.bin")])
+            digest = f"{model}:{[file_fingerprint(path) for path in files]}:{dtype}"
         self.tokenizer: Any = tokenizer
         self.fingerprint = f"transformers-1:{digest}:{self.sampling}"
 
@@ -201,17 +201,3 @@ def _nucleus(scores: Tensor, top_p: float) -> Tensor:
 
 def _context_length(config: Any) -> int:
     return int(getattr(config, "max_position_embeddings", None) or 2**31)
-
-
-def _digest(folder: Path) -> str:
-    """Return a digest of the weights in a folder; "" for a hub name."""
-    digest = blake2b(digest_size=8)
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(_EDGE))
-            file.seek(max(size - _EDGE, 0))
-            digest.update(file.read(_EDGE))
-    return digest.hexdigest() if files else ""
