@@ -60,12 +60,12 @@ def as_notes(past: Sequence[PastSearch], max_chars: int) -> str:
         max_chars: maximum total length of the pages. The pages of the oldest searches are dropped
             first; the newest page is truncated.
     """
-    room, notes = max_chars, list[str]()
+    remaining, notes = max_chars, list[str]()
     for search in reversed(past):
-        page = search.page if len(search.page) <= room else "(no longer shown)"
-        if not notes and len(search.page) > room:
-            page = search.page[:room]
-        room = max(room - len(page), 0)
+        page = search.page if len(search.page) <= remaining else "(no longer shown)"
+        if not notes and len(search.page) > remaining:
+            page = search.page[:remaining]
+        remaining = max(remaining - len(page), 0)
         thought = f"{search.thought}\n" if search.thought else ""
         notes.append(f"{thought}Search: {search.query}\n{page}")
     return "\n".join(reversed(notes))
