@@ -59,7 +59,7 @@ class TuneConfig(TuneSettings):
         engine: the real engine to imitate: a JSON spec, a kind, or a passage file.
         agent: the agent that searches, as in `zerosearch evaluate`.
         episodes: number of questions to collect pages for.
-        page_documents: documents per real page. It must exceed `num_documents`, so that a useful
+        page_documents: documents per real page. It should exceed `num_documents`, so that a useful
             and a noisy page can be made of one real page.
         max_turns: maximum number of actions per episode.
         judge: whose labels are used: containment, outcome or model.
