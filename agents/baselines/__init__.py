@@ -1,10 +1,13 @@
 """Scripted agents for comparison, without a language model."""
 
-from agents.baselines.answer_at_once import AnswerAtOnce
-from agents.baselines.follow_the_hops import FollowTheHops
-from agents.baselines.random_words import RandomWords
-from agents.baselines.search_each_name import SearchEachName
-from agents.baselines.search_once import QuotePage, SearchOnce
+from agents.baselines.heuristics import (
+    AnswerAtOnce,
+    QuotePage,
+    RandomWords,
+    SearchEachName,
+    SearchOnce,
+)
+from agents.baselines.world_oracle import FollowTheHops
 
 __all__ = [
     "AnswerAtOnce",

@@ -14,7 +14,7 @@ from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE, read_results
-from agents.storage.settings_file import read_settings
+from agents.storage.output_folder import read_settings
 from zs_env.transcripts.storage import read_transcripts
 from zs_env.transcripts.transcript import Transcript
 

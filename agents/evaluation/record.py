@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.storage.folder_lock import folder_lock
 from agents.storage.jsonl import replace_lines, truncate_lines, whole_lines
-from agents.storage.settings_file import ensure_settings
+from agents.storage.output_folder import ensure_settings, folder_lock
 from zs_env.transcripts.storage import append_transcripts, transcript_line
 from zs_env.transcripts.transcript import Transcript
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from agents.sb3.choices import Limits, find_choices
 from agents.sb3.train_config import MODEL_FILE, SETTINGS_FILE
 from agents.sb3.training import ALGORITHMS
-from agents.storage.settings_file import read_settings
+from agents.storage.output_folder import read_settings
 
 
 class ChoiceAgent:

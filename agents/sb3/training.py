@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 from agents.sb3.network import ChoiceActorCriticPolicy, ChoiceDQNPolicy
 from agents.sb3.train_config import MODEL_FILE, SETTINGS_FILE, AlgorithmName, TrainSB3Config
 from agents.sb3.view import DiscreteSearchView
-from agents.storage.settings_file import ensure_settings
+from agents.storage.output_folder import ensure_settings
 
 ALGORITHMS: dict[AlgorithmName, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN}
 _ARGUMENTS: dict[AlgorithmName, dict[str, Any]] = {

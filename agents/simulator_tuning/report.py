@@ -13,7 +13,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from agents.baselines.search_once import most_frequent_span
+from agents.baselines.heuristics import most_frequent_span
 from agents.evaluation.statistics import Interval, bootstrap_interval
 from agents.simulator_tuning.pairs import Pair
 from zs_env.engines.retrieval.dense_index import Encoder

@@ -28,7 +28,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from agents.llm.learner.allocator import keep_freed_memory
 from agents.simulator_tuning.pairs import Pair
 from agents.simulator_tuning.tune_config import TuneSettings
-from agents.storage.settings_file import ensure_settings
+from agents.storage.output_folder import ensure_settings
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import Prompt
 from zs_env.simulator.generators.local_transformers import encode_prompt

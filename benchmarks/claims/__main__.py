@@ -25,7 +25,7 @@ from rich.console import Console
 
 from agents.cli.training.train import parse_arguments
 from agents.llm.trainer.config import TrainConfig
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from benchmarks.claims.arms import ARMS, arms_for
 from benchmarks.claims.processes import run_side_by_side
 from benchmarks.claims.report import draw, markdown, settings_of, to_json

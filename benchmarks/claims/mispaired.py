@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agents.baselines.hop_planner import read_statements
+from agents.baselines.world_oracle import read_statements
 from agents.llm.rollout.question_order import question_indices
 from zs_env.config import Spec, build_engine
 from zs_env.questions.question import Question, QuestionDataset

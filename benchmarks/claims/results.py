@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.llm.trainer.config import TrainConfig
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from benchmarks.claims.arms import ARMS
 from zs_env.text.suggestions import unknown_name
 

@@ -24,7 +24,7 @@ from agents.llm.trainer.loop import TrainingDiverged, train
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run_folder import write_json
 from agents.storage.config_file import with_settings
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from benchmarks.claims.arms import ARMS, Learning
 from benchmarks.claims.evaluation import evaluate_policy
 from benchmarks.claims.imitation import imitate

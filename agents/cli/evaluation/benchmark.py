@@ -22,9 +22,7 @@ from agents.evaluation.progress import print_plain
 from agents.evaluation.record import RESULTS_FILE as EPISODES_FILE
 from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
-from agents.storage.csv_file import write_csv
-from agents.storage.folder_lock import folder_lock
-from agents.storage.settings_file import ensure_settings
+from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.benchmark import markdown
 from agents.studies.benchmark.cells import Cell, list_cells, play_cells
 from agents.studies.benchmark.comparison import compare_all
@@ -35,6 +33,7 @@ from agents.studies.benchmark.result import Result, read_results
 from agents.studies.benchmark.sample import Sample, choose_samples
 from agents.studies.benchmark.scores import Score, score_all
 from agents.studies.benchmark.session import BenchmarkSession
+from agents.studies.tables import write_csv
 from zs_env.questions.rows import write_rows
 from zs_env.search.prices import cost_table, prices_from_json
 

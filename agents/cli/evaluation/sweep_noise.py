@@ -18,7 +18,7 @@ from agents.agent_registry import build_agent, check_agent_name
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
 from agents.evaluation.settings import EvaluationSettings
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from agents.studies.noise.report import SweepReport
 from agents.studies.noise.sweep import run_sweep
 

@@ -23,7 +23,7 @@ from agents.cli.training.recipe_run import run_recipe
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.config_file import read_settings, read_toml
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from zs_env.search.prices import PriceTable, cost_table, prices_from_json
 
 if TYPE_CHECKING:

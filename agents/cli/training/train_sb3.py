@@ -19,7 +19,7 @@ from agents.agent import Agent
 from agents.baselines import RandomWords, SearchOnce
 from agents.evaluation.evaluate import evaluate
 from agents.sb3.train_config import TrainSB3Config
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 
 _PROGRESS_LINES = 20
 

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from agents.simulator_tuning.stages import STAGES
 from agents.simulator_tuning.tune_config import TuneConfig
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from zs_env.text.suggestions import unknown_name
 
 _CONSOLE = Console(stderr=True)

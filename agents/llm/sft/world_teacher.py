@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.baselines.hop_planner import Lookup, Plan, Statement, read_statements
+from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.questions.question import Question
 from zs_env.search.types import SearchRequest

@@ -23,7 +23,7 @@ from safetensors.torch import load_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.baselines.hop_planner import Lookup, Plan, Statement, read_statements
+from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.policy.policy import TINY_POLICY, Policy
 from agents.llm.rollout.types import Rollout

@@ -13,7 +13,7 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
-from agents.baselines.follow_the_hops import FollowTheHops
+from agents.baselines.world_oracle import FollowTheHops
 from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.episodes import play_episodes

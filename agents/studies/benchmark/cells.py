@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
-from agents.storage.folder_name import folder_name
+from agents.storage.output_folder import folder_name
 from agents.studies.benchmark.config import BenchmarkConfig
 from agents.studies.benchmark.question_set import QuestionSet
 from agents.studies.benchmark.sample import Sample

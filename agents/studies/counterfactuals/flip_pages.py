@@ -23,7 +23,7 @@ from agents.evaluation.episodes import play_episodes
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from agents.studies.counterfactuals.flipped_page import FlippedPage
 from agents.studies.counterfactuals.record import CounterfactualRecord
 from agents.studies.counterfactuals.replay import check_replay, check_replay_until

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.storage.jsonl import truncate_lines, whole_lines
-from agents.storage.settings_file import ensure_settings
+from agents.storage.output_folder import ensure_settings
 from agents.studies.counterfactuals.flipped_page import FlippedPage
 from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript

@@ -11,9 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from agents.evaluation.statistics import Interval, bootstrap_ratio
-from agents.storage.csv_file import flat_row, write_csv
 from agents.studies.counterfactuals.flipped_page import FlippedPage
-from agents.studies.tables import figure_table
+from agents.studies.tables import figure_table, flat_row, write_csv
 
 PAGES_FILE = "pages.csv"
 MEANS_FILE = "means.csv"

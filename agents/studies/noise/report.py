@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.table import Table
 
-from agents.storage.csv_file import flat_row, write_csv
 from agents.studies.noise.robustness import (
     AreaDifference,
     Robustness,
@@ -17,7 +16,7 @@ from agents.studies.noise.robustness import (
     robustness_of,
 )
 from agents.studies.noise.sweep import Cell
-from agents.studies.tables import figure_table
+from agents.studies.tables import figure_table, flat_row, write_csv
 
 CELLS_FILE = "sweep.csv"
 AREAS_FILE = "areas.csv"

@@ -24,8 +24,7 @@ from agents.evaluation.record import RESULTS_FILE
 from agents.evaluation.statistics import Interval
 from agents.evaluation.summary import Report, observed_noise
 from agents.specs import data_files
-from agents.storage.folder_name import folder_name
-from agents.storage.settings_file import ensure_settings
+from agents.storage.output_folder import ensure_settings, folder_name
 
 SETTING_FILE = "sweep.json"
 

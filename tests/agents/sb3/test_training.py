@@ -16,7 +16,7 @@ from agents.evaluation import evaluate
 from agents.sb3.agent import ChoiceAgent
 from agents.sb3.train_config import TrainSB3Config
 from agents.sb3.training import ALGORITHMS, train
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from tests.agents.sb3.pages import PROMPT, page
 
 

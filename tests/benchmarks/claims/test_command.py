@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from benchmarks.claims import __main__ as command
 from benchmarks.claims.__main__ import main
 from tests.benchmarks.claims.conftest import TINY

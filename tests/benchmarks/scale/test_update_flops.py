@@ -4,13 +4,18 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from agents.llm.learner.batch import Batch
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
-from benchmarks.scale.update_flops import Reading, peak_flops, update_flops
+from benchmarks.scale.update_flops import peak_flops, update_flops
 from zs_env import Question, Transcript
+
+# 2 layers, 4 heads of 4: query times key and weight times value are 2 x 2 x 16 in a layer, their
+# gradients twice as much.
+_PAIR = 2 * (2 * 2 * 16) * 3
 
 
 def _rollout(prompt: int, *lengths: int) -> Rollout:
@@ -22,22 +27,6 @@ def _rollout(prompt: int, *lengths: int) -> Rollout:
         segments.append(Segment(source=source, token_ids=(2,) * length, logprobs=given))
     question = Question(id="q", text="?", answers=("a",))
     return Rollout(segments=tuple(segments), transcript=Transcript(question=question, prompt=""))
-
-
-@pytest.fixture
-def batch() -> Batch:
-    """Two rollouts of 9 and 6 tokens, of which 8 and 5 are read, with a prompt of 4."""
-    return Batch.from_groups([Group(rollouts=(_rollout(4, 2, 1, 2), _rollout(4, 2)))])
-
-
-def test_every_rollout_by_itself(batch: Batch) -> None:
-    # A token sees itself and those before it: 1 + ... + 8, and 1 + ... + 5.
-    assert Reading.of_rollouts(batch) == Reading(tokens=13, actions=6, pairs=36 + 15)
-
-
-def test_a_shared_prompt_counts_once(batch: Batch) -> None:
-    # The prompt's own 10 pairs, and 4 prompt tokens seen by 4 + 1 tokens, which see 10 + 1.
-    assert Reading.of_lines(batch, 100) == Reading(tokens=4 + 4 + 1, actions=6, pairs=10 + 20 + 11)
 
 
 def _model(tied: bool) -> Any:
@@ -60,13 +49,20 @@ def test_matrix_products_are_those_that_torch_counts(tied: bool) -> None:
         model(torch.ones((1, 10), dtype=torch.long)).logits.sum().backward()
     products = counter.get_flop_counts()["Global"]
     counted = sum(count for kind, count in products.items() if "mm" in str(kind))
-    assert counted == update_flops(model, Reading(tokens=10, actions=10, pairs=0))
+    # 10 of the 11 tokens are read, and each predicts an action; 1 + ... + 10 pairs.
+    batch = Batch.from_groups([Group(rollouts=(_rollout(1, 10),))])
+    assert counted == update_flops(model, batch) - 55 * _PAIR
 
 
-def test_attention_is_two_products_of_each_pair_and_their_gradients() -> None:
-    # 2 layers, 4 heads of 4: query times key and weight times value are 2 x 2 x 16 a layer.
-    pairs = update_flops(_model(True), Reading(tokens=0, actions=0, pairs=7))
-    assert pairs == 7 * 2 * (2 * 2 * 16) * 3
+def test_other_logits_and_padding_do_not_count() -> None:
+    model = _model(True)
+    output = 6.0 * model.get_output_embeddings().weight.numel()
+    layers = 6.0 * sum(
+        part.weight.numel() for part in model.base_model.modules() if isinstance(part, nn.Linear)
+    )
+    # Rollouts of 9 and 6 tokens, of which 8 and 5 are read and 4 + 2 are actions.
+    batch = Batch.from_groups([Group(rollouts=(_rollout(4, 2, 1, 2), _rollout(4, 2)))])
+    assert update_flops(model, batch) == 13 * layers + 6 * output + (36 + 15) * _PAIR
 
 
 def test_peaks_are_found_by_the_device() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from agents.cli.main import main
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 from tests.paths import ROOT
 from zs_env import Document, SearchError, SearchPage
 from zs_env.config.engines import ENGINE_KINDS

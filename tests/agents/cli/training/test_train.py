@@ -8,7 +8,7 @@ import pytest
 from agents.cli.training.train import main, parse_arguments, summarize
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import TrainResult
-from agents.storage.folder_lock import folder_lock
+from agents.storage.output_folder import folder_lock
 
 
 def test_no_flags_are_the_main_job() -> None:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from agents.baselines.hop_planner import Plan, Statement
+from agents.baselines.world_oracle import Plan, Statement
 from agents.llm.sft.world_teacher import NO_ERRORS, TeacherErrors, conclude, demonstrate
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig

@@ -1,13 +1,55 @@
-"""The settings of a folder's files, so that results of other settings are never added to them."""
+"""Output folders: their names, their lock, and their settings."""
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+_MAX_NAME = 60  # characters
 _MAX_SHOWN = 200  # characters of a value in an error
+
+
+def folder_name(agent: str) -> str:
+    """Return a valid folder name for an agent's name; different names give different folders."""
+    plain = re.sub(r"[^\w.-]+", "-", agent).strip("-.")
+    if plain == agent and len(plain) <= _MAX_NAME:
+        return agent
+    return f"{plain[-_MAX_NAME:]}-{blake2b(agent.encode(), digest_size=4).hexdigest()}"
+
+
+@contextmanager
+def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Lock a folder, created if missing. The lock is released when the process is killed.
+
+    Args:
+        folder: to lock.
+        wait: wait for another writer without a time limit.
+
+    Raises:
+        ValueError: if another process, or another call in this one, holds the lock and `wait` is
+            False.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise ValueError(
+                f"another process writes to {folder}; wait for it, or choose another --output"
+            ) from error
+        except OSError:
+            pass  # the file system does not support locks
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def ensure_settings(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.baselines.follow_the_hops import FollowTheHops
+from agents.baselines.world_oracle import FollowTheHops
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.metrics import f1_score
 from zs_env.search.types import SearchRequest

@@ -1,7 +1,7 @@
 """CSV files of figures."""
 
 from agents.evaluation.statistics import Interval
-from agents.storage.csv_file import flat_row, write_csv
+from agents.studies.tables import flat_row, write_csv
 
 
 def test_an_interval_becomes_three_columns(tmp_path):
