@@ -141,6 +141,13 @@ class _PlainGenerator(TextGenerator):
         """Return the object's own outputs."""
         return self._generator.generate(prompts)
 
+    def generate_stream(
+        self, prompts: Sequence[Prompt], callback: Callable[[int, Output], None]
+    ) -> None:
+        """Use the object's own method if it has one."""
+        stream = getattr(self._generator, "generate_stream", super().generate_stream)
+        stream(prompts, callback)
+
     def close(self) -> None:
         """Close the object if it has a method for this."""
         if callable(close := getattr(self._generator, "close", None)):

@@ -41,6 +41,9 @@ def test_a_plain_object_is_adapted_with_its_attributes():
     class Plain(Echo):
         fingerprint, in_process, deadline_s, closed = "plain", True, 3.0, False
 
+        def generate_stream(self, prompts, callback):
+            callback(0, Completion("streamed"))
+
         def close(self):
             self.closed = True
 
@@ -48,6 +51,9 @@ def test_a_plain_object_is_adapted_with_its_attributes():
     generator = as_generator(plain)
     assert (generator.fingerprint, generator.in_process, generator.deadline_s) == ("plain", True, 3)
     assert generator.generate(PROMPTS) == plain.generate(PROMPTS)
+    streamed = {}
+    generator.generate_stream(PROMPTS, streamed.__setitem__)
+    assert streamed[0].text == "streamed"
     generator.close()
     assert plain.closed
     assert as_generator(Echo()).fingerprint.endswith("Echo")
