@@ -169,7 +169,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         Raises:
             ResetNeeded: before the first `reset`.
         """
-        return self._current().transcript()
+        if self._episode is None:
+            raise gymnasium.error.ResetNeeded("there is no episode yet; call reset() first")
+        return self._episode.transcript()
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -199,9 +201,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             ResetNeeded: before the first `reset` and after the end of an episode.
             BudgetExceeded: if the engine has spent its budget; the episode cannot be continued.
         """
-        episode = self._current()
-        if episode.finished is not None:
-            raise gymnasium.error.ResetNeeded("the episode is over; call reset() before step()")
+        episode = self._episode
+        if episode is None or episode.finished is not None:
+            raise gymnasium.error.ResetNeeded("no episode is running; call reset() before step()")
         outcome = episode.act(checked_action(action))
         if isinstance(outcome, SearchRequest):
             self._engine.search((episode,), (outcome,))
@@ -227,8 +229,3 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     def close(self) -> None:
         """Stop the calls of the engine and close it if it is owned; may be called repeatedly."""
         self._engine.close()
-
-    def _current(self) -> Episode:
-        if self._episode is None:
-            raise gymnasium.error.ResetNeeded("call reset() before step() or transcript()")
-        return self._episode

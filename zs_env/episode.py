@@ -9,6 +9,7 @@ The caller passes actions and calls the engine; the environments and adapters ar
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -139,7 +140,7 @@ class Episode:
         self.reward_terms: dict[str, float] = {}
         self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
-        self._query_counts: dict[str, int] = {}
+        self._query_counts: Counter[str] = Counter()
 
     def act(self, text: str) -> SearchRequest | Malformed | Finished:
         """Apply the agent's action.
@@ -234,7 +235,7 @@ class Episode:
         self.prompt = self.text = self.message = prompt
         for turn in turns:
             if turn.request is not None:
-                self._count(turn.request.query)
+                self._query_counts[turn.request.query] += 1
             self._record(turn)
         self.document_texts = tuple(map(render_document, self.documents))
 
@@ -270,7 +271,8 @@ class Episode:
         return self.finished
 
     def _request(self, query: str) -> SearchRequest:
-        digest = stable_hash(f"{self.seed}\0{query}\0{self._count(query)}")
+        digest = stable_hash(f"{self.seed}\0{query}\0{self._query_counts[query]}")
+        self._query_counts[query] += 1
         draw, count = self.config.noise_draw, self.config.num_documents
         if draw == "document":
             useful = tuple(
@@ -283,9 +285,3 @@ class Episode:
         question = self.question
         # The same bits decide `useful` and are the request's seed; engines hash the seed again.
         return SearchRequest(query, question.text, question.answers or None, useful, digest >> 1)
-
-    def _count(self, query: str) -> int:
-        """Count one more search of a query and return the number of searches before it."""
-        count = self._query_counts.get(query, 0)
-        self._query_counts[query] = count + 1
-        return count

@@ -45,26 +45,18 @@ def exact_match(prediction: str, answers: Sequence[str]) -> bool:
 
 def contains_answer(text: str, answers: Sequence[str]) -> bool:
     """Whether the text contains a gold answer as whole words; empty gold answers do not count."""
-    return holds_any(padded_words(text), padded_answers(tuple(answers)))
-
-
-def holds_any(words: str, golds: tuple[str, ...]) -> bool:
-    """Whether `padded_words` of a text contain one of `padded_answers`."""
-    for gold in golds:  # noqa: SIM110 (`any` over a generator takes three times as long)
-        if gold in words:
+    words = f" {normalize_answer(text)} "
+    for answer in _padded_answers(tuple(answers)):  # noqa: SIM110 (`any` takes three times as long)
+        if answer in words:
             return True
     return False
 
 
-def padded_words(text: str) -> str:
-    """Return the normalized text between spaces, so that " word " matches whole words."""
-    return f" {normalize_answer(text)} "
-
-
 @lru_cache(maxsize=16384)
-def padded_answers(answers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the `padded_words` of all answers that are not empty after normalization."""
-    return tuple(padded_words(answer) for answer in answers if normalize_answer(answer))
+def _padded_answers(answers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the normalized answers between spaces, without empty ones."""
+    normalized = map(normalize_answer, answers)
+    return tuple(f" {answer} " for answer in normalized if answer)
 
 
 def substring_match(prediction: str, answers: Sequence[str]) -> bool:

@@ -19,6 +19,8 @@ from zs_env.prompts import render_document, render_page
 from zs_env.search.types import Document
 from zs_env.spaces import UnicodeText
 
+_NAMES: dict[type, str] = {Search: "search", Answer: "answer"}
+
 
 class Observation(TypedDict):
     """An agent's observation.
@@ -92,9 +94,12 @@ def get_info(episode: Episode) -> dict[str, Any]:
         "question_id": episode.question.id,
         "noise_probability": episode.noise_probability,
         "num_searches": episode.num_searches,
-        "action": _action_name(episode),
+        "action": None,
         "documents": episode.documents,
     }
+    if episode.turns:
+        action = episode.turns[-1].action
+        info["action"] = action.kind if isinstance(action, Malformed) else _NAMES[type(action)]
     if episode.finished is not None:
         info["reason"] = episode.finished.reason
         info["scores"] = dict(episode.scores)
@@ -102,18 +107,6 @@ def get_info(episode: Episode) -> dict[str, Any]:
         info["failure"] = episode.failure
         info["reward_terms"] = dict(episode.reward_terms)
     return info
-
-
-def _action_name(episode: Episode) -> str | None:
-    if not episode.turns:
-        return None
-    action = episode.turns[-1].action
-    if isinstance(action, Malformed):
-        return action.kind
-    return _ACTION_NAMES[type(action)]
-
-
-_ACTION_NAMES: dict[type, str] = {Search: "search", Answer: "answer"}
 
 
 def batch_infos(infos: Mapping[int, Mapping[str, Any]], num_envs: int) -> dict[str, Any]:

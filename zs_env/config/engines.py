@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zs_env.config.generators import build_generator
@@ -17,12 +17,23 @@ from zs_env.text.suggestions import check_names, make_named
 def build_engine(spec: Spec, questions: QuestionDataset) -> SearchEngine:
     """Build an engine from its spec, whose kind is one of `ENGINE_KINDS`.
 
+    The fields of a kind are the arguments of its class. Fields that hold an engine, a generator or
+    settings are specs as well.
+
     Args:
         spec: kind and fields.
         questions: the environment's questions; the engines "world", "paragraphs" and "bm25" may
             search the documents that belong to them.
     """
-    return build_from_spec("engine kind", ENGINE_KINDS, spec, questions)
+    converters = {
+        "engine": lambda inner: build_engine(inner, questions),
+        "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
+        "generator": build_generator,
+        "prices": _build_prices,
+        "prompts": _build_prompts,
+        "schedule": _build_schedule,
+    }
+    return build_from_spec("engine kind", ENGINE_KINDS, spec, questions, converters=converters)
 
 
 def _world_engine(
@@ -61,18 +72,6 @@ def _bm25_engine(
     return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
 
 
-def _hybrid_engine(
-    questions: QuestionDataset,
-    *,
-    engines: Sequence[Spec],
-    weights: Sequence[float] | None = None,
-    depth: int = 100,
-) -> SearchEngine:
-    from zs_env.engines import HybridEngine
-
-    return HybridEngine([build_engine(spec, questions) for spec in engines], weights, depth=depth)
-
-
 def _no_engine(questions: QuestionDataset) -> SearchEngine:
     """Return no documents for any query."""
     from zs_env.engines import ScriptedEngine
@@ -80,73 +79,23 @@ def _no_engine(questions: QuestionDataset) -> SearchEngine:
     return ScriptedEngine({})
 
 
-def _mixture_engine(
-    questions: QuestionDataset,
-    *,
-    engines: Sequence[Spec],
-    weights: Sequence[float] | None = None,
-    schedule: Mapping[str, Any] | None = None,
-) -> SearchEngine:
-    """Mix engines with fixed weights, or two engines with the fields of a `Schedule`."""
-    from zs_env.engines import MixtureEngine
-
-    check_names("field of a schedule", schedule or {}, Schedule.__slots__)
-    built = [build_engine(spec, questions) for spec in engines]
-    shares = None if schedule is None else Schedule(**schedule)
-    return MixtureEngine(built, weights, schedule=shares)
+def _build_schedule(fields: Mapping[str, Any]) -> Schedule:
+    check_names("field of a schedule", fields, Schedule.__slots__)
+    return Schedule(**fields)
 
 
-def _simulator_engine(
-    questions: QuestionDataset,
-    *,
-    generator: Any,
-    prompts: str | Mapping[str, Any] = "prompted",
-    retries: int = 2,
-    retry_on: Sequence[str] | None = None,
-) -> SearchEngine:
-    """Use a language model; `prompts` is a name or the fields of `SimulatorPrompts`."""
-    from zs_env.simulator import LanguageModelEngine, SimulatorPrompts
-
-    return LanguageModelEngine(
-        build_generator(generator),
-        prompts
-        if isinstance(prompts, str)
-        else make_named("field of simulator prompts", SimulatorPrompts, prompts),
-        retries=retries,
-        retry_on=retry_on,
-    )
-
-
-def _metered_engine(
-    questions: QuestionDataset,
-    *,
-    engine: Spec,
-    prices: Mapping[str, Any] | None = None,
-    budget: float | None = None,
-    path: str | None = None,
-) -> SearchEngine:
-    from zs_env.engines import MeteredEngine
+def _build_prices(fields: Mapping[str, Any]) -> Any:
     from zs_env.search.prices import PriceTable
 
-    return MeteredEngine(
-        build_engine(engine, questions),
-        prices=make_named("price", PriceTable, prices),
-        budget=budget,
-        path=path,
-    )
+    return make_named("price", PriceTable, fields)
 
 
-def _cached_engine(
-    questions: QuestionDataset,
-    *,
-    path: str | None = None,
-    engine: Spec | None = None,
-    mode: str = "live",
-) -> SearchEngine:
-    from zs_env.engines import CachedEngine
+def _build_prompts(name_or_fields: str | Mapping[str, Any]) -> Any:
+    from zs_env.simulator import SimulatorPrompts
 
-    inner = None if engine is None else build_engine(engine, questions)
-    return CachedEngine(inner, path, mode=mode)  # type: ignore[arg-type]
+    if isinstance(name_or_fields, str):
+        return name_or_fields
+    return make_named("field of simulator prompts", SimulatorPrompts, name_or_fields)
 
 
 ENGINE_KINDS: dict[str, str | Callable[..., SearchEngine]] = {
@@ -154,13 +103,13 @@ ENGINE_KINDS: dict[str, str | Callable[..., SearchEngine]] = {
     "paragraphs": _paragraphs_engine,
     "bm25": _bm25_engine,
     "dense": "zs_env.engines.retrieval.dense:DenseEngine",
-    "hybrid": _hybrid_engine,
+    "hybrid": "zs_env.engines.hybrid:HybridEngine",
     "scripted": "zs_env.engines.scripted:ScriptedEngine",
     "none": _no_engine,
-    "metered": _metered_engine,
-    "mixture": _mixture_engine,
-    "cache": _cached_engine,
-    "simulator": _simulator_engine,
+    "metered": "zs_env.engines.budget.engine:MeteredEngine",
+    "mixture": "zs_env.engines.mixture:MixtureEngine",
+    "cache": "zs_env.engines.cache.engine:CachedEngine",
+    "simulator": "zs_env.simulator.engine:LanguageModelEngine",
     "google": "zs_env.engines.google:GoogleEngine",
     "http": "zs_env.engines.http:HTTPEngine",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zs_env.config.spec import build_from_spec
@@ -17,7 +17,8 @@ def build_generator(spec: Any) -> Any:
     """
     if not isinstance(spec, Mapping):
         return spec
-    return build_from_spec("generator kind", GENERATOR_KINDS, spec)
+    converters = {"sampling": build_sampling, "limits": _build_limits}
+    return build_from_spec("generator kind", GENERATOR_KINDS, spec, converters=converters)
 
 
 def build_sampling(values: Mapping[str, Any] | None) -> Any:
@@ -27,23 +28,10 @@ def build_sampling(values: Mapping[str, Any] | None) -> Any:
     return make_named("sampling setting", TextSampling, values)
 
 
-def _server_generator(
-    *,
-    servers: str | Sequence[str],
-    model: str | None = None,
-    sampling: Mapping[str, Any] | None = None,
-    limits: Mapping[str, Any] | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> Any:
-    from zs_env.simulator.generators.server import ServerLimits, ServerTextGenerator
+def _build_limits(fields: Mapping[str, Any]) -> Any:
+    from zs_env.simulator.generators.server import ServerLimits
 
-    return ServerTextGenerator(
-        servers,
-        model,
-        sampling=build_sampling(sampling),
-        limits=make_named("limit", ServerLimits, limits),
-        extra=dict(extra or {}),
-    )
+    return make_named("limit", ServerLimits, fields)
 
 
 def _transformers_generator(
@@ -79,8 +67,8 @@ def _vllm_generator(
     return VLLMTextGenerator(model, sampling=build_sampling(sampling), **dict(settings or {}))
 
 
-GENERATOR_KINDS: dict[str, Callable[..., Any]] = {
-    "server": _server_generator,
+GENERATOR_KINDS: dict[str, str | Callable[..., Any]] = {
+    "server": "zs_env.simulator.generators.server:ServerTextGenerator",
     "transformers": _transformers_generator,
     "vllm": _vllm_generator,
 }

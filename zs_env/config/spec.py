@@ -14,7 +14,11 @@ Spec = Mapping[str, Any]
 
 
 def build_from_spec(
-    what: str, table: Mapping[str, str | Callable[..., Any]], spec: Spec, *context: Any
+    what: str,
+    table: Mapping[str, str | Callable[..., Any]],
+    spec: Spec,
+    *context: Any,
+    converters: Mapping[str, Callable[[Any], Any]] | None = None,
 ) -> Any:
     """Call the row of a spec's kind with the spec's fields.
 
@@ -23,6 +27,7 @@ def build_from_spec(
         table: by kind, a class as "module:name", or a function whose first arguments are `context`.
         spec: kind and fields.
         context: first arguments of a function.
+        converters: applied to the fields of a class, by the name of the field.
 
     Raises:
         ValueError: if the kind is missing or unknown, or a field is missing or unknown.
@@ -33,7 +38,8 @@ def build_from_spec(
     if kind not in table:
         raise unknown_name(what, kind, table)
     build = table[kind]
-    if isinstance(build, str):
+    is_class = isinstance(build, str)
+    if is_class:
         module, _, name = build.partition(":")
         build, context = getattr(import_module(module), name), ()
     fields = {name: value for name, value in spec.items() if name != "kind"}
@@ -42,4 +48,7 @@ def build_from_spec(
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and fields.get(name) is None:
             raise ValueError(f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}")
+    for name, convert in (converters or {}).items():
+        if is_class and fields.get(name) is not None:
+            fields[name] = convert(fields[name])
     return build(*context, **fields)

@@ -11,6 +11,16 @@ from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchReque
 
 Answer = SearchPage | SearchError
 Key = TypeVar("Key", bound=Hashable)
+# What an object that is not a SearchEngine may have beside `search`.
+_OPTIONAL = (
+    "name",
+    "in_process",
+    "query_only",
+    "step_dependent",
+    "fingerprint",
+    "set_training_step",
+    "close",
+)
 
 
 class SearchEngine:
@@ -88,37 +98,8 @@ class EngineWrapper(SearchEngine):
             engine.close()
 
 
-class _PlainEngine(SearchEngine):
-    """Adapts an object that has a method `search` but is not a SearchEngine.
-
-    The object may have the attributes of a SearchEngine as well. They are read once, here.
-    """
-
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
-        self.name = str(getattr(engine, "name", ""))
-        self.in_process = bool(getattr(engine, "in_process", False))
-        self.query_only = bool(getattr(engine, "query_only", False))
-        self.step_dependent = bool(getattr(engine, "step_dependent", False))
-        self.fingerprint = getattr(engine, "fingerprint", None) or _class_name(engine)
-
-    def search(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
-        """Return the object's own answer."""
-        return self._engine.search(requests)
-
-    def set_training_step(self, step: int) -> None:
-        """Set the training step if the object depends on it."""
-        if self.step_dependent:
-            self._engine.set_training_step(step)
-
-    def close(self) -> None:
-        """Close the object if it has a method for this."""
-        if callable(close := getattr(self._engine, "close", None)):
-            close()
-
-
 def as_engine(engine: Any) -> SearchEngine:
-    """Return `engine` if it is a SearchEngine, and otherwise an adapter of its method `search`.
+    """Return `engine` if it is a SearchEngine, and otherwise a SearchEngine with its attributes.
 
     Raises:
         TypeError: if it has no such method.
@@ -130,7 +111,13 @@ def as_engine(engine: Any) -> SearchEngine:
             "expected an engine with a method search(requests) -> list of SearchPage, got "
             f"{engine!r}"
         )
-    return _PlainEngine(engine)
+    adapted = SearchEngine()
+    adapted.fingerprint = _class_name(engine)
+    adapted.__dict__.update(
+        {name: getattr(engine, name) for name in _OPTIONAL if hasattr(engine, name)}
+    )
+    adapted.search = engine.search
+    return adapted
 
 
 def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:

@@ -1,39 +1,52 @@
-"""Transcripts to JSON and back, without loss."""
+"""Transcripts and documents to JSON and back, without loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from zs_env.actions import Answer, Malformed, Search
 from zs_env.questions.question import Paragraph, Question
-from zs_env.search.types import SearchRequest
-from zs_env.transcripts.document_json import document_from_json, document_to_json
+from zs_env.search.types import Document, SearchRequest
 from zs_env.transcripts.transcript import Transcript, Turn
 
 # Increased by every change that makes older readers misread a transcript.
 SCHEMA_VERSION = 1
+_DOCUMENT_DEFAULTS = {field.name: field.default for field in fields(Document)}
+Made = TypeVar("Made")
 
-_PLAIN = (
-    "prompt",
-    "reason",
-    "failure",
-    "noise_probability",
-    "seed",
-    "max_turns",
-    "num_documents",
-)
+
+def document_to_json(document: Document) -> dict[str, Any]:
+    """Return a document as JSON values; fields with their default value are omitted."""
+    return {
+        name: value
+        for name, value in _fields(document).items()
+        if value is not _DOCUMENT_DEFAULTS[name]
+    }
+
+
+def document_from_json(value: Mapping[str, Any]) -> Document:
+    """Return the document that `document_to_json` wrote.
+
+    Raises:
+        TypeError: if a field is unknown or `text` is missing.
+    """
+    return Document(**{name: _frozen(item) for name, item in value.items()})
 
 
 def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
     """Return the transcript and the version of its schema as JSON values."""
+    question = transcript.question
     return {
         "schema": SCHEMA_VERSION,
-        "question": _question_to_json(transcript.question),
-        **{name: getattr(transcript, name) for name in _PLAIN},
+        **_fields(transcript),
+        "question": {
+            **_fields(question),
+            "paragraphs": [_fields(paragraph) for paragraph in question.paragraphs],
+            "metadata": dict(question.metadata),
+        },
         "turns": [_turn_to_json(turn) for turn in transcript.turns],
-        "reward_terms": [list(term) for term in transcript.reward_terms],
     }
 
 
@@ -49,11 +62,13 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
             "it with the version of this package that wrote it"
         )
     try:
-        return Transcript(
-            question=_question_from_json(value["question"]),
-            **{name: value[name] for name in _PLAIN},
+        question = value["question"]
+        paragraphs = tuple(_make(Paragraph, one) for one in question["paragraphs"])
+        return _make(
+            Transcript,
+            value,
+            question=_make(Question, question, paragraphs=paragraphs),
             turns=tuple(map(_turn_from_json, value["turns"])),
-            reward_terms=tuple((name, term) for name, term in value["reward_terms"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -62,80 +77,53 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
         ) from error
 
 
-def _question_to_json(question: Question) -> dict[str, Any]:
-    return {
-        "id": question.id,
-        "text": question.text,
-        "answers": list(question.answers),
-        "source": question.source,
-        "prompt": question.prompt,
-        "paragraphs": [asdict(paragraph) for paragraph in question.paragraphs],
-        "metadata": dict(question.metadata),
-    }
-
-
-def _question_from_json(value: Mapping[str, Any]) -> Question:
-    paragraphs = tuple(Paragraph(**paragraph) for paragraph in value["paragraphs"])
-    return Question(**{**value, "paragraphs": paragraphs})
-
-
 def _turn_to_json(turn: Turn) -> dict[str, Any]:
-    request = turn.request
+    match turn.action:
+        case Search(query):
+            action = {"search": query}
+        case Answer(text):
+            action = {"answer": text}
+        case Malformed(kind):
+            action = {"malformed": kind}
     return {
-        "text": turn.text,
-        "action": _action_to_json(turn.action),
-        "request": None
-        if request is None
-        else {
-            "query": request.query,
-            "question": request.question,
-            "answers": request.answers,
-            "useful": request.useful,
-            "seed": request.seed,
-        },
+        **_fields(turn),
+        "action": action,
+        "request": None if turn.request is None else _fields(turn.request),
         "documents": [document_to_json(document) for document in turn.documents],
-        "message": turn.message,
     }
 
 
 def _turn_from_json(value: Mapping[str, Any]) -> Turn:
-    request = value["request"]
-    return Turn(
-        text=value["text"],
-        action=_action_from_json(value["action"]),
-        request=None if request is None else _request_from_json(request),
-        documents=tuple(map(document_from_json, value["documents"])),
-        message=value["message"],
-    )
-
-
-def _request_from_json(value: Mapping[str, Any]) -> SearchRequest:
-    answers = value["answers"]
-    return SearchRequest(
-        query=value["query"],
-        question=value["question"],
-        answers=None if answers is None else tuple(answers),
-        useful=tuple(value["useful"]),
-        seed=value["seed"],
-    )
-
-
-def _action_to_json(action: Search | Answer | Malformed) -> dict[str, str]:
-    match action:
-        case Search(query):
-            return {"search": query}
-        case Answer(text):
-            return {"answer": text}
-        case Malformed(kind):
-            return {"malformed": kind}
-
-
-def _action_from_json(value: Mapping[str, Any]) -> Search | Answer | Malformed:
-    match value:
+    match value["action"]:
         case {"search": query}:
-            return Search(query)
+            action = Search(query)
         case {"answer": text}:
-            return Answer(text)
+            action = Answer(text)
         case {"malformed": kind}:
-            return Malformed(kind)
-    raise TypeError(f"got the action {value!r}, expected a search, an answer or malformed")
+            action = Malformed(kind)
+        case other:
+            raise TypeError(f"got the action {other!r}, expected a search, an answer or malformed")
+    request = value["request"]
+    return _make(
+        Turn,
+        value,
+        action=action,
+        request=None if request is None else _make(SearchRequest, request),
+        documents=tuple(map(document_from_json, value["documents"])),
+    )
+
+
+def _fields(instance: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass; unlike `asdict`, without copying their values."""
+    return {field.name: getattr(instance, field.name) for field in fields(instance)}
+
+
+def _make(kind: type[Made], value: Mapping[str, Any], **converted: Any) -> Made:
+    """Make a dataclass from a mapping with all of its fields."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: _frozen(value[name]) for name in names} | converted)
+
+
+def _frozen(value: Any) -> Any:
+    # JSON has no tuples, and requests and documents must be hashable.
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -9,7 +9,7 @@ from agents.evaluation.episode_result import EpisodeResult
 from zs_env.actions import Answer, Malformed, Search
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document
-from zs_env.transcripts.document_json import document_to_json
+from zs_env.transcripts.serialization import document_to_json
 from zs_env.transcripts.transcript import Transcript, Turn
 
 _RESULT_COLUMNS = (

@@ -55,7 +55,7 @@ class CachedEngine(EngineWrapper):
 
     def __init__(
         self,
-        engine: Any,
+        engine: Any = None,
         path: str | Path | None = None,
         mode: CacheMode = "live",
         *,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
-from zs_env.transcripts.document_json import document_from_json, document_to_json
+from zs_env.transcripts.serialization import document_from_json, document_to_json
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x5A53_4348  # "ZSCH": marks the SQLite file as a cache
