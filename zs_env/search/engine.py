@@ -102,7 +102,7 @@ def as_engine(engine: Any) -> SearchEngine:
     """Return `engine` if it is a SearchEngine, and otherwise a SearchEngine with its attributes.
 
     Raises:
-        TypeError: if it has no such method.
+        TypeError: if it has no method `search`.
     """
     if isinstance(engine, SearchEngine):
         return engine

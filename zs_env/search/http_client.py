@@ -68,33 +68,19 @@ class HTTPLoop:
         self._loop.close()
 
     async def request(
-        self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
+        self,
+        method: str,
+        url: str,
+        timeout_s: float,
+        body: dict[str, Any] | None = None,
+        *,
+        parse: bool = True,
     ) -> dict[str, Any]:
-        """Return a server's answer, a JSON object.
+        """Return a server's answer, a JSON object; without `parse`, ignore its text.
 
         Raises:
             RequestFailed: if the server does not answer, or with anything else.
         """
-        text = await self._exchange(method, url, timeout_s, body)
-        try:
-            answer = json.loads(text)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
-        return answer
-
-    async def post(self, url: str, timeout_s: float, body: dict[str, Any] | None = None) -> None:
-        """Post to a server and ignore the text of its answer.
-
-        Raises:
-            RequestFailed: if the server does not answer, or with a status other than 200.
-        """
-        await self._exchange("POST", url, timeout_s, body)
-
-    async def _exchange(
-        self, method: str, url: str, timeout_s: float, body: dict[str, Any] | None
-    ) -> str:
         import aiohttp
 
         if self._session is None:
@@ -123,9 +109,15 @@ class HTTPLoop:
         text = raw.decode("utf-8", "replace")
         if status != 200:
             raise RequestFailed(f"status {status}", _redacted(text)[:_EXCERPT], is_final(status))
-        if len(raw) > _MAX_BODY:
+        if not parse:
+            return {}
+        try:
+            answer = json.loads(text) if len(raw) <= _MAX_BODY else None
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
             raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
-        return text
+        return answer
 
 
 def excerpt(answer: object) -> str:

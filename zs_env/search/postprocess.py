@@ -6,7 +6,7 @@ depend on the question is done once per page.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from zs_env.metrics import contains_answer
@@ -46,62 +46,60 @@ def postprocess_page(
     """
     if not isinstance(page, SearchPage):
         raise TypeError(f"expected a SearchPage from the engine, got {type(page).__name__}")
-    documents = page.documents
-    key = (id(documents), useful, page.engine, max_chars)
+    key = (id(page.documents), useful, page.engine, max_chars)
     known = _pages.get(key)
-    if known is not None:
-        return known[1].annotate(answers)
-    sanitized = _SanitizedPage(
-        tuple(
+    if known is None:
+        documents = tuple(
             _sanitize_document(document, rank, flag, page.engine, max_chars)
-            for rank, (document, flag) in enumerate(zip(documents, useful, strict=False))
+            for rank, (document, flag) in enumerate(zip(page.documents, useful, strict=False))
         )
-    )
-    # Long web pages are not kept in memory.
-    if all(len(document.title) + len(document.text) <= max_chars for document in documents):
-        if len(_pages) >= _MAX_PAGES:
-            _pages.clear()
-        _pages[key] = (documents, sanitized)
-    return sanitized.annotate(answers)
+        texts = tuple(map(render_document, documents))
+        known = _SanitizedPage(
+            page.documents, PostprocessedPage(documents, texts, render_page(documents))
+        )
+        # Long web pages are not kept in memory.
+        if all(len(one.title) + len(one.text) <= max_chars for one in page.documents):
+            if len(_pages) >= _MAX_PAGES:
+                _pages.clear()
+            _pages[key] = known
+    annotated = known.by_answers.get(answers)
+    if annotated is None:
+        if len(known.by_answers) >= _MAX_ANNOTATED:
+            known.by_answers.clear()
+        annotated = known.by_answers[answers] = _annotate(known, answers)
+    return annotated
 
 
+@dataclass(slots=True, eq=False)
 class _SanitizedPage:
-    """A page that is complete except for the labels `contains_answer`."""
+    """A page without the labels `contains_answer`, and its annotated copies."""
 
-    def __init__(self, documents: tuple[Document, ...]) -> None:
-        self._documents = documents
-        self._texts = tuple(map(render_document, documents))
-        self._message = render_page(documents)
-        self._by_answers: dict[tuple[str, ...], PostprocessedPage] = {}
-        self._by_labels: dict[tuple[bool | None, ...], PostprocessedPage] = {}
+    source: tuple[Document, ...]  # the key has its identity, so it must stay alive
+    page: PostprocessedPage
+    by_answers: dict[tuple[str, ...], PostprocessedPage] = field(default_factory=dict)
+    by_labels: dict[tuple[bool | None, ...], PostprocessedPage] = field(default_factory=dict)
 
-    def annotate(self, answers: tuple[str, ...]) -> PostprocessedPage:
-        """Return the page with the labels of a question with these gold answers."""
-        known = self._by_answers.get(answers)
-        if known is not None:
-            return known
-        skip = is_yes_no(answers)
-        labels = tuple(
-            None if skip else contains_answer(f"{one.title} {one.text}", answers)
-            for one in self._documents
+
+def _annotate(known: _SanitizedPage, answers: tuple[str, ...]) -> PostprocessedPage:
+    """Return the page with the labels of a question with these gold answers."""
+    skip = is_yes_no(answers)
+    documents = known.page.documents
+    labels = tuple(
+        None if skip else contains_answer(f"{one.title} {one.text}", answers) for one in documents
+    )
+    page = known.by_labels.get(labels)
+    if page is None:
+        labelled = zip(documents, labels, strict=True)
+        page = known.page._replace(
+            documents=tuple(replace(one, contains_answer=label) for one, label in labelled)
         )
-        page = self._by_labels.get(labels)
-        if page is None:
-            documents = tuple(
-                replace(document, contains_answer=label)
-                for document, label in zip(self._documents, labels, strict=True)
-            )
-            page = PostprocessedPage(documents, self._texts, self._message)
-            if len(self._by_labels) < _MAX_ANNOTATED:
-                self._by_labels[labels] = page
-        if len(self._by_answers) >= _MAX_ANNOTATED:
-            self._by_answers.clear()
-        self._by_answers[answers] = page
-        return page
+        if len(known.by_labels) < _MAX_ANNOTATED:
+            known.by_labels[labels] = page
+    return page
 
 
-# Keyed by the identity of the documents, because hashing them is slow. The entry keeps them alive.
-_pages: dict[tuple[int, tuple[bool, ...], str, int], tuple[object, _SanitizedPage]] = {}
+# Keyed by the identity of the documents, because hashing them is slow.
+_pages: dict[tuple[int, tuple[bool, ...], str, int], _SanitizedPage] = {}
 _MAX_PAGES, _MAX_ANNOTATED = 2048, 8
 
 

@@ -8,7 +8,8 @@ first one in the corpus comes first.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -23,16 +24,14 @@ from zs_env.engines.retrieval.bm25_index import (
     open_index,
 )
 from zs_env.engines.retrieval.passage_file import Passage, index_folder
-from zs_env.engines.retrieval.ranked_passages import ranked_pages
-from zs_env.search.engine import Answer, SearchEngine
-from zs_env.search.types import SearchRequest
+from zs_env.engines.retrieval.ranked_passages import PassageEngine
 from zs_env.text.words import content_words
 
 K1, B = 1.2, 0.75
 _BLOCK = 256
 
 
-class BM25Engine(SearchEngine):
+class BM25Engine(PassageEngine):
     """Orders passages by BM25 (Lucene's variant) of the query's content words.
 
     A passage without any of them is not found, so a page may be short or empty.
@@ -53,8 +52,6 @@ class BM25Engine(SearchEngine):
     """
 
     name = "bm25"
-    in_process = True
-    query_only = True
 
     def __init__(
         self,
@@ -67,7 +64,7 @@ class BM25Engine(SearchEngine):
     ) -> None:
         corpus = Path(passages)
         folder = index_folder(corpus, self.name) if index is None else Path(index)
-        self._opened_with: tuple[Path, Path, float, float] | None = (corpus, folder, k1, b)
+        self._opened_again: Any = partial(BM25Engine, corpus, folder, k1=k1, b=b)
         self._postings, self._passages, self.fingerprint = open_index(
             corpus,
             folder,
@@ -92,7 +89,7 @@ class BM25Engine(SearchEngine):
             Passage(str(row.get("id", number)), row.get("title", ""), row["text"])
             for number, row in enumerate(passages)
         ]
-        engine._opened_with = None
+        engine._opened_again = None
         engine._passages = rows
         engine._postings = build_postings(rows, k1=k1, b=b)
         digest = blake2b(digest_size=16)
@@ -103,23 +100,16 @@ class BM25Engine(SearchEngine):
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         # A pickled copy maps the same files instead of containing them.
-        if self._opened_with is None:
+        if self._opened_again is None:
             return super().__reduce_ex__(protocol)
-        return _reopen, self._opened_with
+        return self._opened_again, ()
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request, with at most the requested number of documents."""
-        return ranked_pages(requests, self._rank, self.name)
-
-    def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
+    def rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
+        """Return at most `count` passages with their scores, best first."""
         numbers, scores = top_passages(self._postings, len(self._passages), query, count)
         return (
             (self._passages[number], score) for number, score in zip(numbers, scores, strict=True)
         )
-
-
-def _reopen(corpus: Path, folder: Path, k1: float, b: float) -> BM25Engine:
-    return BM25Engine(corpus, folder, k1=k1, b=b)
 
 
 def top_passages(

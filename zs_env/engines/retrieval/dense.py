@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,12 @@ import numpy as np
 
 from zs_env.engines.retrieval.dense_index import Encoder, load_encoder, open_index
 from zs_env.engines.retrieval.passage_file import Passage, index_folder
-from zs_env.engines.retrieval.ranked_passages import ranked_pages
-from zs_env.search.engine import Answer, SearchEngine
-from zs_env.search.types import SearchRequest
+from zs_env.engines.retrieval.ranked_passages import PassageEngine
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-class DenseEngine(SearchEngine):
+class DenseEngine(PassageEngine):
     """Orders passages by the cosine of their embedding with the query's.
 
     Args:
@@ -50,8 +48,6 @@ class DenseEngine(SearchEngine):
     """
 
     name = "dense"
-    in_process = True
-    query_only = True
 
     def __init__(
         self,
@@ -101,11 +97,8 @@ class DenseEngine(SearchEngine):
         # A pickled copy maps the same files instead of containing them.
         return self._opened_again, ()
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request, with at most the requested number of documents."""
-        return ranked_pages(requests, self._rank, self.name)
-
-    def _rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
+    def rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
+        """Return at most `count` passages with their scores, best first."""
         if not query.strip():
             return iter(())
         with self._lock:

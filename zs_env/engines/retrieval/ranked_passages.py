@@ -1,33 +1,34 @@
-"""Pages of engines that rank passages by the query only."""
+"""The base class of engines that rank the passages of a corpus by the query only."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from zs_env.engines.retrieval.passage_file import Passage
-from zs_env.search.engine import Answer, search_distinct
+from zs_env.search.engine import Answer, SearchEngine, search_distinct
 from zs_env.search.types import Document, SearchCost, SearchPage, SearchRequest
 
-Rank = Callable[[str, int], Iterable[tuple[Passage, float]]]
 
+class PassageEngine(SearchEngine):
+    """Returns the best passages of a corpus; each distinct query is ranked once."""
 
-def ranked_pages(requests: Sequence[SearchRequest], rank: Rank, engine: str) -> list[Answer]:
-    """Return one page per request; each distinct query is ranked once.
+    in_process = True
+    query_only = True
 
-    Args:
-        requests: only the query and the number of documents matter.
-        rank: maps both to the best passages with their scores, best first.
-        engine: name of the engine.
-    """
+    def rank(self, query: str, count: int) -> Iterable[tuple[Passage, float]]:
+        """Return at most `count` passages with their scores, best first."""
+        raise NotImplementedError
 
-    def search(keys: list[tuple[str, int]]) -> list[SearchPage]:
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return one page per request, with at most the requested number of documents."""
+        return search_distinct([(one.query, len(one.useful)) for one in requests], self._pages)
+
+    def _pages(self, keys: list[tuple[str, int]]) -> list[SearchPage]:
         started = time.perf_counter()
-        found = [tuple(_document(*ranked) for ranked in rank(*key)) for key in keys]
+        found = [tuple(_document(*ranked) for ranked in self.rank(*key)) for key in keys]
         cost = SearchCost(calls=1, seconds=(time.perf_counter() - started) / max(len(keys), 1))
-        return [SearchPage(documents, cost, engine) for documents in found]
-
-    return search_distinct([(one.query, len(one.useful)) for one in requests], search)
+        return [SearchPage(documents, cost, self.name) for documents in found]
 
 
 def _document(passage: Passage, score: float) -> Document:

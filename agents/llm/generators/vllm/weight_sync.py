@@ -43,7 +43,14 @@ class _ControlClient:
             GenerationError: if a server does not answer in time.
         """
         calls = [
-            (root, self._http.submit(self._http.post(f"{root}/{route}", self.deadline_s, body)))
+            (
+                root,
+                self._http.submit(
+                    self._http.request(
+                        "POST", f"{root}/{route}", self.deadline_s, body, parse=False
+                    )
+                ),
+            )
             for root in self._roots
         ]
         for root, call in calls:
