@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from zs_env.metrics import F1Tokens, f1_score, substring_match
@@ -129,7 +129,3 @@ class EpisodeResult:
     def answered(self) -> float:
         """1 if the episode ended with an answer, else 0."""
         return float(self.reason == "answer")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +137,4 @@ def read_results(folder: Path) -> list[EpisodeResult]:
 
 
 def _line(result: EpisodeResult) -> bytes:
-    return json.dumps(result.to_json()).encode() + b"\n"
+    return json.dumps(asdict(result)).encode() + b"\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rich.table import Table
@@ -17,15 +17,7 @@ from agents.evaluation.statistics import (
     bootstrap_ratio,
 )
 
-METRICS = (
-    "f1",
-    "exact_match",
-    "cover_match",
-    "reward",
-    "searches",
-    "turns",
-    "malformed",
-)
+METRICS = ("f1", "exact_match", "cover_match", "reward", "searches", "turns", "malformed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +79,6 @@ class Report:
     ) -> Report:
         """Average results; the same results give the same intervals, since resampling is seeded."""
         valid = [result for result in results if result.failure is None]
-        structures = sorted({result.structure for result in valid if result.structure})
         return cls(
             setting=dict(setting),
             num_episodes=len(results),
@@ -98,10 +89,8 @@ class Report:
             ),
             reasons=dict(sorted(Counter(result.reason for result in results).items())),
             f1_by_structure={
-                structure: bootstrap_interval(
-                    [result.f1 for result in valid if result.structure == structure]
-                )
-                for structure in structures
+                name: bootstrap_interval([one.f1 for one in valid if one.structure == name])
+                for name in sorted({one.structure for one in valid if one.structure})
             },
             noisy_share=bootstrap_interval(
                 [one.noisy_documents / one.documents for one in valid if one.documents]
@@ -114,22 +103,15 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
+        figures = asdict(replace(self, setting={}))
+        failures = {"count": self.num_failures, **figures["failure_rate"]}
+        names = ("reasons", "f1_by_structure", "noisy_share", "failed_checks", "folder")
         return {
             **self.setting,
             "episodes": self.num_episodes,
-            **{name: interval.to_json() for name, interval in self.metrics.items()},
-            "failures": {
-                "count": self.num_failures,
-                **self.failure_rate.to_json(),
-                "most_often": self.common_failure,
-            },
-            "reasons": dict(self.reasons),
-            "f1_by_structure": {
-                name: interval.to_json() for name, interval in self.f1_by_structure.items()
-            },
-            "noisy_share": self.noisy_share.to_json(),
-            "failed_checks": dict(self.failed_checks),
-            "folder": self.folder,
+            **figures["metrics"],
+            "failures": {**failures, "most_often": self.common_failure},
+            **{name: figures[name] for name in names},
         }
 
     def table(self) -> Table:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -265,4 +265,4 @@ def _cell(page: GeneratedPage) -> str:
 
 def to_json(report: Mapping[str, Interval]) -> dict[str, Any]:
     """Return a report as JSON values."""
-    return {name: interval.to_json() for name, interval in report.items()}
+    return {name: asdict(interval) for name, interval in report.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,7 +51,7 @@ def to_json(rows: Sequence[RunResult]) -> dict[str, Any]:
                 "published": finding.claim.published,
                 "seeds": finding.seeds,
                 "differences": {
-                    setting: interval.to_json() for setting, interval in finding.differences.items()
+                    setting: asdict(interval) for setting, interval in finding.differences.items()
                 },
                 "verdict": finding.verdict,
             }

@@ -25,13 +25,9 @@ from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.benchmark import markdown
 from agents.studies.benchmark.cells import Cell, list_cells, play_cells
-from agents.studies.benchmark.comparison import compare_all
-from agents.studies.benchmark.config import BenchmarkConfig
-from agents.studies.benchmark.published import load_published
-from agents.studies.benchmark.question_set import question_sets
-from agents.studies.benchmark.result import Result, read_results
+from agents.studies.benchmark.config import BenchmarkConfig, question_sets
 from agents.studies.benchmark.sample import Sample, choose_samples
-from agents.studies.benchmark.scores import Score, score_all
+from agents.studies.benchmark.scores import Result, Score, compare_all, csv_rows, score_all
 from agents.studies.benchmark.session import BenchmarkSession
 from agents.studies.tables import write_csv
 from zs_env.questions.rows import write_rows
@@ -63,14 +59,15 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     console = Console(stderr=True)
     total = sum(len(samples[cell.set_name].ids) for cell in cells)
     with BenchmarkSession(console, total, prices) as session:
-        play_cells(config, sets, samples, output, session)
-    by_cell = {cell: list(read_results(cell, output, f1_tokens=config.f1_tokens)) for cell in cells}
+        play_cells(config, cells, sets, samples, output, session)
+    by_cell = {cell: list(cell.results(output, f1_tokens=config.f1_tokens)) for cell in cells}
     results = [result for some in by_cell.values() for result in some]
     scores, comparisons = score_all(results), compare_all(results)
     write_rows(output / RESULTS_FILE, results)
-    write_csv(output / SCORES_FILE, [row for one in scores for row in one.rows()])
-    write_csv(output / COMPARISONS_FILE, [row for one in comparisons for row in one.rows()])
-    text = markdown.document(_about(config, samples), scores, comparisons, load_published())
+    write_csv(output / SCORES_FILE, [row for one in scores for row in csv_rows(one)])
+    write_csv(output / COMPARISONS_FILE, [row for one in comparisons for row in csv_rows(one)])
+    published = markdown.load_published()
+    text = markdown.document(_about(config, samples), scores, comparisons, published)
     (output / TABLES_FILE).write_text(text, encoding="utf-8")
     evaluations = [_evaluation(cell, some, config, output) for cell, some in by_cell.items()]
     write_report(evaluations, output / REPORT_FILE, title="Benchmark")

@@ -1,10 +1,14 @@
-"""The settings of a benchmark."""
+"""The settings of a benchmark, and its question sets: the seven of the paper, and your own.
+
+Source: ZeroSearch (arXiv:2505.04588), section 4: 500 questions of each of six sets and the 125 of
+Bamboogle.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -12,9 +16,21 @@ from typing import Any, Literal
 
 from agents.evaluation.settings import EpisodeSettings
 from agents.specs import data_files, spec_from_text
-from agents.studies.benchmark.question_set import PAPER_SETS, PAPER_SIZE
 from zs_env.metrics import F1Tokens
+from zs_env.text.suggestions import unknown_name
 
+# Labels in the paper's tables, in the paper's order.
+PAPER_SETS: dict[str, str] = {
+    "nq": "NQ",
+    "triviaqa": "TriviaQA",
+    "popqa": "PopQA",
+    "hotpotqa": "HotpotQA",
+    "2wikimultihopqa": "2Wiki",
+    "musique": "MuSiQue",
+    "bamboogle": "Bamboogle",
+}
+PAPER_SIZE = 500
+AVERAGE = "average"  # in place of a set's name: the mean over all sets
 DEFAULT_FOLDER = Path("runs/benchmarks")
 _LABEL = re.compile(r"([\w.-]+)=")
 
@@ -110,3 +126,37 @@ class BenchmarkConfig(EpisodeSettings):
 def _labelled(agent: str) -> tuple[str, str]:
     match = _LABEL.match(agent)
     return (match[1], agent[match.end() :]) if match else (agent, agent)
+
+
+def question_sets(texts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Read NAME, one of `PAPER_SETS` from the hub, or NAME=FILE, or NAME=JSON spec.
+
+    Returns:
+        The specs of the questions by the names of the sets.
+
+    Raises:
+        ValueError: if a name is unknown or given twice, or a spec is invalid.
+    """
+    sets: dict[str, Mapping[str, Any]] = {}
+    for text in texts:
+        name, has_spec, spec = text.partition("=")
+        if name == AVERAGE:
+            raise ValueError(
+                f"--sets got {text!r}; {AVERAGE!r} is reserved for the mean over the sets"
+            )
+        if name in sets:
+            raise ValueError(f"--sets contains the set {name!r} twice; name each set once")
+        if has_spec and not name.isidentifier() and name not in PAPER_SETS:
+            raise ValueError(
+                f"--sets got {text!r}; expected NAME=FILE with a name of letters, digits and _"
+            )
+        if not has_spec and name not in PAPER_SETS:
+            raise unknown_name("question set", name, PAPER_SETS)
+        sets[name] = (
+            spec_from_text(spec, role="questions", flag="sets")
+            if has_spec
+            else {"kind": "hub", "name": name}
+        )
+    if not sets:
+        raise ValueError(f"--sets is empty; expected some of {list(PAPER_SETS)}, or NAME=FILE")
+    return sets

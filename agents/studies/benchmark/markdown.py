@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
 from statistics import fmean
 from typing import Any
 
-from agents.evaluation.paired import NUM_FLIPS, PairedDifference
-from agents.evaluation.statistics import NUM_RESAMPLES, Interval
-from agents.studies.benchmark.comparison import Comparison
-from agents.studies.benchmark.published import Published
-from agents.studies.benchmark.question_set import AVERAGE, PAPER_SETS
-from agents.studies.benchmark.scores import Score
+from agents.evaluation.statistics import NUM_FLIPS, NUM_RESAMPLES, Interval, PairedDifference
+from agents.studies.benchmark.config import AVERAGE, PAPER_SETS
+from agents.studies.benchmark.scores import Comparison, Score
 from agents.studies.tables import markdown_table
 
 # Title and definition of each score, in the order of the tables.
@@ -25,6 +25,30 @@ TABLES: dict[str, tuple[str, str]] = {
         'to nothing is in every answer: what the original reports as "EM".',
     ),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A selection of rows of a published table.
+
+    Attributes:
+        source: the publication.
+        metric: our name of its metric.
+        caveat: differences that limit the comparison.
+        rows: in the order of the paper, each with `model`, `method`, `scores` in percent by
+            question set, and `bamboogle_questions`: how many of Bamboogle's 125 questions count.
+    """
+
+    source: str
+    metric: str
+    caveat: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+def load_published() -> Published:
+    """Return the original's main table, without Llama and a few baselines."""
+    text = files("agents.studies.benchmark").joinpath("published.json").read_text("utf-8")
+    return Published(**json.loads(text))
 
 
 def document(

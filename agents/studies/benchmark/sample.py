@@ -7,14 +7,13 @@ the same sample on every machine, and a smaller sample is a prefix of a larger o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
 from agents.studies.benchmark.config import BenchmarkConfig
-from agents.studies.benchmark.question_set import QuestionSet
 from zs_env.config import build_questions
 from zs_env.questions import questions_by_id
 from zs_env.questions.question import Question, QuestionDataset
@@ -66,13 +65,13 @@ class Sample:
 
 
 def choose_samples(
-    config: BenchmarkConfig, sets: Sequence[QuestionSet], output: Path, *, started: bool
+    config: BenchmarkConfig, sets: Mapping[str, Mapping[str, Any]], output: Path, *, started: bool
 ) -> dict[str, Sample]:
     """Choose the questions of each set, or read them from the given file, and write them down.
 
     Args:
         config: of the benchmark.
-        sets: question sets of the benchmark.
+        sets: specs of the questions by the names of the sets.
         output: folder of the benchmark.
         started: whether episodes of the samples in the folder were played.
 
@@ -81,25 +80,30 @@ def choose_samples(
             questions than those that the given file was made from.
     """
     given = None if config.sample is None else read_samples(config.sample)
-    samples = {one.name: _choose(config, one, given) for one in sets}
     path = output / SAMPLE_FILE
     earlier = read_samples(path) if started else {}
-    for name, sample in samples.items():
+    samples = {}
+    for name, spec in sets.items():
+        sample = samples[name] = _choose(config, name, build_questions(spec), given)
         if earlier.get(name, sample) != sample:
             raise ValueError(
                 f"{path} contains another sample of {name!r} ({len(earlier[name].ids)} questions, "
                 f"now {len(sample.ids)} or other ones): the flags or the file of questions have "
                 "changed; choose another --output, or delete that folder"
             )
-    write_samples(path, {**earlier, **samples})
+    value = {name: asdict(sample) for name, sample in {**earlier, **samples}.items()}
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
     return samples
 
 
 def _choose(
-    config: BenchmarkConfig, question_set: QuestionSet, given: Mapping[str, Sample] | None
+    config: BenchmarkConfig,
+    name: str,
+    questions: QuestionDataset,
+    given: Mapping[str, Sample] | None,
 ) -> Sample:
-    questions = build_questions(question_set.spec)
-    name = question_set.name
     if given is None:
         return Sample.draw(questions, config.set_size, seed=config.sample_seed)
     if name not in given:
@@ -113,16 +117,8 @@ def _choose(
     return sample
 
 
-def write_samples(path: Path, samples: Mapping[str, Sample]) -> None:
-    """Write the samples by the names of their sets, atomically."""
-    temporary = path.with_suffix(".tmp")
-    value = {name: asdict(sample) for name, sample in samples.items()}
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
 def read_samples(path: Path) -> dict[str, Sample]:
-    """Read what `write_samples` wrote; a set may also be a plain list of ids.
+    """Read the samples of a benchmark; a set may also be a plain list of ids.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -1,20 +1,42 @@
-"""Scores of each agent on each question set and on average, with intervals."""
+"""Scores of each agent on each question set and on average, and paired differences of agents."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
-from agents.evaluation.statistics import Interval, stratified_intervals
-from agents.studies.benchmark.question_set import AVERAGE
-from agents.studies.benchmark.result import Result
+from agents.evaluation.episode_result import EpisodeResult
+from agents.evaluation.statistics import (
+    Interval,
+    PairedDifference,
+    paired_differences,
+    stratified_intervals,
+)
+from agents.studies.benchmark.config import AVERAGE
 
 SCORES = ("substring_match", "exact_match", "cover_match", "f1")
 METRICS = (*SCORES, "searches", "turns", "malformed_share", "answered")
 
 Means = Mapping[str, Mapping[str, float]]  # metric by question id
+_Pair = tuple[Sequence["Result"], Sequence["Result"]]  # of the agent and of the other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(EpisodeResult):
+    """One repeat of an agent on a question.
+
+    Attributes:
+        agent: label of the agent in tables.
+        set: name of the question set.
+        repeat: from 0.
+    """
+
+    agent: str
+    set: str
+    repeat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +62,39 @@ class Score:
     failures: int
     failed_questions: int
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one flat row for each metric."""
-        return [
-            {
-                "agent": self.agent,
-                "set": self.set,
-                "metric": metric,
-                **interval.to_json(),
-                "questions": self.questions,
-                "episodes": self.episodes,
-                "failures": self.failures,
-                "failed_questions": self.failed_questions,
-            }
-            for metric, interval in self.metrics.items()
-        ]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The scores of one agent minus those of another.
+
+    Attributes:
+        agent: label of the agent.
+        other: label of the agent whose scores are subtracted.
+        set: name of the set, or `AVERAGE`.
+        metrics: differences by name of `SCORES`.
+        questions: number of questions that either agent has results of.
+        pairs: number of questions for which both have an episode without a failure. The others are
+            excluded.
+    """
+
+    agent: str
+    other: str
+    set: str
+    metrics: Mapping[str, PairedDifference]
+    questions: int
+    pairs: int
+
+
+def csv_rows(scored: Score | Comparison) -> list[dict[str, Any]]:
+    """Return one flat row for each metric; the `mean` of a comparison is the difference."""
+    fields = asdict(scored)
+    labels = {name: value for name, value in fields.items() if isinstance(value, str)}
+    counts = {name: value for name, value in fields.items() if isinstance(value, int)}
+    rows = []
+    for metric, value in fields["metrics"].items():
+        interval = value.pop("difference", {})
+        rows.append({**labels, "metric": metric, **interval, **value, **counts})
+    return rows
 
 
 def score_all(results: Iterable[Result]) -> list[Score]:
@@ -105,3 +145,36 @@ def _score(agent: str, name: str, strata: Sequence[Sequence[Result]]) -> Score:
         failures=sum(result.failure is not None for result in episodes),
         failed_questions=questions - sum(map(len, means)),
     )
+
+
+def compare_all(results: Iterable[Result]) -> list[Comparison]:
+    """Compare every agent with each earlier one, on every shared set and on average."""
+    by_agent = results_by_agent(results)
+    comparisons = []
+    for other, agent in combinations(by_agent, 2):
+        first, second = by_agent[agent], by_agent[other]
+        shared = {name: (first[name], second[name]) for name in first if name in second}
+        comparisons += [_compare(agent, other, name, [pair]) for name, pair in shared.items()]
+        comparisons.append(_compare(agent, other, AVERAGE, list(shared.values())))
+    return comparisons
+
+
+def _compare(agent: str, other: str, name: str, strata: Sequence[_Pair]) -> Comparison:
+    differences = [_differences(*pair) for pair in strata]
+    return Comparison(
+        agent=agent,
+        other=other,
+        set=name,
+        metrics=paired_differences(differences),
+        questions=sum(len({one.question_id for one in (*a, *b)}) for a, b in strata),
+        pairs=sum(len(columns[SCORES[0]]) for columns in differences),
+    )
+
+
+def _differences(first: Sequence[Result], second: Sequence[Result]) -> dict[str, list[float]]:
+    means, other_means = question_means(first), question_means(second)
+    shared = [question for question in means if question in other_means]
+    return {
+        metric: [means[one][metric] - other_means[one][metric] for one in shared]
+        for metric in SCORES
+    }

@@ -51,7 +51,7 @@ class SweepReport:
         """Return JSON values; cells have the form of `zerosearch evaluate --json`."""
         return {
             "cells": [
-                {**cell.report.to_json(), "observed_noise": cell.observed_noise().to_json()}
+                {**cell.report.to_json(), "observed_noise": asdict(cell.observed_noise())}
                 for cell in self.cells
             ],
             "areas": [asdict(one) for one in self.robustness],
@@ -114,7 +114,7 @@ def _cell_row(cell: Cell) -> dict[str, Any]:
     return {
         "agent": cell.agent,
         "noise": cell.noise,
-        **flat_row({name: interval.to_json() for name, interval in intervals.items()}),
+        **flat_row({name: asdict(interval) for name, interval in intervals.items()}),
         "episodes": report.num_episodes,
         "failures": report.num_failures,
         "folder": report.folder,

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from agents.evaluation.paired import paired_difference
-from agents.evaluation.statistics import Interval, bootstrap_interval, bootstrap_ratio
+from agents.evaluation.statistics import (
+    Interval,
+    bootstrap_interval,
+    bootstrap_ratio,
+    paired_differences,
+)
 from agents.studies.noise.sweep import Cell
 
 Curve = dict[float, float]  # F1 by noise level, in increasing order
@@ -68,17 +72,24 @@ def robustness_of(cells: Sequence[Cell]) -> list[Robustness]:
     The area of the mean curve is the mean of the questions' areas, so a resampled question keeps
     all its noise levels.
     """
-    return [_robustness(agent, _curves(cells, agent)) for agent in _agents(cells)]
+    found = []
+    for agent, curves in _curves(cells).items():
+        areas = [_area(curve) for curve in curves.values()]
+        undisturbed = [curve[0.0] for curve in curves.values() if 0.0 in curve]
+        retained = bootstrap_ratio(areas, undisturbed) if undisturbed else Interval()
+        area, questions = bootstrap_interval(areas), len(curves)
+        found.append(Robustness(agent=agent, area=area, retained=retained, questions=questions))
+    return found
 
 
 def area_differences(cells: Sequence[Cell]) -> list[AreaDifference]:
     """Compare every two agents of a sweep, in their order."""
-    curves = {agent: _curves(cells, agent) for agent in _agents(cells)}
+    curves = _curves(cells)
     differences = []
     for first, second in combinations(curves, 2):
         shared = sorted(curves[first].keys() & curves[second].keys())
-        areas = [[_area(curves[agent][i]) for i in shared] for agent in (first, second)]
-        paired = paired_difference(*areas)
+        areas = [_area(curves[first][i]) - _area(curves[second][i]) for i in shared]
+        paired = paired_differences([{"area": areas}])["area"]
         differences.append(
             AreaDifference(
                 first=first,
@@ -91,31 +102,18 @@ def area_differences(cells: Sequence[Cell]) -> list[AreaDifference]:
     return differences
 
 
-def _agents(cells: Sequence[Cell]) -> list[str]:
-    return list(dict.fromkeys(cell.agent for cell in cells))
-
-
-def _curves(cells: Sequence[Cell], agent: str) -> dict[int, Curve]:
-    """Return the curves by question number, without questions that failed at any level."""
-    own = sorted((cell for cell in cells if cell.agent == agent), key=lambda cell: cell.noise)
-    curves = {}
-    for results in zip(*(cell.results for cell in own), strict=True):
-        if all(result.failure is None for result in results):
-            levels = zip(own, results, strict=True)
-            curves[results[0].index] = {cell.noise: result.f1 for cell, result in levels}
-    return curves
+def _curves(cells: Sequence[Cell]) -> dict[str, dict[int, Curve]]:
+    """Return curves by agent and question number, without questions that failed at any level."""
+    by_agent: dict[str, dict[int, Curve]] = {}
+    for agent in dict.fromkeys(cell.agent for cell in cells):
+        own = sorted((cell for cell in cells if cell.agent == agent), key=lambda cell: cell.noise)
+        by_agent[agent] = {
+            results[0].index: {cell.noise: one.f1 for cell, one in zip(own, results, strict=True)}
+            for results in zip(*(cell.results for cell in own), strict=True)
+            if all(result.failure is None for result in results)
+        }
+    return by_agent
 
 
 def _area(curve: Curve) -> float:
     return area_under_curve(list(curve), list(curve.values()))
-
-
-def _robustness(agent: str, curves: dict[int, Curve]) -> Robustness:
-    areas = [_area(curve) for curve in curves.values()]
-    undisturbed = [curve[0.0] for curve in curves.values() if 0.0 in curve]
-    return Robustness(
-        agent=agent,
-        area=bootstrap_interval(areas),
-        retained=bootstrap_ratio(areas, undisturbed) if undisturbed else Interval(),
-        questions=len(curves),
-    )

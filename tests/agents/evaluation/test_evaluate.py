@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import gymnasium
 import pytest
@@ -355,7 +355,7 @@ def test_results_out_of_order_are_refused(tmp_path):
     record = EvaluationRecord(tmp_path, {})
     record.add(replace(result, index=1), None)
     assert not record.results  # it waits for episode 0
-    (tmp_path / RESULTS_FILE).write_text(f"{json.dumps(replace(result, index=1).to_json())}\n")
+    (tmp_path / RESULTS_FILE).write_text(f"{json.dumps(asdict(replace(result, index=1)))}\n")
     with pytest.raises(ValueError, match="delete the folder"):
         EvaluationRecord(tmp_path, {})
 

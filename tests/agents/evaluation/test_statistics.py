@@ -2,8 +2,21 @@
 
 import pytest
 
-from agents.evaluation.paired import paired_difference
-from agents.evaluation.statistics import Interval, bootstrap_intervals, bootstrap_ratio
+from agents.evaluation.statistics import (
+    Interval,
+    bootstrap_intervals,
+    bootstrap_ratio,
+    paired_differences,
+    stratified_intervals,
+)
+
+
+def _judge(*strata):
+    return paired_differences([{"x": values} for values in strata])["x"]
+
+
+def _paired(first, second):
+    return _judge([one - other for one, other in zip(first, second, strict=True)])
 
 
 def test_equal_numbers_have_an_interval_of_no_width():
@@ -47,23 +60,63 @@ def test_a_ratio_is_that_of_the_sums_and_not_the_mean_of_ratios():
 
 def test_of_four_equal_differences_two_of_sixteen_signs_are_as_large():
     # All heads or all tails: 2 / 16; of 10,000 draws the standard deviation is 0.0033.
-    paired = paired_difference([1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 3.5])
+    paired = _paired([1.0, 2.0, 3.0, 4.0], [0.5, 1.5, 2.5, 3.5])
     assert paired.difference == Interval(0.5, 0.5, 0.5)
     assert paired.p_value == pytest.approx(2 / 16, abs=0.0165)
 
 
 def test_questions_that_differ_by_luck_alone_are_no_difference():
-    equal = paired_difference([0.1, 0.7, 0.3], [0.1, 0.7, 0.3])
+    equal = _paired([0.1, 0.7, 0.3], [0.1, 0.7, 0.3])
     assert (equal.difference.mean, equal.p_value) == (0.0, 1.0)
-    swapped = paired_difference([1.0, 0.0] * 20, [0.0, 1.0] * 20)
+    swapped = _paired([1.0, 0.0] * 20, [0.0, 1.0] * 20)
     assert (swapped.difference.mean, swapped.p_value) == (0.0, 1.0)
 
 
 def test_pairing_sees_what_two_intervals_would_hide():
     first = [0.01 * n for n in range(100)]
-    paired = paired_difference([value + 0.01 for value in first], first)
+    paired = _paired([value + 0.01 for value in first], first)
     assert paired.difference.low == pytest.approx(0.01)
     assert paired.p_value == pytest.approx(1 / 10_001)  # none of the draws was as large
-    assert paired_difference([], []).p_value is None
-    with pytest.raises(ValueError, match="equal length, got 1, 2"):
-        paired_difference([1.0], [1.0, 2.0])
+    assert _paired([], []).p_value is None
+
+
+def test_the_p_value_is_the_share_of_sign_assignments_that_reach_as_far():
+    # All five of one sign: 2 of the 32 assignments. 10,000 draws of 1/16: 5 deviations are .0121.
+    assert _judge([1.0] * 5).p_value == pytest.approx(2 / 32, abs=0.0121)
+    # 3, 1 and -1 sum up to 3: |sum| >= 3 in 6 of 8 (only 3 - 1 - 1 and its mirror fall short).
+    assert _judge([3.0, 1.0, -1.0]).p_value == pytest.approx(6 / 8, abs=0.022)
+
+
+def test_equal_agents_differ_by_nothing_with_certainty():
+    judged = _judge([0.0] * 9)
+    assert (judged.difference.mean, judged.difference.low, judged.p_value) == (0.0, 0.0, 1.0)
+
+
+def test_a_clear_difference_has_the_least_p_value_that_the_draws_can_show():
+    judged = _judge([1.0] * 100)
+    assert judged.p_value == pytest.approx(1 / 10_001)
+    assert judged.difference.low == 1.0
+
+
+def test_without_pairs_there_is_nothing_to_say():
+    assert _judge([]).p_value is None
+    assert _judge([1.0], []).difference.mean is None
+
+
+def test_every_stratum_counts_alike_however_large():
+    judged = _judge([1.0] * 2, [0.0] * 98)
+    assert judged.difference.mean == 0.5
+    # Two pairs of equal sign: half of the assignments.
+    assert judged.p_value == pytest.approx(0.5, abs=0.025)
+
+
+def test_columns_are_judged_each_by_itself():
+    judged = paired_differences([{"x": [1.0] * 20, "y": [0.0] * 20}])
+    assert judged["x"].p_value == pytest.approx(1 / 10_001, abs=0.001)
+    assert judged["y"].p_value == 1.0
+
+
+def test_a_mean_of_strata_is_resampled_within_each():
+    # Each stratum is constant, so no resampling within it moves its mean.
+    interval = stratified_intervals([{"x": [0.0] * 3}, {"x": [1.0] * 50}])["x"]
+    assert (interval.mean, interval.low, interval.high) == (0.5, 0.5, 0.5)

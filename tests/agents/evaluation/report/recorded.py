@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from agents.evaluation.episode_result import EpisodeResult
@@ -31,7 +32,7 @@ def record_evaluation(
 def record_results(folder: Path, results: Iterable[EpisodeResult]) -> None:
     """Write results in the format of an evaluation."""
     with (folder / RESULTS_FILE).open("a", encoding="utf-8") as lines:
-        lines.writelines(f"{json.dumps(result.to_json())}\n" for result in results)
+        lines.writelines(f"{json.dumps(asdict(result))}\n" for result in results)
 
 
 def answered(

@@ -3,9 +3,8 @@
 import pytest
 
 from agents.evaluation.statistics import Interval
-from agents.studies.benchmark.markdown import TABLES, document
-from agents.studies.benchmark.published import load_published
-from agents.studies.benchmark.question_set import AVERAGE, PAPER_SETS
+from agents.studies.benchmark.config import AVERAGE, PAPER_SETS
+from agents.studies.benchmark.markdown import TABLES, document, load_published
 from agents.studies.benchmark.scores import METRICS, SCORES, Score
 
 

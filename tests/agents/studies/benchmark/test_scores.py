@@ -5,10 +5,8 @@ from dataclasses import replace
 import pytest
 
 from agents.evaluation.statistics import bootstrap_interval
-from agents.studies.benchmark.comparison import compare_all
-from agents.studies.benchmark.question_set import AVERAGE
-from agents.studies.benchmark.result import Result
-from agents.studies.benchmark.scores import METRICS, question_means, score_all
+from agents.studies.benchmark.config import AVERAGE
+from agents.studies.benchmark.scores import METRICS, Result, compare_all, question_means, score_all
 from zs_env import Answer, Malformed, Question, Search, Transcript
 from zs_env.transcripts.transcript import Turn
 

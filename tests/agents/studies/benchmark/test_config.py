@@ -2,24 +2,24 @@
 
 import pytest
 
+from agents.studies.benchmark.config import PAPER_SETS, question_sets
 from agents.studies.benchmark.markdown import set_label
-from agents.studies.benchmark.question_set import PAPER_SETS, question_sets
 from zs_env.questions import HUB_SETS
 
 
 def test_the_seven_sets_are_those_of_the_hub_table():
     sets = question_sets(list(PAPER_SETS))
-    assert [one.spec for one in sets] == [{"kind": "hub", "name": name} for name in PAPER_SETS]
+    assert list(sets.values()) == [{"kind": "hub", "name": name} for name in PAPER_SETS]
     assert set(PAPER_SETS) <= set(HUB_SETS)
 
 
 def test_a_set_can_be_a_file_or_a_spec_with_any_name():
-    mine, nq, wiki = question_sets(
+    sets = question_sets(
         ["mine=q.jsonl", 'nq={"kind": "file", "path": "a=b"}', "2wikimultihopqa=w.parquet"]
     )
-    assert (mine.name, mine.spec) == ("mine", {"kind": "file", "path": "q.jsonl"})
-    assert nq.spec == {"kind": "file", "path": "a=b"}
-    assert [set_label(one.name) for one in (mine, nq, wiki)] == ["mine", "NQ", "2Wiki"]
+    assert sets["mine"] == {"kind": "file", "path": "q.jsonl"}
+    assert sets["nq"] == {"kind": "file", "path": "a=b"}
+    assert [set_label(name) for name in sets] == ["mine", "NQ", "2Wiki"]
 
 
 @pytest.mark.parametrize(
