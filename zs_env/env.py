@@ -164,11 +164,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         return self._sampler.num_questions
 
     def transcript(self) -> Transcript:
-        """Return the episode so far.
-
-        Raises:
-            ResetNeeded: before the first `reset`.
-        """
+        """Return the episode so far; ResetNeeded before the first `reset`."""
         if self._episode is None:
             raise gymnasium.error.ResetNeeded("there is no episode yet; call reset() first")
         return self._episode.transcript()

@@ -214,22 +214,14 @@ class Episode:
         return None if self._pending is None else self._pending[2]
 
     def replace_pending_request(self, request: SearchRequest) -> None:
-        """Replace the pending request, for example by a recorded one.
-
-        Raises:
-            RuntimeError: if no search is pending.
-        """
+        """Replace the pending request, for example by a recorded one."""
         if self._pending is None:
             raise RuntimeError("no search is pending; call act() first")
         text, action, _ = self._pending
         self._pending = (text, action, request)
 
     def restore(self, prompt: str, turns: Sequence[Turn]) -> None:
-        """Set the prompt and the first turns to recorded ones.
-
-        Raises:
-            RuntimeError: if an action was taken already.
-        """
+        """Set the prompt and the first turns to recorded ones."""
         if self.turns or self._pending is not None:
             raise RuntimeError("the episode has begun; restore() needs a new one")
         self.prompt = self.text = self.message = prompt

@@ -65,11 +65,7 @@ def action_space(config: EpisodeConfig) -> UnicodeText:
 
 
 def checked_action(action: object) -> str:
-    """Return the action if it is a string.
-
-    Raises:
-        TypeError: if it is not a string.
-    """
+    """Return the action; TypeError if it is not a string."""
     if not isinstance(action, str):
         raise TypeError(f"an action is a string, got {type(action).__name__}; pass the text itself")
     return action

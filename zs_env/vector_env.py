@@ -108,11 +108,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         return self._samplers[0].num_questions
 
     def transcript(self, index: int) -> Transcript:
-        """Return the episode of a sub-environment so far.
-
-        Raises:
-            ResetNeeded: before the first `reset`.
-        """
+        """Return the episode of a sub-environment so far."""
         self._require_episodes()
         return self._episodes[index].transcript()
 

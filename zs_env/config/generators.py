@@ -10,11 +10,7 @@ from zs_env.text.suggestions import make_named
 
 
 def build_generator(spec: Any) -> Any:
-    """Build a `zs_env.simulator.TextGenerator` from its spec.
-
-    Args:
-        spec: kind, one of `GENERATOR_KINDS`, and fields; a generator is returned unchanged.
-    """
+    """Build a `zs_env.simulator.TextGenerator` from its spec; a generator is returned unchanged."""
     if not isinstance(spec, Mapping):
         return spec
     converters = {"sampling": build_sampling, "limits": _build_limits}

@@ -80,11 +80,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(env_id: str) -> Preset:
-    """Return the preset of an id.
-
-    Raises:
-        ValueError: if the id is unknown; the message suggests the nearest ones.
-    """
+    """Return the preset of an id; ValueError with the nearest ids if it is unknown."""
     if env_id not in PRESETS:
         raise unknown_name("environment id", env_id, PRESETS)
     return PRESETS[env_id]

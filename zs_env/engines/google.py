@@ -64,11 +64,7 @@ class GoogleEngine(SearchEngine):
         self.fingerprint = f"google-1:{country}:{language}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request, with a SearchError in the place of a failed one.
-
-        Raises:
-            SearchError: if there is no key.
-        """
+        """Return one page per request, with a SearchError in the place of a failed one."""
         key = os.environ.get(KEY_VARIABLE, "")
         if not key:
             raise SearchError(

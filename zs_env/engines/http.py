@@ -57,11 +57,7 @@ class HTTPEngine(SearchEngine):
         self.fingerprint = f"http-1:{url}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request; each distinct query is sent once.
-
-        Raises:
-            SearchError: if there is no answer, or it is not in the format of the route.
-        """
+        """Return one page per request; each distinct query is sent once."""
         keys = [(request.query, len(request.useful)) for request in requests]
         return search_distinct(keys, self._pages)
 

@@ -64,11 +64,7 @@ class HybridEngine(EngineWrapper):
         return f"hybrid-1:{self._weights}:{self._depth}:{parts}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request, with one call of each engine.
-
-        Raises:
-            SearchError: if an engine raises it or does not return one page per request.
-        """
+        """Return one page per request, with one call of each engine."""
         deep = [
             replace(request, useful=(True,) * max(self._depth, len(request.useful)))
             for request in requests

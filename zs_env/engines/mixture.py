@@ -76,11 +76,7 @@ class MixtureEngine(EngineWrapper):
             self._bounds = _bounds([1.0 - share, share])
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request, with at most one call of each engine.
-
-        Raises:
-            SearchError: if an engine raises it or does not return one page per request.
-        """
+        """Return one page per request, with at most one call of each engine."""
         places_of: dict[int, list[int]] = {}
         for place, request in enumerate(requests):
             places_of.setdefault(self._draw(request.seed), []).append(place)

@@ -96,11 +96,7 @@ class ParagraphEngine(SearchEngine):
         return f"paragraphs-1:{self._min_distractors}:{digest.hexdigest()}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return one page per request.
-
-        Raises:
-            SearchError: if a request's question is None or has no paragraphs here.
-        """
+        """Return one page per request."""
         return [self._page(request) for request in requests]
 
     def _page(self, request: SearchRequest) -> SearchPage:

@@ -80,11 +80,7 @@ def questions_from_rows(
 
 
 def question_from_row(row: Mapping[str, Any], location: RowLocation, *, source: str) -> Question:
-    """Convert a row to a question.
-
-    Raises:
-        ValueError: if a field is malformed, with location, field and fix.
-    """
+    """Convert a row to a question."""
     row_source = _first(row, SOURCE_FIELDS)[1]
     if row_source is not None and not isinstance(row_source, str):
         raise location.error("source", row_source, "a string, the name of the data set")

@@ -105,18 +105,7 @@ def load_hub_questions(
 
 
 def load_dataset(path: str, config: str | None = None, *, split: str, **settings: Any) -> Any:
-    """Call `datasets.load_dataset`.
-
-    Args:
-        path: repository, folder, or name of a builder such as "json".
-        config: name of the configuration; None for the default one.
-        split: a split, or a part of one in the syntax of `datasets`.
-        settings: further arguments of `datasets.load_dataset`.
-
-    Raises:
-        ImportError: if `datasets` is not installed.
-        ConnectionError: if the data set cannot be loaded.
-    """
+    """Call `datasets.load_dataset`; ConnectionError if it cannot load the data set."""
     try:
         import datasets
     except ImportError as error:

@@ -18,11 +18,7 @@ _GOLD_FIELDS = ("is_gold", "is_supporting")
 
 
 def read_paragraphs(row: Mapping[str, Any], location: RowLocation) -> tuple[Paragraph, ...]:
-    """Return the paragraphs of a row in order; () if it has none.
-
-    Raises:
-        ValueError: if a paragraph has another format, with location and field.
-    """
+    """Return the paragraphs of a row in order; () if it has none."""
     if row.get("paragraphs") is not None:
         items = row["paragraphs"]
         if not isinstance(items, list):

@@ -74,11 +74,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
 
 
 def write_rows(path: Path, things: Iterable[Any]) -> None:
-    """Write dataclass instances as a JSONL file, atomically.
-
-    Raises:
-        OSError: if the file cannot be written; an existing file is then unchanged.
-    """
+    """Write dataclass instances as a JSONL file, atomically."""
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         with temporary.open("w", encoding="utf-8", errors=HALF_CHARACTERS) as file:

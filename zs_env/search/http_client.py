@@ -132,11 +132,7 @@ def _redacted(text: str) -> str:
 
 
 def base_url(url: str) -> str:
-    """Return a server's URL with the version of its API; without a path, /v1 is added.
-
-    Raises:
-        ValueError: if it is not an http(s) URL, or has credentials, a query or a fragment.
-    """
+    """Return a server's URL with the version of its API; without a path, /v1 is added."""
     match = re.fullmatch(r"(https?://[^/\s@?#]+)(/[^\s?#]*)?", url.strip())
     if match is None:
         raise ValueError(
@@ -148,11 +144,7 @@ def base_url(url: str) -> str:
 
 
 def import_aiohttp() -> Any:
-    """Return the module aiohttp.
-
-    Raises:
-        ImportError: if it is missing; the message says what to install.
-    """
+    """Return the module aiohttp."""
     try:
         import aiohttp
     except ImportError as error:

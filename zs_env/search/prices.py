@@ -68,11 +68,7 @@ class PriceTable:
 
 
 def prices_from_json(text: str) -> PriceTable:
-    """Read prices from a JSON object.
-
-    Raises:
-        ValueError: if the text is not a JSON object, or a field is unknown.
-    """
+    """Read prices from a JSON object."""
     try:
         values = json.loads(text)
     except ValueError as error:

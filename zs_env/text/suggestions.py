@@ -11,13 +11,7 @@ Made = TypeVar("Made")
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
-    """Return the error for an unknown name.
-
-    Args:
-        what: what the name stands for, such as "engine kind".
-        name: the name that was received.
-        known: the names that are expected.
-    """
+    """Return the error for an unknown name of `what`, such as "engine kind"."""
     names = sorted(known)
     by_lower = {candidate.lower(): candidate for candidate in names}
     nearest = get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)
@@ -33,21 +27,13 @@ def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def check_names(what: str, values: Iterable[str], known: Iterable[str]) -> None:
-    """Check that all names are known.
-
-    Raises:
-        ValueError: naming the first unknown one.
-    """
+    """Raise ValueError for the first unknown name."""
     for name in values:
         if name not in known:
             raise unknown_name(what, name, known)
 
 
 def make_named(what: str, make: Callable[..., Made], values: Mapping[str, Any] | None) -> Made:
-    """Call `make` with keyword arguments; None means no arguments.
-
-    Raises:
-        ValueError: if a name is not one of its keyword-only parameters.
-    """
+    """Call `make` with keyword arguments (None: none); ValueError if one is unknown."""
     check_names(what, values or {}, keywords(make))
     return make(**values or {})

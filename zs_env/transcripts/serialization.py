@@ -27,11 +27,7 @@ def document_to_json(document: Document) -> dict[str, Any]:
 
 
 def document_from_json(value: Mapping[str, Any]) -> Document:
-    """Return the document that `document_to_json` wrote.
-
-    Raises:
-        TypeError: if a field is unknown or `text` is missing.
-    """
+    """Return the document that `document_to_json` wrote."""
     return Document(**{name: _frozen(item) for name, item in value.items()})
 
 

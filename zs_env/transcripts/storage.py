@@ -39,11 +39,7 @@ def append_transcripts(path: str | Path, transcripts: Iterable[Transcript]) -> N
 
 
 def transcript_line(transcript: Transcript) -> bytes:
-    """Return a transcript as a line of JSON that ends in a newline.
-
-    Raises:
-        TypeError: if metadata of a question or document is not JSON.
-    """
+    """Return a transcript as a line of JSON that ends in a newline."""
     return json.dumps(transcript_to_json(transcript)).encode() + b"\n"
 
 

@@ -31,12 +31,7 @@ class Ledger:
         self._lines = 0
 
     def read_new(self) -> list[SearchCost]:
-        """Return the costs of pages that were written, by any process, since the last call.
-
-        Raises:
-            ValueError: if a line is not the cost of a page.
-            OSError: if the file cannot be read.
-        """
+        """Return the costs of pages that were written, by any process, since the last call."""
         try:
             with self.path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size <= self._position:
@@ -52,11 +47,7 @@ class Ledger:
         return list(self._parse(whole.splitlines()))
 
     def write(self, pages: Iterable[SearchPage]) -> None:
-        """Add a line for each page.
-
-        Raises:
-            SearchError: if the file cannot be written.
-        """
+        """Add a line for each page."""
         rows = [
             {name: getattr(page.cost, name) for name in _FIELDS}
             | {"cached": bool(page.cost.cached), "engine": page.engine}

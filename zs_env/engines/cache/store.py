@@ -63,11 +63,7 @@ class PageStore:
     def load(
         self, fingerprint: str, requests: Sequence[SearchRequest]
     ) -> dict[SearchRequest, SearchPage]:
-        """Return the pages that the file has.
-
-        Raises:
-            SearchError: if the file cannot be read or a page in it is damaged.
-        """
+        """Return the pages that the file has."""
         with self._using() as connection:
             return {
                 request: page
@@ -78,12 +74,7 @@ class PageStore:
     def save(
         self, fingerprint: str, pages: Mapping[SearchRequest, SearchPage]
     ) -> dict[SearchRequest, SearchPage]:
-        """Store pages, all or none. If another process stored a page first, return that page.
-
-        Raises:
-            SearchError: if the file cannot be written, or metadata of a document are not JSON
-                values.
-        """
+        """Store pages, all or none. If another process stored a page first, return that page."""
         rows = {request: _page_to_json(page) for request, page in pages.items()}
         kept = dict(pages)
         with self._using() as connection:

@@ -48,12 +48,7 @@ class Postings:
 def build_postings(
     passages: Iterable[Passage], *, k1: float, b: float, progress: bool = False
 ) -> Postings:
-    """Count and score the words of all passages, titles included.
-
-    Raises:
-        ImportError: if bm25s is missing.
-        ValueError: if no passage contains a word.
-    """
+    """Count and score the words of all passages, titles included."""
     try:
         import bm25s
     except ImportError as error:

@@ -61,11 +61,7 @@ class Encoder:
 
 
 def load_encoder(model: str | Path, device: str = "cpu") -> Encoder:
-    """Load a sentence-transformers model.
-
-    Raises:
-        ImportError: if the library is missing.
-    """
+    """Load a sentence-transformers model."""
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:

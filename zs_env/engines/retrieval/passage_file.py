@@ -84,11 +84,7 @@ def copy_passages(corpus: Path, folder: Path, *, progress: bool = False) -> Iter
 
 
 def file_fingerprint(path: Path) -> str:
-    """Size of a file and hash of its first and last MiB.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-    """
+    """Return the size of a file and a hash of its first and last MiB."""
     if not path.is_file():
         raise FileNotFoundError(f"passage file {path} does not exist; pass a JSONL or Parquet file")
     size = path.stat().st_size
@@ -105,17 +101,7 @@ def index_folder(corpus: Path, kind: str) -> Path:
 
 
 def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
-    """Write the fingerprint of a finished index, and rename its folder.
-
-    Args:
-        partial: the folder with the finished index, beside `folder`.
-        folder: the new name; an outdated index there is deleted.
-        fingerprint: of the corpus and of all settings that decide the ranking.
-
-    Raises:
-        ValueError: if the folder has other files.
-        OSError: if the folder cannot be written.
-    """
+    """Write the fingerprint of a finished index, and rename its folder; replace an outdated one."""
     (partial / "index.json").write_text(json.dumps({"fingerprint": fingerprint}), "utf-8")
     for attempt in range(3):
         if stored_fingerprint(folder) == fingerprint:
@@ -137,11 +123,7 @@ def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a folder may become an index folder.
-
-    Raises:
-        ValueError: if the folder has files that are not an index.
-    """
+    """Raise ValueError if a folder has files that are not an index."""
     if folder.exists() and not (folder / "index.json").is_file() and any(folder.iterdir()):
         raise ValueError(f"{folder} has files that are not an index; choose another folder")
 
