@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,7 @@ from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
 from agents.storage.output_folder import folder_lock
-from agents.studies.counterfactuals.flipped_page import FlippedPage
-from agents.studies.counterfactuals.record import CounterfactualRecord
+from agents.studies.counterfactuals.flipped_page import CounterfactualRecord, FlippedPage
 from agents.studies.counterfactuals.replay import check_replay, check_replay_until
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -67,10 +67,16 @@ def flip_pages(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, got {concurrency}")
-    _check_agent(agent, evaluation.setting)
+    setting = evaluation.setting
+    recorded_agent, current = setting.get("fingerprint"), fingerprint(agent)
+    if recorded_agent not in (None, current):
+        raise ValueError(
+            f"agent {setting['agent']!r} is not the one that was evaluated (fingerprint {current}, "
+            f"recorded {recorded_agent}); evaluate it again"
+        )
     transcripts = _transcripts(evaluation)
     with folder_lock(Path(output)):
-        record = CounterfactualRecord(Path(output), evaluation.setting)
+        record = CounterfactualRecord(Path(output), setting)
         done = {(page.index, page.turn) for page in record.pages}
         missing = [
             (index, turn)
@@ -79,14 +85,18 @@ def flip_pages(
             if (index, turn) not in done
         ]
         if missing:
-            setting, num_envs = evaluation.setting, min(concurrency, len(transcripts))
+            num_envs = min(concurrency, len(transcripts))
+            replay = partial(_replay, agent, setting=setting, console=console)
             with closing(open_vector(setting["env"], num_envs, setting["env_kwargs"])) as vector:
-                replays = _Replays(agent, vector, setting, transcripts, console)
-                replays.check(sorted({index for index, _ in missing}))
+                indices = sorted({index for index, _ in missing})
+                for index, transcript in replay(vector, indices, flipped_turn=None):
+                    check_replay(transcripts[index], transcript)
                 for turn in sorted({turn for _, turn in missing}):
                     indices = [index for index, number in missing if number == turn]
-                    for page, transcript in replays.flip(turn, indices):
-                        record.add(page, transcript)
+                    for index, transcript in replay(vector, indices, flipped_turn=turn):
+                        recorded = transcripts[index]
+                        check_replay_until(recorded, transcript, turn)
+                        record.add(FlippedPage.of(index, turn, recorded, transcript), transcript)
     pages = [page for page in record.pages if page.index < len(transcripts)]
     return sorted(pages, key=lambda page: (page.index, page.turn))
 
@@ -101,50 +111,23 @@ def _transcripts(evaluation: EvaluationFolder) -> list[Transcript]:
     return transcripts
 
 
-def _check_agent(agent: Agent, setting: Mapping[str, Any]) -> None:
-    recorded, current = setting.get("fingerprint"), fingerprint(agent)
-    if recorded is not None and recorded != current:
-        raise ValueError(
-            f"agent {setting['agent']!r} is not the one that was evaluated (fingerprint {current}, "
-            f"recorded {recorded}); evaluate it again"
-        )
-
-
-class _Replays:
-    """Replays episodes of an evaluation, unchanged or with one page flipped."""
-
-    def __init__(
-        self,
-        agent: Agent,
-        vector: ZeroSearchVectorEnv,
-        setting: Mapping[str, Any],
-        transcripts: Sequence[Transcript],
-        console: Console | None,
-    ) -> None:
-        self._agent, self._vector, self._setting = agent, vector, setting
-        self._transcripts = transcripts
-        self._console = console or Console(quiet=True)
-
-    def check(self, indices: Sequence[int]) -> None:
-        """Replay episodes. Raises ValueError if one differs from the recorded one."""
-        for index, transcript in self._play(indices, "replayed without a change", None):
-            check_replay(self._transcripts[index], transcript)
-
-    def flip(self, turn: int, indices: Sequence[int]) -> Iterator[tuple[FlippedPage, Transcript]]:
-        """Replay episodes with the page of one turn flipped; yield each when it ends."""
-        for index, transcript in self._play(indices, f"page of turn {turn} flipped", turn):
-            recorded = self._transcripts[index]
-            check_replay_until(recorded, transcript, turn)
-            yield FlippedPage.of(index, turn, recorded, transcript), transcript
-
-    def _play(
-        self, indices: Sequence[int], label: str, flipped_turn: int | None
-    ) -> Iterator[tuple[int, Transcript]]:
-        seed, noise = self._setting["seed"], self._setting["noise"]
-        options = {"noise_probability": noise, "flipped_turn": flipped_turn}
-        pool = EnvPool(self._vector, options=options)
-        with ProgressBar(self._console, label, total=len(indices)) as bar:
-            for result, transcript in play_episodes(self._agent, pool, indices, seed=seed):
-                assert transcript is not None, "our environments keep transcripts"
-                bar.episode(result)
-                yield result.index, transcript
+def _replay(
+    agent: Agent,
+    vector: ZeroSearchVectorEnv,
+    indices: Sequence[int],
+    *,
+    flipped_turn: int | None,
+    setting: Mapping[str, Any],
+    console: Console | None,
+) -> Iterator[tuple[int, Transcript]]:
+    """Replay episodes of an evaluation, unchanged or with the page of one turn flipped."""
+    label = "replayed without a change"
+    if flipped_turn is not None:
+        label = f"page of turn {flipped_turn} flipped"
+    options = {"noise_probability": setting["noise"], "flipped_turn": flipped_turn}
+    pool = EnvPool(vector, options=options)
+    with ProgressBar(console or Console(quiet=True), label, total=len(indices)) as bar:
+        for result, transcript in play_episodes(agent, pool, indices, seed=setting["seed"]):
+            assert transcript is not None, "our environments keep transcripts"
+            bar.episode(result)
+            yield result.index, transcript

@@ -1,13 +1,21 @@
-"""The effect of flipping one page on the reward of its episode."""
+"""One flipped page and its effect on the reward of its episode, and the files of such pages."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from zs_env.search.types import SearchRequest
+from agents.storage.jsonl import truncate_lines, whole_lines
+from agents.storage.output_folder import ensure_settings
+from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript
 
+SETTING_FILE = "counterfactuals.json"
+PAGES_FILE = "pages.jsonl"
+TRANSCRIPTS_FILE = "transcripts.jsonl"
 PageKind = Literal["useful", "noisy", "mixed"]
 _OPPOSITE: dict[PageKind, PageKind] = {"useful": "noisy", "noisy": "useful", "mixed": "mixed"}
 
@@ -42,11 +50,13 @@ class FlippedPage:
         """Compare two episodes; in both, the turn is a search that was sent."""
         before, after = recorded.turns[turn], flipped.turns[turn]
         assert before.request is not None
+        useful = set(before.request.useful)
+        kind: PageKind = "mixed" if len(useful) > 1 else "useful" if True in useful else "noisy"
         return cls(
             index=index,
             question_id=recorded.question.id,
             turn=turn,
-            kind=_kind(before.request),
+            kind=kind,
             reward=recorded.reward,
             reward_flipped=None if flipped.failure else flipped.reward,
             same_page=before.message == after.message,
@@ -64,7 +74,31 @@ class FlippedPage:
         return f"{self.kind} to {_OPPOSITE[self.kind]}"
 
 
-def _kind(request: SearchRequest) -> PageKind:
-    if len(set(request.useful)) > 1:
-        return "mixed"
-    return "useful" if request.useful[0] else "noisy"
+class CounterfactualRecord:
+    """Stores the flipped pages of one evaluation: a line each, and their transcripts.
+
+    Line i of both files belongs to the same page. A page is written when its episode ends.
+
+    Args:
+        folder: created if missing.
+        setting: of the evaluation.
+
+    Raises:
+        ValueError: if the folder contains the pages of another evaluation.
+    """
+
+    def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
+        self._pages, self._transcripts = folder / PAGES_FILE, folder / TRANSCRIPTS_FILE
+        files = [self._pages, self._transcripts]
+        ensure_settings(folder / SETTING_FILE, setting, what="counterfactual study", files=files)
+        count = min(len(whole_lines(file)) for file in files)
+        for file in files:
+            truncate_lines(file, count)
+        self.pages = [FlippedPage(**json.loads(line)) for line in whole_lines(self._pages)]
+
+    def add(self, page: FlippedPage, transcript: Transcript) -> None:
+        """Store a page and the episode in which it was flipped."""
+        append_transcripts(self._transcripts, [transcript])
+        with open(self._pages, "a", encoding="utf-8") as lines:
+            lines.write(f"{json.dumps(asdict(page))}\n")
+        self.pages.append(page)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zs_env.transcripts.transcript import Transcript, Turn
 
 
@@ -11,9 +13,22 @@ def check_replay(recorded: Transcript, replayed: Transcript) -> None:
     Raises:
         ValueError: if it differs; the message explains the first difference and its remedy.
     """
-    if replayed != recorded:
-        reason = _first_difference(recorded, replayed)
-        raise ValueError(f"question {recorded.question.id!r} is not replayed as recorded: {reason}")
+    if replayed == recorded:
+        return
+    if (recorded.question, recorded.prompt) != (replayed.question, replayed.prompt):
+        reason = "its question or prompt differs; the questions or the package have changed"
+    elif difference := _first_different_turn(recorded.turns, replayed.turns):
+        reason = difference
+    elif len(recorded.turns) != len(replayed.turns):
+        reason = f"it takes {len(replayed.turns)} turns, recorded {len(recorded.turns)}"
+    elif recorded.reward_terms != replayed.reward_terms:
+        reason = f"its reward is {replayed.reward_terms}, recorded {recorded.reward_terms}"
+    else:
+        reason = (
+            f"its rules or its seed differ: {_rules(replayed)}, recorded {_rules(recorded)}; "
+            "evaluate again"
+        )
+    raise ValueError(f"question {recorded.question.id!r} is not replayed as recorded: {reason}")
 
 
 def check_replay_until(recorded: Transcript, flipped: Transcript, turn: int) -> None:
@@ -37,33 +52,12 @@ def check_replay_until(recorded: Transcript, flipped: Transcript, turn: int) -> 
         )
 
 
-def _first_difference(recorded: Transcript, replayed: Transcript) -> str:
-    if (recorded.question, recorded.prompt) != (replayed.question, replayed.prompt):
-        return "its question or prompt differs; the questions or the package have changed"
-    difference = _first_different_turn(recorded.turns, replayed.turns)
-    if difference is not None:
-        return difference
-    if len(recorded.turns) != len(replayed.turns):
-        return f"it takes {len(replayed.turns)} turns, recorded {len(recorded.turns)}"
-    if recorded.reward_terms != replayed.reward_terms:
-        return f"its reward is {replayed.reward_terms}, recorded {recorded.reward_terms}"
-    return (
-        f"its rules or its seed differ: {_rules(replayed)}, recorded {_rules(recorded)}; evaluate "
-        "again"
-    )
-
-
 def _rules(transcript: Transcript) -> tuple[object, ...]:
-    return (
-        transcript.noise_probability,
-        transcript.seed,
-        transcript.max_turns,
-        transcript.num_documents,
-        transcript.reason,
-    )
+    names = ("noise_probability", "seed", "max_turns", "num_documents", "reason")
+    return tuple(getattr(transcript, name) for name in names)
 
 
-def _first_different_turn(recorded: tuple[Turn, ...], replayed: tuple[Turn, ...]) -> str | None:
+def _first_different_turn(recorded: Sequence[Turn], replayed: Sequence[Turn]) -> str | None:
     """Explain the first difference between the turns that both have; None without one."""
     for number, (before, after) in enumerate(zip(recorded, replayed, strict=False)):
         if before == after:

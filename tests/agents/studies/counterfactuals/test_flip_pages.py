@@ -9,7 +9,7 @@ from agents.evaluation import evaluate
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE
 from agents.studies.counterfactuals.flip_pages import flip_pages, page_turns
-from agents.studies.counterfactuals.record import PAGES_FILE
+from agents.studies.counterfactuals.flipped_page import PAGES_FILE
 from zs_env.transcripts.storage import load_transcripts
 
 
