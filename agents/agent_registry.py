@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
@@ -53,8 +54,15 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
     if name in BASELINES:
         return BASELINES[name]()
     if (Path(name) / "sb3.json").exists():
-        return _choice_agent(name)
-    return _policy_agent(name, temperature, seed) if _is_policy(name) else _imported_agent(name)
+        with _needs_extra(name, "was trained with stable-baselines3", "sb3"):
+            from agents.sb3.agent import ChoiceAgent
+        return ChoiceAgent.load(name)
+    if _is_policy(name):
+        with _needs_extra(name, "is a language model", "train"):
+            from agents.llm.generators.sampling import Sampling
+            from agents.llm.rollout.agent import PolicyAgent
+        return PolicyAgent.load(name, sampling=Sampling(temperature=temperature), seed=seed)
+    return _imported_agent(name)
 
 
 def check_agent_name(name: str) -> None:
@@ -89,31 +97,18 @@ def _is_policy(name: str) -> bool:
     return name == "tiny" or Path(name).exists() or ("/" in name and ":" not in name)
 
 
-def _policy_agent(name: str, temperature: float, seed: int) -> Agent:
+@contextmanager
+def _needs_extra(name: str, about: str, extra: str) -> Iterator[None]:
+    """Convert the error of a missing package into one that names the extra to install."""
     try:
-        from agents.llm.generators.sampling import Sampling
-        from agents.llm.rollout.agent import PolicyAgent
+        yield
     except ModuleNotFoundError as error:
-        if error.name not in ("torch", "transformers", "safetensors"):
+        if error.name not in ("torch", "transformers", "safetensors", "stable_baselines3"):
             raise
         raise ValueError(
-            f"agent {name!r} is a language model, and {error.name} is not installed; "
-            'run: pip install "zerosearch-gym[train]"'
+            f"agent {name!r} {about}, and {error.name} is not installed; "
+            f'run: pip install "zerosearch-gym[{extra}]"'
         ) from error
-    return PolicyAgent.load(name, sampling=Sampling(temperature=temperature), seed=seed)
-
-
-def _choice_agent(folder: str) -> Agent:
-    try:
-        from agents.sb3.agent import ChoiceAgent
-    except ModuleNotFoundError as error:
-        if error.name not in ("stable_baselines3", "torch"):
-            raise
-        raise ValueError(
-            f"agent {folder!r} was trained with stable-baselines3, and {error.name} is not "
-            'installed; run: pip install "zerosearch-gym[sb3]"'
-        ) from error
-    return ChoiceAgent.load(folder)
 
 
 def _imported_agent(name: str) -> Agent:

@@ -40,12 +40,11 @@ def spec_from_text(
         if not isinstance(spec, dict) or "kind" not in spec:
             raise ValueError(f'--{flag} needs a JSON object with a "kind", got {text}')
         return spec
-    if role in ("questions", "engine") and any(
-        text.endswith(end) for end in (".jsonl", ".jsonl.gz", ".parquet", ".json")
-    ):
+    if text.endswith((".jsonl", ".jsonl.gz", ".parquet", ".json")):
         if role == "questions":
             return {"kind": "file", "path": text}
-        return {"kind": "bm25", "passages": text}
+        if role == "engine":
+            return {"kind": "bm25", "passages": text}
     return {"kind": text}
 
 

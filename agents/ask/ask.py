@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -17,8 +17,6 @@ from zs_env.env import ZeroSearchEnv
 from zs_env.questions.question import Question
 from zs_env.search.engine import SearchEngine
 from zs_env.vector_env import ZeroSearchVectorEnv
-
-_Act = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 
 
 def ask(
@@ -42,7 +40,7 @@ def ask(
         noise: noise probability of a search, in [0, 1].
         rules: further arguments of `ZeroSearchEnv`.
     """
-    act = _streaming(agent, view.piece)
+    stream = getattr(agent, "stream", None)
     with closing(ZeroSearchEnv([question], engine, noise=noise, **rules)) as env:
         view.question(question.text)
         own_seed = episode_seed(seed, 0)
@@ -51,7 +49,12 @@ def ask(
             agent.reset(own_seed)  # type: ignore[attr-defined]
         over = False
         while not over:
-            observation, _, terminated, truncated, info = env.step(act(observation, info))
+            if stream is not None:
+                text = stream(observation, info, view.piece)
+            else:
+                text = agent.act(observation)
+                view.piece(text)
+            observation, _, terminated, truncated, info = env.step(text)
             over = terminated or truncated
             if not over:
                 view.page(info["documents"], observation["message"])
@@ -90,17 +93,3 @@ def ask_all(
         for result, transcript in play_episodes(agent, pool, numbers, seed=seed):
             assert transcript is not None, "ZeroSearchVectorEnv keeps transcripts"
             yield result.index, Reply.of(transcript)
-
-
-def _streaming(agent: Agent, show: Callable[[str], None]) -> _Act:
-    """Return a function that acts and shows the text: in pieces if the agent has `stream`."""
-    stream = getattr(agent, "stream", None)
-    if stream is not None:
-        return lambda observation, info: stream(observation, info, show)
-
-    def act(observation: Mapping[str, Any], info: Mapping[str, Any]) -> str:
-        text = agent.act(observation)
-        show(text)
-        return text
-
-    return act

@@ -1,14 +1,19 @@
-"""The reply to a question: the answer, and the documents that support it."""
+"""The replies to questions: the answers with the documents that support them, and their file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Self
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.question import Question, is_yes_no
+from zs_env.questions.rows import HALF_CHARACTERS
 from zs_env.transcripts.transcript import Transcript
+
+_BEGINNING = b'{"number": '  # of every line of a file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +67,23 @@ class Reply:
     @classmethod
     def of(cls, transcript: Transcript) -> Self:
         """Return the reply of a finished transcript."""
+        answers = () if transcript.prediction is None else (transcript.prediction,)
+        searches = [turn for turn in transcript.turns if turn.request is not None]
+        queries = tuple(turn.request.query for turn in searches if turn.request)
         shown: dict[tuple[str, str], Source] = {}
-        for one in _shown(transcript):
-            shown.setdefault((one.title, one.text), one)
+        for number, turn in enumerate(searches):
+            for one in turn.documents:
+                source = Source(
+                    search=number + 1,
+                    rank=one.rank + 1,
+                    query=queries[number],
+                    title=one.title,
+                    text=one.text,
+                    engine=one.engine,
+                    contains_answer=not is_yes_no(answers)
+                    and contains_answer(f"{one.title} {one.text}", answers),
+                )
+                shown.setdefault((one.title, one.text), source)
         sources = tuple(shown.values())
         return cls(
             id=transcript.question.id,
@@ -73,26 +92,86 @@ class Reply:
             reason=transcript.reason or "unfinished",
             failure=transcript.failure,
             turns=len(transcript.turns),
-            queries=tuple(turn.request.query for turn in transcript.turns if turn.request),
+            queries=queries,
             sources=tuple(one for one in sources if one.contains_answer) or sources,
         )
 
 
-def _shown(transcript: Transcript) -> Iterator[Source]:
-    answers = () if transcript.prediction is None else (transcript.prediction,)
-    search = 0
-    for turn in transcript.turns:
-        if turn.request is None:
-            continue
-        search += 1
-        for document in turn.documents:
-            yield Source(
-                search=search,
-                rank=document.rank + 1,
-                query=turn.request.query,
-                title=document.title,
-                text=document.text,
-                engine=document.engine,
-                contains_answer=not is_yes_no(answers)
-                and contains_answer(f"{document.title} {document.text}", answers),
+class ReplyFile:
+    """Stores the replies to questions: one JSON line for each question, including failures.
+
+    A line is written when its episode ends, so a killed process loses no finished reply. A later
+    session plays the missing questions and those that an engine failure ended. The complete file is
+    sorted by question.
+
+    Args:
+        path: created if missing.
+        questions: all questions, in order.
+        setting: digest of everything else that determines a reply; written in every line.
+
+    Raises:
+        ValueError: if the file contains replies to other questions or with another setting.
+    """
+
+    def __init__(self, path: Path, questions: Sequence[Question], setting: str) -> None:
+        self.path = path
+        self._questions, self._setting = questions, setting
+        self._rows = self._load() if path.exists() else {}
+        self.finish()
+
+    def missing(self) -> list[int]:
+        """Return the numbers, from 0, of the questions without a reply or with a failure."""
+        return [number for number in range(len(self._questions)) if number not in self._rows]
+
+    def add(self, number: int, reply: Reply) -> None:
+        """Store the reply to the question of this number."""
+        row = {"number": number, **asdict(reply), "setting": self._setting}
+        self._rows[number] = row
+        self._write("a", self.path, [row])
+
+    def finish(self) -> list[Mapping[str, Any]]:
+        """Sort the lines by question and return them."""
+        rows = [row for _, row in sorted(self._rows.items())]
+        temporary = self.path.with_name(f"{self.path.name}.tmp")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write("w", temporary, rows)
+        temporary.replace(self.path)
+        return rows
+
+    def _write(self, mode: str, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        with path.open(mode, encoding="utf-8", errors=HALF_CHARACTERS) as file:
+            file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+
+    def _load(self) -> dict[int, Mapping[str, Any]]:
+        """Read the replies without a failure; an incomplete last line is dropped."""
+        content = self.path.read_bytes()
+        whole, line_break, rest = content.rpartition(b"\n")
+        if not rest.startswith(_BEGINNING[: len(rest)]):
+            raise self._invalid_line(rest)
+        rows = [self._checked(line) for line in (whole + line_break).splitlines()]
+        return {row["number"]: row for row in rows if row["failure"] is None}
+
+    def _checked(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            row = json.loads(line)
+            number, question, setting = row["number"], row["question"], row["setting"]
+            row["failure"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise self._invalid_line(line) from error
+        if setting != self._setting:
+            raise ValueError(
+                f"{self.path} contains replies of another policy, engine or setting; choose "
+                "another --output, or delete it"
             )
+        if not (number in range(len(self._questions)) and self._questions[number].text == question):
+            raise ValueError(
+                f"{self.path} contains a reply to {question!r}, which is not question {number} of "
+                "this file; choose another --output, or delete it"
+            )
+        return row
+
+    def _invalid_line(self, line: bytes) -> ValueError:
+        return ValueError(
+            f"{self.path} contains a line that is not a reply ({line[:80]!r}); choose another "
+            "--output"
+        )

@@ -22,7 +22,7 @@ from agents.agent import Agent
 from agents.agent_registry import build_agent, fingerprint
 from agents.ask.ask import ask, ask_all
 from agents.ask.question_file import asked_question, read_asked_questions
-from agents.ask.reply_file import ReplyFile
+from agents.ask.reply import ReplyFile
 from agents.ask.view import View
 from agents.evaluation.progress import print_plain
 from agents.specs import data_files, spec_from_text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent
-from agents.env_pool import EnvPool, open_pool
+from agents.env_pool import open_pool
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.episodes import play_episodes
 from agents.evaluation.record import EvaluationRecord
@@ -16,8 +16,6 @@ from agents.evaluation.summary import Report
 from agents.specs import data_files
 
 DEFAULT_CONCURRENCY = 64
-OnEpisode = Callable[[EpisodeResult], None]
-OnCosts = Callable[[Mapping[str, float]], None]
 
 
 def evaluate(
@@ -33,8 +31,8 @@ def evaluate(
     agent_name: str | None = None,
     fingerprint: str | None = None,
     on_start: Callable[[int, int], None] | None = None,
-    on_episode: OnEpisode | None = None,
-    on_costs: OnCosts | None = None,
+    on_episode: Callable[[EpisodeResult], None] | None = None,
+    on_costs: Callable[[Mapping[str, float]], None] | None = None,
 ) -> Report:
     """Play questions 0 to `episodes` - 1 once each.
 
@@ -46,7 +44,7 @@ def evaluate(
         agent: see `agents.agent.Agent`.
         env_id: a registered id whose actions are texts.
         episodes: questions to play; all if the environment has fewer.
-        seed: at minimums 0.
+        seed: at least 0.
         noise: noise probability of a search, in [0, 1]; the environment's own by default.
         env_kwargs: arguments of the environment; JSON values if `output` is given.
         concurrency: episodes played at once.
@@ -67,14 +65,15 @@ def evaluate(
     for name, (value, minimum) in minimums.items():
         if value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    env_kwargs = dict(env_kwargs or {})
     setting = {
         "agent": agent_name or type(agent).__name__,
         "env": env_id,
         "seed": seed,
         "noise": noise,
-        "env_kwargs": dict(env_kwargs or {}),
+        "env_kwargs": env_kwargs,
         "fingerprint": fingerprint or getattr(agent, "fingerprint", None),
-        "files": data_files(dict(env_kwargs or {})),
+        "files": data_files(env_kwargs),
     }
     results, costs = dict[int, EpisodeResult](), dict[str, float]()
     with nullcontext() if output is None else EvaluationRecord.open(output, setting) as record:
@@ -94,7 +93,14 @@ def evaluate(
                 missing = [index for index in missing if index < num_episodes]
                 if on_start:
                     on_start(num_episodes, num_episodes - len(missing))
-                results |= _play(agent, pool, missing, seed, record, on_episode, on_costs)
+                for result, transcript in play_episodes(agent, pool, missing, seed=seed):
+                    results[result.index] = result
+                    if record:
+                        record.add(result, transcript)
+                    if on_episode:
+                        on_episode(result)
+                    if on_costs:
+                        on_costs(pool.costs())
                 costs = pool.costs()
             if record and missing:
                 record.add_costs(costs)
@@ -105,24 +111,3 @@ def evaluate(
         folder=str(record.folder) if record else None,
         costs=costs,
     )
-
-
-def _play(
-    agent: Agent,
-    pool: EnvPool,
-    indices: Sequence[int],
-    seed: int,
-    record: EvaluationRecord | None,
-    on_episode: OnEpisode | None,
-    on_costs: OnCosts | None,
-) -> dict[int, EpisodeResult]:
-    results = {}
-    for result, transcript in play_episodes(agent, pool, indices, seed=seed):
-        results[result.index] = result
-        if record:
-            record.add(result, transcript)
-        if on_episode:
-            on_episode(result)
-        if on_costs:
-            on_costs(pool.costs())
-    return results

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
 
@@ -85,7 +86,7 @@ def _evaluate(config: TrainSB3Config, agent: Agent) -> list[dict[str, Any]]:
             report = evaluate(
                 player, config.env, episodes=config.eval_episodes, noise=noise, env_kwargs=kwargs
             )
-            row = {"agent": name, "noise": noise, "f1": report.metrics["f1"].to_json()}
+            row = {"agent": name, "noise": noise, "f1": asdict(report.metrics["f1"])}
             row |= {"searches": report.metrics["searches"].mean, "episodes": report.num_episodes}
             rows.append(row)
     return rows

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.ask.reply import Reply
-from agents.ask.reply_file import ReplyFile
+from agents.ask.reply import Reply, ReplyFile
 from zs_env import Question
 
 QUESTIONS = [Question(id=str(n), text=f"Who is {n}?", answers=()) for n in range(3)]
