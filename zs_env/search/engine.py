@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -11,8 +11,10 @@ from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchReque
 
 Answer = SearchPage | SearchError
 Key = TypeVar("Key", bound=Hashable)
-# What an object that is not a SearchEngine may have beside `search`.
-_OPTIONAL = (
+Adapted = TypeVar("Adapted")
+# What `as_engine` takes over from an object that is not a SearchEngine.
+_ADAPTED = (
+    "search",
     "name",
     "in_process",
     "query_only",
@@ -47,7 +49,7 @@ class SearchEngine:
         The default is the name of the class. A class with settings that change its pages needs
         its own fingerprint.
         """
-        return _class_name(self)
+        return class_name(self)
 
     def search(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
         """Return one page per request, in the same order.
@@ -85,7 +87,7 @@ class EngineWrapper(SearchEngine):
     @property
     def fingerprint(self) -> str:
         """The default is made of the class's name and the inner engines' fingerprints."""
-        return f"{_class_name(self)}:{[engine.fingerprint for engine in self.engines]}"
+        return f"{class_name(self)}:{[engine.fingerprint for engine in self.engines]}"
 
     def set_training_step(self, step: int) -> None:
         """Set the training step of the inner engines."""
@@ -111,13 +113,14 @@ def as_engine(engine: Any) -> SearchEngine:
             "expected an engine with a method search(requests) -> list of SearchPage, got "
             f"{engine!r}"
         )
-    adapted = SearchEngine()
-    adapted.fingerprint = _class_name(engine)
-    adapted.__dict__.update(
-        {name: getattr(engine, name) for name in _OPTIONAL if hasattr(engine, name)}
-    )
-    adapted.search = engine.search
-    return adapted
+    return adapt(engine, SearchEngine(), _ADAPTED)
+
+
+def adapt(plain: Any, base: Adapted, names: Iterable[str]) -> Adapted:
+    """Give an instance of a base class those attributes and methods that a plain object has."""
+    base.__dict__["fingerprint"] = class_name(plain)
+    base.__dict__.update({name: getattr(plain, name) for name in names if hasattr(plain, name)})
+    return base
 
 
 def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
@@ -172,5 +175,6 @@ def search_distinct(
     return answers
 
 
-def _class_name(engine: object) -> str:
-    return f"{type(engine).__module__}.{type(engine).__qualname__}"
+def class_name(instance: object) -> str:
+    """Return module and name of the class of an object."""
+    return f"{type(instance).__module__}.{type(instance).__qualname__}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.question import is_yes_no
@@ -59,13 +58,10 @@ def failed_checks(
         if sanitize(text) != text:
             checks.append("control_tags")
         normalized = normalize_answer(text)
-        if normalized in seen or _repeats_itself(normalized.split()):
+        words = normalized.split()
+        triples = Counter(zip(words, words[1:], words[2:], strict=False))
+        if normalized in seen or max(triples.values(), default=0) > _MAX_REPEATED:
             checks.append("repetition")
         seen.add(normalized)
         failed.append(tuple(checks))
     return failed
-
-
-def _repeats_itself(words: list[str]) -> bool:
-    triples = Counter(zip(words, islice(words, 1, None), islice(words, 2, None), strict=False))
-    return bool(triples) and max(triples.values()) > _MAX_REPEATED

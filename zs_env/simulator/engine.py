@@ -93,7 +93,13 @@ class LanguageModelEngine(SearchEngine):
     def _pages(self, requests: list[SearchRequest]) -> list[Answer]:
         """Return the pages of distinct requests."""
         started = time.perf_counter()
-        drafts = [_drafts(request) for request in requests]
+        drafts = [
+            [
+                _Draft(request, useful, count)
+                for useful, count in sorted(Counter(request.useful).items(), reverse=True)
+            ]
+            for request in requests
+        ]
         pending = [draft for page_drafts in drafts for draft in page_drafts]
         for attempt in range(self.retries + 1):
             self._generate(pending, attempt)
@@ -113,23 +119,21 @@ class LanguageModelEngine(SearchEngine):
         batch: list[Prompt] = []
         rendered: list[_Draft] = []
         for draft in drafts:
+            request, useful = draft.request, draft.useful
             try:
-                batch.append(self._prompt(draft, attempt))
+                text = self.prompts.render(request, useful=useful, num_documents=draft.count)
             except ValueError as error:
                 draft.error = SearchError(str(error))
-            else:
-                rendered.append(draft)
+                continue
+            seed = derive_seed(f"{request.seed}\0{useful}\0{attempt}")
+            batch.append(Prompt(text, self.prompts.system, seed))
+            rendered.append(draft)
         if batch:
             # Streaming parses and checks texts while others are still being generated.
             self.generator.generate_stream(
                 batch,
                 lambda index, output: rendered[index].update(output, self.prompts.num_words),
             )
-
-    def _prompt(self, draft: _Draft, attempt: int) -> Prompt:
-        text = self.prompts.render(draft.request, useful=draft.useful, num_documents=draft.count)
-        seed = derive_seed(f"{draft.request.seed}\0{draft.useful}\0{attempt}")
-        return Prompt(text, self.prompts.system, seed)
 
     def _needs_retry(self, draft: _Draft) -> bool:
         if draft.error is not None:
@@ -142,20 +146,20 @@ class LanguageModelEngine(SearchEngine):
         error = next((draft.error for draft in drafts if draft.error is not None), None)
         if error is not None:
             return error
-        by_kind = {draft.useful: iter(self._ordered(draft)) for draft in drafts}
+        by_kind = {}
+        for draft in drafts:
+            shown = draft.documents
+            if self.prompts.shuffled:
+                ranks = sorted(
+                    range(len(shown)), key=lambda rank: stable_hash(f"{request.seed}\0{rank}")
+                )
+                shown = [shown[rank] for rank in ranks]
+            by_kind[draft.useful] = iter(shown)
         documents = [next(by_kind[useful], None) for useful in request.useful]
         cost = SearchCost(seconds=seconds)
         for draft in drafts:
             cost += draft.cost
         return SearchPage(tuple(one for one in documents if one is not None), cost, self.name)
-
-    def _ordered(self, draft: _Draft) -> list[Document]:
-        """Return the documents in the order in which they are shown."""
-        if not self.prompts.shuffled:
-            return draft.documents
-        seed = draft.request.seed
-        order = sorted(range(len(draft.documents)), key=lambda rank: stable_hash(f"{seed}\0{rank}"))
-        return [draft.documents[rank] for rank in order]
 
 
 @dataclass(slots=True)
@@ -199,8 +203,3 @@ class _Draft:
 
     def _num_flaws(self, documents: list[Document]) -> tuple[int, int]:
         return self.count - len(documents), sum(len(one.checks) for one in documents)
-
-
-def _drafts(request: SearchRequest) -> list[_Draft]:
-    kinds = Counter(request.useful)
-    return [_Draft(request, useful, count) for useful, count in sorted(kinds.items(), reverse=True)]

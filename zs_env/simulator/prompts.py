@@ -101,7 +101,11 @@ class SimulatorPrompts:
             values["question"] = request.question
             values["answer"] = request.answers[0]
             values["answers"] = " / ".join(request.answers)
-            plain_first = sorted(request.answers, key=_has_special_characters)
+            # Characters that are rare in sentences come last: "Annie (disambiguation)".
+            plain_first = sorted(
+                request.answers,
+                key=lambda answer: not all(char.isalnum() or char in " '-.,&" for char in answer),
+            )
             values["few_answers"] = " / ".join(plain_first[:_FEW])
             values["context"] = self.context.format_map(values)
         elif missing := [name for name in _variables(template) if name in _QUESTION_VARIABLES]:
@@ -111,11 +115,6 @@ class SimulatorPrompts:
                 "which is omitted if the question is unknown"
             )
         return template.format_map(values)
-
-
-def _has_special_characters(answer: str) -> bool:
-    """Whether an answer has characters that are rare in sentences: "Annie (disambiguation)"."""
-    return not all(char.isalnum() or char in " '-.,&" for char in answer)
 
 
 def _variables(template: str, field: str = "") -> list[str]:

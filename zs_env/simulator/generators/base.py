@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from zs_env.search.engine import adapt, class_name
 from zs_env.search.types import SearchError
+
+# What `as_generator` takes over from an object that is not a TextGenerator.
+_ADAPTED = ("generate", "generate_stream", "in_process", "deadline_s", "fingerprint", "close")
 
 
 class GenerationError(SearchError):
@@ -108,7 +112,7 @@ class TextGenerator:
 
         The default is the name of the class.
         """
-        return _class_name(self)
+        return class_name(self)
 
     def generate(self, prompts: Sequence[Prompt]) -> Sequence[Output]:
         """Return one completion, or a GenerationError, per prompt, in the same order."""
@@ -125,40 +129,11 @@ class TextGenerator:
         """Release what the generator holds: connections, threads."""
 
 
-class _PlainGenerator(TextGenerator):
-    """Adapts an object that has a method `generate` but is not a TextGenerator.
-
-    The object may have the attributes of a TextGenerator as well. They are read once, here.
-    """
-
-    def __init__(self, generator: Any) -> None:
-        self._generator = generator
-        self.in_process = bool(getattr(generator, "in_process", False))
-        self.deadline_s = float(getattr(generator, "deadline_s", math.inf))
-        self.fingerprint = getattr(generator, "fingerprint", None) or _class_name(generator)
-
-    def generate(self, prompts: Sequence[Prompt]) -> Sequence[Output]:
-        """Return the object's own outputs."""
-        return self._generator.generate(prompts)
-
-    def generate_stream(
-        self, prompts: Sequence[Prompt], callback: Callable[[int, Output], None]
-    ) -> None:
-        """Use the object's own method if it has one."""
-        stream = getattr(self._generator, "generate_stream", super().generate_stream)
-        stream(prompts, callback)
-
-    def close(self) -> None:
-        """Close the object if it has a method for this."""
-        if callable(close := getattr(self._generator, "close", None)):
-            close()
-
-
 def as_generator(generator: Any) -> TextGenerator:
-    """Return `generator` if it is a TextGenerator, and otherwise an adapter of its `generate`.
+    """Return `generator` as a TextGenerator; a plain object is adapted.
 
     Raises:
-        TypeError: if it has no such method.
+        TypeError: if it has no method `generate`.
     """
     if isinstance(generator, TextGenerator):
         return generator
@@ -167,7 +142,7 @@ def as_generator(generator: Any) -> TextGenerator:
             "expected a text generator with a method generate(prompts) -> list of Completion, "
             f"got {generator!r}"
         )
-    return _PlainGenerator(generator)
+    return adapt(generator, TextGenerator(), _ADAPTED)
 
 
 def generate_checked(generator: TextGenerator, prompts: Sequence[Prompt]) -> Sequence[Output]:
@@ -183,7 +158,3 @@ def generate_checked(generator: TextGenerator, prompts: Sequence[Prompt]) -> Seq
             "text, or a GenerationError in its place, per prompt"
         )
     return outputs
-
-
-def _class_name(generator: object) -> str:
-    return f"{type(generator).__module__}.{type(generator).__qualname__}"

@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -28,39 +28,10 @@ from zs_env.simulator.generators.base import (
     TextGenerator,
     TextSampling,
 )
-from zs_env.simulator.generators.server_pool import Server, ServerPool
+from zs_env.simulator.generators.server_pool import Server, ServerLimits, ServerPool
 
 _TASKS_PER_YIELD = 32
 _BACKOFF_S = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerLimits:
-    """Limits of requests to servers.
-
-    Attributes:
-        concurrency: maximum number of concurrent requests per server.
-        connect_timeout_s: maximum time to open a connection.
-        read_timeout_s: maximum time until a request is answered.
-        deadline_s: maximum time per prompt, including all retries and waiting.
-        max_tries: maximum number of requests per prompt.
-        failures_to_open: consecutive failures that open a server's circuit breaker. No requests are
-            sent to the server while it is open.
-        cooldown_s: how long the breaker first stays open; doubles each time, up to a minute.
-    """
-
-    concurrency: int = 64
-    connect_timeout_s: float = 5.0
-    read_timeout_s: float = 30.0
-    deadline_s: float = 55.0
-    max_tries: int = 8
-    failures_to_open: int = 5
-    cooldown_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
 
 
 class ServerTextGenerator(TextGenerator):
@@ -102,7 +73,10 @@ class ServerTextGenerator(TextGenerator):
         self.extra = dict(extra or {})
         self._lock = threading.Lock()
         self._loop: HTTPLoop | None = None
-        self._pool = self._make_pool()
+        # How long to wait for the event loop. Each task in it enforces its own deadline.
+        self._loop_timeout_s = self.limits.deadline_s + self.limits.read_timeout_s
+        self._retries = RetryPolicy(self.limits.max_tries, _BACKOFF_S)
+        self._pool = ServerPool(self.urls, model, self.limits)
 
     @property
     def fingerprint(self) -> str:
@@ -158,13 +132,9 @@ class ServerTextGenerator(TextGenerator):
             if loop is not None:
                 loop.stop()
 
-    @property
-    def _loop_timeout_s(self) -> float:
-        """How long to wait for the event loop. Each task in it enforces its own deadline."""
-        return self.limits.deadline_s + self.limits.read_timeout_s
-
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__, _loop=None, _pool=self._make_pool())
+        pool = ServerPool(self.urls, self.model, self.limits)
+        state = dict(self.__dict__, _loop=None, _pool=pool)
         del state["_lock"]
         return state
 
@@ -175,34 +145,25 @@ class ServerTextGenerator(TextGenerator):
         with self._lock:
             if self._loop is None or self._loop.pid != os.getpid():
                 self._loop = HTTPLoop(connect_timeout_s=self.limits.connect_timeout_s)
-                self._pool = self._make_pool()
+                self._pool = ServerPool(self.urls, self.model, self.limits)
                 # Avoids a warning about open connections if `close` is never called.
                 weakref.finalize(self, self._loop.stop)
             return self._loop
 
-    def _make_pool(self) -> ServerPool:
-        return ServerPool(
-            [Server(url, self.model) for url in self.urls],
-            concurrency=self.limits.concurrency,
-            failures_to_open=self.limits.failures_to_open,
-            cooldown_s=self.limits.cooldown_s,
-        )
-
     async def _generate_all(self, prompts: Sequence[Prompt], queue: SimpleQueue[Any]) -> None:
-        async def generate(index: int, prompt: Prompt) -> None:
-            queue.put((index, await self._generate_one(prompt, started)))
-
         started = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as tasks:
             for index, prompt in enumerate(prompts):
-                tasks.create_task(generate(index, prompt))
+                tasks.create_task(self._generate_one(index, prompt, started, queue))
                 if index % _TASKS_PER_YIELD == 0:
                     # Lets the first requests start before all tasks exist.
                     await asyncio.sleep(0)
 
-    async def _generate_one(self, prompt: Prompt, started: float) -> Output:
+    async def _generate_one(
+        self, index: int, prompt: Prompt, started: float, queue: SimpleQueue[Any]
+    ) -> None:
+        """Put the index and the output of a prompt into the queue."""
         loop, limits = self._running_loop(), self.limits
-        retries = RetryPolicy(limits.max_tries, _BACKOFF_S)
         clock = asyncio.get_running_loop().time
         deadline = started + limits.deadline_s
         avoid: Server | None = None
@@ -210,7 +171,7 @@ class ServerTextGenerator(TextGenerator):
         error: type[GenerationError] = GenerationError
         for attempt in range(limits.max_tries):
             if attempt:
-                pause = min(retries.pause_s(attempt), max(deadline - clock(), 0.0))
+                pause = min(self._retries.pause_s(attempt), max(deadline - clock(), 0.0))
                 await asyncio.sleep(pause)
             server = await self._pool.acquire(avoid=avoid, deadline=deadline)
             if server is None:
@@ -232,11 +193,13 @@ class ServerTextGenerator(TextGenerator):
                 raise
             else:
                 self._pool.release(server, None)
-                return replace(completion, calls=attempt + 1)
-        return error(
+                queue.put((index, replace(completion, calls=attempt + 1)))
+                return
+        failure = error(
             f"no text after {len(reasons)} tries in {clock() - started:.1f} s; the last failure: "
             f"{reasons[-1]}"
         )
+        queue.put((index, failure))
 
     async def _request(
         self, loop: HTTPLoop, server: Server, prompt: Prompt, deadline: float

@@ -9,9 +9,38 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 _MAX_COOLDOWN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLimits:
+    """Limits of requests to servers.
+
+    Attributes:
+        concurrency: maximum number of concurrent requests per server.
+        connect_timeout_s: maximum time to open a connection.
+        read_timeout_s: maximum time until a request is answered.
+        deadline_s: maximum time per prompt, including all retries and waiting.
+        max_tries: maximum number of requests per prompt.
+        failures_to_open: consecutive failures that open a server's circuit breaker. No requests are
+            sent to the server while it is open.
+        cooldown_s: how long the breaker first stays open; doubles each time, up to a minute.
+    """
+
+    concurrency: int = 64
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 30.0
+    deadline_s: float = 55.0
+    max_tries: int = 8
+    failures_to_open: int = 5
+    cooldown_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
 
 
 @dataclass(slots=True, eq=False)
@@ -47,24 +76,14 @@ class ServerPool:
     A pool belongs to one event loop.
 
     Args:
-        servers: at least one.
-        concurrency: maximum number of concurrent requests per server.
-        failures_to_open: consecutive failures that open a breaker.
-        cooldown_s: how long a breaker first stays open; doubles each time, up to a minute.
+        urls: base URLs of at least one server.
+        model: name of the model; None for the only model of a server.
+        limits: concurrency and circuit breaker.
     """
 
-    def __init__(
-        self,
-        servers: Sequence[Server],
-        *,
-        concurrency: int,
-        failures_to_open: int,
-        cooldown_s: float,
-    ) -> None:
-        self.servers = list(servers)
-        self._concurrency = concurrency
-        self._failures_to_open = failures_to_open
-        self._cooldown_s = cooldown_s
+    def __init__(self, urls: Sequence[str], model: str | None, limits: ServerLimits) -> None:
+        self.servers = [Server(url, model) for url in urls]
+        self._limits = limits
         self._waiting: deque[tuple[asyncio.Future[Server], Server | None]] = deque()
 
     async def acquire(self, *, avoid: Server | None, deadline: float) -> Server | None:
@@ -83,7 +102,8 @@ class ServerPool:
                 await asyncio.wait([future], timeout=max(deadline - loop.time(), 0.0))
             except asyncio.CancelledError:
                 if future.done():
-                    self._free(future.result())
+                    future.result().in_flight -= 1
+                    self._assign()
                 future.cancel()
                 raise
         if future.done():
@@ -109,15 +129,13 @@ class ServerPool:
         else:
             server.consecutive_failures += 1
             # Failures of requests sent before the breaker opened do not extend its cooldown.
-            if self._is_broken(server) and loop.time() >= server.open_until:
-                cooldown = self._cooldown_s * 2 ** min(server.consecutive_openings, 16)
+            broken = server.consecutive_failures >= self._limits.failures_to_open
+            if broken and loop.time() >= server.open_until:
+                cooldown = self._limits.cooldown_s * 2 ** min(server.consecutive_openings, 16)
                 server.open_until = loop.time() + min(cooldown, _MAX_COOLDOWN_S)
                 server.breaker_openings += 1
                 server.consecutive_openings += 1
                 loop.call_at(server.open_until, self._assign)
-        self._free(server)
-
-    def _free(self, server: Server) -> None:
         server.in_flight -= 1
         self._assign()
 
@@ -128,23 +146,18 @@ class ServerPool:
             if future.done():
                 self._waiting.popleft()
                 continue
-            server = self._pick(avoid)
-            if server is None:
+            free = list(filter(self._has_room, self.servers))
+            if not free:
                 return
+            if len(free) > 1 and avoid in free:
+                free.remove(avoid)
+            server = min(free, key=lambda server: server.in_flight)
             self._waiting.popleft()
             server.in_flight += 1
             future.set_result(server)
 
-    def _pick(self, avoid: Server | None) -> Server | None:
-        free = [server for server in self.servers if server.in_flight < self._capacity(server)]
-        if len(free) > 1 and avoid in free:
-            free.remove(avoid)
-        return min(free, key=lambda server: server.in_flight, default=None)
-
-    def _capacity(self, server: Server) -> int:
-        if not self._is_broken(server):
-            return self._concurrency
-        return int(asyncio.get_running_loop().time() >= server.open_until)
-
-    def _is_broken(self, server: Server) -> bool:
-        return server.consecutive_failures >= self._failures_to_open
+    def _has_room(self, server: Server) -> bool:
+        """Whether a server may get another request; with an open breaker, one as a test."""
+        if server.consecutive_failures < self._limits.failures_to_open:
+            return server.in_flight < self._limits.concurrency
+        return not server.in_flight and asyncio.get_running_loop().time() >= server.open_until
