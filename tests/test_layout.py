@@ -14,7 +14,7 @@ PACKAGES = ("zs_env", "envs_registry", "agents")
 FOLDERS = (*PACKAGES, "benchmarks", "examples", "tests")
 MAX_MODULES = 14
 MAX_LINES = 350
-# Sub-packages of `agents` from the lowest to the highest; a module imports only its own and lower ones.
+# Sub-packages of `agents`, from the lowest to the highest. A module imports no higher ones.
 AGENTS = (
     ("agent", "specs", "storage", "progress", "env_pool"),
     ("baselines", "prompted"),
@@ -47,7 +47,7 @@ MODULES = {_name(path): path for package in PACKAGES for path in _modules(packag
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Modules of this project that a module imports, at its top or later, but not for types only."""
+    """Modules of this project that a module imports, except those imported for types only."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {
         id(inner)

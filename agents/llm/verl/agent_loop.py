@@ -100,9 +100,9 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         try:
             episode.append_prompt(self._encode_prompt(message))
             await self._play(env, episode, stats, sampling_params, int(row.get("priority", 0)))
-            episode.transcript = env.transcript()
-            if episode.transcript.failure is not None:
-                raise _EpisodeFailed(episode.transcript.failure)
+            episode.transcript = transcript = env.transcript()
+            if transcript.failure is not None:
+                raise _EpisodeFailed(transcript.failure)
             return episode_output(episode.rollout(), stats, has_logprobs)
         except _EpisodeFailed as failure:
             _LOGGER.warning("the episode of %s failed: %s", row.get("extra_info"), failure)
