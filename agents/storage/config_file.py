@@ -113,11 +113,7 @@ def read_settings(table: Mapping[str, Any], config_class: type, *, where: object
 
 
 def _converted(value: Any, kind: Any) -> Any:
-    """Return a TOML value as a setting's type.
-
-    Raises:
-        TypeError: or ValueError, if it cannot be.
-    """
+    """Return a TOML value as a setting's type; raises TypeError or ValueError if it cannot be."""
     origin, options = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         if value is None and NoneType in options:
@@ -132,7 +128,8 @@ def _converted(value: Any, kind: Any) -> Any:
             raise ValueError
         return value
     if origin is tuple:
-        return tuple(_converted(one, options[0]) for one in _as_list(value))
+        items = value if isinstance(value, list) else [value]
+        return tuple(_converted(one, options[0]) for one in items)
     if kind is str:
         return value if isinstance(value, str) else json.dumps(value)
     if kind is bool or isinstance(value, bool):
@@ -142,10 +139,6 @@ def _converted(value: Any, kind: Any) -> Any:
     if kind is int and isinstance(value, float):
         raise TypeError
     return kind(value)
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _described(kind: Any) -> str:

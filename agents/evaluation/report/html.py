@@ -26,8 +26,15 @@ from typing import Any, TextIO
 
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationFolder
-from agents.evaluation.report.figures import PageCounts, evaluation_figures, with_unique_names
-from agents.evaluation.report.rows import COLUMNS, document_view, report_row, transcript_view
+from agents.evaluation.report.contents import (
+    COLUMNS,
+    PageCounts,
+    document_view,
+    evaluation_figures,
+    report_row,
+    transcript_view,
+    with_unique_names,
+)
 from zs_env.search.types import Document
 from zs_env.transcripts.transcript import Transcript
 
