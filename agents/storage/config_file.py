@@ -13,11 +13,29 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from zs_env.text.suggestions import unknown_name
 
 Config = TypeVar("Config")
+
+
+class FlatSettings:
+    """Base of a configuration of nested dataclasses whose settings all have defaults."""
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """The default configuration with some settings replaced, by their flat names."""
+        return with_settings(cls(), settings)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings, flat, as JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`; settings that are missing have their defaults."""
+        return cls.of(**read_settings(values, cls, where="the recorded settings"))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -7,10 +7,8 @@ JSON object of `--json` as its last line.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
@@ -23,7 +21,6 @@ from agents.cli.training.recipe_run import run_recipe
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.config_file import read_settings, read_toml
-from agents.storage.output_folder import folder_lock
 from zs_env.search.prices import PriceTable, cost_table, prices_from_json
 
 if TYPE_CHECKING:
@@ -73,17 +70,15 @@ def run_training(config: TrainConfig) -> TrainResult | None:
     """Train, then write and show the result; returns None after an error, which is printed."""
     prices = prices_from_json(config.run.prices)
     _require_extra()
-    from agents.llm.distributed.context import RankLostError, init_distributed
+    from agents.llm.distributed.context import RankLostError
     from agents.llm.generators.base import GenerationError
     from agents.llm.trainer.checkpoint import CheckpointError
     from agents.llm.trainer.loop import EngineFailing, TrainingDiverged, train
+    from agents.llm.trainer.setup import open_session
 
     console = Console(stderr=True)
     try:
-        with (
-            init_distributed(os.environ, deadline_s=config.run.rank_deadline_s) as distributed,
-            folder_lock(config.run.output) if distributed.is_main else nullcontext(),
-        ):
+        with open_session(config.run) as distributed:
             result = train(config, distributed)
     except (
         *(CheckpointError, TrainingDiverged, FloatingPointError, RankLostError),

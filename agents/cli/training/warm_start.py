@@ -1,4 +1,4 @@
-"""`zerosearch warm-start`: has_signal a language model the format from demonstrations.
+"""`zerosearch warm-start`: teaches a language model the format by supervised training.
 
 Progress goes to standard error; standard output carries the one JSON object of `--json`.
 """
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """Teach a language model the format, by supervised training on demonstrations.
 
-A teacher that knows the gold paragraphs plays the questions: it searches, quotes what it reads,
-searches again after a page of no use, and answers in the words of a page (on a fictional world's
-questions it knows none, and follows every hop). The model learns what the teacher wrote, never what
-the pages say. Then train it: zerosearch train --policy OUTPUT with
-the same --num-documents, --max-document-chars and --max-turns."""
+A teacher that knows the gold paragraphs plays the questions: it searches, quotes the pages,
+searches again after an irrelevant page, and answers in the words of a page. On the questions of a
+fictional world it has no gold paragraphs and looks up every hop. The model is trained on the
+teacher's text, not on the pages. Then train it with RL: zerosearch train --policy OUTPUT with
+the same --num-documents, --max-document-chars and --max-turns.
+
+--resume continues an unfinished warm start. --lora-rank trains adapters. torchrun starts several
+processes, which share the model (FSDP)."""
 _STEPS_PER_LINE = 5
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the subcommand; 1 where training failed."""
+    """Run the subcommand; returns 0, or 1 if training failed."""
     return 0 if run_warm_start(parse_arguments(argv)) else 1
 
 
@@ -46,34 +49,37 @@ def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
 
 
 def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:
-    """Make the warm start and show how it ended; None where it failed, which is said."""
+    """Make the warm start and show its result; returns None after an error, which is printed."""
     missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
     if missing:
         raise ValueError(
             f'a warm start needs {", ".join(missing)}: pip install "zerosearch-gym[train]"'
         )
+    from agents.llm.distributed.context import RankLostError
     from agents.llm.sft.pipeline import warm_start
+    from agents.llm.trainer.checkpoint import CheckpointError
+    from agents.llm.trainer.setup import open_session
 
-    console = Console(stderr=True)
-
-    def report(step: int, loss: float) -> None:
-        if step % _STEPS_PER_LINE == 0:
-            console.print(f"step {step + 1}: {loss:.3f} nats a token", highlight=False)
-
-    console.print("making demonstrations …", highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        result = warm_start(config, on_step=report)
-    except FloatingPointError as error:
-        console.print(f"zerosearch warm-start: {error}", markup=False, highlight=False)
+        with open_session(config.run) as distributed:
+            console.quiet = not distributed.is_main
+
+            def report(step: int, loss: float) -> None:
+                if step % _STEPS_PER_LINE == 0:
+                    console.print(f"step {step + 1}: {loss:.3f} nats per token")
+
+            console.print("playing demonstrations ...")
+            result = warm_start(config, distributed, on_step=report)
+    except (CheckpointError, FloatingPointError, RankLostError) as error:
+        console.quiet = False
+        console.print(f"zerosearch warm-start: {error}")
         return None
     console.print(
         f"{result.demonstrations} demonstrations, {result.steps} steps, "
         f"{result.train_seconds:.0f} s; held-out loss {result.loss_before:.3f} → "
-        f"{result.loss_after:.3f} nats a token; policy in {result.policy}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"{result.loss_after:.3f} nats per token; policy in {result.policy}",
     )
-    if config.json:
+    if config.run.json and distributed.is_main:
         print(json.dumps(asdict(result)), flush=True)
     return result

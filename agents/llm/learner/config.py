@@ -18,7 +18,6 @@ class OptimizerConfig:
         max_grad_norm: gradients are scaled down to this norm.
         tokens_per_micro_batch: most tokens, padding included, of one forward and backward pass;
             affects memory and speed, not the gradient.
-        share_prompts: read each prompt of a group once.
         gradient_checkpointing: recompute layer activations in the backward pass: much less memory,
             one more forward pass, the same gradient.
         compile_layers: compile each layer with torch.compile, for GPUs; the first update then takes

@@ -73,7 +73,7 @@ def finished_training(config: TrainConfig) -> str | None:
         ValueError: if the stage had other settings.
     """
     path = config.run.output / "result.json"
-    recorded = read_run_config(config.run.output)
+    recorded = read_run_config(config.run.output, TrainConfig)
     if not config.run.resume or not path.exists() or recorded is None:
         return None
     check_resumes(with_threads(config, recorded.run.threads), recorded)

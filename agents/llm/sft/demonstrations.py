@@ -1,25 +1,101 @@
-"""Transcripts of any agent as token ids to imitate."""
+"""Demonstrations of a warm start: a teacher plays questions, and its episodes become rollouts."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterator
+
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout, Segment, Source
+from agents.llm.sft.config import DemonstrationConfig
+from agents.llm.sft.paragraph_teacher import demonstrate_paragraphs
+from agents.llm.sft.world_teacher import NO_ERRORS, demonstrate
+from zs_env.config import build_engine, build_questions
+from zs_env.episode import Episode, EpisodeConfig, Limits
+from zs_env.prompts import PromptTemplate
+from zs_env.questions.question import Question, QuestionDataset
 from zs_env.transcripts.transcript import Transcript
+from zs_env.world import WorldEngine, WorldQuestions
+
+# Plays an episode; None if it is no demonstration, because the answer is missing or wrong.
+_Teacher = Callable[[Question, EpisodeConfig, random.Random], Transcript | None]
+
+
+def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[Transcript | None]:
+    """Play each question that can be taught once, in random order; None if the teacher failed."""
+    questions = build_questions(config.question_spec())
+    teacher = _teacher(config, questions)
+    rules = EpisodeConfig(
+        max_turns=config.max_turns,
+        num_documents=config.num_documents,
+        prompt=PromptTemplate.of(config.prompt),
+        limits=Limits(max_document_chars=config.max_document_chars),
+    )
+    rng = random.Random(f"demonstrations {seed}")
+    order = range(len(questions))
+    # The questions of a world are in random order.
+    for index in order if isinstance(questions, WorldQuestions) else rng.sample(order, len(order)):
+        question = questions[index]
+        if _can_be_taught(question, config):
+            yield teacher(question, rules, rng)
+
+
+def answer_at_once(question: Question, rules: EpisodeConfig) -> Transcript:
+    """Play one episode as a teacher that answers correctly without a search."""
+    episode = Episode(question, config=rules)
+    episode.act(f"<think> Done.</think><answer> {question.answers[0]}</answer>")
+    return episode.transcript()
 
 
 def encode_demonstration(policy: Policy, transcript: Transcript) -> Rollout:
-    """Encode what a demonstrator wrote as if the policy had written it.
+    """Encode a teacher's episode as if the policy had sampled it, with log-probabilities 0.
 
-    Every turn is encoded alone, as a rollout lays it out. A turn ends where a policy's would: with
-    its closing tag, so no EOS is learnt. The logprobs are 0: nobody sampled.
+    Every turn is encoded alone, as in a rollout. A turn ends with its closing tag, as the turns of
+    a policy do, so the policy does not learn an end-of-sequence token.
     """
     segments = [Segment(source=Source.PROMPT, token_ids=policy.encode_prompt(transcript.prompt))]
     for turn in transcript.turns:
-        written = policy.encode_environment(turn.text)
+        action = policy.encode_environment(turn.text)
         segments.append(
-            Segment(source=Source.POLICY, token_ids=written, logprobs=(0.0,) * len(written))
+            Segment(source=Source.POLICY, token_ids=action, logprobs=(0.0,) * len(action))
         )
         if turn.message:
             message = policy.encode_environment(turn.message)
             segments.append(Segment(source=Source.ENVIRONMENT, token_ids=message))
     return Rollout(segments=tuple(segments), transcript=transcript)
+
+
+def _teacher(config: DemonstrationConfig, questions: QuestionDataset) -> _Teacher:
+    if config.max_turns == 1:
+        return lambda question, rules, rng: answer_at_once(question, rules)
+    if isinstance(questions, WorldQuestions):
+        engine = WorldEngine(questions.world)
+        return lambda question, rules, rng: _if_correct(
+            demonstrate(
+                question,
+                engine,
+                config=rules,
+                errors=NO_ERRORS,
+                noise_probability=rng.uniform(0.0, config.max_noise),
+                rng=rng,
+            )
+        )
+    paragraphs = build_engine({"kind": "paragraphs"}, questions)
+    return lambda question, rules, rng: demonstrate_paragraphs(
+        question,
+        paragraphs,
+        config=rules,
+        noise_probability=rng.uniform(0.0, config.max_noise),
+        rng=rng,
+    )
+
+
+def _if_correct(transcript: Transcript) -> Transcript | None:
+    """None if the answer, which may be a guess in the last turn, is wrong."""
+    return transcript if transcript.scores()["exact_match"] else None
+
+
+def _can_be_taught(question: Question, config: DemonstrationConfig) -> bool:
+    """Whether a teacher knows what to look up, or does not search."""
+    no_lookup = config.max_turns == 1 or question.source == "world"
+    return no_lookup or any(paragraph.is_gold for paragraph in question.paragraphs)

@@ -1,48 +1,53 @@
-"""The warm start: demonstrations, supervised training on them, a policy that knows the format.
+"""The warm start: plays demonstrations, trains on them and saves a policy that knows the format.
 
-RL from a model that never closes a tag learns nothing, for every episode scores 0. The policy that
-comes out keeps its prompt in its configuration, where training finds it.
+RL needs it for a model that never closes a tag, because every episode then scores 0.
+
+A warm start that was killed continues from its newest checkpoint to the same bits: demonstrations
+and the order of the steps follow from the settings. In a distributed run every rank plays the same
+demonstrations and the main rank writes files.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
 
 import torch
 
-from agents.llm.learner.allocator import keep_freed_memory
-from agents.llm.learner.config import OptimizerConfig
-from agents.llm.policy.lora import has_adapter
-from agents.llm.policy.policy import Policy, load_policy
+from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
+from agents.llm.distributed.fsdp import gather_weights
+from agents.llm.learner.learner import Learner
+from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout, Source
-from agents.llm.sft.config import WarmStartConfig
-from agents.llm.sft.demonstrations import encode_demonstration
+from agents.llm.sft.config import DemonstrationConfig, WarmStartConfig
+from agents.llm.sft.demonstrations import encode_demonstration, play_demonstrations
 from agents.llm.sft.supervised import mean_loss, plan_steps, supervised_learner, train_steps
-from agents.llm.sft.teachers import play_demonstrations
-from agents.llm.trainer.metrics import MetricsLog
-from agents.llm.trainer.run_folder import write_json
+from agents.llm.trainer.checkpoint import load_state
+from agents.llm.trainer.metrics import MetricsLog, NoMetrics
+from agents.llm.trainer.run_folder import RunFolder, write_json
+from agents.llm.trainer.setup import load_trained_policy, set_up_torch
 from zs_env.transcripts.storage import append_transcripts
 
-_RECORD = "warm_start.json"
-_FREE_ON_RESUME = frozenset(("resume", "json", "output", "threads"))
+_RESULT = "result.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStartResult:
-    """What a warm start did.
+    """Result of a warm start.
 
     Attributes:
         demonstrations: episodes trained on.
-        tokens: of these episodes, read and written.
+        tokens: tokens of these episodes, of all sources.
         steps: optimizer steps.
-        loss_before: nats per token of held-out demonstrations, before training.
-        loss_after: the same after it.
-        train_seconds: of the optimizer steps.
+        loss_before: mean loss on held-out demonstrations before training, nats per policy token.
+        loss_after: the same after training.
+        train_seconds: from the first step to the last, of all sessions.
         policy: folder of the finished policy.
     """
 
@@ -55,125 +60,168 @@ class WarmStartResult:
     policy: str
 
 
+@dataclass
+class _State:
+    """State of a warm start beside weights and optimizer.
+
+    Attributes:
+        fingerprint: hash of the demonstrations.
+        loss_before: as in `WarmStartResult`.
+        train_seconds: time of the steps so far.
+        metrics_position: size of the metrics file, in bytes.
+    """
+
+    fingerprint: str
+    loss_before: float
+    train_seconds: float = 0.0
+    metrics_position: int = 0
+
+
 def warm_start(
-    config: WarmStartConfig, on_step: Callable[[int, float], None] | None = None
+    config: WarmStartConfig,
+    distributed: DistributedContext = SINGLE_PROCESS,
+    *,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> WarmStartResult:
-    """Make demonstrations, train on them, and save policy and demonstrations in `config.output`.
+    """Play demonstrations, train on them, and save policy and demonstrations in the output folder.
 
     Args:
-        config: all settings.
-        on_step: called with the 0-based step and its loss, nats per token written.
-
-    Returns:
-        What it did; what an earlier one did where that lies in `config.output` and
-        `config.resume` is on.
+        config: all settings. With `config.run.resume` an unfinished warm start is continued and a
+            finished one is not repeated.
+        distributed: ranks that the policy is sharded over.
+        on_step: called after each step with its 0-based index and loss, nats per policy token.
 
     Raises:
-        FileExistsError: if `config.output` holds something else already.
-        ValueError: if the questions give no demonstrations, a setting is wrong, or the warm start
-            that lies there had others.
-        FloatingPointError: if a loss or gradient was not finite.
+        FileExistsError: if the output folder holds other files, or a warm start and `resume` is
+            off.
+        CheckpointError: if a checkpoint cannot be written or read.
+        ValueError: if the questions give too few demonstrations, or a resumed warm start has other
+            settings or other demonstrations.
+        FloatingPointError: if a loss or gradient is not finite.
+        RankLostError: if another process died or exceeded `rank_deadline_s`.
     """
-    if config.resume and (config.output / _RECORD).exists():
-        return _recorded(config)
-    if config.output.exists() and any(config.output.iterdir()):
-        raise FileExistsError(f"{config.output} is not empty; choose another --output")
-    keep_freed_memory()
-    torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
-    torch.manual_seed(config.seed)
-    cuda = config.device == "auto" and torch.cuda.is_available()
-    device = "cuda" if cuda else config.device.replace("auto", "cpu")
-    policy = load_policy(config.policy, dtype=config.dtype, device=device)
-    if has_adapter(policy.model):
-        raise ValueError(
-            f"the policy {config.policy} is an adapter, expected whole weights; merge it: "
-            "load_policy(FOLDER).save_merged(OTHER)"
-        )
-    rollouts = _demonstrations(config, policy)
-    held_out, trained_on = rollouts[: config.held_out], rollouts[config.held_out :]
+    output = config.run.output
+    if not (output / config.settings_file).exists() and any(output.glob("[!.]*")):
+        raise FileExistsError(f"{output} is not empty; choose another --output")
+    folder = RunFolder(config, threads=torch.get_num_threads())
+    config = folder.config
+    if (output / _RESULT).exists():
+        recorded = json.loads((output / _RESULT).read_text(encoding="utf-8"))
+        return WarmStartResult(**{**recorded, "policy": str(output)})
+    set_up_torch(config.run, device=config.model.device, distributed=distributed)
+    checkpoint = folder.checkpoints.latest()
+    policy = load_trained_policy(config.model, checkpoint)
+    policy.model.config.zerosearch_prompt = config.demonstrations.prompt
+    rollouts = _demonstrations(config.demonstrations, policy, seed=config.run.seed)
+    held_out = rollouts[: config.demonstrations.held_out]
+    trained_on = rollouts[config.demonstrations.held_out :]
     steps = plan_steps(
         trained_on,
-        tokens_per_step=config.tokens_per_batch,
-        epochs=config.epochs,
-        num_steps=config.steps or None,
-        seed=config.seed,
+        tokens_per_step=config.supervision.tokens_per_batch,
+        epochs=config.supervision.epochs,
+        num_steps=config.supervision.steps or None,
+        seed=config.run.seed,
     )
     learner = supervised_learner(
-        policy.model,
-        OptimizerConfig(
-            learning_rate=config.learning_rate,
-            warmup_steps=config.warmup_steps,
-            lr_schedule="cosine",
-            max_grad_norm=config.max_grad_norm,
-            tokens_per_micro_batch=config.tokens_per_micro_batch,
-            autocast=config.autocast,
-        ),
+        # Only a full copy can be saved; a sharded model is gathered into it.
+        policy.model if distributed.world_size == 1 else deepcopy(policy.model),
+        config.optimizer,
         total_steps=len(steps),
+        distributed=distributed,
     )
-    before = mean_loss(learner, held_out)
-    started = time.perf_counter()
-    losses = train_steps(learner, trained_on, steps, on_step=on_step)
-    seconds = time.perf_counter() - started
-    after = mean_loss(learner, held_out)
-    policy.model.config.zerosearch_prompt = config.prompt
+    state = _restore(learner, checkpoint, rollouts)
+    state = state or _State(_fingerprint(rollouts), mean_loss(learner, held_out))
+    distributed.run_on_main(folder.record_config, "begin the run")
+    metrics = NoMetrics()
+    if distributed.is_main:
+        position, step = state.metrics_position, learner.updates
+        metrics = MetricsLog(output, position=position, step=step, tensorboard=False)
+    earlier_s, started = state.train_seconds, time.perf_counter()
+
+    def after_step(step: int, loss: float) -> None:
+        metrics.write("warm_start", step + 1, {"loss": loss})
+        state.train_seconds = earlier_s + time.perf_counter() - started
+        if (step + 1) % config.run.checkpoint_every == 0:
+            state.metrics_position = metrics.position()
+            _gather(learner, policy)
+            saved = {"state": asdict(state), "learner": learner.state_dict()}
+            distributed.run_on_main(
+                lambda: folder.checkpoints.save(step + 1, saved, policy.save),
+                f"write the checkpoint of step {step + 1}",
+            )
+        if on_step is not None:
+            on_step(step, loss)
+
+    try:
+        train_steps(learner, trained_on, steps, on_step=after_step)
+    finally:
+        metrics.close()
+    _gather(learner, policy)
     result = WarmStartResult(
         demonstrations=len(trained_on),
         tokens=sum(len(rollout.token_ids) for rollout in trained_on),
-        steps=len(losses),
-        loss_before=before,
-        loss_after=after,
-        train_seconds=seconds,
-        policy=str(config.output),
+        steps=len(steps),
+        loss_before=state.loss_before,
+        loss_after=mean_loss(learner, held_out),
+        train_seconds=state.train_seconds,
+        policy=str(output),
     )
-    _save(config, policy, trained_on, losses, result)
+    distributed.run_on_main(
+        lambda: _finish(folder, policy, trained_on, result), "save the finished policy"
+    )
     return result
 
 
-def _save(
-    config: WarmStartConfig,
+def _restore(
+    learner: Learner, checkpoint: Path | None, rollouts: Sequence[Rollout]
+) -> _State | None:
+    """Load the state of a checkpoint; returns None if there is no checkpoint."""
+    if checkpoint is None:
+        return None
+    saved = load_state(checkpoint)
+    state = _State(**saved["state"])
+    if state.fingerprint != _fingerprint(rollouts):
+        raise ValueError(
+            f"--resume got other demonstrations than those of {checkpoint}; restore the question "
+            "files and the version of the package, or choose another --output"
+        )
+    learner.load_state_dict(saved["learner"])
+    return state
+
+
+def _fingerprint(rollouts: Sequence[Rollout]) -> str:
+    return sha256(repr([rollout.token_ids for rollout in rollouts]).encode()).hexdigest()
+
+
+def _gather(learner: Learner, policy: Policy) -> None:
+    """Copy the learner's weights into the policy, if they are not the same."""
+    if learner.distributed.world_size > 1:
+        with learner.distributed.waiting_for("gather the new weights"):
+            gather_weights(learner.policy, policy.model)
+
+
+def _finish(
+    folder: RunFolder[WarmStartConfig],
     policy: Policy,
     trained_on: Sequence[Rollout],
-    losses: Sequence[float],
     result: WarmStartResult,
 ) -> None:
-    """Fill the output folder, whole or not at all."""
-    unfinished = config.output.with_name(f".writing-{config.output.name}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    policy.save(unfinished)
-    transcripts = [rollout.transcript for rollout in trained_on]
-    append_transcripts(unfinished / "demonstrations.jsonl", transcripts)
-    metrics = MetricsLog(unfinished, tensorboard=False)
-    for step, loss in enumerate(losses, start=1):
-        metrics.write("warm_start", step, {"loss": loss})
-    metrics.close()
-    write_json(unfinished / _RECORD, {"settings": config.to_json(), "result": asdict(result)})
-    unfinished.rename(config.output)
+    """Write policy, demonstrations and result, and delete the checkpoints."""
+    policy.save(folder.path)
+    demonstrations = folder.path / "demonstrations.jsonl"
+    demonstrations.unlink(missing_ok=True)
+    append_transcripts(demonstrations, [rollout.transcript for rollout in trained_on])
+    # Last: a folder with a result is finished.
+    write_json(folder.path / _RESULT, asdict(result))
+    shutil.rmtree(folder.checkpoints.folder, ignore_errors=True)
 
 
-def _recorded(config: WarmStartConfig) -> WarmStartResult:
-    """The warm start that lies in the output folder, if it is the one that is asked for."""
-    record = json.loads((config.output / _RECORD).read_text(encoding="utf-8"))
-    there = record["settings"]
-    differing = [
-        f"{name}={value!r} (there it is {there.get(name)!r})"
-        for name, value in config.to_json().items()
-        if name not in _FREE_ON_RESUME and value != there.get(name)
-    ]
-    if differing:
-        raise ValueError(
-            f"the warm start in {config.output} has other settings than asked for: "
-            f"{', '.join(differing)}; leave those flags as they were, or choose another --output"
-        )
-    return WarmStartResult(**{**record["result"], "policy": str(config.output)})
-
-
-def _demonstrations(config: WarmStartConfig, policy: Policy) -> list[Rollout]:
-    """Held-out demonstrations first, then those to train on; no two of one question."""
+def _demonstrations(config: DemonstrationConfig, policy: Policy, *, seed: int) -> list[Rollout]:
+    """Held-out demonstrations, then those to train on, each on another question."""
     wanted = config.held_out + config.episodes
     rollouts: list[Rollout] = []
     tried = 0
-    for transcript in play_demonstrations(config):
+    for transcript in play_demonstrations(config, seed=seed):
         tried += 1
         if transcript is not None:
             rollout = encode_demonstration(policy, transcript)

@@ -6,17 +6,16 @@ setting is a flag of `zerosearch train` and a key of its TOML files, under the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.trainer.metrics import TrackerName
-from agents.storage.config_file import read_settings, to_json, with_settings
+from agents.storage.config_file import FlatSettings
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 
 DType = Literal["float32", "bfloat16", "float64"]
@@ -24,7 +23,8 @@ _ALGORITHM = AlgorithmConfig(minibatches=2)
 _OPTIMIZER = OptimizerConfig(learning_rate=3e-4, warmup_steps=2, lr_schedule="linear")
 
 
-def _at_least(minimum: int, config: Any, *names: str) -> None:
+def at_least(minimum: int, config: Any, *names: str) -> None:
+    """Raise a `ValueError` if one of the named settings is below the minimum."""
     for name in names:
         if getattr(config, name) < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {getattr(config, name)}")
@@ -68,7 +68,7 @@ class EnvironmentConfig:
     reward: str | None = None
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "max_turns", "num_documents", "max_document_chars")
+        at_least(1, self, "max_turns", "num_documents", "max_document_chars")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class NoiseConfig:
     noise_steps: int = 0
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "noise_steps")
+        at_least(0, self, "noise_steps")
         self.schedule(1)
 
     def schedule(self, steps: int) -> NoiseSchedule:
@@ -137,8 +137,8 @@ class RolloutConfig:
     control: Literal["none", "shuffled_rewards"] = "none"
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "questions_per_step", "group_size")
-        _at_least(0, self, "max_refills", "curriculum_steps")
+        at_least(1, self, "questions_per_step", "group_size")
+        at_least(0, self, "max_refills", "curriculum_steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +161,7 @@ class GenerationConfig:
     rollout_dtype: DType | None = None
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "max_new_tokens")
+        at_least(1, self, "max_new_tokens")
         if self.temperature <= 0:
             raise ValueError(
                 f"temperature must be positive, got {self.temperature}; "
@@ -187,8 +187,8 @@ class EvaluationConfig:
     eval_noise: tuple[float, ...] = (0.0, 0.25, 0.5)
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "eval_every")
-        _at_least(1, self, "eval_episodes", "final_episodes")
+        at_least(0, self, "eval_every")
+        at_least(1, self, "eval_episodes", "final_episodes")
         if not self.eval_noise or not all(0 <= noise <= 1 for noise in self.eval_noise):
             raise ValueError(
                 f"eval_noise holds probabilities in [0, 1], at least one, got {self.eval_noise}"
@@ -216,30 +216,55 @@ class ModelConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        _at_least(0, self, "lora_rank")
+        at_least(0, self, "lora_rank")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Length, output folder and session of a run.
+class SessionConfig:
+    """Output folder and session of a run; `train` and `warm-start` share them.
 
     Attributes:
-        steps: updates of the run, each on new rollouts.
         seed: seed of all randomness.
         output: output folder; a folder that holds a run is refused without --resume.
         resume: continue from the newest checkpoint in --output, or start if there is none.
         json: print a JSON object as the last line of standard output.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: newest checkpoints that are kept; the best by held-out F1 is kept too.
-        guard: reaction to a collapse (reward halved while entropy, format, repetition, KL or
-            gradients left their usual range): "warn" prints it, "stop" ends the run with an error,
-            "roll_back" returns to the best checkpoint with half the learning rate, at most three
-            times.
+        keep_checkpoints: newest checkpoints that are kept, and in `train` also the best by held-out
+            F1.
         threads: CPU threads of torch; 0 for torch's default.
         deterministic: reproduce a run bit by bit on the same machine (with transformers as the
             generator): episodes of a step advance together, and torch uses deterministic kernels.
         rank_deadline_s: longest time, in seconds, that one process of a distributed run waits for
             another, for instance for the slowest rollout.
+    """
+
+    seed: int = 0
+    output: Path = Path("runs/train")
+    resume: bool = False
+    json: bool = False
+    checkpoint_every: int = 10
+    keep_checkpoints: int = 2
+    threads: int = 0
+    deterministic: bool = True
+    rank_deadline_s: float = 1800.0
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "checkpoint_every", "keep_checkpoints")
+        at_least(0, self, "seed", "threads")
+        if not self.rank_deadline_s > 0:
+            raise ValueError(f"rank_deadline_s must be above 0, got {self.rank_deadline_s}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(SessionConfig):
+    """Length, guard and reports of a run of `train`.
+
+    Attributes:
+        steps: updates of the run, each on new rollouts.
+        guard: reaction to a collapse (reward halved while entropy, format, repetition, KL or
+            gradients left their usual range): "warn" prints it, "stop" ends the run with an error,
+            "roll_back" returns to the best checkpoint with half the learning rate, at most three
+            times.
         tensorboard: write TensorBoard event files.
         tracker: also report to Weights & Biases or trackio.
         prices: prices in US dollars for the cost table, as JSON: fields of
@@ -247,49 +272,43 @@ class RunConfig:
     """
 
     steps: int = 38
-    seed: int = 0
-    output: Path = Path("runs/train")
-    resume: bool = False
-    json: bool = False
-    checkpoint_every: int = 10
-    keep_checkpoints: int = 2
     guard: Literal["warn", "stop", "roll_back"] = "warn"
-    threads: int = 0
-    deterministic: bool = True
-    rank_deadline_s: float = 1800.0
     tensorboard: bool = True
     tracker: TrackerName = "none"
     prices: str = "{}"
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "steps", "checkpoint_every", "keep_checkpoints")
-        _at_least(0, self, "seed", "threads")
-        if not self.rank_deadline_s > 0:
-            raise ValueError(f"rank_deadline_s must be above 0, got {self.rank_deadline_s}")
+        super().__post_init__()
+        at_least(1, self, "steps")
 
 
-def _heading(title: str) -> Any:
-    """Heading of a part's flags in `zerosearch train --help`."""
+def heading(title: str) -> Any:
+    """Heading of a part's flags in the help of a command."""
     return tyro.conf.arg(name=title)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(FlatSettings):
     """All settings of `zerosearch train`."""
 
-    environment: Annotated[EnvironmentConfig, _heading("questions and engine")] = (
-        EnvironmentConfig()
-    )
-    noise: Annotated[NoiseConfig, _heading("noise")] = NoiseConfig()
-    rollouts: Annotated[RolloutConfig, _heading("rollouts")] = RolloutConfig()
-    algorithm: Annotated[AlgorithmConfig, _heading("optimization")] = _ALGORITHM
-    optimizer: Annotated[OptimizerConfig, _heading("optimization")] = _OPTIMIZER
-    generation: Annotated[GenerationConfig, _heading("generation")] = GenerationConfig()
-    evaluation: Annotated[EvaluationConfig, _heading("evaluation")] = EvaluationConfig()
-    model: Annotated[ModelConfig, _heading("run")] = ModelConfig()
-    run: Annotated[RunConfig, _heading("run")] = RunConfig()
+    settings_file: ClassVar[str] = "config.json"
+
+    environment: Annotated[EnvironmentConfig, heading("questions and engine")] = EnvironmentConfig()
+    noise: Annotated[NoiseConfig, heading("noise")] = NoiseConfig()
+    rollouts: Annotated[RolloutConfig, heading("rollouts")] = RolloutConfig()
+    algorithm: Annotated[AlgorithmConfig, heading("optimization")] = _ALGORITHM
+    optimizer: Annotated[OptimizerConfig, heading("optimization")] = _OPTIMIZER
+    generation: Annotated[GenerationConfig, heading("generation")] = GenerationConfig()
+    evaluation: Annotated[EvaluationConfig, heading("evaluation")] = EvaluationConfig()
+    model: Annotated[ModelConfig, heading("run")] = ModelConfig()
+    run: Annotated[RunConfig, heading("run")] = RunConfig()
 
     def __post_init__(self) -> None:
+        if self.algorithm.algorithm == "sft":
+            raise ValueError(
+                "algorithm is 'sft', which learns from demonstrations, not from rollouts; use "
+                "`zerosearch warm-start`"
+            )
         if self.rollouts.one_step_off and self.algorithm.importance_sampling == "none":
             raise ValueError(
                 "one_step_off learns from episodes of older weights, but importance_sampling is "
@@ -300,17 +319,3 @@ class TrainConfig:
                 f"{self.algorithm.algorithm} compares the episodes of a group, got group_size="
                 f"{self.rollouts.group_size}; use at least 2, or algorithm='reinforce_pp'"
             )
-
-    @classmethod
-    def of(cls, **settings: Any) -> Self:
-        """The default configuration with some settings replaced, by their flat names."""
-        return with_settings(cls(), settings)
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings, flat, as JSON values."""
-        return to_json(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`; settings that are missing have their defaults."""
-        return cls.of(**read_settings(values, cls, where="the recorded settings"))

@@ -96,7 +96,7 @@ class Run:
     config: TrainConfig
     distributed: DistributedContext
     stop: StopSignal
-    folder: RunFolder
+    folder: RunFolder[TrainConfig]
     state: RunState
     policy: Policy
     learner: Learner
@@ -168,13 +168,7 @@ def open_run(
     folder = RunFolder(config, threads=torch.get_num_threads())
     config = folder.config
     check_one_step_off(config, distributed)
-    set_up_torch(
-        distributed,
-        device=config.model.device,
-        seed=config.run.seed,
-        threads=config.run.threads,
-        deterministic=config.run.deterministic,
-    )
+    set_up_torch(config.run, device=config.model.device, distributed=distributed)
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint, kl_coef=config.algorithm.kl_coef)
     config = with_settings(config, {"prompt": config.environment.prompt or policy.prompt})
@@ -282,7 +276,9 @@ def make_learner(
     )
 
 
-def _open_metrics(config: TrainConfig, folder: RunFolder, state: RunState) -> MetricsLog:
+def _open_metrics(
+    config: TrainConfig, folder: RunFolder[TrainConfig], state: RunState
+) -> MetricsLog:
     return MetricsLog(
         folder.path,
         position=state.metrics_position,

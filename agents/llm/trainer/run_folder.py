@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 
 from agents.llm.rollout.types import Group
 from agents.llm.trainer.checkpoint import CheckpointStore
-from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.config import SessionConfig, TrainConfig
 from agents.specs import rewritten, spec_from_text
 from agents.storage.config_file import settings_of, with_settings
 
-_CONFIG = "config.json"
 # They affect speed, files and output, but not the weights.
 _FREE = frozenset(
     (
@@ -32,7 +31,30 @@ _FREE_OF_ENGINES = frozenset(("servers", "limits", "prices", "budget"))
 _ENGINES = ("engine", "eval_engine", "real_engine")
 
 
-class RunFolder:
+class RunSettings(Protocol):
+    """Settings of a command that has a run folder: `TrainConfig` or `WarmStartConfig`."""
+
+    settings_file: ClassVar[str]
+
+    @property
+    def run(self) -> SessionConfig:
+        """Output folder and session."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings, flat, as JSON values."""
+        ...
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        ...
+
+
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
+class RunFolder(Generic[Settings]):
     """Opens `config.run.output` for a new run, or for the run in it with `config.run.resume`.
 
     Attributes:
@@ -50,9 +72,9 @@ class RunFolder:
         ValueError: if the run in it has other settings.
     """
 
-    def __init__(self, config: TrainConfig, *, threads: int) -> None:
+    def __init__(self, config: Settings, *, threads: int) -> None:
         self.path = config.run.output
-        recorded = read_run_config(self.path)
+        recorded = read_run_config(self.path, type(config))
         if recorded is not None:
             if not config.run.resume:
                 raise FileExistsError(
@@ -69,7 +91,7 @@ class RunFolder:
     def record_config(self) -> None:
         """Write the settings. Called after everything that they name was found to exist."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / _CONFIG, self.config.to_json())
+        write_json(self.path / self.config.settings_file, self.config.to_json())
 
     def dump_groups(self, step: int, groups: Sequence[Group]) -> Path:
         """Write the rollouts of a step whose loss or gradient was not finite."""
@@ -91,20 +113,20 @@ class RunFolder:
         return path
 
 
-def read_run_config(folder: Path) -> TrainConfig | None:
+def read_run_config(folder: Path, config_class: type[Settings]) -> Settings | None:
     """Settings of the run in a folder; None if there is none."""
-    path = folder / _CONFIG
+    path = folder / config_class.settings_file
     if not path.exists():
         return None
-    return TrainConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    return config_class.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
-def with_threads(config: TrainConfig, threads: int) -> TrainConfig:
+def with_threads(config: Settings, threads: int) -> Settings:
     """Return the settings with `threads` in place of 0 threads."""
     return config if config.run.threads else with_settings(config, {"threads": threads})
 
 
-def check_resumes(config: TrainConfig, recorded: TrainConfig) -> None:
+def check_resumes(config: Settings, recorded: Settings) -> None:
     """Check that a run can be resumed with these settings.
 
     Args:
@@ -128,7 +150,9 @@ def check_resumes(config: TrainConfig, recorded: TrainConfig) -> None:
         )
 
 
-def _more_steps_change_nothing(config: TrainConfig) -> bool:
+def _more_steps_change_nothing(config: RunSettings) -> bool:
+    if not isinstance(config, TrainConfig):
+        return False
     noise_is_fixed = config.noise.noise_steps > 0 or config.noise.noise_shape == "constant"
     order_is_fixed = config.rollouts.curriculum_steps > 0 or not config.rollouts.curriculum
     return noise_is_fixed and order_is_fixed and config.optimizer.lr_schedule == "constant"

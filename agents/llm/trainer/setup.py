@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
-from agents.llm.distributed.context import DistributedContext
+from agents.llm.distributed.context import DistributedContext, init_distributed
 from agents.llm.learner.allocator import keep_freed_memory
 from agents.llm.policy.lora import adapter_size, add_adapter, has_adapter, train_adapter
 from agents.llm.policy.policy import Policy, load_policy
-from agents.llm.trainer.config import ModelConfig
+from agents.llm.trainer.config import ModelConfig, SessionConfig
+from agents.storage.output_folder import folder_lock
 
 
-def set_up_torch(
-    distributed: DistributedContext, *, device: str, seed: int, threads: int, deterministic: bool
-) -> None:
+@contextmanager
+def open_session(config: SessionConfig) -> Iterator[DistributedContext]:
+    """Connect this process to the others that torchrun started, and lock the output folder.
+
+    Raises:
+        RankLostError: if the other processes do not start before the deadline.
+        ValueError: if another run writes to the folder.
+    """
+    with (
+        init_distributed(os.environ, deadline_s=config.rank_deadline_s) as distributed,
+        folder_lock(config.output) if distributed.is_main else nullcontext(),
+    ):
+        yield distributed
+
+
+def set_up_torch(config: SessionConfig, *, device: str, distributed: DistributedContext) -> None:
     """Set seeds, threads, the GPU of this rank and, if asked for, deterministic kernels."""
     keep_freed_memory()
     if distributed.world_size > 1 and resolve_device(device) == "cuda":
         torch.cuda.set_device(distributed.local_rank)
     # The trainer shows a progress bar of its own.
     transformers_logging.disable_progress_bar()
-    torch.set_num_threads(threads)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    if deterministic:
+    torch.set_num_threads(config.threads)
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    if config.deterministic:
         # Warnings only: on a GPU a few operations have no deterministic form.
         torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
 

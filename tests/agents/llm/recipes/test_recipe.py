@@ -67,7 +67,7 @@ def test_a_flag_reaches_the_stages_that_know_it():
         load_recipe("r1"), ["--episodes", "9", "--group-size", "3", "--seed", "5"]
     )
     assert isinstance(cold_start, WarmStartConfig) and isinstance(rl, TrainConfig)
-    assert (cold_start.episodes, cold_start.seed) == (9, 5)
+    assert (cold_start.demonstrations.episodes, cold_start.run.seed) == (9, 5)
     assert (rl.rollouts.group_size, rl.run.seed) == (3, 5)
     with pytest.raises(ValueError, match="unknown flag '--group-size'"):
         stage_configs(load_recipe("sft"), ["--group-size", "3"])

@@ -172,7 +172,7 @@ def _imitates(output, played):
     rows = read_metrics(output, "warm_start")
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
     assert all(math.isfinite(row["loss"]) for row in rows)
-    result = json.loads((output / "warm_start.json").read_text())["result"]
+    result = json.loads((output / "result.json").read_text())
     assert result["loss_after"] < result["loss_before"]
     shown = load_transcripts(output / "demonstrations.jsonl")
     assert all(transcript.scores()["exact_match"] == 1 for transcript in shown)

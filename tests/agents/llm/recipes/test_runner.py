@@ -12,6 +12,7 @@ from agents.llm.recipes.recipe import load_recipe
 from agents.llm.recipes.runner import finished_training
 from agents.llm.trainer.loop import TrainResult
 from agents.storage.config_file import with_settings
+from tests.agents.llm.distributed.rank_processes import start_ranks
 
 RECIPE = """
 paper = "ours"
@@ -101,7 +102,7 @@ def test_a_finished_stage_is_not_repeated_and_json_is_one_object(recipe, finishe
 
 def test_a_run_is_not_written_over(recipe, finished, capsys):
     assert main(["train", "--recipe", recipe, "--output", str(finished)]) == 2
-    assert "is not empty" in capsys.readouterr().err
+    assert "already holds a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,13 @@ def test_nothing_follows_a_stage_that_was_stopped_or_failed(
     assert tried == ["stage-2"]
 
 
-def test_a_warm_start_is_not_made_by_several_processes(recipe, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["train", "--recipe", recipe, "--output", str(tmp_path / "run")]) == 2
-    assert "zerosearch warm-start" in capsys.readouterr().err
+def test_two_processes_run_a_warm_start_and_then_train(recipe, tmp_path):
+    run_recipe = ("train", "--recipe", recipe, "--output", str(tmp_path / "run"))
+    processes = start_ranks(2, main, run_recipe)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    warm, second = tmp_path / "run" / "stage-1", read(tmp_path / "run/stage-2/config.json")
+    assert second["policy"] == str(warm)
+    assert read(warm / "result.json")["steps"] == 2
+    assert read(tmp_path / "run" / "stage-3" / "result.json")["steps"] == 2

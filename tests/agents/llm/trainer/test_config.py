@@ -33,7 +33,8 @@ def test_every_field_is_documented() -> None:
     for part in (getattr(TrainConfig(), field.name) for field in fields(TrainConfig)):
         assert is_dataclass(part)
         for field in fields(part):
-            assert f"\n        {field.name}: " in (type(part).__doc__ or ""), field.name
+            documentation = "".join(base.__doc__ or "" for base in type(part).__mro__)
+            assert f"\n        {field.name}: " in documentation, field.name
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_every_field_is_documented() -> None:
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"eval_noise": (1.5,)}, "eval_noise holds probabilities"),
         ({"noise_end": 2.0}, "NoiseSchedule.end"),
+        ({"algorithm": "sft"}, "zerosearch warm-start"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
