@@ -46,7 +46,7 @@ def test_every_stage_is_a_run_on_the_embedded_world_with_the_tiny_policy(name, p
                 "ZeroSearch"
             )
         else:
-            assert config.questions == ("world",)
+            assert config.demonstrations.questions == ("world",)
 
 
 def test_flags_win_in_every_stage_and_the_policy_is_the_first_one_s():
