@@ -113,7 +113,7 @@ class SearchEachName:
 
 def capitalised_spans(text: str) -> list[str]:
     """Return capitalised names and numbers of three or four digits, in order."""
-    return [match[0] for match in _SPAN.finditer(text)]
+    return _SPAN.findall(text)
 
 
 def most_frequent_span(question: str, documents: Sequence[str]) -> str:

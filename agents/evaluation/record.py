@@ -88,12 +88,11 @@ class EvaluationRecord:
 
     def _write_replayed(self) -> None:
         """Replace the lines of failed episodes that were played again."""
-        transcripts = {
-            index: transcript_line(transcript)
-            for index, (_, transcript) in self._replayed.items()
-            if transcript is not None
-        }
-        lines = {index: _line(result) for index, (result, _) in self._replayed.items()}
+        transcripts, lines = {}, {}
+        for index, (result, transcript) in self._replayed.items():
+            lines[index] = _line(result)
+            if transcript is not None:
+                transcripts[index] = transcript_line(transcript)
         for name, replaced in ((TRANSCRIPTS_FILE, transcripts), (RESULTS_FILE, lines)):
             if replaced:
                 replace_lines(self.folder / name, replaced)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.specs import spec_from_text
@@ -66,8 +66,11 @@ class EvaluationSettings(EpisodeSettings):
         return {**EpisodeSettings.env_kwargs(self), **specs}
 
 
-def specs_from_flags(**flags: str | None) -> dict[str, Any]:
-    """Return the specs of the flags `questions` and `engine`, as arguments of an environment."""
-    roles: tuple[Literal["questions", "engine"], ...] = ("questions", "engine")
-    given = {role: text for role in roles if (text := flags[role]) is not None}
-    return {role: spec_from_text(text, role=role) for role, text in given.items()}
+def specs_from_flags(*, questions: str | None, engine: str | None) -> dict[str, Any]:
+    """Return the specs of the flags that are given, as arguments of an environment."""
+    specs = {}
+    if questions is not None:
+        specs["questions"] = spec_from_text(questions, role="questions")
+    if engine is not None:
+        specs["engine"] = spec_from_text(engine, role="engine")
+    return specs
