@@ -15,7 +15,6 @@ from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
 from zs_env.observations import (
     action_space,
-    checked_action,
     get_info,
     get_obs,
     observation_space,
@@ -200,7 +199,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         episode = self._episode
         if episode is None or episode.finished is not None:
             raise gymnasium.error.ResetNeeded("no episode is running; call reset() before step()")
-        outcome = episode.act(checked_action(action))
+        outcome = episode.act(action)
         if isinstance(outcome, SearchRequest):
             self._engine.search((episode,), (outcome,))
         if self.render_mode == "human":

@@ -151,11 +151,14 @@ class Episode:
 
         Raises:
             RuntimeError: if the episode is over or a search is pending.
+            TypeError: if the action is not a string.
         """
         if self.finished is not None:
             raise RuntimeError("the episode is over; start another one")
         if self._pending is not None:
             raise RuntimeError("a search is pending; call receive() or fail() first")
+        if not isinstance(text, str):
+            raise TypeError(f"an action is a string, got {type(text).__name__}; pass the text")
         config = self.config
         limit = config.limits.max_action_chars
         text = clean_text(text)

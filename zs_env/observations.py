@@ -64,13 +64,6 @@ def action_space(config: EpisodeConfig) -> UnicodeText:
     return UnicodeText(config.limits.max_action_chars)
 
 
-def checked_action(action: object) -> str:
-    """Return the action; TypeError if it is not a string."""
-    if not isinstance(action, str):
-        raise TypeError(f"an action is a string, got {type(action).__name__}; pass the text itself")
-    return action
-
-
 def get_obs(episode: Episode) -> dict[str, Any]:
     """Return the current observation of an episode; see `Observation`."""
     texts = episode.document_texts

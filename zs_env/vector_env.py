@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Episode
 from zs_env.noise import Noise
-from zs_env.observations import batch_infos, checked_action, get_info, get_obs
+from zs_env.observations import batch_infos, get_info, get_obs
 from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_transcript
 from zs_env.sampler import EpisodeSampler
@@ -173,7 +173,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
         over = self._terminated | self._truncated
-        searching = self._act({i: checked_action(actions[i]) for i in _where(~over)})
+        searching = self._act({index: actions[index] for index in _where(~over)})
         if searching:
             episodes = [self._episodes[index] for index in searching]
             self._engine.search(episodes, list(searching.values()))
@@ -221,10 +221,9 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
                 raise ValueError(f"sub-environment {index} has a pending action; call recv() first")
             if self._terminated[index] or self._truncated[index]:
                 raise ValueError(f"the episode of sub-environment {index} is over; reset it first")
-        texts = {index: checked_action(action) for index, action in actions.items()}
-        self._sent.update({index: self._episodes[index] for index in texts})
-        searching = self._act(texts)
-        self._unreceived += [index for index in texts if index not in searching]
+        searching = self._act(actions)
+        self._sent.update({index: self._episodes[index] for index in actions})
+        self._unreceived += [index for index in actions if index not in searching]
         episodes = [self._episodes[index] for index in searching]
         self._engine.submit(episodes, list(searching.values()))
 
@@ -270,6 +269,11 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
 
     def _act(self, actions: Mapping[int, str]) -> dict[int, SearchRequest]:
         """Apply actions and return the requests of the searches among them."""
+        for index, action in actions.items():
+            if not isinstance(action, str):
+                raise TypeError(
+                    f"action {index} is a {type(action).__name__}, expected a string; pass the text"
+                )
         outcomes = {index: self._episodes[index].act(text) for index, text in actions.items()}
         return {i: one for i, one in outcomes.items() if isinstance(one, SearchRequest)}
 

@@ -12,8 +12,7 @@ import json
 import os
 import re
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zs_env.search.retry import RequestFailed, is_final
@@ -33,20 +32,18 @@ class HTTPLoop:
         connect_timeout_s: seconds to open a connection.
 
     Attributes:
+        submit: runs a coroutine in the loop and returns its `concurrent.futures.Future`.
         pid: the process of the thread; a forked child has the object but not the thread.
     """
 
     def __init__(self, *, connect_timeout_s: float) -> None:
         self.pid = os.getpid()
         self._loop = asyncio.new_event_loop()
+        self.submit = partial(asyncio.run_coroutine_threadsafe, loop=self._loop)
         self._session: aiohttp.ClientSession | None = None
         self._connect_timeout_s = connect_timeout_s
         self._thread = threading.Thread(target=self._run, name="zs_env http", daemon=True)
         self._thread.start()
-
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run a coroutine in the loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def stop(self) -> None:
         """Close the connections and end the thread."""
@@ -58,7 +55,7 @@ class HTTPLoop:
                 await self._session.close()
             self._loop.stop()
 
-        asyncio.run_coroutine_threadsafe(close(), self._loop)
+        self.submit(close())
         # A finalizer may run in the thread of the loop.
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout=5.0)

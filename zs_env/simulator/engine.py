@@ -24,7 +24,7 @@ from zs_env.simulator.generators.base import (
 )
 from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
-from zs_env.text.hashing import derive_seed, stable_hash
+from zs_env.text.hashing import stable_hash
 from zs_env.text.suggestions import unknown_name
 
 DEFAULT_RETRIES = 2
@@ -103,7 +103,15 @@ class LanguageModelEngine(SearchEngine):
         pending = [draft for page_drafts in drafts for draft in page_drafts]
         for attempt in range(self.retries + 1):
             self._generate(pending, attempt)
-            pending = [draft for draft in pending if self._needs_retry(draft)]
+            pending = [
+                draft
+                for draft in pending
+                if draft.error is None
+                and (
+                    not draft.documents
+                    or any(self.retry_on.intersection(one.checks) for one in draft.documents)
+                )
+            ]
             elapsed = time.perf_counter() - started
             # A retry of average duration must end before the deadline.
             if not pending or elapsed * (attempt + 2) / (attempt + 1) > self.generator.deadline_s:
@@ -125,7 +133,7 @@ class LanguageModelEngine(SearchEngine):
             except ValueError as error:
                 draft.error = SearchError(str(error))
                 continue
-            seed = derive_seed(f"{request.seed}\0{useful}\0{attempt}")
+            seed = stable_hash(f"{request.seed}\0{useful}\0{attempt}") >> 1
             batch.append(Prompt(text, self.prompts.system, seed))
             rendered.append(draft)
         if batch:
@@ -134,13 +142,6 @@ class LanguageModelEngine(SearchEngine):
                 batch,
                 lambda index, output: rendered[index].update(output, self.prompts.num_words),
             )
-
-    def _needs_retry(self, draft: _Draft) -> bool:
-        if draft.error is not None:
-            return False
-        return not draft.documents or any(
-            self.retry_on.intersection(document.checks) for document in draft.documents
-        )
 
     def _page(self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float) -> Answer:
         error = next((draft.error for draft in drafts if draft.error is not None), None)
@@ -171,12 +172,11 @@ class _Draft:
     count: int
     documents: list[Document] = field(default_factory=list)
     error: SearchError | None = None
-    attempts: int = 0
+    flaws: tuple[int, int] | None = None  # missing documents and failed checks
     cost: SearchCost = field(default_factory=SearchCost)
 
     def update(self, output: Output, num_words: int) -> None:
         """Replace the documents by those of a new text if they fail fewer checks."""
-        self.attempts += 1
         if isinstance(output, GenerationError):
             # A text that fails a check is better than no text.
             self.error = None if self.documents else output
@@ -194,12 +194,10 @@ class _Draft:
             num_documents=self.count,
             num_words=num_words,
         )
-        documents = [
-            Document(text, useful=self.useful, checks=checks)
-            for text, checks in zip(texts, failed, strict=True)
-        ]
-        if self.attempts == 1 or self._num_flaws(documents) < self._num_flaws(self.documents):
-            self.documents = documents
-
-    def _num_flaws(self, documents: list[Document]) -> tuple[int, int]:
-        return self.count - len(documents), sum(len(one.checks) for one in documents)
+        flaws = (self.count - len(texts), sum(map(len, failed)))
+        if self.flaws is None or flaws < self.flaws:
+            self.flaws = flaws
+            self.documents = [
+                Document(text, useful=self.useful, checks=checks)
+                for text, checks in zip(texts, failed, strict=True)
+            ]

@@ -161,8 +161,23 @@ class CachedEngine(EngineWrapper):
 
     def _fetch(self, requests: list[SearchRequest]) -> dict[SearchRequest, Answer]:
         """Find the pages of requests, keep them, and pass them to the threads that wait."""
+        found: dict[SearchRequest, Answer] = {}
         try:
-            found = self._find(requests)
+            if self._store is not None:
+                found |= self._store.load(self._fingerprint, requests)
+            missing = [request for request in requests if request not in found]
+            if missing and self.mode == "replay":
+                raise SearchError(
+                    f"the query {missing[0].query!r} (question {missing[0].question!r}, seed "
+                    f"{missing[0].seed}) is not recorded in {self._store and self._store.path}; "
+                    "record the same episodes with the same engine, settings and seeds first"
+                )
+            if missing:
+                new = dict(zip(missing, search_checked(self.engines[0], missing), strict=True))
+                pages = {one: page for one, page in new.items() if isinstance(page, SearchPage)}
+                if self._store is not None and pages:
+                    new |= self._store.save(self._fingerprint, pages)
+                found |= new
         except BaseException as error:
             with self._lock:
                 for request in requests:
@@ -177,22 +192,3 @@ class CachedEngine(EngineWrapper):
             while len(self._memory) > self.max_pages:
                 self._memory.popitem(last=False)
         return found
-
-    def _find(self, requests: list[SearchRequest]) -> dict[SearchRequest, Answer]:
-        found: dict[SearchRequest, Answer] = {}
-        if self._store is not None:
-            found |= self._store.load(self._fingerprint, requests)
-        missing = [request for request in requests if request not in found]
-        if not missing:
-            return found
-        if self.mode == "replay":
-            raise SearchError(
-                f"the query {missing[0].query!r} (question {missing[0].question!r}, seed "
-                f"{missing[0].seed}) is not recorded in {self._store and self._store.path}; record "
-                "the same episodes with the same engine, settings and seeds first"
-            )
-        answers = dict(zip(missing, search_checked(self.engines[0], missing), strict=True))
-        if self._store is not None:
-            pages = {one: page for one, page in answers.items() if isinstance(page, SearchPage)}
-            answers |= self._store.save(self._fingerprint, pages) if pages else {}
-        return found | answers

@@ -146,7 +146,17 @@ class ServerPool:
             if future.done():
                 self._waiting.popleft()
                 continue
-            free = list(filter(self._has_room, self.servers))
+            now = asyncio.get_running_loop().time()
+            # A server whose breaker is open gets one request as a test after the cooldown.
+            free = [
+                one
+                for one in self.servers
+                if one.in_flight < self._limits.concurrency
+                and (
+                    one.consecutive_failures < self._limits.failures_to_open
+                    or (not one.in_flight and now >= one.open_until)
+                )
+            ]
             if not free:
                 return
             if len(free) > 1 and avoid in free:
@@ -155,9 +165,3 @@ class ServerPool:
             self._waiting.popleft()
             server.in_flight += 1
             future.set_result(server)
-
-    def _has_room(self, server: Server) -> bool:
-        """Whether a server may get another request; with an open breaker, one as a test."""
-        if server.consecutive_failures < self._limits.failures_to_open:
-            return server.in_flight < self._limits.concurrency
-        return not server.in_flight and asyncio.get_running_loop().time() >= server.open_until
