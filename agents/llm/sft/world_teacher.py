@@ -1,9 +1,9 @@
-"""Demonstrations on a fictional world's questions, by a teacher that makes errors in searching.
+"""A teacher for the questions of a fictional world, which makes errors in searching.
 
-The teacher reads pages without errors. Errors in searching and answering are drawn at each decision
-and are far more likely than the right move; in some episodes the teacher makes none. Greedy
-decoding of a policy that learned from both makes the errors, while sampling finds the right moves
-now and then: this is what reinforcement learning improves on.
+The teacher reads pages without errors. Errors in searching and answering are sampled at each
+decision and are far more likely than the correct decision; with `NO_ERRORS` there are none. A
+policy trained on both makes the errors under greedy decoding, and sampling sometimes finds the
+correct decisions. RL improves on this.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class TeacherErrors:
     hasty_guess: float = 0.85
 
 
-_SO, _BOTH = " So earlier", " Both have"  # how a comparison and an intersection are concluded
+# The first words of the conclusion of a comparison and of an intersection.
+_SO, _BOTH = " So earlier", " Both have"
 NO_ERRORS = TeacherErrors(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
 
 
@@ -71,26 +72,26 @@ def demonstrate(
     return episode.transcript()
 
 
-def begin_to_say(lookup: Lookup) -> str:
-    """What comes before the name that a lookup is after, or before the word that there is none."""
+def fact_prefix(lookup: Lookup) -> str:
+    """Return the sentence about a lookup up to the name that was found."""
     if lookup.inverse:
         return f" {lookup.name} is the {lookup.relation} of"
     return f" The {lookup.relation} of {lookup.name} is"
 
 
-def say(lookup: Lookup, found: Sequence[str]) -> str:
-    """What a page says of a lookup, in the page's own words, so that reading is copying."""
+def state(lookup: Lookup, found: Sequence[str]) -> str:
+    """Return what a page states about a lookup, in the words of the page."""
     if not found:
-        return f"{begin_to_say(lookup)} {'nothing' if lookup.inverse else 'not there'}."
+        return f"{fact_prefix(lookup)} {'nothing' if lookup.inverse else 'not there'}."
     names = found if lookup.inverse else found[:1]
-    return "".join(f"{begin_to_say(lookup)} {name}." for name in names)
+    return "".join(f"{fact_prefix(lookup)} {name}." for name in names)
 
 
 def conclude(plan: Plan) -> str:
-    """The end of the thought that a known answer follows from, and the answer.
+    """Return the conclusion from which the answer follows, and the answer.
 
-    A comparison first says how the years are ordered and only then which of them was asked for:
-    in one step, neither year alone would tell anything, and that is learnt late or never.
+    A comparison states the order of the years first and then which of them was asked for. A single
+    step would be learned late or never, because neither year alone predicts the answer.
     """
     question, conclusion = plan.question, ""
     if isinstance(question, Comparison):
@@ -107,8 +108,8 @@ def conclude(plan: Plan) -> str:
     return f"{conclusion}{_done(plan.answer or '')}"
 
 
-def concludes(turn: str) -> bool:
-    """Whether a turn ends with the conclusion about two things."""
+def has_conclusion(turn: str) -> bool:
+    """Whether a turn contains a conclusion about two things."""
     return _SO in turn or _BOTH in turn
 
 
@@ -117,7 +118,7 @@ def _done(answer: str) -> str:
 
 
 class _Teacher:
-    """Says what it read, decides, and writes both down."""
+    """States what it read and decides what to look up."""
 
     def __init__(self, question: str, errors: TeacherErrors, rng: random.Random) -> None:
         self.plan, self.errors, self.rng = Plan.of(question), errors, rng
@@ -127,16 +128,16 @@ class _Teacher:
     def act(self, message: str, *, last: bool) -> str:
         before, page = self.lookup, [] if self.lookup is None else read_statements(message)
         knew_something = bool(self.statements)
-        # What a page says beside the point does not count: the policy says nothing of it either.
+        # Statements about other things are not used, because the turn does not mention them.
         found = [] if before is None else [s for s in page if before.matches(s)]
         self.statements += found
         self.lookup = self.plan.read(self.statements)
-        thought = "" if before is None else say(before, before.read(found))
+        thought = "" if before is None else state(before, before.read(found))
         if self.lookup is None:
             return f"<think>{thought}{conclude(self.plan)}"
         if before is not None and (last or self._goes_wrong(found, knew_something)):
-            said = before.read(found) or [statement.object for statement in page] or ["unknown"]
-            return f"<think>{thought}{_done(self._guess(said))}"
+            names = before.read(found) or [statement.object for statement in page] or ["unknown"]
+            return f"<think>{thought}{_done(self._guess(names))}"
         step = " First" if before is None else (" Next" if found else " Again")
         vague = self.rng.random() < self.errors.vague_query
         query = self.lookup.name if vague else self.lookup.query
@@ -149,6 +150,6 @@ class _Teacher:
             return self.rng.random() < self.errors.hasty_guess
         return not knew_something and self.rng.random() < self.errors.early_answer
 
-    def _guess(self, said: list[str]) -> str:
+    def _guess(self, names: list[str]) -> str:
         question = self.plan.question
-        return self.rng.choice(question.names if isinstance(question, Comparison) else said)
+        return self.rng.choice(question.names if isinstance(question, Comparison) else names)

@@ -1,13 +1,13 @@
-"""Starting weights in which a tiny transformer can already read back what it has read.
+"""Initial weights of a tiny transformer that already contain induction heads.
 
-Copying a name from a page takes two layers that find each other: one that tells every position
-which tokens stand just before it, one that looks for a position with the same tokens before it (an
-induction head, Olsson et al., arXiv:2209.11895). Gradient descent finds them late: from the usual
-random weights, reading was not learnt in three million tokens. Here they are laid out beforehand,
-and a few hundred steps suffice. All weights go on to be trained like any others.
+To copy a name from a page, a transformer needs two cooperating layers: one that gives every
+position the tokens just before it, and one that attends to an earlier position with the same
+tokens before it (an induction head, Olsson et al., arXiv:2209.11895). From the usual random weights
+they did not form within three million tokens. With this initialization a few hundred steps suffice.
+All weights are trained afterwards.
 
-The residual stream is cut into one block per head. Block 0 holds the token itself, block i the
-token i places before.
+The residual stream is divided into one block per head. Block 0 holds the token itself, block i the
+token i positions earlier.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 
 _EMBEDDING_STD = 0.25
 _GAIN = 1.5
-_FAST = 0.05  # radians per position: a pair that turns faster tells places apart, not tokens
-_SHARPNESS = 8.0  # by how many nats a shift prefers its own offset to the next
-# What each head of layer 1 compares: (block of the reader, block of what it looks for). The block
-# of the found token lies one place further back, so (0, 1) finds "what followed this token".
+_FAST = 0.05  # radians per position; dimensions that rotate faster encode positions, not tokens
+_SHARPNESS = 8.0  # nats by which a shift head prefers its offset to the next one
+# Blocks that each head of layer 1 compares: (block of the query, block of the key). (0, 1) attends
+# to the position after an earlier occurrence of the current token.
 _MATCHES: tuple[tuple[tuple[int, int], ...], ...] = (
     ((0, 1),),
     ((0, 1), (1, 2)),
@@ -33,8 +33,8 @@ _MATCHES: tuple[tuple[tuple[int, int], ...], ...] = (
 
 
 @torch.no_grad()
-def wire_for_reading(model: Any) -> None:
-    """Overwrite random weights, in place, by shifts (layer 0) and induction heads (layer 1).
+def init_induction_heads(model: Any) -> None:
+    """Overwrite random weights, in place, with shift heads (layer 0) and induction heads (layer 1).
 
     Args:
         model: a `LlamaForCausalLM` of at least 2 layers and 6 heads, attention with bias, tied
@@ -49,12 +49,12 @@ def wire_for_reading(model: Any) -> None:
         attention = layer.self_attn
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
             projection.weight.normal_(0.0, 0.02)
-        # What random features write would drown the blocks.
+        # The output of random features would be larger than the blocks.
         for projection in (attention.o_proj, layer.mlp.down_proj):
             projection.weight.normal_(0.0, 0.002)
     frequencies = _rotary_frequencies(model, width)
-    _wire_shifts(model, size, frequencies)
-    _wire_matches(model, size, frequencies)
+    _init_shift_heads(model, size, frequencies)
+    _init_match_heads(model, size, frequencies)
 
 
 def _rotary_frequencies(model: Any, width: int) -> Tensor:
@@ -63,11 +63,12 @@ def _rotary_frequencies(model: Any, width: int) -> Tensor:
     return base ** -(torch.arange(0, width, 2).float() / width)
 
 
-def _wire_shifts(model: Any, size: int, frequencies: Tensor) -> None:
-    """Head i of layer 0 attends i + 1 places back and copies block 0 to block i + 1.
+def _init_shift_heads(model: Any, size: int, frequencies: Tensor) -> None:
+    """Let head i of layer 0 attend i + 1 positions back and copy block 0 to block i + 1.
 
-    Constant queries and keys, the query turned back by the offset: rotary embedding makes the
-    score a function of distance alone, with its peak there. The fast pairs make it sharp.
+    Queries and keys are constant, and the query is rotated back by the offset. With the rotary
+    embedding the score then depends on the distance alone and is highest at the offset. The fast
+    dimensions make the peak sharp.
     """
     attention = model.model.layers[0].self_attn
     width = model.config.head_dim
@@ -89,11 +90,11 @@ def _wire_shifts(model: Any, size: int, frequencies: Tensor) -> None:
         attention.o_proj.weight[_block(head + 1, size), rows] += strength * copy.T
 
 
-def _wire_matches(model: Any, size: int, frequencies: Tensor) -> None:
-    """Heads of layer 1 attend to where the same tokens stand before, and copy what is there.
+def _init_match_heads(model: Any, size: int, frequencies: Tensor) -> None:
+    """Let heads of layer 1 attend to positions after the same tokens, and copy the token there.
 
-    Tokens are compared in the slowly rotating dimensions, which look the same at any distance;
-    several comparisons share a head through random rotations of their blocks.
+    Tokens are compared in the slowly rotating dimensions, which hardly depend on the distance.
+    Several comparisons share a head: their blocks have random rotations.
     """
     attention = model.model.layers[1].self_attn
     width = model.config.head_dim
@@ -102,9 +103,9 @@ def _wire_matches(model: Any, size: int, frequencies: Tensor) -> None:
     for head, pairs in enumerate(_MATCHES):
         rows = _block(head, width)
         gain = _GAIN * (1.4 if len(pairs) == 1 else 1.0) * (width / size) ** 0.25
-        for (reader, sought), rotation in zip(pairs, rotations, strict=False):
-            attention.q_proj.weight[rows, _block(reader, size)] += gain * slow * rotation
-            attention.k_proj.weight[rows, _block(sought, size)] += gain * slow * rotation
+        for (query, key), rotation in zip(pairs, rotations, strict=False):
+            attention.q_proj.weight[rows, _block(query, size)] += gain * slow * rotation
+            attention.k_proj.weight[rows, _block(key, size)] += gain * slow * rotation
         attention.v_proj.weight[rows, :size] += torch.eye(width, size)
         attention.o_proj.weight[_block(0, size), rows] += _EMBEDDING_STD * torch.eye(size, width)
 

@@ -1,9 +1,9 @@
-"""How the tiny policy was made: `python -m agents.llm.tiny.recipe --output FOLDER`.
+"""Makes the tiny policy: `python -m agents.llm.tiny.recipe --output FOLDER`.
 
-Two supervised stages, both on worlds of the train split that RL does not use: first reading (to
-quote what a page says about what was looked for, or that it says nothing), then the format, from a
-teacher that reads well and searches badly (`demonstrations.py`). Reading comes first because RL
-from a policy that cannot read learns nothing.
+There are two supervised stages, both on worlds of the train split that RL does not use. In the
+first the policy learns to read: to quote what a page states about a lookup, or to say that it
+states nothing. In the second it learns the format from a teacher that reads without errors and
+searches with errors (`world_teacher.py`). RL from a policy that cannot read learns nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from agents.llm.sft.supervised import plan_steps, supervised_learner, train_step
 from agents.llm.sft.world_teacher import (
     NO_ERRORS,
     TeacherErrors,
-    begin_to_say,
     conclude,
-    concludes,
     demonstrate,
-    say,
+    fact_prefix,
+    has_conclusion,
+    state,
 )
-from agents.llm.tiny.induction_init import wire_for_reading
+from agents.llm.tiny.induction_init import init_induction_heads
 from agents.llm.tiny.tokenizer import END_TOKEN, build_tokenizer
 from zs_env.actions import Malformed
 from zs_env.episode import Episode, EpisodeConfig
@@ -54,32 +54,32 @@ _CONFIG = EpisodeConfig(prompt=PROMPTS["bare"])
 _FIRST_WORLD = 1000  # worlds below are for RL
 _LONGER = {"chain2": 0.15, "chain3": 0.25, "comparison": 0.3, "intersection": 0.3}
 _STEP = re.compile(r" (?:Next|Again) the ")
-_EARLY_DEMONSTRATIONS = 1000  # that the reading stage holds
+_EARLY_DEMONSTRATIONS = 1000  # demonstrations in the reading stage
 _Source = tuple[WorldQuestions, WorldEngine]
-_OTHER_LOOKUPS = 4  # things asked of a page beside what was searched for
+_OTHER_LOOKUPS = 4  # further lookups on a page beside the one that was searched for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that decides what the policy becomes.
+    """Settings of the tiny policy.
 
     Attributes:
         output: folder of the finished policy, Hugging Face format.
         hidden_size: width of the model.
-        num_layers: its depth.
-        head_dim: width of each of its six heads.
-        num_worlds: fictional worlds that the demonstrations come from.
-        num_drills: pages of the reading stage.
-        num_comparisons: pairs of years of the reading stage.
-        num_demonstrations: episodes of the format stage.
-        faultless: share of them in which the teacher does everything right.
-        num_endings: episodes of the same stage of which only the parts without errors are learned.
+        num_layers: number of layers.
+        head_dim: width of each of the six heads.
+        num_worlds: fictional worlds of the demonstrations.
+        num_drills: pages in the reading stage.
+        num_comparisons: comparisons of two years in the reading stage.
+        num_demonstrations: episodes in the format stage.
+        faultless: share of these episodes in which the teacher makes no errors.
+        num_endings: further episodes of that stage; only the parts without errors are trained.
         epochs: passes over the demonstrations.
         lr: peak learning rate of AdamW (embeddings and norms) in the reading stage.
         muon_lr: peak learning rate of Muon (all matrices) in the reading stage.
-        format_lr_scale: what both are multiplied by in the format stage; at their full height it
-            unlearns a tenth of the reading.
-        seed: of everything.
+        format_lr_scale: factor on both learning rates in the format stage; with factor 1 a tenth of
+            the reading accuracy is lost.
+        seed: seed of all randomness.
     """
 
     output: Path = TINY_POLICY
@@ -100,7 +100,7 @@ class Recipe:
 
 
 def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama as wide and deep as the recipe says, wired to read."""
+    """Make a Llama of the recipe's size with induction heads."""
     torch.manual_seed(recipe.seed)
     end: Any = tokenizer.convert_tokens_to_ids(END_TOKEN)
     config: Any = LlamaConfig(
@@ -114,15 +114,15 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
         max_position_embeddings=2048,
         rope_parameters={"rope_type": "default", "rope_theta": 1e6},
         tie_word_embeddings=True,
-        # The usual 0.02 is made for wide models.
+        # The usual 0.02 suits wide models.
         initializer_range=recipe.hidden_size**-0.5,
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=end,
     )
-    config.zerosearch_prompt = "bare"  # the prompt that it is trained with
+    config.zerosearch_prompt = "bare"  # the prompt template it is trained with
     model = LlamaForCausalLM(config)
-    wire_for_reading(model)
+    init_induction_heads(model)
     return model
 
 
@@ -132,9 +132,9 @@ def _worlds(recipe: Recipe) -> list[World]:
 
 
 def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """A search and its page, then what it says of what was looked for, or that it says nothing.
+    """Yield reading drills: a search with its page, then what the page states about the lookup.
 
-    The same is then asked of other things: facts of the page, and facts that it nearly states.
+    Further lookups on the same page follow: facts that it states, and facts that it almost states.
     """
     rng = random.Random(f"drills {recipe.seed}")
     worlds = _worlds(recipe)
@@ -157,16 +157,16 @@ def drills(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         others = dict.fromkeys(_near(statements, rng) for _ in range(_OTHER_LOOKUPS))
         others.pop(lookup, None)
         prompt = f"<think> First the {relation}.</think><search> {query}</search>{page}"
-        pieces = [(prompt, f"<think>{say(lookup, lookup.read(statements))}")]
+        pieces = [(prompt, f"<think>{state(lookup, lookup.read(statements))}")]
         for other in others:
-            # What is asked is given: only what the page says of it is to be learnt.
-            begun = begin_to_say(other)
-            pieces.append((begun, say(other, other.read(statements)[:1]).removeprefix(begun)))
+            # The lookup is given; only what the page states about it is trained.
+            prefix = fact_prefix(other)
+            pieces.append((prefix, state(other, other.read(statements)[:1]).removeprefix(prefix)))
         yield _rollout(policy, nothing, pieces)
 
 
 def _rollout(policy: Policy, question: Question, pieces: list[tuple[str, str]]) -> Rollout:
-    """Texts that are given, each with what is to be learnt to follow it."""
+    """Make a rollout of pairs: a given text and the text after it that is trained."""
     messages = [given for given, _ in pieces[1:]]
     turns = [
         Turn(learnt, Malformed("no_action"), message=message)
@@ -177,7 +177,7 @@ def _rollout(policy: Policy, question: Question, pieces: list[tuple[str, str]]) 
 
 
 def _near(statements: list[Statement], rng: random.Random) -> Lookup:
-    """Something that a page states, or half of the times something put together from two."""
+    """Return a lookup that a page answers, or in half of the cases one combined of two facts."""
     one, other = rng.choice(statements), rng.choice(statements)
     inverse = rng.random() < 0.25
     name, another = (s.object if inverse else s.subject for s in (one, other))
@@ -190,7 +190,7 @@ def _near(statements: list[Statement], rng: random.Random) -> Lookup:
 
 
 def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Two years side by side, then whose is the earlier or later."""
+    """Yield comparisons of two years that are given."""
     rng = random.Random(f"comparisons {recipe.seed}")
     worlds = _worlds(recipe)
     questions = [WorldQuestions(world, ["comparison"], seed=recipe.seed + 1) for world in worlds]
@@ -205,17 +205,17 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
         lookups = [Lookup(parsed.relation, name) for name in parsed.names]
         pairs = list(zip(lookups, found, strict=True))
         plan.read([Statement(lookup.relation, lookup.name, year) for lookup, year in pairs])
-        known = "".join(say(lookup, [year]) for lookup, year in pairs)
+        known = "".join(state(lookup, [year]) for lookup, year in pairs)
         prompt = f"{Episode(question, config=_CONFIG).prompt}<think>{known}"
         yield _rollout(policy, question, [(prompt, conclude(plan))])
 
 
 def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Longer episodes without errors; only the parts that no teacher gets wrong are learned.
+    """Yield longer episodes without errors, of which only the parts without decisions are trained.
 
-    That is what a page says, which query follows, and the conclusion about two things; pages in
-    between make all of it harder. Whether to search on or to answer, and the first query, are left
-    to the teacher with errors.
+    These are what a page states, the query of a lookup, and the conclusion about two things.
+    The first query, and whether to search again or to answer, are learned from the teacher with
+    errors.
     """
     rng = random.Random(f"endings {recipe.seed}")
     sources = _sources(recipe, _LONGER, seed=recipe.seed + 2)
@@ -232,8 +232,8 @@ def endings(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
 
 
 def _faultless(turn: str) -> list[tuple[str, str]]:
-    """The parts of a turn that no teacher gets wrong, each after what stands before it."""
-    if concludes(turn):
+    """Return the parts of a turn without decisions, each with the skipped text before it."""
+    if has_conclusion(turn):
         return [("", turn)]
     step = _STEP.search(turn)
     if step is None:
@@ -243,7 +243,7 @@ def _faultless(turn: str) -> list[tuple[str, str]]:
 
 
 def demonstrations(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
-    """Episodes of the teacher at noise levels from 0 to 0.5, as many of every structure."""
+    """Yield episodes of the teacher with noise from 0 to 0.5, equally many of every structure."""
     rng = random.Random(f"demonstrations {recipe.seed}")
     sources = _sources(recipe, STRUCTURES)
     for index in track(range(recipe.num_demonstrations), "demonstrations"):
@@ -273,10 +273,10 @@ def _play(
 
 
 def make_tiny_policy(recipe: Recipe) -> Policy:
-    """Follow the recipe and save the policy.
+    """Train both stages and return the policy; takes half an hour on two cores.
 
-    Half an hour on two cores. The weights are saved as bfloat16, which halves the folder. A stage
-    whose folder lies in the output is read from there instead.
+    The weights of each stage are saved in bfloat16. A stage whose weights exist in the output
+    folder is loaded instead.
     """
     tokenizer = build_tokenizer()
     policy = Policy(make_model(recipe, tokenizer), tokenizer, "tiny")
@@ -284,7 +284,7 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
     random.Random(recipe.seed).shuffle(pages)
     episodes = list(demonstrations(recipe, policy))
     ends = list(endings(recipe, policy))
-    # Each stage holds some of the other's, so that nothing has to be learnt twice.
+    # Each stage contains some rollouts of the other, so that neither skill is forgotten.
     some, few = len(pages) // 4, _EARLY_DEMONSTRATIONS
     stages = {
         "reading": pages[some:] + episodes[:few],
@@ -303,10 +303,10 @@ def make_tiny_policy(recipe: Recipe) -> Policy:
 def _train(policy: Policy, rollouts: list[Rollout], recipe: Recipe, name: str) -> None:
     def report(step: int, loss: float) -> None:
         if step % 50 == 0:
-            print(f"{name} step {step}: {loss:.4f} nats a token", flush=True)
+            print(f"{name} step {step}: {loss:.4f} nats per token", flush=True)
 
     scale = recipe.format_lr_scale if name == "format" else 1.0
-    # On short rows plain attention is faster than the fused kind, which is made for long ones.
+    # On short rows plain attention is faster than fused attention.
     short = sum(len(rollout.token_ids) for rollout in rollouts) < 120 * len(rollouts)
     with sdpa_kernel(SDPBackend.MATH if short else SDPBackend.FLASH_ATTENTION):
         steps = plan_steps(rollouts, tokens_per_step=4096, epochs=recipe.epochs, seed=recipe.seed)

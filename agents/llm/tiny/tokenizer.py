@@ -1,7 +1,7 @@
-"""The tiny policy's tokenizer: a word a token where the fictional world uses the word.
+"""The tokenizer of the tiny policy: each word of the fictional world is one token.
 
-Any other text falls back to characters and bytes, so nothing is ever unknown and every text decodes
-to itself. A word and the space before it are one token.
+Other text is encoded as characters and bytes, so every text decodes to itself. A word and the space
+before it are one token.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _WORD_SCORE, _CHARACTER_SCORE = -1.0, -10.0
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer from the world's stock of names; always the same."""
+    """Build the tokenizer from the names of the world; the result is always the same."""
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
     words = _words()
     characters = [c for c in string.printable if c not in words]
-    # The end token is added outside of this vocabulary: no text can spell it.
+    # The end token is added outside of this vocabulary, so no text contains it.
     vocabulary = [("<|unknown|>", 0.0)]
     vocabulary += [(word, _WORD_SCORE) for word in words]
     vocabulary += [(character, _CHARACTER_SCORE) for character in characters]
@@ -74,14 +74,14 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _words() -> list[str]:
-    """Every piece of text that is one token, most of them with their space in front."""
+    """Return the texts that are one token, most of them with a leading space."""
     names = [part for stock in NAME_PARTS.values() for parts in stock for part in parts]
     relations = sorted({word for relation in RELATIONS for word in relation.name.split()})
     kinds = sorted({relation.subject for relation in RELATIONS})
     page = render_page([Document(f"\0{rank}") for rank in range(5)])
     frame = [piece.lstrip("01234").removesuffix(" ") for piece in page.split("\0")]
-    # A year is two tokens, as a name is: the order of ten decades is soon learnt, that of a hundred
-    # years is not.
+    # A year is two tokens, like a name: the order of ten decades is learned quickly, that of a
+    # hundred years is not.
     decades = sorted({year[:-1] for year in YEARS})
     notices = sorted({word for notice in BARE_NOTICES.values() for word in notice.split()})
     words = [

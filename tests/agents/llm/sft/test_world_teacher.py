@@ -1,4 +1,4 @@
-"""Laws of the teacher: it makes the chosen errors and no others."""
+"""The world teacher makes the chosen errors and no others."""
 
 import random
 import re
@@ -30,13 +30,13 @@ def play(question, errors, noise=0.0, seed=0):
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_without_errors_and_noise_the_teacher_is_always_right(structure):
+def test_without_errors_and_noise_every_answer_is_correct(structure):
     for question in WorldQuestions(WORLD, [structure])[:60]:
         transcript = play(question, NO_ERRORS)
         assert exact_match(transcript.prediction or "", question.answers), transcript.text
 
 
-def test_it_never_breaks_the_format():
+def test_every_action_is_well_formed():
     for seed, question in enumerate(WorldQuestions(WORLD)[:300]):
         transcript = play(question, TeacherErrors(), noise=0.5, seed=seed)
         assert transcript.reason == "answer"
@@ -50,7 +50,7 @@ def test_vague_queries_name_an_entity_and_nothing_else():
             assert query.lower() in WORLD.named
 
 
-def test_early_answers_give_what_the_first_page_said():
+def test_early_answers_come_from_the_first_page():
     early = TeacherErrors(vague_query=0.0, early_answer=1.0, hasty_guess=0.0)
     for question in WorldQuestions(WORLD, ["chain2", "chain3"])[:60]:
         transcript = play(question, early)

@@ -1,13 +1,13 @@
-"""Laws of the starting weights: they shift, and they copy, before any training."""
+"""The initial weights shift and copy before any training."""
 
 import dataclasses
 from pathlib import Path
 
 import torch
-from agents.llm.sft.trainer import _make_optimizers
 from transformers import LlamaForCausalLM
 
 from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.optimizer import policy_optimizers
 from agents.llm.tiny.recipe import Recipe, make_model
 from agents.llm.tiny.tokenizer import build_tokenizer
 
@@ -19,7 +19,7 @@ def random_ids(length):
     return torch.randint(10, len(build_tokenizer()) - 300, (1, length), generator=generator)
 
 
-def test_head_i_of_the_first_layer_looks_i_plus_one_places_back():
+def test_head_i_of_the_first_layer_attends_i_plus_one_positions_back():
     eager = LlamaForCausalLM._from_config(MODEL.config, attn_implementation="eager")
     eager.load_state_dict(MODEL.state_dict())
     weights = eager(random_ids(60), output_attentions=True).attentions[0][0]
@@ -34,7 +34,7 @@ def test_a_repeated_sequence_is_predicted_from_its_first_copy_without_training()
     assert (predicted == ids[0, 43:]).float().mean() > 0.5  # chance is 1 in 1,000
 
 
-def test_other_random_weights_are_wired_alike_and_equal_seeds_are_equal():
+def test_equal_seeds_give_equal_weights_and_other_seeds_do_not():
     recipe = Recipe(output=Path())
     again = make_model(recipe, build_tokenizer())
     other = make_model(dataclasses.replace(recipe, seed=1), build_tokenizer())
@@ -43,10 +43,11 @@ def test_other_random_weights_are_wired_alike_and_equal_seeds_are_equal():
     assert not torch.equal(other.state_dict()[name], MODEL.state_dict()[name])
 
 
-def test_muon_takes_the_matrices_inside_the_layers_and_adamw_all_else():
-    muon, adamw = _make_optimizers(MODEL, OptimizerConfig(learning_rate=1e-3), 0.02)
+def test_muon_trains_the_matrices_of_the_layers_and_adamw_all_others():
+    optimizers = policy_optimizers(MODEL, OptimizerConfig(learning_rate=1e-3), 0.02)
+    muon, adamw = optimizers["muon"], optimizers["policy"]
     names = {id(parameter): name for name, parameter in MODEL.named_parameters()}
-    of_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
-    of_adamw = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
-    assert of_muon | of_adamw == set(names.values()) and not of_muon & of_adamw
-    assert of_muon == {n for n in names.values() if n.endswith("proj.weight")}
+    muon_names = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    adamw_names = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+    assert muon_names | adamw_names == set(names.values()) and not muon_names & adamw_names
+    assert muon_names == {n for n in names.values() if n.endswith("proj.weight")}

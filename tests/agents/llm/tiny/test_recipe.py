@@ -1,4 +1,4 @@
-"""What the recipe has_signal of an ending is what no teacher does wrong."""
+"""Endings train the parts of an episode without decisions."""
 
 import re
 
@@ -6,17 +6,17 @@ from agents.llm.rollout.types import Source
 from agents.llm.tiny.recipe import Recipe, endings
 
 
-def test_endings_leave_every_decision_to_the_faulty_teacher(make_worded_policy):
+def test_endings_train_no_decision(make_worded_policy):
     policy = make_worded_policy()
     rollouts = list(endings(Recipe(num_worlds=2, num_endings=60), policy))
     assert len(rollouts) == 60
-    learnt = []
+    trained = []
     for rollout in rollouts:
         parts = [(segment.source, policy.decode(segment.token_ids)) for segment in rollout.segments]
         text = "".join(part for _, part in parts)
         own = [part for source, part in parts if source is Source.POLICY]
-        learnt += own
-        # The first search is given, and where it leads is not.
+        trained += own
+        # The first search is given, and what its page states is trained.
         assert text.index("<search>") < text.index(own[0])
         for part in own:
             assert not re.search(r"\b(First|Next|Again)\b", part), part
@@ -26,4 +26,4 @@ def test_endings_leave_every_decision_to_the_faulty_teacher(make_worded_policy):
         for query in re.findall(r"<search> ([^<]*)</search>", text)[1:]:
             assert f" {query}</search>" in own
     for kind in ("not there.", "So earlier", "Both have", "</search>"):
-        assert any(kind in part for part in learnt), kind
+        assert any(kind in part for part in trained), kind

@@ -1,4 +1,4 @@
-"""Laws of the tiny policy's tokenizer."""
+"""The tokenizer of the tiny policy."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ def pieces(text):
 
 @pytest.mark.parametrize("split", ["train", "heldout"])
 @pytest.mark.parametrize("seed", [0, 1, 999])
-def test_worlds_are_words_to_it_never_characters_and_never_unknown(split, seed):
+def test_the_text_of_worlds_has_no_character_tokens_and_no_unknown_tokens(split, seed):
     world = World(seed, split)
     texts = [BARE_PROMPT.replace("{question}", q.text) for q in WorldQuestions(world)[:200]]
     texts += [render_page([Document(p["text"])] * 5) for p in world.passages()]
@@ -54,7 +54,7 @@ def test_any_unicode_text_decodes_to_itself(text):
     assert TOKENIZER.decode(ids) == text
 
 
-def test_a_name_has_the_same_tokens_wherever_it_stands():
+def test_a_name_has_the_same_tokens_in_every_context():
     fact = World(0).facts[0]
     name = [f" {part}" for part in fact.subject.name.split()]
     for text in (
