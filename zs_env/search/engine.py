@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
@@ -119,8 +119,16 @@ def as_engine(engine: Any) -> SearchEngine:
 def adapt(plain: Any, base: Adapted, names: Iterable[str]) -> Adapted:
     """Give an instance of a base class those attributes and methods that a plain object has."""
     base.__dict__["fingerprint"] = class_name(plain)
-    base.__dict__.update({name: getattr(plain, name) for name in names if hasattr(plain, name)})
+    for name in names:
+        if hasattr(plain, name):
+            value = getattr(plain, name)
+            # A method is looked up at each call, because it may be replaced.
+            base.__dict__[name] = partial(_call, plain, name) if callable(value) else value
     return base
+
+
+def _call(plain: Any, name: str, *arguments: Any) -> Any:
+    return getattr(plain, name)(*arguments)
 
 
 def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
