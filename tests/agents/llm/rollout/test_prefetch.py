@@ -162,7 +162,7 @@ def _prefetcher(
                 "rollout_dtype": "float32",
                 "engine": '{"kind": "simulator", "generator": {"kind": "policy"}}',
             },
-            "another writer",
+            "another generator",
         ),
     ],
 )

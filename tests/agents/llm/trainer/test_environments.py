@@ -43,7 +43,7 @@ def test_other_questions_keep_the_environments_engine(rows):
 
 def test_a_world_answers_for_its_own_questions_only(rows):
     assert found(TrainConfig.of(questions=WORLD))
-    with pytest.raises((ValueError, gymnasium.error.Error), match="bring no documents"):
+    with pytest.raises((ValueError, gymnasium.error.Error), match="no default engine"):
         found(TrainConfig.of(questions=rows))
 
 

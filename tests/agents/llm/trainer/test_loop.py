@@ -327,7 +327,7 @@ def test_an_engine_that_dies_stops_the_run_which_goes_on_once_it_lives(
         searching.setattr("agents.llm.trainer.run.make_generator", make_searcher)
         assert main(arguments(policy, output, *flags)) == 1
     said = " ".join(capfd.readouterr().err.split())
-    for part in ("step 3: a failure of the engine ended", "nobody answers", "in 3 steps in a row"):
+    for part in ("step 3: an engine failure ended", "nobody answers", "3 steps in a row"):
         assert part in said
     assert CheckpointStore(output / "checkpoints").steps()[-1] == 2
     monkeypatch.setattr(Mortal, "alive", True)
