@@ -21,7 +21,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from zs_env.noise import Noise, NoiseSchedule
+from zs_env.noise import Noise, build_noise
 from zs_env.questions.question import Question
 from zs_env.search.engine import SearchEngine, as_engine, search_checked
 from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
@@ -78,7 +78,7 @@ class SearchServer:
     ) -> None:
         self.engine, self.questions = as_engine(engine), questions or {}
         self.settings = settings or ServerSettings()
-        self.noise: Noise = _constant(noise) if isinstance(noise, int | float) else noise
+        self.noise: Noise = build_noise(noise) if isinstance(noise, int | float) else noise
         self.searches = 0
         self._rate_limiter = _RateLimiter(self.settings.requests_per_second)
         self._waiting: asyncio.Queue[tuple[SearchRequest, asyncio.Future[Any]]] = asyncio.Queue()
@@ -238,7 +238,7 @@ class SearchServer:
     async def _put_noise(self, request: web.Request) -> web.Response:
         try:
             probability = (await request.json())["probability"]
-            self.noise = _constant(float(probability))
+            self.noise = build_noise(float(probability))
         except (ValueError, KeyError, TypeError) as error:
             raise web.HTTPBadRequest(
                 text=f'expected {{"probability": p}} with p in [0, 1]: {error}'
@@ -291,7 +291,3 @@ class _RateLimiter:
             return False
         self._tokens -= 1.0
         return True
-
-
-def _constant(probability: float) -> NoiseSchedule:
-    return NoiseSchedule(probability, probability, shape="constant")
