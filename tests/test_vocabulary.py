@@ -61,7 +61,6 @@ REPLACED = {
     "show_weights",
     "SimulatorCounts",
     "SimulatorStyle",
-    "teaches",
     "TransformersWriter",
     "UnwritablePrompt",
     "VectorSeats",
@@ -90,6 +89,7 @@ REPLACED_IDENTIFIERS = {
     "Seats",
     "Stage",
     "Targets",
+    "teaches",
     "Writer",
     "Writing",
 }

@@ -28,7 +28,7 @@ _TIME = "first earlier later older younger born died recently before long releas
 _TIME_WORDS = frozenset(_TIME.split())
 # What a quotation does not begin or end with; the last is a dash, as between dates.
 _EDGES = ' ,;."\u2013'
-# Words that ask, but say nothing of what is asked for.
+# Question words, which say nothing about the topic.
 _ASKING_WORDS = "whose whom name named called kind type one either well known"
 _ASKING = frozenset(_ASKING_WORDS.split())
 
