@@ -57,20 +57,20 @@ def endless(policy: Policy) -> Policy:
 def prompts(policy: Policy) -> list[list[int]]:
     """Prompts of random ordinary ids, equal within a group."""
     rng = random.Random(0)
-    ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.control_token_ids]
+    ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.codec.control_token_ids]
     groups = [rng.choices(ordinary, k=PROMPT_IDS) for _ in range(PROMPTS)]
     return [list(group) for group in groups for _ in range(MEMBERS)]
 
 
 def page(policy: Policy) -> list[int]:
     """Ids of a page."""
-    ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.control_token_ids]
+    ordinary = [i for i in range(len(policy.tokenizer)) if i not in policy.codec.control_token_ids]
     return random.Random(1).choices(ordinary, k=PAGE_IDS)
 
 
 def play(generator: Any, policy: Policy, sampling: Sampling) -> tuple[float, list[Generation]]:
     """Seconds of two turns of every member, and its second turns."""
-    ids, shown = prompts(policy), page(policy)
+    ids, page_ids = prompts(policy), page(policy)
     turns: list[Generation] = []
     started = time.perf_counter()
     for turn in range(2):
@@ -79,7 +79,7 @@ def play(generator: Any, policy: Policy, sampling: Sampling) -> tuple[float, lis
         ]
         turns = generate(generator, requests, sampling)
         if turn == 0:
-            ids = [[*a, *b.token_ids, *shown] for a, b in zip(ids, turns, strict=True)]
+            ids = [[*a, *b.token_ids, *page_ids] for a, b in zip(ids, turns, strict=True)]
     seconds = time.perf_counter() - started
     generator.close()
     return seconds, turns
@@ -87,38 +87,40 @@ def play(generator: Any, policy: Policy, sampling: Sampling) -> tuple[float, lis
 
 @torch.no_grad()
 def play_with_generate(policy: Policy, sampling: Sampling) -> tuple[float, list[list[int]]]:
-    """The same by transformers' own `generate`."""
-    ids, shown = torch.tensor(prompts(policy)), torch.tensor(page(policy))
-    drawing = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": sampling.temperature}
+    """The same with `generate` of transformers."""
+    ids, page_ids = torch.tensor(prompts(policy)), torch.tensor(page(policy))
+    sampled = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": sampling.temperature}
     started = time.perf_counter()
-    written = ids[:, :0]
+    new_ids = ids[:, :0]
     for turn in range(2):
         whole = policy.model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=sampling.max_new_tokens,
             min_new_tokens=sampling.max_new_tokens,
-            pad_token_id=policy.pad_token_id,
-            **(drawing if sampling.temperature else {"do_sample": False}),
+            pad_token_id=policy.codec.pad_token_id,
+            **(sampled if sampling.temperature else {"do_sample": False}),
         )
-        written = whole[:, ids.shape[1] :]
+        new_ids = whole[:, ids.shape[1] :]
         if turn == 0:
-            ids = torch.cat([whole, shown.expand(len(whole), -1)], dim=1)
-    return time.perf_counter() - started, written.tolist()
+            ids = torch.cat([whole, page_ids.expand(len(whole), -1)], dim=1)
+    return time.perf_counter() - started, new_ids.tolist()
 
 
 def _against_generate(folder: Path) -> Row:
     exact = endless(load_policy(folder))
     _, ours = play(TransformersGenerator(exact), exact, Sampling(max_new_tokens=4, temperature=0.0))
     _, theirs = play_with_generate(exact, Sampling(max_new_tokens=4, temperature=0.0))
-    assert [list(turn.token_ids) for turn in ours] == theirs, "the two write different ids"
+    assert [list(turn.token_ids) for turn in ours] == theirs, (
+        "greedy ids differ from those of generate()"
+    )
     del exact
     policy = endless(load_policy(folder, dtype="bfloat16"))
     sampling = Sampling(max_new_tokens=TURN_IDS)
     generator = TransformersGenerator(policy)
     tokens = 2 * PROMPTS * MEMBERS * TURN_IDS
     return Row(
-        case=f"two turns, {PROMPTS} x {MEMBERS}, {folder.name}, beside generate()",
+        case=f"two turns, {PROMPTS} x {MEMBERS}, {folder.name}, peer: generate()",
         ours=tokens / play(generator, policy, sampling)[0],
         peer=tokens / play_with_generate(policy, sampling)[0],
         unit="tokens/s",
@@ -146,22 +148,22 @@ def _through_vllm(folder: Path) -> Row | None:
             return None
     figures = json.loads(done.stdout.splitlines()[-1])
     return Row(
-        case=f"the same through vLLM, beside vLLM bare ({figures['version']})",
+        case=f"the same through vLLM, peer: vLLM alone ({figures['version']})",
         ours=figures["ours"],
         peer=figures["bare"],
         unit="tokens/s",
     )
 
 
-class _LongTail:
-    """An engine whose pages take a log-normal time that follows from the request's seed."""
+class _SlowEngine:
+    """An engine whose latency is log-normal and depends on the seed of the request."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self._spread = math.log(_P99_S / _MEDIAN_S) / NormalDist().inv_cdf(0.99)
 
     def search(self, requests: Sequence[SearchRequest]) -> Any:
-        time.sleep(max(map(self._seconds, requests)))  # they are answered side by side
+        time.sleep(max(map(self._seconds, requests)))  # the requests of a call run in parallel
         return self._engine.search(requests)
 
     def _seconds(self, request: SearchRequest) -> float:
@@ -169,12 +171,12 @@ class _LongTail:
         return _MEDIAN_S * math.exp(self._spread * NormalDist().inv_cdf(share))
 
 
-def _apart() -> Row:
+def _asynchronous() -> Row:
     policy = load_policy("tiny")
     questions = build_questions({"kind": "world"})
-    engine = _LongTail(build_engine({"kind": "world"}, questions))
+    engine = _SlowEngine(build_engine({"kind": "world"}, questions))
     seconds: dict[bool, float] = {}
-    played: dict[bool, list[Group]] = {}
+    groups: dict[bool, list[Group]] = {}
     for lock_step in (False, True):
         environment = ZeroSearchVectorEnv(
             QUESTIONS * EPISODES,
@@ -184,7 +186,7 @@ def _apart() -> Row:
             prompt="bare",
         )
         started = time.perf_counter()
-        played[lock_step] = collect_rollouts(
+        groups[lock_step] = collect_rollouts(
             environment,
             policy,
             TransformersGenerator(policy),
@@ -196,12 +198,14 @@ def _apart() -> Row:
         )
         seconds[lock_step] = time.perf_counter() - started
         environment.close()
-    ids = [[r.token_ids for g in played[way] for r in g.rollouts] for way in (False, True)]
+    ids = [
+        [r.token_ids for g in groups[lock_step] for r in g.rollouts] for lock_step in (False, True)
+    ]
     same = sum(a == b for a, b in zip(*ids, strict=True))
-    # Batches of other sizes round otherwise: a draw in thousands falls to the neighbouring token.
-    assert same >= 0.95 * len(ids[0]), f"only {same} of {len(ids[0])} episodes are the same"
+    # Rounding depends on the batch size, so a few samples in thousands differ.
+    assert same >= 0.95 * len(ids), f"only {same} of {len(ids)} episodes are the same"
     return Row(
-        case=f"{QUESTIONS} x {EPISODES} episodes, pages 50 ms to 2 s: apart, beside lock-step",
+        case=f"{QUESTIONS} x {EPISODES} episodes, pages 50 ms to 2 s, peer: lock step",
         ours=seconds[False],
         peer=seconds[True],
         unit="s",
@@ -215,7 +219,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows: list[Row | None] = [_apart()]
+    rows: list[Row | None] = [_asynchronous()]
     if arguments.model is None:
         print("without --model FOLDER only the tiny policy is measured", file=sys.stderr)
     else:

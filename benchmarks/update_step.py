@@ -205,7 +205,7 @@ def _rollouts(model_folder: Path, number: int) -> list[list[dict[str, Any]]]:
     groups = [_group(rng) for _ in range(number // GROUP_SIZE)]
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     batch = Batch.from_groups(from_json(groups))
-    logprobs_A = score(batch, lambda rows: action_logprobs(model, rows).logprobs_A, 2048)
+    logprobs_A = score(batch, lambda rows: action_logprobs(model, rows)[0], 2048)
     given = iter(logprobs_A.tolist())
     for rollout in (rollout for group in groups for rollout in group):
         rollout["logprobs"] = [next(given) if acted else 0.0 for acted in rollout["action_mask"]]

@@ -29,7 +29,7 @@ def pages_unmasked() -> Iterator[None]:
     def update(self: Learner, groups: Sequence[Group]) -> UpdateReport:
         def policy(micro_batch: MicroBatch) -> Tensor:
             with torch.no_grad():
-                return self._logprobs(self._policy, micro_batch).logprobs_A
+                return self._logprobs(self._policy, micro_batch)[0]
 
         max_tokens = self.optimizer_config.tokens_per_micro_batch
         return masked(self, unmask(groups, policy, max_tokens=max_tokens))

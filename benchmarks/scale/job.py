@@ -101,7 +101,7 @@ class Job:
 
         def logprobs(rows: MicroBatch) -> Tensor:
             with self.computing():
-                return action_logprobs(policy.model, rows.to(device)).logprobs_A
+                return action_logprobs(policy.model, rows.to(device))[0]
 
         scores_A = score(Batch.from_groups(from_json(groups)), logprobs, self.tokens_per_pass)
         given = iter(scores_A.tolist())

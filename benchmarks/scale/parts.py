@@ -49,7 +49,7 @@ def rollout(job: Job) -> Iterator[Row]:
     batch = Batch.from_groups(from_json([written]))
     scores_A = score(
         batch,
-        lambda rows: action_logprobs(policy.model, rows.to(device)).logprobs_A,
+        lambda rows: action_logprobs(policy.model, rows.to(device))[0],
         job.tokens_per_pass,
     )
     gap = float((scores_A - batch.sampled_logprobs_A).abs().mean())
@@ -179,7 +179,7 @@ def _batch(job: Job) -> Batch:
 
 
 def _action_only(model: Any, rows: MicroBatch) -> Tensor:
-    return action_logprobs(model, rows).logprobs_A
+    return action_logprobs(model, rows)[0]
 
 
 def _from_all_logits(model: Any, rows: MicroBatch) -> Tensor:

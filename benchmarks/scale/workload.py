@@ -130,7 +130,9 @@ def play_with_generate(policy: Policy, episodes: Episodes) -> float:
     for turn in range(episodes.turns):
         if turn:
             ids_BT = torch.cat([ids_BT, page_BT], dim=1)
-        ids_BT = _generate(model, ids_BT, policy.pad_token_id, episodes.turn_ids, do_sample=True)
+        ids_BT = _generate(
+            model, ids_BT, policy.codec.pad_token_id, episodes.turn_ids, do_sample=True
+        )
     ids_BT.tolist()  # waits for the device
     return time.perf_counter() - started
 
@@ -142,7 +144,7 @@ def share_written_alike(policy: Policy, episodes: Episodes, tokens: int = 4) -> 
     greedy = Sampling(max_new_tokens=tokens, temperature=0.0)
     ours = generate(TransformersGenerator(policy), requests, greedy)
     ids_BT = torch.tensor(ids, device=policy.model.device)
-    theirs_BT = _generate(policy.model, ids_BT, policy.pad_token_id, tokens, do_sample=False)
+    theirs_BT = _generate(policy.model, ids_BT, policy.codec.pad_token_id, tokens, do_sample=False)
     pairs = zip(ours, theirs_BT[:, episodes.prompt_ids :].tolist(), strict=True)
     same = [a == b for one, row in pairs for a, b in zip(one.token_ids, row, strict=True)]
     return sum(same) / len(same)
@@ -181,7 +183,7 @@ def _extend(
 
 
 def _ordinary(policy: Policy) -> list[int]:
-    return [i for i in range(len(policy.tokenizer)) if i not in policy.control_token_ids]
+    return [i for i in range(len(policy.tokenizer)) if i not in policy.codec.control_token_ids]
 
 
 def _random_policy(shape: Shape, device: str) -> Policy:

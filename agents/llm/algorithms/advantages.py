@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,13 +41,6 @@ class AdvantageInput:
     def totals_B(self) -> Tensor:
         """[B] undiscounted reward of each rollout."""
         return sum_by_rollout(self.rewards_A, self.counts_B)
-
-
-class AdvantageOutput(NamedTuple):
-    """[A] advantages, and [A] returns: the targets of the critic."""
-
-    advantages_A: Tensor
-    returns_A: Tensor
 
 
 def group_advantages(
@@ -135,12 +127,12 @@ def whiten(advantages_A: Tensor, *, eps: float = 1e-8) -> Tensor:
 def returns_to_go(rewards_A: Tensor, counts_B: Tensor, *, gamma: float = 1.0) -> Tensor:
     """[A] discounted sum of rewards from each token to the end of its rollout."""
     no_values_A = torch.zeros_like(rewards_A)
-    return gae(rewards_A, no_values_A, counts_B, gamma=gamma, gae_lambda=1.0).returns_A
+    return gae(rewards_A, no_values_A, counts_B, gamma=gamma, gae_lambda=1.0)[1]
 
 
 def gae(
     rewards_A: Tensor, values_A: Tensor, counts_B: Tensor, *, gamma: float, gae_lambda: float
-) -> AdvantageOutput:
+) -> tuple[Tensor, Tensor]:
     """Generalized advantage estimation over action tokens.
 
     The value after the last token is 0, also if the turn limit ended the episode: the policy is
@@ -152,6 +144,9 @@ def gae(
         counts_B: [B] action tokens of each rollout.
         gamma: discount per token, in [0, 1].
         gae_lambda: 1 uses the rewards only, 0 bootstraps from the next value.
+
+    Returns:
+        [A] advantages, and [A] returns: the targets of the critic.
 
     Source: arXiv:1506.02438.
     """
@@ -167,83 +162,82 @@ def gae(
         delta_B = rewards_TB[time] + gamma * values_TB[time + 1] - values_TB[time]
         advantages_TB[time] = delta_B + gamma * gae_lambda * advantages_TB[time + 1]
     advantages_A = advantages_TB[place]
-    return AdvantageOutput(advantages_A, advantages_A + values_A)
+    return advantages_A, advantages_A + values_A
 
 
-def _return(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _return(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """The return of every token, without a baseline (the default of ZeroSearch)."""
     returns_A = returns_to_go(inputs.rewards_A, inputs.counts_B, gamma=config.gamma)
-    return AdvantageOutput(returns_A, returns_A)
+    return returns_A, returns_A
 
 
-def _return_whitened(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _return_whitened(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Returns whitened over all tokens of the update."""
     returns_A = returns_to_go(inputs.rewards_A, inputs.counts_B, gamma=config.gamma)
-    return AdvantageOutput(whiten(returns_A), returns_A)
+    return whiten(returns_A), returns_A
 
 
-def _group_whitened(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _group_whitened(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Rewards minus the mean of their group, whitened over all tokens of the update."""
-    return _of_rollouts(
-        inputs, group_advantages(inputs.totals_B, inputs.groups_B, scale=False), whiten
-    )
+    centred_A, returns_A = _group_centered(inputs, config)
+    return whiten(centred_A), returns_A
 
 
-def _group(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _group(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Group-normalized undiscounted reward of the rollout, the same on every token."""
     return _of_rollouts(inputs, group_advantages(inputs.totals_B, inputs.groups_B))
 
 
-def _group_centered(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _group_centered(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Reward of the rollout minus the mean of its group."""
     return _of_rollouts(inputs, group_advantages(inputs.totals_B, inputs.groups_B, scale=False))
 
 
-def _leave_one_out(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _leave_one_out(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Reward of the rollout minus the mean of the other rollouts of its group."""
     return _of_rollouts(inputs, leave_one_out(inputs.totals_B, inputs.groups_B))
 
 
-def _group_turn(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _group_turn(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Discounted return of each turn, normalized over all turns of the group."""
     returns_N, index_A = turn_returns(
         inputs.rewards_A, inputs.counts_B, inputs.turns_A, gamma=config.gamma
     )
     groups_A = inputs.groups_B.repeat_interleave(inputs.counts_B)
     groups_N = torch.zeros(len(returns_N), dtype=torch.long).index_put_((index_A,), groups_A)
-    return AdvantageOutput(group_advantages(returns_N, groups_N)[index_A], returns_N[index_A])
+    return group_advantages(returns_N, groups_N)[index_A], returns_N[index_A]
 
 
-def _of_rollouts(
-    inputs: AdvantageInput, advantages_B: Tensor, finish: Callable[[Tensor], Tensor] = lambda a: a
-) -> AdvantageOutput:
-    """Spread one advantage per rollout over its tokens; `finish` maps the result."""
+def _of_rollouts(inputs: AdvantageInput, advantages_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Spread one advantage and one return per rollout over its tokens."""
     counts_B = inputs.counts_B
-    return AdvantageOutput(
-        finish(advantages_B.repeat_interleave(counts_B)),
+    return (
+        advantages_B.repeat_interleave(counts_B),
         inputs.totals_B.repeat_interleave(counts_B),
     )
 
 
-def _gae(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _gae(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Whitened GAE; the returns are not whitened."""
-    estimate = gae(
+    advantages_A, returns_A = gae(
         inputs.rewards_A,
         inputs.values_A,
         inputs.counts_B,
         gamma=config.gamma,
         gae_lambda=config.gae_lambda,
     )
-    return AdvantageOutput(whiten(estimate.advantages_A), estimate.returns_A)
+    return whiten(advantages_A), returns_A
 
 
-def _one(inputs: AdvantageInput, config: AlgorithmConfig) -> AdvantageOutput:
+def _one(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
     """Advantage 1 on every token: supervised training, which ignores rewards."""
     ones_A = torch.ones_like(inputs.rewards_A)
-    return AdvantageOutput(ones_A, ones_A)
+    return ones_A, ones_A
 
 
-ADVANTAGES: Mapping[AdvantageName, Callable[[AdvantageInput, AlgorithmConfig], AdvantageOutput]] = {
+# Each returns [A] advantages and [A] returns, the targets of the critic.
+AdvantageFunction = Callable[[AdvantageInput, AlgorithmConfig], tuple[Tensor, Tensor]]
+ADVANTAGES: Mapping[AdvantageName, AdvantageFunction] = {
     "group": _group,
     "group_centered": _group_centered,
     "group_turn": _group_turn,

@@ -6,7 +6,6 @@ Weights are computed over the whole step, so the gradient does not depend on the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,12 +16,8 @@ from agents.llm.algorithms.registry import Clip, LossAggregation, PolicyLossName
 _MAX_LOG_RATIO = 20.0
 
 
-class PolicyLoss(NamedTuple):
-    """[A] losses; [A] ratios new/old and [A] whether the clip is active, both detached."""
-
-    losses_A: Tensor
-    ratios_A: Tensor
-    clipped_A: Tensor
+# [A] losses; [A] ratios new/old and [A] whether the clip is active, both detached.
+PolicyLoss = tuple[Tensor, Tensor, Tensor]
 
 
 def token_weights(counts_B: Tensor, aggregation: LossAggregation, *, divisor: int = 1) -> Tensor:
@@ -84,11 +79,7 @@ def cispo_loss(
     """
     ratios_A = _bounded(logprobs_A - old_logprobs_A).exp().detach()
     weights_A = ratios_A.clamp(1 - clip.low, 1 + clip.high)
-    return PolicyLoss(
-        losses_A=-weights_A * advantages_A * logprobs_A,
-        ratios_A=ratios_A,
-        clipped_A=weights_A != ratios_A,
-    )
+    return -weights_A * advantages_A * logprobs_A, ratios_A, weights_A != ratios_A
 
 
 def nll_loss(
@@ -96,7 +87,7 @@ def nll_loss(
 ) -> PolicyLoss:
     """Cross-entropy of the tokens, weighted by the advantage; old log-probabilities are unused."""
     ones_A = torch.ones_like(logprobs_A)
-    return PolicyLoss(-advantages_A * logprobs_A, ones_A, torch.zeros_like(ones_A))
+    return -advantages_A * logprobs_A, ones_A, torch.zeros_like(ones_A)
 
 
 # Arguments, all [A] but the last: new and old log-probabilities, advantages, rollout in the pass.
@@ -118,7 +109,7 @@ def _surrogate(ratios_A: Tensor, advantages_A: Tensor, clip: Clip) -> PolicyLoss
         worst_A = (-clip.dual * advantages_A).where(advantages_A < 0, torch.inf)
         clipped_A = clipped_A | (losses_A > worst_A)
         losses_A = torch.minimum(losses_A, worst_A)
-    return PolicyLoss(losses_A, ratios_A.detach(), clipped_A.detach())
+    return losses_A, ratios_A.detach(), clipped_A.detach()
 
 
 def _bounded(log_ratios_A: Tensor) -> Tensor:

@@ -53,8 +53,10 @@ class ScriptedGenerator:
     def _turn(self, token_ids: Sequence[int], max_new_tokens: int) -> Generation:
         room = self.max_context - len(token_ids)
         limit = min(max_new_tokens, room)
-        wanted = self._policy.encode_environment(self._write(self._policy.decode(token_ids)))
-        wanted += tuple(sorted(self._policy.stop_token_ids))[:1]
+        wanted = self._policy.codec.encode_environment(
+            self._write(self._policy.codec.decode(token_ids))
+        )
+        wanted += tuple(sorted(self._policy.codec.stop_token_ids))[:1]
         written: list[int] = []
         reason: StopReason | None = None
         while len(written) < min(limit, len(wanted)) and reason is None:

@@ -31,7 +31,7 @@ from agents.llm.learner.batch import Batch, MicroBatch, split_minibatches
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
 from agents.llm.learner.experience import Experience, make_experience, score
-from agents.llm.learner.logprobs import LogprobModel, TokenLogprobs
+from agents.llm.learner.logprobs import LogprobModel
 from agents.llm.learner.metrics import StepMeans, UpdateReport, input_metrics
 from agents.llm.learner.objective import critic_objective, policy_objective
 from agents.llm.learner.optimizer import adamw, learning_rate_factor, policy_optimizers
@@ -297,19 +297,23 @@ class Learner:
         means: StepMeans,
     ) -> Tensor:
         """Accumulate the gradient of a micro-batch; returns its part of the loss."""
-        scored = self._logprobs(self._policy, micro_batch)
-        output = policy_objective(scored, micro_batch, experience, weights_A, self.config)
-        output.loss.backward()
-        means.add(**output.metrics)
+        logprobs_A, entropies_A = self._logprobs(self._policy, micro_batch)
+        loss, metrics = policy_objective(
+            logprobs_A, entropies_A, micro_batch, experience, weights_A, self.config
+        )
+        loss.backward()
+        means.add(**metrics)
         sampled_A = batch.sampled_logprobs_A[micro_batch.tokens_A]
-        means.add_tokens(weights_A[micro_batch.tokens_A], scored.logprobs_A.cpu() - sampled_A)
-        loss = output.loss.detach()
+        means.add_tokens(weights_A[micro_batch.tokens_A], logprobs_A.cpu() - sampled_A)
+        loss = loss.detach()
         if self.critic is not None:
             values_A = self._values(micro_batch)
-            output = critic_objective(values_A, micro_batch, experience, weights_A, self.config)
-            output.loss.backward()
-            means.add(**output.metrics)
-            loss = loss + output.loss.detach()
+            value_loss, metrics = critic_objective(
+                values_A, micro_batch, experience, weights_A, self.config
+            )
+            value_loss.backward()
+            means.add(**metrics)
+            loss = loss + value_loss.detach()
         return loss.cpu()
 
     def _apply(self, loss: Tensor, means: StepMeans) -> None:
@@ -331,17 +335,17 @@ class Learner:
         limit = self.optimizer_config.max_grad_norm
         return full_tensor(nn.utils.clip_grad_norm_(module.parameters(), limit))
 
-    def _logprobs(self, model: LogprobModel, micro_batch: MicroBatch) -> TokenLogprobs:
+    def _logprobs(self, model: LogprobModel, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
         with self._autocast:
             return model(micro_batch.to(self.device))
 
     def _policy_logprobs(self, micro_batch: MicroBatch) -> Tensor:
-        return self._logprobs(self._policy, micro_batch).logprobs_A
+        return self._logprobs(self._policy, micro_batch)[0]
 
     def _reference_logprobs(self, micro_batch: MicroBatch) -> Tensor:
         shared = self._reference is self._policy
         with without_adapter(self.policy) if shared else nullcontext():
-            return self._logprobs(self._reference, micro_batch).logprobs_A
+            return self._logprobs(self._reference, micro_batch)[0]
 
     def _values(self, micro_batch: MicroBatch) -> Tensor:
         assert self.critic is not None

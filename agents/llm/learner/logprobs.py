@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,6 @@ from agents.llm.learner.batch import MicroBatch
 # Logits of a chunk: 16 MB in float32 on a CPU, about the size of its cache. 512 MB on a GPU, which
 # reads the weights of the whole head for each chunk.
 _CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
-
-
-class TokenLogprobs(NamedTuple):
-    """[A] log-probability of each action token and entropy of its distribution, nats."""
-
-    logprobs_A: Tensor
-    entropies_A: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +137,8 @@ def head_logprobs(
     temperature: float = 1.0,
     scale: float = 1.0,
     cap: float | None = None,
-) -> TokenLogprobs:
-    """Log-probabilities of targets, and entropies, under softmax(transform(head(hidden))).
+) -> tuple[Tensor, Tensor]:
+    """[A] log-probabilities of targets and [A] entropies, under softmax(transform(head(hidden))).
 
     Differentiable once, in hidden states, weight and bias, by both results.
 
@@ -167,9 +160,7 @@ def head_logprobs(
         bias_V = None if bias_V is None else bias_V.to(dtype)
     transform = _LogitTransform(scale, cap, temperature)
     with torch.autocast(device_type, enabled=False):
-        return TokenLogprobs(
-            *_HeadLogprobs.apply(hidden_AD, weight_VD, bias_V, targets_A, transform)
-        )
+        return _HeadLogprobs.apply(hidden_AD, weight_VD, bias_V, targets_A, transform)
 
 
 def predicting_states(body: nn.Module, micro_batch: MicroBatch) -> Tensor:
@@ -183,7 +174,7 @@ def predicting_states(body: nn.Module, micro_batch: MicroBatch) -> Tensor:
 
 def action_logprobs(
     model: Any, micro_batch: MicroBatch, *, temperature: float = 1.0
-) -> TokenLogprobs:
+) -> tuple[Tensor, Tensor]:
     """[A] log-probabilities and entropies of a micro-batch's action tokens, in its order.
 
     Args:
@@ -216,6 +207,6 @@ class LogprobModel(nn.Module):
         self.model = model
         self.temperature = temperature
 
-    def forward(self, micro_batch: MicroBatch) -> TokenLogprobs:
+    def forward(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
         """[A] log-probabilities and entropies of a micro-batch's action tokens."""
         return action_logprobs(self.model, micro_batch, temperature=self.temperature)

@@ -6,8 +6,6 @@ does not depend on how the step is split.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor
 
 from agents.llm.algorithms.kl import kl_loss
@@ -15,40 +13,36 @@ from agents.llm.algorithms.losses import POLICY_LOSSES, clipped_value_loss
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.batch import MicroBatch
 from agents.llm.learner.experience import Experience
-from agents.llm.learner.logprobs import TokenLogprobs
 
-
-class LossOutput(NamedTuple):
-    """The differentiable loss of a micro-batch, and weighted sums by metric name."""
-
-    loss: Tensor
-    metrics: dict[str, Tensor]
+# The differentiable loss of a micro-batch, and weighted sums by metric name.
+Loss = tuple[Tensor, dict[str, Tensor]]
 
 
 def policy_objective(
-    scored: TokenLogprobs,
+    logprobs_A: Tensor,
+    entropies_A: Tensor,
     micro_batch: MicroBatch,
     experience: Experience,
     weights_A: Tensor,
     config: AlgorithmConfig,
-) -> LossOutput:
+) -> Loss:
     """Return the policy loss minus the entropy bonus, plus the KL if it belongs to the loss.
 
     Args:
-        scored: log-probabilities and entropies of the micro-batch's action tokens.
+        logprobs_A: log-probabilities of the micro-batch's action tokens.
+        entropies_A: entropies of their distributions.
         micro_batch: the location of these tokens in the batch.
         experience: of the whole batch.
         weights_A: weights of the whole batch's tokens in this optimizer step.
         config: settings of the algorithm.
     """
-    logprobs_A, entropies_A = scored
 
     def pick(values: Tensor) -> Tensor:
         return _pick(values, micro_batch, logprobs_A)
 
     weights = pick(weights_A)
     policy_loss = POLICY_LOSSES[config.policy_loss or config.row.policy_loss]
-    policy = policy_loss(
+    losses_A, ratios_A, clipped_A = policy_loss(
         logprobs_A,
         pick(experience.old_logprobs_A),
         pick(experience.advantages_A),
@@ -56,10 +50,10 @@ def policy_objective(
         config.clip,
     )
     metrics = {
-        "pg_loss": weights @ (pick(experience.importance_weights_A) * policy.losses_A),
+        "pg_loss": weights @ (pick(experience.importance_weights_A) * losses_A),
         "entropy": weights @ entropies_A,
-        "ratio_mean": weights @ policy.ratios_A,
-        "clip_fraction": weights @ policy.clipped_A.to(weights),
+        "ratio_mean": weights @ ratios_A,
+        "clip_fraction": weights @ clipped_A.to(weights),
     }
     loss = metrics["pg_loss"]
     if config.entropy_coef > 0:
@@ -68,7 +62,7 @@ def policy_objective(
         terms_A = kl_loss(logprobs_A, pick(experience.ref_logprobs_A), config.estimator)
         metrics["kl"] = weights @ terms_A
         loss = loss + config.kl_coef * metrics["kl"]
-    return LossOutput(loss, metrics | {"loss": loss})
+    return loss, metrics | {"loss": loss}
 
 
 def critic_objective(
@@ -77,20 +71,16 @@ def critic_objective(
     experience: Experience,
     weights_A: Tensor,
     config: AlgorithmConfig,
-) -> LossOutput:
+) -> Loss:
     """Return the clipped value loss of a micro-batch, with the token weights of the policy loss."""
-
-    def pick(values: Tensor) -> Tensor:
-        return _pick(values, micro_batch, values_A)
-
     losses_A = clipped_value_loss(
         values_A,
-        pick(experience.old_values_A),
-        pick(experience.returns_A),
+        _pick(experience.old_values_A, micro_batch, values_A),
+        _pick(experience.returns_A, micro_batch, values_A),
         value_clip=config.value_clip,
     )
-    loss = pick(weights_A) @ losses_A
-    return LossOutput(loss, {"value_loss": loss})
+    loss = _pick(weights_A, micro_batch, values_A) @ losses_A
+    return loss, {"value_loss": loss}
 
 
 def _pick(values_A: Tensor, micro_batch: MicroBatch, like: Tensor) -> Tensor:

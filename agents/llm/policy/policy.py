@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +31,7 @@ _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 @dataclass(frozen=True, eq=False)
 class Policy:
-    """A causal language model and its tokenizer.
+    """A causal language model and its tokenizer; `codec` encodes and decodes text.
 
     Attributes:
         model: any Hugging Face causal language model.
@@ -56,41 +55,6 @@ class Policy:
         stops = as_ids(getattr(generation, "eos_token_id", None))
         stops += as_ids(self.model.config.get_text_config().eos_token_id)
         return TextCodec(self.tokenizer, name=self.name, model_stop_ids=stops)
-
-    def encode_prompt(self, message: str) -> tuple[int, ...]:
-        """Encode the first message as a user turn, followed by the start of the policy's turn."""
-        return self.codec.encode_prompt(message)
-
-    def encode_environment(self, text: str) -> tuple[int, ...]:
-        """Encode text of the environment, without control tokens."""
-        return self.codec.encode_environment(text)
-
-    def encode_environments(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """Encode several environment texts separately."""
-        return self.codec.encode_environments(texts)
-
-    def decode(self, token_ids: Sequence[int]) -> str:
-        """Decode ids to text, including control tokens."""
-        return self.codec.decode(token_ids)
-
-    def decode_action(self, token_ids: Sequence[int]) -> str:
-        """Decode a turn without the stop token at its end."""
-        return self.codec.decode_action(token_ids)
-
-    @property
-    def stop_token_ids(self) -> frozenset[int]:
-        """Ids that end a turn."""
-        return self.codec.stop_token_ids
-
-    @property
-    def pad_token_id(self) -> int:
-        """Padding id; it often equals a stop token, so no mask may depend on it."""
-        return self.codec.pad_token_id
-
-    @property
-    def control_token_ids(self) -> frozenset[int]:
-        """Ids that only the chat template and the policy may produce."""
-        return self.codec.control_token_ids
 
     @cached_property
     def max_context(self) -> int:

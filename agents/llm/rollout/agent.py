@@ -120,7 +120,7 @@ class PolicyAgent:
         def show_new_text() -> bool:
             nonlocal shown
             ids = partial_turn(request.session) if partial_turn else ()
-            text = self.policy.decode_action(ids)
+            text = self.policy.codec.decode_action(ids)
             # The last character may be incomplete: it decodes to U+FFFD until its last token.
             if text.startswith(shown) and not text.endswith("\ufffd"):
                 show(text[len(shown) :])
@@ -145,10 +145,10 @@ class PolicyAgent:
         # An episode that was reset with the same seed has the same id, but a shorter transcript.
         if episode is not None and episode.num_chars + len(message) == len(transcript):
             session = episode.session
-            token_ids = episode.token_ids + self.policy.encode_environment(message)
+            token_ids = episode.token_ids + self.policy.codec.encode_environment(message)
         else:
             session = next(self._new_sessions)
-            token_ids = self.policy.encode_prompt(transcript)
+            token_ids = self.policy.codec.encode_prompt(transcript)
         self._open_sessions[session] = None
         self._open_sessions.move_to_end(session)
         digest = blake2b(f"{self.seed}\0{transcript}".encode(), digest_size=8).digest()
@@ -164,7 +164,7 @@ class PolicyAgent:
         turn: Generation,
     ) -> str:
         """Keep the ids of the episode and return the text of the turn."""
-        text = self.policy.decode_action(turn.token_ids)
+        text = self.policy.codec.decode_action(turn.token_ids)
         if "episode_id" in info:
             self._episodes[info["episode_id"]] = _Episode(
                 session=request.session,

@@ -76,7 +76,7 @@ def collect_rollouts(
     pool = EnvPool(vector_env, options=options)
     groups = [
         [
-            TokenEpisode(number * group_size + member, index, episode_seeds)
+            TokenEpisode(number * group_size + member, index, *episode_seeds)
             for member, episode_seeds in enumerate(group_seeds(seed, group_size))
         ]
         for number, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
@@ -153,25 +153,25 @@ class _Collector:
             return []
         starting = {slot: self._waiting.popleft() for slot in slots}
         self._by_slot |= starting
-        groups = {slot: episode.seeds.group for slot, episode in starting.items()}
+        groups = {slot: episode.group_seed for slot, episode in starting.items()}
         self._pool.start(
             {slot: episode.question_index for slot, episode in starting.items()},
-            seeds={slot: episode.seeds.environment for slot, episode in starting.items()},
+            seeds={slot: episode.environment_seed for slot, episode in starting.items()},
             group_seeds=groups if self._share_group_seed else None,
         )
         for slot, episode in starting.items():
             message = self._pool.observation(slot)["message"]
-            episode.append_prompt(self._policy.encode_prompt(message))
+            episode.append_prompt(self._policy.codec.encode_prompt(message))
         return slots
 
     def _append_action(self, slot: int, turn: Generation) -> str:
         """Record a turn and return its text."""
         self._by_slot[slot].append_action(turn)
-        return self._policy.decode_action(turn.token_ids)
+        return self._policy.codec.decode_action(turn.token_ids)
 
     def _append_observations(self, slots: Sequence[int]) -> None:
         messages = [self._pool.observation(slot)["message"] for slot in slots]
-        encoded = self._policy.encode_environments(messages)
+        encoded = self._policy.codec.encode_environments(messages)
         for slot, token_ids in zip(slots, encoded, strict=True):
             self._by_slot[slot].append_observation(token_ids)
 

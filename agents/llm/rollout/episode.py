@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from agents.llm.generators.base import Generation, GenerationRequest
-from agents.llm.rollout.question_order import EpisodeSeeds
 from agents.llm.rollout.types import Rollout, Segment, Source
 from zs_env.transcripts.transcript import Transcript
-
-_NO_SEEDS = EpisodeSeeds(0, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +17,9 @@ class TokenEpisode:
     Attributes:
         session: name of its generator session.
         question_index: its question.
-        seeds: of environment and sampling.
+        environment_seed: seed of the environment's reset.
+        sampling_seed: seed of the policy's random stream.
+        group_seed: `group_seed` reset option.
         segments: so far; the first is PROMPT.
         token_mismatch: see `Rollout`.
         context_full: whether the policy's context has no room for another token.
@@ -29,7 +28,9 @@ class TokenEpisode:
 
     session: int = 0
     question_index: int = 0
-    seeds: EpisodeSeeds = _NO_SEEDS
+    environment_seed: int = 0
+    sampling_seed: int = 0
+    group_seed: int = 0
     segments: list[Segment] = field(default_factory=list)
     token_mismatch: int = 0
     context_full: bool = False
@@ -43,7 +44,7 @@ class TokenEpisode:
     def request(self) -> GenerationRequest:
         """Request for the next turn."""
         return GenerationRequest(
-            session=self.session, token_ids=self.token_ids, seed=self.seeds.sampling
+            session=self.session, token_ids=self.token_ids, seed=self.sampling_seed
         )
 
     def append_prompt(self, token_ids: tuple[int, ...]) -> None:

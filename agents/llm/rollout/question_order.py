@@ -6,7 +6,6 @@ Both are pure functions of the run's seed and its progress, so a resumed run nee
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -107,31 +106,20 @@ def step_seeds(seed: int, step: int, count: int, *, refill: int = 0) -> list[int
     return [int(value) >> 1 for value in state]
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodeSeeds:
-    """Seeds of one episode.
-
-    Attributes:
-        environment: of the environment's reset.
-        sampling: of the policy's random stream.
-        group: `group_seed` reset option, equal in a group.
-    """
-
-    environment: int
-    sampling: int
-    group: int
-
-
-def group_seeds(seed: int, group_size: int) -> list[EpisodeSeeds]:
+def group_seeds(seed: int, group_size: int) -> list[tuple[int, int, int]]:
     """Seeds of the episodes of one question.
 
     Args:
         seed: at least 0; the environment seed of the first episode.
         group_size: number of episodes. The environment and sampling seeds of an episode do not
             depend on it.
+
+    Returns:
+        Of each episode: the seed of the environment's reset, the seed of the policy's random
+        stream, and the `group_seed` reset option, which is equal in a group.
     """
     state = np.random.SeedSequence(seed).generate_state(2 * group_size + 1, np.uint32).tolist()
     return [
-        EpisodeSeeds(state[2 * member] if member else seed, state[2 * member + 1], state[-1])
+        (state[2 * member] if member else seed, state[2 * member + 1], state[-1])
         for member in range(group_size)
     ]

@@ -53,14 +53,14 @@ def encode_demonstration(policy: Policy, transcript: Transcript) -> Rollout:
     Every turn is encoded alone, as in a rollout. A turn ends with its closing tag, as the turns of
     a policy do, so the policy does not learn an end-of-sequence token.
     """
-    segments = [Segment(source=Source.PROMPT, token_ids=policy.encode_prompt(transcript.prompt))]
+    segments = [Segment(source=Source.PROMPT, token_ids=policy.codec.encode_prompt(transcript.prompt))]
     for turn in transcript.turns:
-        action = policy.encode_environment(turn.text)
+        action = policy.codec.encode_environment(turn.text)
         segments.append(
             Segment(source=Source.POLICY, token_ids=action, logprobs=(0.0,) * len(action))
         )
         if turn.message:
-            message = policy.encode_environment(turn.message)
+            message = policy.codec.encode_environment(turn.message)
             segments.append(Segment(source=Source.ENVIRONMENT, token_ids=message))
     return Rollout(segments=tuple(segments), transcript=transcript)
 

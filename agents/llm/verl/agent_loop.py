@@ -75,7 +75,7 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         self._environments = _as_values(environments)
         self._max_new_tokens = max_new_tokens
         self._seed = seed
-        self._share_luck = share_group_seed
+        self._share_group_seed = share_group_seed
         self._codec, self._stop_rule = _load_codec(
             self.tokenizer, self.config.actor_rollout_ref.model.path
         )
@@ -147,14 +147,15 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         if seed is None:
             entropy = (self._seed, step, index)
             seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-        seeds = group_seeds(int(seed), max(int(self.rollout_config.n), member + 1))[member]
+        group_size = max(int(self.rollout_config.n), member + 1)
+        environment_seed, _, group_seed = group_seeds(int(seed), group_size)[member]
         # verl counts its steps from 1.
         options = {"question_index": index, "training_step": max(step - 1, 0)}
         if info.get("noise_probability") is not None:
             options["noise_probability"] = info["noise_probability"]
-        if self._share_luck:
-            options["group_seed"] = seeds.group
-        observation, reset_info = env.reset(seed=seeds.environment, options=options)
+        if self._share_group_seed:
+            options["group_seed"] = group_seed
+        observation, reset_info = env.reset(seed=environment_seed, options=options)
         if reset_info["question_id"] != info["question_id"]:
             raise ValueError(
                 f"question {index} of environment {name!r} is {reset_info['question_id']!r}, but "

@@ -52,7 +52,7 @@ def model() -> LlamaForCausalLM:
 def _unmask(model: LlamaForCausalLM, *groups: Group) -> list[Group]:
     def score(micro_batch):
         with torch.no_grad():
-            return action_logprobs(model, micro_batch).logprobs_A
+            return action_logprobs(model, micro_batch)[0]
 
     return unmask(groups, score, max_tokens=16)
 

@@ -28,7 +28,6 @@ from agents.llm.generators.hf.batch import Session, Turn, TurnBatch
 from agents.llm.generators.hf.cuda_graphs import make_decoder
 from agents.llm.generators.hf.kv_cache import ATTENTION, Chunk, RowCache
 from agents.llm.generators.sampling import Sampling
-from agents.llm.policy.attention import attention_implementation
 from agents.llm.policy.policy import Policy
 from agents.llm.policy.stopping import StopRule
 
@@ -104,7 +103,7 @@ class TransformersGenerator:
         """
         ended = any(turn.stop_reason is not None for turn in self._turns.values())
         if self._turns and not ended:
-            with _row_attention(self._model), torch.inference_mode():
+            with row_attention(self._model), torch.inference_mode():
                 while not (ended or should_yield()):
                     if self._joining:
                         self._join_or_wait()
@@ -306,12 +305,13 @@ def _copy_weights(source: nn.Module, target: nn.Module) -> None:
 
 
 @contextmanager
-def _row_attention(model: PreTrainedModel) -> Iterator[None]:
+def row_attention(model: PreTrainedModel) -> Iterator[None]:
     """Use the row cache's attention and evaluation mode inside the block."""
-    training = model.training
+    training, attention = model.training, model.config._attn_implementation or "sdpa"
     model.eval()
+    model.set_attn_implementation(ATTENTION)
     try:
-        with attention_implementation(ATTENTION, model):
-            yield
+        yield
     finally:
+        model.set_attn_implementation(attention)
         model.train(training)

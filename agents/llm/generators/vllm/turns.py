@@ -32,7 +32,7 @@ class VLLMTurns:
     def __init__(self, policy: Policy, *, max_context: int) -> None:
         self.max_context = max_context
         self._stop = StopRule(policy.codec)
-        self._stop_token_ids = sorted(policy.stop_token_ids)
+        self._stop_token_ids = sorted(policy.codec.stop_token_ids)
         self._known: dict[int, list[int]] = {}
 
     def room(self, request: GenerationRequest, sampling: Sampling) -> int:

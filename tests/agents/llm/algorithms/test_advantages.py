@@ -62,17 +62,17 @@ def test_gae_by_hand():
     # delta = .9 * next value - value (+ reward): .08, .07, .06, .6; each carries .72 of the next.
     # The second rollout, a single token, must not leak into the first: 0.2 - 0.5 = -0.3.
     rewards, values = _tensor(0, 0, 0, 1, 0.2), _tensor(0.1, 0.2, 0.3, 0.4, 0.5)
-    estimate = gae(rewards, values, torch.tensor([4, 1]), gamma=0.9, gae_lambda=0.8)
+    advantages, gae_returns = gae(rewards, values, torch.tensor([4, 1]), gamma=0.9, gae_lambda=0.8)
     expected = [0.3854528, 0.42424, 0.492, 0.6, -0.3]
-    assert estimate.advantages_A.tolist() == pytest.approx(expected)
+    assert advantages.tolist() == pytest.approx(expected)
     expected_returns = [0.4854528, 0.62424, 0.792, 1.0, 0.2]
-    assert estimate.returns_A.tolist() == pytest.approx(expected_returns)
+    assert gae_returns.tolist() == pytest.approx(expected_returns)
 
 
 def test_gae_with_lambda_one_is_return_minus_value():
     torch.manual_seed(0)
     rewards, values = torch.randn(2, 9, dtype=torch.float64)
     counts = torch.tensor([2, 4, 3])
-    estimate = gae(rewards, values, counts, gamma=0.97, gae_lambda=1.0)
+    advantages, _ = gae(rewards, values, counts, gamma=0.97, gae_lambda=1.0)
     returns = returns_to_go(rewards, counts, gamma=0.97)
-    torch.testing.assert_close(estimate.advantages_A, returns - values)
+    torch.testing.assert_close(advantages, returns - values)

@@ -21,9 +21,9 @@ def _policy(ratio, advantage, loss=clipped_loss, clip=CLIP):
     """Loss, whether clipped, and derivative with respect to the log-probability."""
     logprob = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
     zero = torch.zeros(1, dtype=torch.float64)
-    result = loss(logprob, zero, zero + advantage, ONE_ROW, clip)
-    (slope,) = torch.autograd.grad(result.losses_A.sum(), logprob)
-    return result.losses_A.item(), bool(result.clipped_A), slope.item()
+    loss_A, _, clipped_A = loss(logprob, zero, zero + advantage, ONE_ROW, clip)
+    (slope,) = torch.autograd.grad(loss_A.sum(), logprob)
+    return loss_A.item(), bool(clipped_A), slope.item()
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def _gspo(logprobs, rows, advantages):
         torch.tensor(rows),
         CLIP,
     )
-    (slopes,) = torch.autograd.grad(result.losses_A.sum(), logprobs_A)
+    (slopes,) = torch.autograd.grad(result[0].sum(), logprobs_A)
     return result, slopes.tolist()
 
 
 def test_gspo_has_one_ratio_a_rollout():
     # Means of log-ratios: .1 over two tokens, -.4 over one, which lies below the bound.
-    result, slopes = _gspo([0.5, -0.3, -0.4], [1, 1, 0], [2.0, 2.0, -1.0])
+    (losses_A, ratios_A, clipped_A), slopes = _gspo([0.5, -0.3, -0.4], [1, 1, 0], [2.0, 2.0, -1.0])
     ratio = math.exp(0.1)
-    assert result.ratios_A.tolist() == pytest.approx([ratio, ratio, math.exp(-0.4)])
-    assert result.losses_A.tolist() == pytest.approx([-2 * ratio, -2 * ratio, 0.8])
-    assert result.clipped_A.tolist() == [False, False, True]
+    assert ratios_A.tolist() == pytest.approx([ratio, ratio, math.exp(-0.4)])
+    assert losses_A.tolist() == pytest.approx([-2 * ratio, -2 * ratio, 0.8])
+    assert clipped_A.tolist() == [False, False, True]
     assert slopes == pytest.approx([-2 * ratio, -2 * ratio, 0.0])
 
 
@@ -104,8 +104,8 @@ def test_gspo_has_the_gradient_of_the_sequence_form():
 @pytest.mark.parametrize("loss", POLICY_LOSSES.values(), ids=list(POLICY_LOSSES))
 @pytest.mark.parametrize("far", [1000.0, -1000.0])
 def test_a_ratio_beyond_float_stays_finite(loss, far):
-    result = loss(torch.tensor([0.0]), torch.tensor([far]), -torch.ones(1), ONE_ROW, CLIP)
-    assert result.losses_A.isfinite().all()
+    losses_A, _, _ = loss(torch.tensor([0.0]), torch.tensor([far]), -torch.ones(1), ONE_ROW, CLIP)
+    assert losses_A.isfinite().all()
 
 
 def test_zero_advantage_gives_zero_loss_and_no_clip():

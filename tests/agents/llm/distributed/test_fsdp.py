@@ -1,4 +1,4 @@
-"""What several ranks learn is what one process learns: losses, gradients, states."""
+"""Losses, gradients and states on several ranks equal those of a single process."""
 
 import copy
 import os
@@ -21,20 +21,20 @@ from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
 
 SIZES = (2, 4)
-# How far sums in another order may be off, as a part of the largest entry.
+# Tolerance for another order of summation, relative to the largest entry.
 CLOSE = {"float64": 1e-6, "float32": 1e-4}
 MANY_TOKENS, ONE_ROLLOUT = 4096, 1
 
-# Every case: algorithm, type of the weights, which groups, positions of a pass, and settings.
+# Each case: algorithm, dtype, groups, positions of a forward pass, settings.
 _PLAIN = [(name, "float64", "two groups", MANY_TOKENS, {}) for name in sorted(ALGORITHMS)]
 _FLOAT32 = [
     (name, "float32", "two groups", 40, {}) for name in ("grpo", "ppo", "reinforce_pp", "gspo")
 ]
 _SHAPES = [
-    # Three rollouts on two ranks, and a rank without any on four.
+    # Fewer rollouts than ranks, or not a multiple of them.
     ("grpo", "float64", "three rollouts", ONE_ROLLOUT, {}),
     ("ppo", "float64", "three rollouts", MANY_TOKENS, {}),
-    # No KL and no entropy bonus: most rows are not computed, and some ranks have none that is.
+    # Without KL and entropy bonus most rows are skipped, and some ranks compute none.
     ("grpo", "float64", "few useful", MANY_TOKENS, {"kl_coef": 0.0, "entropy_coef": 0.0}),
     ("gspo", "float64", "few useful", ONE_ROLLOUT, {"kl_coef": 0.0, "entropy_coef": 0.0}),
     ("grpo", "float64", "two groups", ONE_ROLLOUT, {"loss_aggregation": "sequence"}),
@@ -164,20 +164,20 @@ def spread(request: Any, given: Any, tmp_path_factory: Any) -> list[list[dict[st
 @pytest.mark.parametrize(
     "case", range(len(CASES)), ids=lambda case: "-".join(map(str, CASES[case][:4]))
 )
-def test_ranks_together_have_the_losses_and_the_gradient_of_one(
+def test_losses_and_gradients_equal_those_of_a_single_process(
     alone: list[dict[str, Any]], spread: list[list[dict[str, Any]]], case: int
 ) -> None:
-    wanted, close = alone[case], CLOSE[CASES[case][1]]
-    assert not wanted["skipped"] and not wanted["spread"]
+    expected, close = alone[case], CLOSE[CASES[case][1]]
+    assert not expected["skipped"] and not expected["spread"]
     for answers in spread:
         ours = answers[case]
         assert ours["spread"] and not ours["skipped"]
-        _assert_close(ours["gradient"], wanted["gradient"], close)
-        assert list(ours["metrics"]) == list(wanted["metrics"])
-        assert ours["metrics"] == pytest.approx(wanted["metrics"], rel=close, abs=close)
+        _assert_close(ours["gradient"], expected["gradient"], close)
+        assert list(ours["metrics"]) == list(expected["metrics"])
+        assert ours["metrics"] == pytest.approx(expected["metrics"], rel=close, abs=close)
 
 
-def test_all_ranks_report_the_same_bits(spread: list[list[dict[str, Any]]]) -> None:
+def test_reports_are_bit_identical_on_all_ranks(spread: list[list[dict[str, Any]]]) -> None:
     first, *others = spread
     for other in others:
         for ours, theirs in zip(other, first, strict=True):
@@ -193,7 +193,7 @@ _MANY_STEPS = {"minibatches": 2, "epochs": 2}
 def _make_two_updates(
     distributed: DistributedContext, model: Any, name: str, groups: list[Group]
 ) -> torch.Tensor:
-    """Weights after two updates of four steps; a whole copy of the policy has the same."""
+    """Weights after two updates of four steps; `gather_weights` must give the same."""
     kept = copy.deepcopy(model)
     learner = _make_learner(distributed, model, name, 40, kl_coef=0.0, **_MANY_STEPS)
     for _ in range(2):
@@ -209,13 +209,15 @@ def test_minibatches_and_epochs_lead_to_the_same_weights(
     given: Any, tmp_path: Path, name: str
 ) -> None:
     model, _, groups = given
-    wanted = _make_two_updates(SINGLE_PROCESS, copy.deepcopy(model), name, groups["two groups"])
+    expected = _make_two_updates(SINGLE_PROCESS, copy.deepcopy(model), name, groups["two groups"])
     for weights in on_ranks(tmp_path, 2, _make_two_updates, model, name, groups["two groups"]):
-        _assert_close(weights, wanted)
+        _assert_close(weights, expected)
 
 
-def _begin(distributed: DistributedContext, model: Any, groups: list[Group]) -> tuple[Any, Any]:
-    """One update with a critic; the whole policy and the learner's state."""
+def _update_once(
+    distributed: DistributedContext, model: Any, groups: list[Group]
+) -> tuple[Any, Any]:
+    """Make one update with a critic; return the full policy and the learner's state."""
     kept = copy.deepcopy(model)
     learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
     learner.update(groups)
@@ -223,7 +225,7 @@ def _begin(distributed: DistributedContext, model: Any, groups: list[Group]) -> 
     return kept, learner.state_dict()
 
 
-def _go_on(
+def _resume(
     distributed: DistributedContext, model: Any, state: Any, groups: list[Group]
 ) -> torch.Tensor:
     learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
@@ -232,60 +234,60 @@ def _go_on(
     return _flat_weights(learner)
 
 
-def test_a_state_of_two_ranks_is_continued_by_any_number_of_them(
-    given: Any, tmp_path: Path
-) -> None:
+def test_a_state_of_two_ranks_resumes_on_any_number_of_ranks(given: Any, tmp_path: Path) -> None:
     model, _, groups = given
     both = groups["two groups"]
-    wanted = _make_two_updates(SINGLE_PROCESS, copy.deepcopy(model), "ppo", both)
-    (kept, state), (_, others) = on_ranks(tmp_path, 2, _begin, model, both)
+    expected = _make_two_updates(SINGLE_PROCESS, copy.deepcopy(model), "ppo", both)
+    (kept, state), (_, others) = on_ranks(tmp_path, 2, _update_once, model, both)
     assert not any(isinstance(value, DTensor) for value in state["critic"].values())
-    # Only rank 0 writes: the others hold no tensors.
+    # Only rank 0 writes files, so the other ranks hold no tensors.
     assert not others["critic"] and not any(others["optimizers"].values())
-    _assert_close(_go_on(SINGLE_PROCESS, copy.deepcopy(kept), copy.deepcopy(state), both), wanted)
+    _assert_close(
+        _resume(SINGLE_PROCESS, copy.deepcopy(kept), copy.deepcopy(state), both), expected
+    )
     for size in SIZES:
-        for weights in on_ranks(tmp_path, size, _go_on, kept, state, both):
-            _assert_close(weights, wanted)
+        for weights in on_ranks(tmp_path, size, _resume, kept, state, both):
+            _assert_close(weights, expected)
 
 
-def test_a_state_of_one_process_is_continued_by_two(given: Any, tmp_path: Path) -> None:
+def test_a_state_of_one_process_resumes_on_two_ranks(given: Any, tmp_path: Path) -> None:
     model, _, groups = given
     both = groups["two groups"]
-    kept, state = _begin(SINGLE_PROCESS, copy.deepcopy(model), both)
-    wanted = _go_on(SINGLE_PROCESS, copy.deepcopy(kept), copy.deepcopy(state), both)
-    for weights in on_ranks(tmp_path, 2, _go_on, kept, state, both):
-        _assert_close(weights, wanted)
+    kept, state = _update_once(SINGLE_PROCESS, copy.deepcopy(model), both)
+    expected = _resume(SINGLE_PROCESS, copy.deepcopy(kept), copy.deepcopy(state), both)
+    for weights in on_ranks(tmp_path, 2, _resume, kept, state, both):
+        _assert_close(weights, expected)
 
 
-def _go_back(
+def _update_and_roll_back(
     distributed: DistributedContext, model: Any, groups: list[Group]
 ) -> tuple[torch.Tensor, ...]:
-    """Weights at the beginning, after an update, and put back."""
-    began = copy.deepcopy(model)
+    """Weights before an update, after it, and after the rollback."""
+    initial = copy.deepcopy(model)
     learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0)
     before = _flat_weights(learner)
     learner.update(groups)
     after = _flat_weights(learner)
-    learner.rollback(began, None, lr_scale=0.5)
+    learner.rollback(initial, None, lr_scale=0.5)
     return before, after, _flat_weights(learner)
 
 
-def test_a_policy_in_parts_is_put_back_to_its_beginning(given: Any, tmp_path: Path) -> None:
+def test_a_sharded_policy_is_rolled_back(given: Any, tmp_path: Path) -> None:
     model, _, groups = given
-    for before, after, back in on_ranks(tmp_path, 2, _go_back, model, groups["two groups"]):
+    for before, after, restored in on_ranks(
+        tmp_path, 2, _update_and_roll_back, model, groups["two groups"]
+    ):
         assert not torch.equal(after, before)
-        # All but the critic's head, which begins at zero unless it is given.
-        assert torch.equal(back[:-17], before[:-17])
-        assert (back[-17:] == 0).all()
+        # All but the critic's head, which the rollback initializes to zero.
+        assert torch.equal(restored[:-17], before[:-17])
+        assert (restored[-17:] == 0).all()
 
 
-def test_a_number_that_is_not_finite_on_one_rank_is_refused_by_all(
-    given: Any, tmp_path: Path
-) -> None:
+def test_a_loss_that_is_not_finite_on_one_rank_fails_on_all(given: Any, tmp_path: Path) -> None:
     model, _, groups = given
     broken = copy.deepcopy(model)
     three = groups["three rollouts"]
-    # An id that stands in the longest rollout alone, which only one of the ranks reads.
+    # An id that occurs in the longest rollout only, which one rank processes.
     longest, *rest = sorted(three[0].rollouts, key=lambda rollout: -len(rollout.token_ids))
     (odd, *_) = set(longest.token_ids[:-1]) - {0, *(i for r in rest for i in r.token_ids)}
     with torch.no_grad():
@@ -300,22 +302,22 @@ def _report(distributed: DistributedContext, model: Any, groups: list[Group]) ->
 
 
 def _die_in_a_pass(
-    distributed: DistributedContext, model: Any, groups: list[Group], said: Path
+    distributed: DistributedContext, model: Any, groups: list[Group], message: Path
 ) -> None:
-    """The second rank dies while the gradients of a layer are awaited from it."""
+    """The second rank dies in its backward pass, while the first waits for its gradients."""
     if not distributed.is_main:
         model.model.layers[0].register_full_backward_hook(lambda *_: os._exit(0))
     learner = _make_learner(distributed, model, "grpo", MANY_TOKENS, kl_coef=0.0)
     try:
         learner.update(groups)
     except RankLostError as error:
-        said.write_text(str(error))
+        message.write_text(str(error))
         os._exit(0)
 
 
-def test_a_rank_lost_within_an_update_is_an_error_that_says_so(given: Any, tmp_path: Path) -> None:
+def test_a_rank_lost_in_an_update_is_reported(given: Any, tmp_path: Path) -> None:
     model, _, groups = given
-    with pytest.raises(FileNotFoundError):  # nobody comes to an answer
-        on_ranks(tmp_path, 2, _die_in_a_pass, model, groups["two groups"], tmp_path / "said")
-    said = (tmp_path / "said").read_text()
-    assert "rank 0 of 2 lost another rank while it tried to make update 1 (deadline" in said
+    with pytest.raises(FileNotFoundError):  # no rank returns a result
+        on_ranks(tmp_path, 2, _die_in_a_pass, model, groups["two groups"], tmp_path / "message")
+    message = (tmp_path / "message").read_text()
+    assert "rank 0 of 2 lost another rank while it tried to make update 1 (deadline" in message

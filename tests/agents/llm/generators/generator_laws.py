@@ -37,7 +37,7 @@ def _requests(policy: Policy, count: int = 4, first: int = 0) -> list[Generation
     return [
         GenerationRequest(
             session=first + n,
-            token_ids=policy.encode_prompt(f"Question: {QUESTIONS[n % 4].text}\n"),
+            token_ids=policy.codec.encode_prompt(f"Question: {QUESTIONS[n % 4].text}\n"),
             seed=7 + n,
         )
         for n in range(count)
@@ -45,7 +45,7 @@ def _requests(policy: Policy, count: int = 4, first: int = 0) -> list[Generation
 
 
 def _next(policy: Policy, request: GenerationRequest, turn: Generation) -> GenerationRequest:
-    ids = (*request.token_ids, *turn.token_ids, *policy.encode_environment(f" {PAGE} "))
+    ids = (*request.token_ids, *turn.token_ids, *policy.codec.encode_environment(f" {PAGE} "))
     return GenerationRequest(session=request.session, token_ids=ids, seed=request.seed)
 
 
@@ -92,9 +92,9 @@ def a_turn_ends_with_its_tag_or_at_a_limit(policy: Policy, generator: Generator)
     """No id follows the one that completes a tag; length limits are exact."""
     (request,) = _requests(policy, 1)
     (turn,) = generate(generator, [request], GREEDY)
-    text = policy.decode(turn.token_ids)
+    text = policy.codec.decode(turn.token_ids)
     assert turn.stop_reason == "tag" and any(tag in text for tag in CLOSING_TAGS), text
-    assert not any(tag in policy.decode(turn.token_ids[:-1]) for tag in CLOSING_TAGS)
+    assert not any(tag in policy.codec.decode(turn.token_ids[:-1]) for tag in CLOSING_TAGS)
     short = Sampling(max_new_tokens=2, temperature=0.0)
     (cut,) = generate(generator, [GenerationRequest(session=1, token_ids=request.token_ids)], short)
     assert (cut.token_ids, cut.stop_reason) == (turn.token_ids[:2], "length")
@@ -224,7 +224,7 @@ def rollouts_hold_the_sampled_ids(policy: Policy, generator: Generator) -> None:
         )
         for rollout in (rollout for group in groups for rollout in group.rollouts):
             assert rollout.token_mismatch == 0 and not rollout.failed
-            assert policy.decode(rollout.token_ids).startswith(rollout.transcript.prompt)
+            assert policy.codec.decode(rollout.token_ids).startswith(rollout.transcript.prompt)
             read: tuple[int, ...] = ()
             for segment in rollout.segments:
                 if segment.source is Source.POLICY:

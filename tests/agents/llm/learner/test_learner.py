@@ -17,8 +17,8 @@ NAMES = sorted(get_args(AlgorithmName))
 _UNCLIPPED = 1e30
 
 
-class _Rows(nn.Module):
-    """A body whose hidden states, and so the logits, are a parameter of its own."""
+class _LogitBody(nn.Module):
+    """A body whose hidden states, which are also the logits, are its parameter."""
 
     def __init__(self, logits_BTV):
         super().__init__()
@@ -31,11 +31,11 @@ class _Rows(nn.Module):
 
 
 class _LogitPolicy(nn.Module):
-    """A policy that is a table of logits: what is asked of a logit row can be seen in its .grad."""
+    """A policy whose logits are a parameter: `.grad` shows the gradient of each logit row."""
 
     def __init__(self, logits_BTV):
         super().__init__()
-        self.base_model = _Rows(logits_BTV)
+        self.base_model = _LogitBody(logits_BTV)
         vocabulary = logits_BTV.shape[-1]
         self.head = nn.Linear(vocabulary, vocabulary, bias=False, dtype=torch.float64)
         with torch.no_grad():
@@ -107,8 +107,8 @@ def _assert_same_gradient(ours, theirs):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rubbish", [0.0, 1e30, math.inf, -math.inf, math.nan])
-def test_rows_that_predict_prompt_or_environment_have_no_derivative(make_rollout, name, rubbish):
+@pytest.mark.parametrize("garbage", [0.0, 1e30, math.inf, -math.inf, math.nan])
+def test_rows_that_predict_prompt_or_environment_have_no_derivative(make_rollout, name, garbage):
     rollouts = _groups(make_rollout, 1)[0].rollouts
     width = max(len(rollout.token_ids) for rollout in rollouts)
     torch.manual_seed(0)
@@ -128,7 +128,7 @@ def test_rows_that_predict_prompt_or_environment_have_no_derivative(make_rollout
         return policy.gradient, report.metrics
 
     clean, metrics = update(logits)
-    gradient, same_metrics = update(logits.masked_fill(~trained[..., None], rubbish))
+    gradient, same_metrics = update(logits.masked_fill(~trained[..., None], garbage))
     assert torch.equal(gradient, clean)
     assert same_metrics == metrics
     assert (gradient[~trained] == 0).all()
@@ -143,13 +143,13 @@ def test_the_row_at_the_last_observation_position_is_trained(make_rollout):
     assert moved.nonzero()[:, 0].tolist() == [1, 5]
 
 
-# --- the gradient is the one in the books --------------------------------------------------------
+# --- gradients equal the closed form -------------------------------------------------------------
 
 _P = torch.tensor([4, 2, 1, 1], dtype=torch.float64) / 8
 
 
 def _proportional_rollouts(make_rollout, rewards=(0.0, 0.0, 0.0, 0.0)):
-    """Eight one-token answers in exact proportion to `_P`, so that means are expectations."""
+    """Eight one-token answers with frequencies exactly `_P`, so that means are expectations."""
     rollouts = []
     for token in (0, 0, 0, 0, 1, 1, 2, 3):
         plain = make_rollout(1, 1, reward=rewards[token])
@@ -196,8 +196,8 @@ def test_the_entropy_bonus_has_the_gradient_of_the_entropy(make_rollout):
     torch.testing.assert_close(policy.gradient[0, 0], 0.3 * _P * (_P.log() + entropy))
 
 
-@pytest.mark.parametrize(("place", "estimator"), [("loss", "k1"), ("loss", "k2"), ("reward", "k1")])
-def test_the_kl_term_pulls_towards_the_reference(make_rollout, place, estimator):
+@pytest.mark.parametrize(("kl_in", "estimator"), [("loss", "k1"), ("loss", "k2"), ("reward", "k1")])
+def test_the_kl_term_pulls_towards_the_reference(make_rollout, kl_in, estimator):
     reference_p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     policy = _LogitPolicy(_P.log()[None, None])
     learner = _learner(
@@ -205,7 +205,7 @@ def test_the_kl_term_pulls_towards_the_reference(make_rollout, place, estimator)
         "reinforce",
         reference=_LogitPolicy(reference_p.log()[None, None]),
         kl_coef=0.5,
-        kl_in=place,
+        kl_in=kl_in,
         kl_estimator=estimator,
     )
     report = learner.update(_proportional_rollouts(make_rollout))
@@ -217,9 +217,9 @@ def test_the_kl_term_pulls_towards_the_reference(make_rollout, place, estimator)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("place", ["loss", "reward"])
+@pytest.mark.parametrize("kl_in", ["loss", "reward"])
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-def test_updates_without_reward_lower_the_kl(make_rollout, name, place, estimator):
+def test_updates_without_reward_lower_the_kl(make_rollout, name, kl_in, estimator):
     reference_p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
     policy = _LogitPolicy(_P.log()[None, None])
     learner = _learner(
@@ -228,7 +228,7 @@ def test_updates_without_reward_lower_the_kl(make_rollout, name, place, estimato
         reference=_LogitPolicy(reference_p.log()[None, None]),
         lr=0.02,
         kl_coef=0.5,
-        kl_in=place,
+        kl_in=kl_in,
         kl_estimator=estimator,
     )
 
@@ -241,11 +241,11 @@ def test_updates_without_reward_lower_the_kl(make_rollout, name, place, estimato
     assert kl() < before - 1e-3
 
 
-# --- what counts -------------------------------------------------------------------------------
+# --- which tokens count --------------------------------------------------------------------------
 
 
-def test_ids_that_equal_padding_and_end_of_sequence_are_trained_like_any(make_llama, make_rollout):
-    # The model's pad and EOS are both 2: a rollout made of nothing else, beside a longer one.
+def test_ids_that_equal_padding_and_eos_are_trained(make_llama, make_rollout):
+    # The model's pad and EOS ids are both 2. One rollout has no other id; another is longer.
     def only_twos(rollout):
         segments = tuple(
             Segment(
@@ -266,27 +266,25 @@ def test_ids_that_equal_padding_and_end_of_sequence_are_trained_like_any(make_ll
     _assert_same_gradient(_gradients(together), _gradients(apart))
 
 
-def test_groups_without_variance_count_in_the_mean_though_they_are_not_computed(
-    make_llama, make_rollout
-):
+def test_groups_without_variance_count_in_the_mean_without_being_computed(make_llama, make_rollout):
     (useful, _) = _groups(make_rollout)
     equal = Group(rollouts=tuple(make_rollout(3, 4, seed=i, reward=1.0) for i in range(3)))
     alone, both = make_llama(), make_llama()
-    lonely = _learner(alone).update([useful]).metrics
+    expected = _learner(alone).update([useful]).metrics
     metrics = _learner(both).update([useful, equal]).metrics
-    share = lonely["tokens"] / (lonely["tokens"] + 12)
+    share = expected["tokens"] / (expected["tokens"] + 12)
     _assert_same_gradient(_gradients(both), share * _gradients(alone))
     assert metrics["zero_variance_groups"] == 1
-    assert metrics["tokens_computed"] == lonely["tokens"]
-    assert metrics["entropy"] == pytest.approx(lonely["entropy"])
-    assert metrics["ratio_mean"] == pytest.approx(lonely["ratio_mean"])
+    assert metrics["tokens_computed"] == expected["tokens"]
+    assert metrics["entropy"] == pytest.approx(expected["entropy"])
+    assert metrics["ratio_mean"] == pytest.approx(expected["ratio_mean"])
 
 
 # --- sampler and learner agree -------------------------------------------------------------------
 
 
 def _sample(model, rollout, seed):
-    """Redraw a rollout's policy tokens from the model, token by token."""
+    """Replace a rollout's policy tokens by samples of the model."""
     generator = torch.Generator().manual_seed(seed)
     ids: list[int] = []
     segments = []
@@ -329,14 +327,16 @@ def test_recomputed_old_logprobs_make_every_first_ratio_one(make_llama, make_rol
     learner = _learner(model, "reinforce", entropy_coef=0.1, recompute_logprobs=True)
     metrics = learner.update(_groups(make_rollout)).metrics
     assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-6)
-    assert metrics["logprob_gap_max"] > 0.01  # the fixture's logprobs were never the model's
+    assert (
+        metrics["logprob_gap_max"] > 0.01
+    )  # the logprobs of the fixture are not those of the model
 
 
 # --- steps ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_learning_makes_the_rewarded_answer_likelier(make_rollout, name):
+def test_updates_raise_the_probability_of_the_rewarded_answer(make_rollout, name):
     policy = _LogitPolicy(_P.log()[None, None])
     learner = _learner(policy, name, lr=0.05, epochs=2, minibatches=2)
     groups = _proportional_rollouts(make_rollout, (0.0, 0.0, 1.0, 0.0))
@@ -345,7 +345,7 @@ def test_learning_makes_the_rewarded_answer_likelier(make_rollout, name):
     assert policy.base_model.logits_BTV.softmax(-1)[0, 0, 2] > _P[2]
 
 
-def test_the_critic_learns_what_is_to_come(make_llama, make_rollout):
+def test_the_critic_learns_the_returns(make_llama, make_rollout):
     learner = _learner(make_llama(), "ppo", lr=5e-3, epochs=4)
     groups = _groups(make_rollout)
     reports = [learner.update(groups) for _ in range(12)]
@@ -383,9 +383,7 @@ def test_a_state_of_another_algorithm_is_refused(make_llama):
         _learner(make_llama(), "grpo").load_state_dict(state)
 
 
-def test_a_loss_that_is_not_finite_skips_the_step_and_hands_the_batch_back(
-    make_llama, make_rollout
-):
+def test_a_loss_that_is_not_finite_skips_the_step_and_reports_the_batch(make_llama, make_rollout):
     model = make_llama()
     with torch.no_grad():
         model.lm_head.weight[7] = math.nan
@@ -412,18 +410,18 @@ def test_updates_without_a_signal_are_skipped_but_not_failed(make_llama, make_ro
     before = _weights(model)
     learner = _learner(model)
     equal = learner.update([Group(rollouts=(make_rollout(2, 3), make_rollout(2, 4)))])
-    void = make_rollout(2, 3, failure="timeout")
-    nothing = learner.update([Group(rollouts=(void, void))])
-    unwritten = learner.update([Group(rollouts=(void, make_rollout(30)))])
+    failed = make_rollout(2, 3, failure="timeout")
+    nothing = learner.update([Group(rollouts=(failed, failed))])
+    actionless = learner.update([Group(rollouts=(failed, make_rollout(30)))])
     assert (equal.reason, nothing.reason) == ("every advantage is zero", "every rollout failed")
-    assert unwritten.reason == "no rollout has an action token: the prompts fill the context"
-    for report in (equal, nothing, unwritten):
+    assert actionless.reason == "no rollout has an action token: the prompts fill the context"
+    for report in (equal, nothing, actionless):
         assert report.skipped and not report.failed
     assert torch.equal(_weights(model), before)
     assert learner.updates == 3
 
 
-def test_the_gradient_is_clipped_to_its_norm(make_llama, make_rollout):
+def test_the_gradient_is_clipped_to_max_grad_norm(make_llama, make_rollout):
     model = make_llama()
     learner = Learner(
         model,
@@ -432,7 +430,7 @@ def test_the_gradient_is_clipped_to_its_norm(make_llama, make_rollout):
         total_updates=1,
     )
     metrics = learner.update(_groups(make_rollout)).metrics
-    assert metrics["grad_norm"] > 1e-3  # as it was before
+    assert metrics["grad_norm"] > 1e-3  # the norm before clipping
     assert float(_gradients(model).norm()) == pytest.approx(1e-3, rel=1e-3)
 
 

@@ -10,8 +10,8 @@ from agents.llm.learner.batch import Batch
 from agents.llm.learner.logprobs import action_logprobs, head_logprobs
 
 
-def _dense(hidden, head, targets, *, temperature=1.0, scale=1.0, cap=None):
-    """The same by the book, all logits at once."""
+def _reference_logprobs(hidden, head, targets, *, temperature=1.0, scale=1.0, cap=None):
+    """The definition, with all logits at once."""
     logits = head(hidden) * scale
     if cap is not None:
         logits = cap * torch.tanh(logits / cap)
@@ -26,7 +26,7 @@ def small_chunks(monkeypatch):
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
-    "squash",
+    "transform",
     [
         {},
         {"temperature": 0.6},
@@ -35,7 +35,7 @@ def small_chunks(monkeypatch):
         {"temperature": 1.5, "scale": 3.0, "cap": 4.0},
     ],
 )
-def test_chunked_logprobs_and_gradients_equal_the_dense_ones(small_chunks, bias, squash):
+def test_chunked_logprobs_and_gradients_equal_the_definition(small_chunks, bias, transform):
     torch.manual_seed(0)
     head = nn.Linear(5, 11, bias=bias).double()
     hidden = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
@@ -43,12 +43,12 @@ def test_chunked_logprobs_and_gradients_equal_the_dense_ones(small_chunks, bias,
     pull = torch.randn(2, 8, dtype=torch.float64)
     leaves = [hidden, *head.parameters()]
     results = []
-    for function in (head_logprobs, _dense):
-        log_p, entropy = function(hidden, head, targets, **squash)
+    for function in (head_logprobs, _reference_logprobs):
+        log_p, entropy = function(hidden, head, targets, **transform)
         gradients = torch.autograd.grad((pull * torch.stack([log_p, entropy])).sum(), leaves)
         results.append((log_p, entropy, *gradients))
-    for ours, dense in zip(*results, strict=True):
-        torch.testing.assert_close(ours, dense, rtol=1e-10, atol=1e-12)
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_gradients_pass_gradcheck(small_chunks):
@@ -65,9 +65,9 @@ def test_an_impossible_token_leaves_the_entropy_finite():
         head.weight.copy_(torch.tensor([[0.0, 1.0], [0.0, 1.0], [-math.inf, 0.0]]))
     hidden = torch.tensor([[1.0, 0.0]], dtype=torch.float64, requires_grad=True)
     # Logits 0, 0 and -inf: log-probability log 1/2, entropy log 2.
-    result = head_logprobs(hidden, head, torch.tensor([0]))
-    assert result.logprobs_A.item() == pytest.approx(-math.log(2))
-    assert result.entropies_A.item() == pytest.approx(math.log(2))
+    logprobs_A, entropies_A = head_logprobs(hidden, head, torch.tensor([0]))
+    assert logprobs_A.item() == pytest.approx(-math.log(2))
+    assert entropies_A.item() == pytest.approx(math.log(2))
 
 
 def test_action_logprobs_equal_those_of_the_whole_model(make_llama, make_rollout):
@@ -81,24 +81,24 @@ def test_action_logprobs_equal_those_of_the_whole_model(make_llama, make_rollout
         for position, token in enumerate(rollout.token_ids)
         if rollout.action_mask[position]
     ]
-    ours = action_logprobs(model, micro, temperature=0.7).logprobs_A
+    ours = action_logprobs(model, micro, temperature=0.7)[0]
     assert ours.tolist() == pytest.approx(expected, abs=1e-12)
 
 
-def test_padding_changes_no_logprob(make_llama, make_rollout):
+def test_padding_does_not_change_logprobs(make_llama, make_rollout):
     model = make_llama()
     short, long = make_rollout(4, 3, seed=1), make_rollout(30, 2, 20, 3, seed=2)
     alone = Batch.from_rollouts([short]).micro_batches(1000)[0]
     padded = Batch.from_rollouts([long, short]).micro_batches(1000)[0]
     torch.testing.assert_close(
-        action_logprobs(model, padded).logprobs_A[-3:],
-        action_logprobs(model, alone).logprobs_A,
+        action_logprobs(model, padded)[0][-3:],
+        action_logprobs(model, alone)[0],
         rtol=0,
         atol=1e-12,
     )
 
 
-def test_the_full_logits_never_exist(make_llama, make_rollout, monkeypatch):
+def test_logits_are_computed_for_action_tokens_only(make_llama, make_rollout, monkeypatch):
     model = make_llama()
     monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", {"cpu": 2 * 40})
     rows = []
@@ -111,8 +111,8 @@ def test_the_full_logits_never_exist(make_llama, make_rollout, monkeypatch):
 
     monkeypatch.setattr(torch.nn.functional, "linear", recorder)
     (micro,) = Batch.from_rollouts([make_rollout(20, 3, 30, 2)]).micro_batches(1000)
-    action_logprobs(model, micro).logprobs_A.sum().backward()
-    # Five action tokens in chunks of two, forward and again backward; 52 other positions: none.
+    action_logprobs(model, micro)[0].sum().backward()
+    # The 5 action tokens in chunks of 2, forward and backward; the 52 other positions never.
     assert rows == [2, 2, 1, 2, 2, 1]
 
 
@@ -144,7 +144,7 @@ _SMALL = {
     ],
     ids=lambda settings: settings["model_type"],
 )
-def test_the_head_is_that_of_the_model_itself(make_rollout, settings):
+def test_logprobs_equal_those_of_each_architecture(make_rollout, settings):
     torch.manual_seed(0)
     name = settings["model_type"]
     shared = {"eos_token_id": 2, "bos_token_id": 1} if name == "gpt2" else _SMALL
@@ -155,5 +155,5 @@ def test_the_head_is_that_of_the_model_itself(make_rollout, settings):
     (micro,) = Batch.from_rollouts(rollouts).micro_batches(1000)
     logits = model(micro.token_ids_BT).logits.flatten(0, 1)[micro.predictors_A] / 0.7
     expected = logits.log_softmax(-1).gather(-1, micro.target_ids_A[:, None])[:, 0]
-    ours = action_logprobs(model, micro, temperature=0.7).logprobs_A
+    ours = action_logprobs(model, micro, temperature=0.7)[0]
     torch.testing.assert_close(ours, expected, rtol=0, atol=2e-5)

@@ -1,7 +1,7 @@
-"""What TRL's GRPOTrainer and the learner are compared on.
+"""Cases in which TRL's GRPOTrainer and the learner must agree.
 
-A model and rollouts made by formula, and pairs of settings that mean the same. No random generator
-has a part in it, so that figures recorded once stay true.
+Each case pairs equivalent settings of both. Model and rollouts are made by formulas without random
+generators, so that recorded results stay valid.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ MOST_COMPLETION_TOKENS = 20
 _UNCLIPPED = 1e30
 _WAVES = 4
 
-# Lengths of prompts, and of action, observation, action, ..., of four rollouts each; one ends with
-# an observation. Both groups' rewards have the same spread.
+# Prompt length of each group; lengths of the turns (action, observation, action, ...) of its four
+# rollouts, one of which ends with an observation. The rewards of both groups have the same std.
 _PROMPTS = (5, 8)
 _TURNS = (
     ((3, 4, 2), (4, 3), (2, 7, 4), (4, 1, 1, 2, 5)),
@@ -40,16 +40,16 @@ _REWARDS = ((1.0, 0.0, 0.25, 0.0), (0.0, 1.0, 0.0, 0.25))
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Settings of both trainers that should give the same loss and gradient.
+    """Settings of both trainers that must give the same loss and gradient.
 
     Attributes:
-        trl: fields of its GRPOConfig.
+        trl: fields of TRL's GRPOConfig.
         ours: fields of AlgorithmConfig, and `loss_divisor`.
-        importance_sampling: attributes of its trainer that belong to vLLM's importance sampling.
-        max_grad_norm: of both; None leaves gradients as they are.
-        max_tokens: of one of our forward passes.
-        advantage_scale: factor between their advantages and ours.
-        num_steps: on the same rollouts; from the second on they are off-policy.
+        importance_sampling: attributes of TRL's trainer for vLLM's importance sampling.
+        max_grad_norm: of both trainers; None disables clipping.
+        max_tokens: positions of a forward pass of the learner.
+        advantage_scale: TRL's advantages divided by those of the learner.
+        num_steps: optimizer steps on the same rollouts; all but the first are off-policy.
     """
 
     trl: Mapping[str, Any]
@@ -62,7 +62,7 @@ class Case:
 
     @property
     def temperature(self) -> float:
-        """Of both."""
+        """Sampling temperature of both trainers."""
         return self.trl.get("temperature", 1.0)
 
 
@@ -74,17 +74,17 @@ class Step:
     gradients: Mapping[str, Tensor]
 
     def scaled(self, factor: float) -> Step:
-        """The step as it were, had every advantage been `factor` times as large."""
+        """The step with all advantages multiplied by `factor`."""
         return Step(self.loss * factor, {name: g * factor for name, g in self.gradients.items()})
 
 
-def _scale_of_their_std() -> float:
-    """TRL divides by the sample's std + 1e-4, the learner by the population's + 1e-6."""
+def _std_ratio() -> float:
+    """TRL divides by the sample std + 1e-4, the learner by the population std + 1e-6."""
     spread = float(torch.tensor(_REWARDS[0], dtype=torch.float64).std(correction=0))
     return (spread + 1e-6) / (spread * math.sqrt(4 / 3) + 1e-4)
 
 
-def _corrected(mode: str, limit: float) -> Case:
+def _importance_sampling(mode: str, limit: float) -> Case:
     return Case(
         trl={"loss_type": "dapo"},
         ours={"loss_aggregation": "token", "importance_sampling": mode, "importance_limit": limit},
@@ -98,7 +98,7 @@ def _corrected(mode: str, limit: float) -> Case:
 CASES: Mapping[str, Case] = {
     "grpo": Case(trl={"loss_type": "grpo"}, ours={"loss_aggregation": "sequence"}),
     "bnpo": Case(
-        # Its mean is that of a micro-batch, ours that of the step: one micro-batch, then.
+        # TRL's mean is over a micro-batch, ours over the step, so there is one micro-batch.
         trl={"loss_type": "bnpo", "per_device_train_batch_size": 8},
         ours={"loss_aggregation": "token"},
         max_tokens=30,
@@ -109,7 +109,7 @@ CASES: Mapping[str, Case] = {
     ),
     "dapo": Case(trl={"loss_type": "dapo"}, ours={"loss_aggregation": "token"}, max_tokens=30),
     "cispo": Case(
-        # Its bound is that of the ratio itself, ours what may be above 1.
+        # TRL bounds the ratio, we bound ratio - 1.
         trl={"loss_type": "cispo", "epsilon_high": 1.05},
         ours={
             "loss_aggregation": "token",
@@ -137,12 +137,12 @@ CASES: Mapping[str, Case] = {
         ours={"loss_aggregation": "token", "dual_clip": 1.3},
     ),
     "kl": Case(
-        # By default its KL carries the ratio as well, whose gradient is that of k2, not k3.
+        # TRL's default multiplies the KL by the ratio, which has the gradient of k2, not k3.
         trl={"loss_type": "grpo", "beta": 0.3, "use_bias_correction_kl": False},
         ours={"loss_aggregation": "sequence", "kl_coef": 0.3, "kl_estimator": "k3"},
     ),
     "entropy": Case(
-        # Its bonus is the mean of a micro-batch's tokens.
+        # TRL's bonus is the mean over the tokens of a micro-batch.
         trl={"loss_type": "dapo", "entropy_coef": 0.05, "per_device_train_batch_size": 8},
         ours={"loss_aggregation": "token", "entropy_coef": 0.05},
     ),
@@ -155,19 +155,19 @@ CASES: Mapping[str, Case] = {
     "scaled_by_the_group": Case(
         trl={"loss_type": "grpo", "scale_rewards": "group"},
         ours={"algorithm": "grpo", "loss_aggregation": "sequence"},
-        advantage_scale=_scale_of_their_std(),
-        # AdamW's eps lets a gradient's size show in the weights, and so in a second step.
+        advantage_scale=_std_ratio(),
+        # Because of AdamW's eps, the size of a gradient affects the weights and the second step.
         num_steps=1,
     ),
-    "token_truncate": _corrected("token_truncate", 1.2),
-    "token_mask": _corrected("token_mask", 1.2),
-    "sequence_truncate": _corrected("sequence_truncate", 1.5),
-    "sequence_mask": _corrected("sequence_mask", 1.5),
+    "token_truncate": _importance_sampling("token_truncate", 1.2),
+    "token_mask": _importance_sampling("token_mask", 1.2),
+    "sequence_truncate": _importance_sampling("sequence_truncate", 1.5),
+    "sequence_mask": _importance_sampling("sequence_mask", 1.5),
 }
 
 
 def their_settings(case: Case) -> dict[str, Any]:
-    """All fields of TRL's GRPOConfig that a case fixes, the learning rate's schedule included."""
+    """Fields of TRL's GRPOConfig for a case."""
     rows = case.trl.get("per_device_train_batch_size", 4)
     return {
         "num_generations": 4,
@@ -187,13 +187,13 @@ def their_settings(case: Case) -> dict[str, Any]:
 
 
 def our_steps(case: Case) -> list[Step]:
-    """Loss and gradient of every step of an update by the learner, at TRL's scale of advantages."""
+    """Loss and gradient of every step of the learner, with advantages on TRL's scale."""
     steps: list[Step] = []
     for num_steps in range(1, case.num_steps + 1):
         model = make_model()
         report = _learner(model, case, num_steps).update(make_groups())
         assert not report.skipped, report.reason
-        # The report has the mean of all steps; the last step's gradient is still in place.
+        # The report has the mean loss of all steps; gradients are those of the last step.
         loss = num_steps * report.metrics["loss"] - sum(step.loss for step in steps)
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         steps.append(Step(loss, gradients).scaled(case.advantage_scale))
@@ -222,7 +222,7 @@ def _learner(model: Any, case: Case, num_steps: int) -> Learner:
 
 
 def make_model(*, reference: bool = False) -> LlamaForCausalLM:
-    """A two-layer Llama in float64 whose weights are waves; the reference's are others."""
+    """A two-layer Llama in float64 whose weights are sines; the reference has another phase."""
     config = LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=16,
@@ -245,7 +245,7 @@ def make_model(*, reference: bool = False) -> LlamaForCausalLM:
 
 @cache
 def make_groups() -> tuple[Group, ...]:
-    """Two groups of four ragged rollouts, sampled by a policy a little beside the model."""
+    """Two groups of four ragged rollouts, whose sampling logprobs are the model's plus noise."""
     ids = (round(1e6 * abs(x)) % VOCABULARY for x in _wave(1000, 0.3).tolist())
     noise = iter((0.25 * _wave(1000, 0.7)).tolist())
     model = make_model()

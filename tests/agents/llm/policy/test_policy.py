@@ -25,14 +25,14 @@ NASTY = [
 
 
 def _only_text(policy: Policy, text: str) -> None:
-    ids = policy.encode_environment(text)
-    assert not policy.control_token_ids.intersection(ids)
-    assert policy.decode(ids) == text
+    ids = policy.codec.encode_environment(text)
+    assert not policy.codec.control_token_ids.intersection(ids)
+    assert policy.codec.decode(ids) == text
 
 
 def test_no_text_becomes_a_control_token(make_policy):
     policy = make_policy()
-    assert len(policy.control_token_ids) == 3
+    assert len(policy.codec.control_token_ids) == 3
     for text in NASTY:
         _only_text(policy, text)
 
@@ -49,8 +49,10 @@ def test_no_text_becomes_a_control_token(make_policy):
 def test_texts_are_encoded_each_alone(make_policy):
     policy = make_policy()
     texts = ["\nDoc 1: a<eos>", "", "b"]
-    assert policy.encode_environments(texts) == [policy.encode_environment(t) for t in texts]
-    assert policy.encode_environments([]) == []
+    assert policy.codec.encode_environments(texts) == [
+        policy.codec.encode_environment(t) for t in texts
+    ]
+    assert policy.codec.encode_environments([]) == []
 
 
 @pytest.mark.parametrize("padding", [8, 16, 24])
@@ -66,8 +68,8 @@ def test_weights_read_back_lie_at_aligned_addresses(make_policy, tmp_path, paddi
 def test_a_chat_template_frames_the_prompt_once(make_policy):
     policy = make_policy()
     policy.tokenizer.chat_template = CHAT
-    ids = policy.encode_prompt("Who?")
-    assert policy.decode(ids) == "<bos>user: Who?<|im_end|>assistant: "
+    ids = policy.codec.encode_prompt("Who?")
+    assert policy.codec.decode(ids) == "<bos>user: Who?<|im_end|>assistant: "
     whole = policy.tokenizer.apply_chat_template(
         [{"role": "user", "content": "Who?"}], add_generation_prompt=True, return_dict=False
     )
@@ -77,7 +79,7 @@ def test_a_chat_template_frames_the_prompt_once(make_policy):
 def test_a_question_cannot_close_its_own_message(make_policy):
     policy = make_policy()
     policy.tokenizer.chat_template = CHAT
-    ids = policy.encode_prompt("Who?<|im_end|><eos>")
+    ids = policy.codec.encode_prompt("Who?<|im_end|><eos>")
     end = policy.tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert ids.count(end) == 1
     assert policy.tokenizer.eos_token_id not in ids
@@ -87,14 +89,14 @@ def test_a_template_that_hides_the_message_is_refused(make_policy):
     policy = make_policy()
     policy.tokenizer.chat_template = "assistant: "
     with pytest.raises(ValueError, match=r"shows the user's message 0 times.*chat_template"):
-        policy.encode_prompt("Who?")
+        policy.codec.encode_prompt("Who?")
 
 
 def test_without_a_template_the_prompt_is_raw_and_begins_with_bos_where_the_tokenizer_says_so(
     make_policy,
 ):
     policy = make_policy()
-    assert policy.decode(policy.encode_prompt("Who?")) == "Who?"
+    assert policy.codec.decode(policy.codec.encode_prompt("Who?")) == "Who?"
     with_bos = make_policy()
     from tokenizers.processors import TemplateProcessing
 
@@ -111,22 +113,22 @@ def test_all_stop_tokens_of_model_and_tokenizer_count(make_policy):
     policy = make_policy()
     end = policy.tokenizer.convert_tokens_to_ids("<|im_end|>")
     policy.model.generation_config.eos_token_id = [end, policy.tokenizer.eos_token_id]
-    assert policy.stop_token_ids == {end, policy.tokenizer.eos_token_id}
+    assert policy.codec.stop_token_ids == {end, policy.tokenizer.eos_token_id}
 
 
 def test_an_action_is_the_text_before_its_stop_token(make_policy):
     policy = make_policy()
-    ids = (*policy.encode_environment("hello"), policy.tokenizer.eos_token_id)
-    assert policy.decode_action(ids) == "hello"
-    assert policy.decode_action(ids[:-1]) == "hello"
-    assert policy.decode_action(()) == ""
+    ids = (*policy.codec.encode_environment("hello"), policy.tokenizer.eos_token_id)
+    assert policy.codec.decode_action(ids) == "hello"
+    assert policy.codec.decode_action(ids[:-1]) == "hello"
+    assert policy.codec.decode_action(()) == ""
 
 
 def test_padding_falls_back_to_a_stop_token(make_policy):
     policy = make_policy()
     policy.tokenizer.pad_token = None
     assert policy.tokenizer.pad_token_id is None
-    assert policy.pad_token_id == policy.tokenizer.eos_token_id
+    assert policy.codec.pad_token_id == policy.tokenizer.eos_token_id
 
 
 def test_a_sliding_window_bounds_the_context(make_policy):
@@ -154,8 +156,8 @@ def test_a_saved_policy_is_loaded_as_it_was(make_policy, tmp_path):
     policy.tokenizer.chat_template = CHAT
     policy.save(tmp_path)
     loaded = load_policy(tmp_path, dtype="float64")
-    assert loaded.encode_prompt("Who?") == policy.encode_prompt("Who?")
-    ids = torch.tensor([policy.encode_prompt("Who?")])
+    assert loaded.codec.encode_prompt("Who?") == policy.codec.encode_prompt("Who?")
+    ids = torch.tensor([policy.codec.encode_prompt("Who?")])
     with torch.no_grad():
         assert torch.equal(loaded.model(ids).logits, policy.model(ids).logits)
     assert not loaded.model.training
@@ -185,5 +187,5 @@ def test_names_that_lead_nowhere_are_refused(tmp_path):
 def test_the_tiny_policy_loads_and_reads_the_prompt_and_a_page():
     policy = load_policy("tiny")
     text = "\n\n<information>\nDoc 1: x.\n</information>\n\n"
-    assert policy.decode(policy.encode_environment(text)) == text
-    assert policy.tokenizer.unk_token_id not in policy.encode_prompt("Question: who?\n")
+    assert policy.codec.decode(policy.codec.encode_environment(text)) == text
+    assert policy.tokenizer.unk_token_id not in policy.codec.encode_prompt("Question: who?\n")

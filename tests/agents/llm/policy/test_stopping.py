@@ -39,11 +39,11 @@ def _pieces_policy(make_policy) -> Policy:
 def test_the_token_that_completes_a_tag_is_kept_whole(make_policy):
     policy = _pieces_policy(make_policy)
     rule = StopRule(policy.codec)
-    ids = list(policy.encode_environment("<search>who</search>\nand more"))
+    ids = list(policy.codec.encode_environment("<search>who</search>\nand more"))
     ends = [end for end in range(1, len(ids) + 1) if rule.reason(ids[:end]) == "tag"]
-    assert policy.decode(ids[: ends[0]]) == "<search>who</search>"
-    ids = list(policy.encode_environment("<answer>no</sear"))
-    ids += policy.encode_environment("c") + policy.encode_environment("h>\n")
+    assert policy.codec.decode(ids[: ends[0]]) == "<search>who</search>"
+    ids = list(policy.codec.encode_environment("<answer>no</sear"))
+    ids += policy.codec.encode_environment("c") + policy.codec.encode_environment("h>\n")
     assert rule.reason(ids[:-1]) is None
     assert rule.reason(ids) == "tag"
     assert ids[-1] in rule.watched
@@ -57,15 +57,15 @@ def test_only_watched_tokens_end_a_turn(make_policy):
     alphabet += [
         i
         for text in ("<", "/", ">", "r", "h", "c", " ", "</answe")
-        for i in policy.encode_environment(text)
+        for i in policy.codec.encode_environment(text)
     ]
     tagged = 0
     for _ in range(400):
         ids: list[int] = []
         while len(ids) < 30:
             ids.append(rng.choice(alphabet))
-            done = ids[-1] in policy.stop_token_ids or any(
-                tag in policy.decode(ids) for tag in CLOSING_TAGS
+            done = ids[-1] in policy.codec.stop_token_ids or any(
+                tag in policy.codec.decode(ids) for tag in CLOSING_TAGS
             )
             assert not done or ids[-1] in rule.watched
             assert (rule.reason(ids) is not None) == done
@@ -78,7 +78,7 @@ def test_only_watched_tokens_end_a_turn(make_policy):
 def test_a_stop_token_ends_a_turn_without_a_tag(make_policy):
     policy = make_policy()
     rule = StopRule(policy.codec)
-    ids = [*policy.encode_environment("I do not know"), policy.tokenizer.eos_token_id]
+    ids = [*policy.codec.encode_environment("I do not know"), policy.tokenizer.eos_token_id]
     assert rule.reason(ids) == "eos"
     assert rule.reason(ids[:-1]) is None
 
@@ -86,9 +86,9 @@ def test_a_stop_token_ends_a_turn_without_a_tag(make_policy):
 def test_what_was_sampled_past_a_turns_end_is_cut(make_policy):
     policy = _pieces_policy(make_policy)
     rule = StopRule(policy.codec)
-    turn = policy.encode_environment("<search>who</search>")
-    (end,) = policy.stop_token_ids
-    assert rule.cut(turn + policy.encode_environment(" and more")) == (turn, "tag")
+    turn = policy.codec.encode_environment("<search>who</search>")
+    (end,) = policy.codec.stop_token_ids
+    assert rule.cut(turn + policy.codec.encode_environment(" and more")) == (turn, "tag")
     assert rule.cut((*turn[:-1], end, *turn)) == ((*turn[:-1], end), "eos")
     assert rule.cut(turn[:-1]) == (turn[:-1], None)
     assert rule.cut(()) == ((), None)

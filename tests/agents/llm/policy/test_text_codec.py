@@ -9,10 +9,10 @@ def test_a_codec_needs_no_model(make_policy):
     policy = make_policy()
     codec = TextCodec(policy.tokenizer)
     for text in TEXTS:
-        assert codec.encode_prompt(text) == policy.encode_prompt(text)
-        assert codec.encode_environment(text) == policy.encode_environment(text)
-    assert codec.stop_token_ids == policy.stop_token_ids
-    assert codec.control_token_ids == policy.control_token_ids
+        assert codec.encode_prompt(text) == policy.codec.encode_prompt(text)
+        assert codec.encode_environment(text) == policy.codec.encode_environment(text)
+    assert codec.stop_token_ids == policy.codec.stop_token_ids
+    assert codec.control_token_ids == policy.codec.control_token_ids
 
 
 def test_the_models_stop_tokens_end_turns_and_are_not_forged(make_policy):

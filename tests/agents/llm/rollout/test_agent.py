@@ -76,7 +76,7 @@ def test_later_turns_process_only_new_tokens(make_policy):
     )
     agent.act(pool.observation(0), pool.info(0))
     # The last id of the turn and the message without its last id, which starts the next turn.
-    assert read[0] == len(policy.encode_environment(pool.observation(0)["message"]))
+    assert read[0] == len(policy.codec.encode_environment(pool.observation(0)["message"]))
     assert set(read[1:]) == {1}
 
 

@@ -67,7 +67,7 @@ def test_a_rollout_holds_all_tokens_and_their_sources(make_policy):
         ["q1", "q1"],
     ]
     rollout = groups[1].rollouts[0]
-    texts = [(s.source, policy.decode(s.token_ids)) for s in rollout.segments]
+    texts = [(s.source, policy.codec.decode(s.token_ids)) for s in rollout.segments]
     page = rollout.transcript.turns[0].message
     assert texts == [
         (Source.PROMPT, "Question: What is 3?\n"),
@@ -76,7 +76,7 @@ def test_a_rollout_holds_all_tokens_and_their_sources(make_policy):
         (Source.POLICY, "<answer>a3</answer>"),
     ]
     assert "<answer>" not in page and "a0" in page
-    assert policy.decode(rollout.token_ids) == rollout.transcript.text
+    assert policy.codec.decode(rollout.token_ids) == rollout.transcript.text
     assert rollout.reward == 1.0
     assert rollout.token_mismatch == 0
 
@@ -87,7 +87,7 @@ def test_the_ids_of_a_model_decode_to_its_transcript(make_policy):
     groups = _collect(generator, _environment(), policy)
     for rollout in (rollout for group in groups for rollout in group.rollouts):
         assert rollout.token_mismatch == 0
-        text = policy.decode(rollout.token_ids)
+        text = policy.codec.decode(rollout.token_ids)
         assert text.replace("<eos>", "").replace("\x00", "\ufffd") == rollout.transcript.text
         written = [s for s in rollout.segments if s.source is Source.POLICY]
         assert len(written) == len(rollout.transcript.turns) == 3
@@ -117,7 +117,7 @@ def test_recomputed_logprobs_equal_those_sampled(make_policy):
     batch = Batch.from_groups(groups)
     for micro_batch in batch.micro_batches(400):
         with torch.no_grad():
-            recomputed = action_logprobs(policy.model, micro_batch, temperature=0.7).logprobs_A
+            recomputed = action_logprobs(policy.model, micro_batch, temperature=0.7)[0]
         sampled = batch.sampled_logprobs_A[micro_batch.tokens_A]
         torch.testing.assert_close(recomputed, sampled, atol=1e-4, rtol=0)
         compared += len(recomputed)
@@ -221,13 +221,13 @@ def test_an_end_of_sequence_before_a_tag_is_a_malformed_action_and_stays_in_the_
     assert rollout.transcript.malformed == {"no_action": 3}
     assert rollout.transcript.reason == "turn_limit" and not rollout.failed
     for segment in rollout.segments[1::2]:
-        assert policy.decode(segment.token_ids) == "I give up<eos>"
+        assert policy.codec.decode(segment.token_ids) == "I give up<eos>"
     assert rollout.transcript.turns[0].text == "I give up"
 
 
 def test_an_episode_with_a_full_context_continues_with_empty_actions(make_policy):
     policy = make_policy()
-    prompt = len(policy.encode_prompt("Question: What is 0?\n"))
+    prompt = len(policy.codec.encode_prompt("Question: What is 0?\n"))
     full = TransformersGenerator(policy, max_context=prompt + 20 + 5)
     (group,) = _collect(full, _environment(), policy, question_indices=[0], seeds=[0], group_size=1)
     (rollout,) = group.rollouts
@@ -325,7 +325,7 @@ def test_asynchronous_episodes_equal_those_of_lock_step(make_policy, num_envs):
 
 def test_a_full_context_is_handled_asynchronously_too(make_policy):
     policy = make_policy()
-    prompt = len(policy.encode_prompt("Question: What is 0?\n"))
+    prompt = len(policy.codec.encode_prompt("Question: What is 0?\n"))
     settings = dict(sampling=SHORT, question_indices=[0], seeds=[1])
     together, apart = (
         _collect(

@@ -12,7 +12,9 @@ def test_endings_train_no_decision(make_worded_policy):
     assert len(rollouts) == 60
     trained = []
     for rollout in rollouts:
-        parts = [(segment.source, policy.decode(segment.token_ids)) for segment in rollout.segments]
+        parts = [
+            (segment.source, policy.codec.decode(segment.token_ids)) for segment in rollout.segments
+        ]
         text = "".join(part for _, part in parts)
         own = [part for source, part in parts if source is Source.POLICY]
         trained += own

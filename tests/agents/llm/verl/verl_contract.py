@@ -1,7 +1,7 @@
-"""What verl's workers get from our agent loop is what our own rollouts hold, token by token.
+"""The agent loop returns to verl's workers the same tokens as `collect_rollouts`.
 
-Needs verl: `test_verl_loop.py` runs this file in an environment that has it. The server is a
-script, and writes on after a turn's end as a real one may.
+Needs verl: `test_agent_loop.py` runs this file in an environment that has it. The server is
+scripted; like a real one, it may generate past the end of a turn.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ SETTINGS = {
     "max_turns": 3,
     "prompt": "bare",
 }
-# Nothing listens on this port.
+# No server listens on this port.
 BROKEN = {"kind": "http", "url": "http://127.0.0.1:9/retrieve", "max_tries": 1, "timeout_s": 5.0}
 SEED = 11
 MAX_NEW_TOKENS = 40
@@ -71,7 +71,7 @@ def _merged_tags(text):
     return "<search>what</search>\nthen" if "<information>" not in text else "<answer>a</answer>x"
 
 
-def _search_for_ever(text):
+def _always_search(text):
     return "<search>long</search>"
 
 
@@ -88,7 +88,7 @@ CASES = {
     "malformed text": _malformed_then_answer,
     "eos at once": _end_at_once,
     "a token with more than the tag": _merged_tags,
-    "the turn limit": _search_for_ever,
+    "the turn limit": _always_search,
     "a turn without an end": _never_stop,
 }
 
@@ -142,7 +142,7 @@ def policy(tmp_path_factory, request) -> Policy:
     folder = tmp_path_factory.mktemp("policy")
     policy = _make_policy(context=4096)
     policy.tokenizer.add_tokens(["h>\n", "r>x", "</sear"])
-    # A control token that a page may well say.
+    # A control token whose text also occurs in a page.
     policy.tokenizer.add_tokens(["STOPHERE"], special_tokens=True)
     policy.tokenizer.chat_template = (
         "{% for m in messages %}<bos>{{ m['role'] }}: {{ m['content'] }}<|im_end|>{% endfor %}"
@@ -278,12 +278,12 @@ def test_ids_masks_and_rewards_equal_those_of_collect_rollouts(
         _assert_same(output, rollout)
     if case == "search, then answer":
         assert [output.reward_score for output in outputs] == [1.0] * 6
-        assert "is STOPHERE some" in policy.decode(outputs[0].response_ids)
+        assert "is STOPHERE some" in policy.codec.decode(outputs[0].response_ids)
         control = policy.tokenizer.convert_tokens_to_ids("STOPHERE")
         assert all(control not in output.response_ids for output in outputs)
     if case == "a token with more than the tag":
         turn = next(s for s in rollouts[0].segments if s.logprobs)
-        assert policy.decode(turn.token_ids).endswith("</search>\n")
+        assert policy.codec.decode(turn.token_ids).endswith("</search>\n")
 
 
 @pytest.mark.parametrize("response_length", [7, 30, 41, 200, 330, 420])
@@ -339,7 +339,7 @@ def test_episode_seeds_equal_those_of_collect_rollouts(
 def test_episodes_at_the_same_time_keep_their_own_question(make_config, policy, rows):
     server = ScriptedServer(policy.codec, _search_then_answer)
     outputs = _outputs(make_config(), server, rows)
-    texts = [policy.decode(output.prompt_ids + output.response_ids) for output in outputs]
+    texts = [policy.codec.decode(output.prompt_ids + output.response_ids) for output in outputs]
     for place, number in enumerate((0, 0, 3, 3, 1, 1)):
         assert set(re.findall(r"What is (\d)", texts[place])) == {str(number)}
         assert texts[place].endswith(f"<answer>a{number}</answer>")
@@ -353,7 +353,7 @@ def test_a_turn_continues_from_the_sampled_ids(make_config, policy, rows):
     (output,) = _outputs(make_config(), server, rows[:1], 1)
     first, second = (ids for _, ids, _ in server.calls)
     assert first == output.prompt_ids
-    last = len(policy.encode_environment("<think>so</think><answer>a0</answer>"))
+    last = len(policy.codec.encode_environment("<think>so</think><answer>a0</answer>"))
     assert second == output.prompt_ids + output.response_ids[:-last]
 
 

@@ -35,4 +35,6 @@ def play(
 
 def some_prompts(policy: Policy, count: int = 6) -> list[list[int]]:
     """Prompts, three of each."""
-    return [list(policy.encode_prompt(f"Question {i // 3}{'?' * (i // 3)}")) for i in range(count)]
+    return [
+        list(policy.codec.encode_prompt(f"Question {i // 3}{'?' * (i // 3)}")) for i in range(count)
+    ]

@@ -18,10 +18,9 @@ from agents.llm.generators.hf.cuda_graphs import (
     Decoder,
     make_decoder,
 )
-from agents.llm.generators.hf.generator import TransformersGenerator
-from agents.llm.generators.hf.kv_cache import ATTENTION, RowCache
+from agents.llm.generators.hf.generator import TransformersGenerator, row_attention
+from agents.llm.generators.hf.kv_cache import RowCache
 from agents.llm.generators.sampling import Sampling
-from agents.llm.policy.attention import attention_implementation
 from agents.llm.policy.policy import Policy
 from tests.agents.llm.generators.hf.ragged_episodes import play, some_prompts
 
@@ -92,7 +91,7 @@ def test_surplus_rows_write_to_the_unused_position(make_policy: Any, capture: _F
     decoder = CudaGraphDecoder(cache, forward, capture)
     cache.reserve(*decoder.required_size(5, 20), {})
     cache.stored.normal_()
-    with attention_implementation(ATTENTION, model), torch.inference_mode():
+    with row_attention(model), torch.inference_mode():
         decoder.logits(torch.arange(6), torch.arange(6) + 3, 9)  # captures the graph
         before = cache.stored.clone()
         decoder.logits(torch.arange(5), torch.arange(5) + 4, 9)

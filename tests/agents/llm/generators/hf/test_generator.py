@@ -156,7 +156,9 @@ def test_ended_turns_leave_the_batch(make_policy):
         for rows, wanted in zip(read[1:], passes, strict=True)
     )
     for turn in turns:
-        assert [i for i, token in enumerate(turn.token_ids) if token in policy.stop_token_ids] in (
+        assert [
+            i for i, token in enumerate(turn.token_ids) if token in policy.codec.stop_token_ids
+        ] in (
             [len(turn.token_ids) - 1],
             [],
         )
@@ -166,7 +168,7 @@ def test_ended_turns_leave_the_batch(make_policy):
 def _biased(make_policy, text: str) -> Policy:
     """A policy that writes the bytes of a text over and over: each byte follows from the last."""
     policy = make_policy()
-    ids = policy.encode_environment(text)
+    ids = policy.codec.encode_environment(text)
     model = policy.model
     with torch.no_grad():
         for layer in model.model.layers:
@@ -182,27 +184,27 @@ def _biased(make_policy, text: str) -> Policy:
 
 def test_a_turn_ends_with_its_closing_tag(make_policy):
     policy = _biased(make_policy, "xyz</search>")
-    request = GenerationRequest(session=0, token_ids=policy.encode_prompt("x"))
+    request = GenerationRequest(session=0, token_ids=policy.codec.encode_prompt("x"))
     (turn,) = generate(TransformersGenerator(policy), [request], Sampling(temperature=0.0))
-    assert policy.decode(turn.token_ids) == "yz</search>"
+    assert policy.codec.decode(turn.token_ids) == "yz</search>"
     assert turn.stop_reason == "tag"
 
 
 def test_a_stop_token_stays_in_the_ids(make_policy):
     policy = _biased(make_policy, "abcx")
-    policy.model.generation_config.eos_token_id = list(policy.encode_environment("x"))
+    policy.model.generation_config.eos_token_id = list(policy.codec.encode_environment("x"))
     policy = Policy(policy.model, policy.tokenizer)
-    request = GenerationRequest(session=0, token_ids=policy.encode_prompt("a"))
+    request = GenerationRequest(session=0, token_ids=policy.codec.encode_prompt("a"))
     (turn,) = generate(TransformersGenerator(policy), [request], Sampling(temperature=0.0))
-    assert policy.decode(turn.token_ids) == "bcx"
-    assert policy.decode_action(turn.token_ids) == "bc"
+    assert policy.codec.decode(turn.token_ids) == "bcx"
+    assert policy.codec.decode_action(turn.token_ids) == "bc"
     assert turn.stop_reason == "eos"
 
 
 def test_a_turn_ends_at_its_length_or_at_the_context_limit(make_policy):
     policy = _biased(make_policy, "ababa")
     generator = TransformersGenerator(policy, max_context=20)
-    prompt = policy.encode_prompt("a" * 10)
+    prompt = policy.codec.encode_prompt("a" * 10)
     requests = [
         GenerationRequest(session=0, token_ids=prompt[:2]),
         GenerationRequest(session=1, token_ids=prompt),

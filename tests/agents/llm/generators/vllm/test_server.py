@@ -28,7 +28,7 @@ def stub():
 
 
 def _request(policy, session=0, text="Question: Where was Ash born?\n"):
-    return GenerationRequest(session=session, token_ids=policy.encode_prompt(text))
+    return GenerationRequest(session=session, token_ids=policy.codec.encode_prompt(text))
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
