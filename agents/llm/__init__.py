@@ -16,11 +16,12 @@ The types between a question and an optimizer step, in order:
 12. `Batch` (`learner.batch`): the rollouts of an update as tensors; it is cut into `MicroBatch`es.
 13. `AdvantageInput` (`algorithms.advantages`): rewards and values; advantages and returns are
     computed from them.
-14. `Experience` (`learner.experience`): what the losses need beside the tokens.
-15. `LossOutput` (`learner.objective`): the loss of a micro-batch and its metrics.
+14. `Experience` (`learner.experience`): the advantages and old log-probabilities of a batch.
+
+From there on there are only tensors: the loss, and its metrics by name.
 
 `EnvPool` (`agents.env_pool`) plays the episodes, `collect_rollouts` (`rollout.collect`) makes steps
-1 to 11, and `Learner.update` (`learner.learner`) makes steps 12 to 15.
+1 to 11, and `Learner.update` (`learner.learner`) makes steps 12 to 14.
 
 Sub-packages, lowest first: `policy` (model, tokenizer, text to ids), `generators` (sampling),
 `rollout` (episodes as tokens), `algorithms` and `learner` (updates), `sft`, `trainer` (the loop),

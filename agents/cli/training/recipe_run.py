@@ -49,7 +49,7 @@ def run_recipe(
         ValueError: if a flag or a setting is wrong, or a finished stage had other settings.
     """
     # Imports torch.
-    from agents.llm.recipes.runner import StageRunner
+    from agents.llm.recipes.runner import run_stages
 
     console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     configs = stage_configs(recipe, flags)
@@ -61,8 +61,8 @@ def run_recipe(
         )
 
     console.print(f"{recipe.name}: {recipe.about}; {recipe.paper}", highlight=False, soft_wrap=True)
-    stages = StageRunner(train=train, warm_start=run_warm_start, announce=announce)
-    return 0 if stages.run(configs) else 1
+    succeeded = run_stages(configs, train=train, warm_start=run_warm_start, announce=announce)
+    return 0 if succeeded else 1
 
 
 def stage_configs(recipe: Recipe, flags: Sequence[str]) -> list[StageConfig]:

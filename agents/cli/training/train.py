@@ -159,7 +159,7 @@ def _write_files(config: TrainConfig, result: TrainResult, summary: dict[str, An
 
 
 def _show(console: Console, config: TrainConfig, result: TrainResult) -> None:
-    from agents.llm.trainer.progress import before_after_table, structure_table, transcript_table
+    from agents.llm.trainer.report import before_after_table, structure_table, transcript_table
 
     output = config.run.output
     if result.stopped:

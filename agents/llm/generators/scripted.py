@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from agents.llm.generators.base import Generation, GenerationRequest, never
+from agents.llm.generators.base import Generation, GenerationRequest, Generator, never
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
 from agents.llm.policy.stopping import StopReason, StopRule
 
 
-class ScriptedGenerator:
+class ScriptedGenerator(Generator):
     """Encodes the texts of a function as turns and applies the policy's stop rule.
 
     Args:
@@ -35,12 +35,10 @@ class ScriptedGenerator:
             self._ended[request.session] = turn
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Return all submitted turns."""
         ended, self._ended = self._ended, {}
         return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Drop turns that were not returned yet."""
         for name in sessions:
             self._ended.pop(name, None)
 

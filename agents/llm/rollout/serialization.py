@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
@@ -13,7 +14,9 @@ def group_to_json(group: Group) -> list[dict[str, Any]]:
     """Return a group's rollouts as JSON values."""
     return [
         {
-            "segments": [_segment_to_json(segment) for segment in rollout.segments],
+            "segments": [
+                {**asdict(segment), "source": segment.source.value} for segment in rollout.segments
+            ],
             "transcript": transcript_to_json(rollout.transcript),
             "token_mismatch": rollout.token_mismatch,
         }
@@ -33,14 +36,6 @@ def group_from_json(values: list[dict[str, Any]]) -> Group:
             for value in values
         )
     )
-
-
-def _segment_to_json(segment: Segment) -> dict[str, Any]:
-    return {
-        "source": segment.source.value,
-        "token_ids": list(segment.token_ids),
-        "logprobs": None if segment.logprobs is None else list(segment.logprobs),
-    }
 
 
 def _segment_from_json(value: Mapping[str, Any]) -> Segment:

@@ -1,8 +1,8 @@
-"""Checkpoints of a training run: whole or absent, never half.
+"""Checkpoints of a training run, written atomically.
 
-A checkpoint is a folder in Hugging Face format with `state.pt` beside the weights. It is written
-under a temporary name, flushed to the disk and renamed, so a process that dies at any moment
-leaves the one before in place.
+A checkpoint is a folder in Hugging Face format that also holds `state.pt`. It is written under a
+temporary name, flushed to the disk and renamed, so the previous checkpoint survives a crash at any
+moment.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _PREFIX = "step-"
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint could not be written or read; the message names the last good one."""
+    """A checkpoint could not be written or read."""
 
 
 class CheckpointStore:
-    """The checkpoints of one run, named by the step that they follow.
+    """The checkpoints of one run, named by their step.
 
     Args:
-        folder: where they lie; made when the first is saved.
-        keep: newest checkpoints that stay, at least 1; the best one stays as well.
+        folder: their folder; created with the first checkpoint.
+        keep: number of newest checkpoints that are kept, at least 1; the best is kept too.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
@@ -41,39 +41,39 @@ class CheckpointStore:
         self.keep = keep
 
     def steps(self) -> list[int]:
-        """Steps of which a whole checkpoint exists, ascending."""
+        """Steps with a checkpoint, ascending."""
         found = (path.name.removeprefix(_PREFIX) for path in self.folder.glob(f"{_PREFIX}*"))
         return sorted(int(step) for step in found if step.isdigit())
 
     def path(self, step: int) -> Path:
-        """Folder of the checkpoint that follows `step` updates."""
+        """Folder of the checkpoint after `step` updates."""
         return self.folder / f"{_PREFIX}{step:06d}"
 
     def latest(self) -> Path | None:
-        """Newest checkpoint, None where there is none."""
+        """Newest checkpoint; None if there is none."""
         steps = self.steps()
         return self.path(steps[-1]) if steps else None
 
     def best(self) -> tuple[int, float] | None:
-        """Step and score of the best checkpoint marked so far."""
+        """Step and score of the best checkpoint; None if there is none."""
         marker = self.folder / "best.json"
         if not marker.exists():
             return None
         best = json.loads(marker.read_text())
-        # One that was damaged may have been deleted, as its error advises.
+        # The user may have deleted it, as the error for a damaged checkpoint advises.
         return (best["step"], best["score"]) if self.path(best["step"]).exists() else None
 
     def save(
         self, step: int, state: Mapping[str, Any], write_model: Callable[[Path], object]
     ) -> Path:
-        """Write a checkpoint and drop the ones no longer kept.
+        """Write a checkpoint and delete those that are no longer kept.
 
-        A checkpoint of the same step is left as it is: it follows from the same updates.
+        An existing checkpoint of the same step is kept: it holds the same state.
 
         Args:
             step: updates made so far.
             state: tensors, numbers, strings and containers of them.
-            write_model: writes the policy in Hugging Face format into the folder it is given.
+            write_model: writes the policy in Hugging Face format into a folder.
 
         Raises:
             CheckpointError: if it cannot be written, for instance because the disk is full.
@@ -82,7 +82,7 @@ class CheckpointStore:
         if target.exists():
             return target
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._sweep()
+        self._remove_incomplete()
         temporary = self.folder / f".writing-{target.name}"
         try:
             temporary.mkdir()
@@ -103,7 +103,7 @@ class CheckpointStore:
         return target
 
     def mark_best(self, step: int, score: float) -> None:
-        """Keep the saved checkpoint of `step` as the best so far."""
+        """Mark the saved checkpoint of `step` as the best."""
         marker = self.folder / "best.json"
         temporary = self.folder / ".writing-best.json"
         try:
@@ -122,8 +122,8 @@ class CheckpointStore:
         latest = self.latest()
         return f"the last good checkpoint is {latest}" if latest else "there is no earlier one"
 
-    def _sweep(self) -> None:
-        """Remove what a process that died while writing or deleting left behind."""
+    def _remove_incomplete(self) -> None:
+        """Remove incomplete folders of a process that died."""
         for path in self.folder.glob(".*"):
             if path.is_dir():
                 shutil.rmtree(path)
@@ -132,14 +132,14 @@ class CheckpointStore:
         best = self.best()
         for step in self.steps()[: -self.keep]:
             if best is None or step != best[0]:
-                # Renamed first: a folder that is half deleted must not look like a checkpoint.
-                dying = self.folder / f".deleting-{step}"
-                self.path(step).rename(dying)
-                shutil.rmtree(dying)
+                # Renamed first, because a partly deleted folder must not look like a checkpoint.
+                deleting = self.folder / f".deleting-{step}"
+                self.path(step).rename(deleting)
+                shutil.rmtree(deleting)
 
 
 def load_state(checkpoint: Path) -> dict[str, Any]:
-    """Read the state that was saved beside the weights.
+    """Read the state of a checkpoint.
 
     Raises:
         CheckpointError: if it is missing or damaged.
@@ -148,14 +148,14 @@ def load_state(checkpoint: Path) -> dict[str, Any]:
         return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            # torch goes on for lines about how to trust a file; the first sentence is the cause.
+            # The first sentence is the cause; torch adds lines of advice.
             f"the checkpoint {checkpoint} cannot be read: {str(error).split('. ')[0]}; "
             "delete that folder to continue from the one before"
         ) from error
 
 
 def random_state() -> dict[str, Any]:
-    """State of every global random generator: Python, NumPy, torch, and CUDA where there is one."""
+    """State of all global random generators: Python, NumPy, torch and CUDA."""
     name, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "python": random.getstate(),
@@ -166,18 +166,18 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:
-    """Put every global random generator back where `random_state` found it."""
+    """Restore the states of `random_state`."""
     random.setstate(state["python"])
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
-        # A run may go on where there are fewer devices.
+        # The run may be resumed with fewer devices.
         torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
 
 
 def _flush(path: Path) -> None:
-    """Make sure that the disk holds a file or a folder's names."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The learning curve of a run as a picture."""
+"""Plots the learning curve of a run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def draw_learning_curve(
     *,
     title: str = "",
 ) -> None:
-    """Draw rewards, held-out F1 and the noise of training over the steps.
+    """Plot reward, held-out F1, noise probability and number of searches over the steps.
 
     Args:
         train_rows: rows with `step`, `reward_mean`, `noise_probability` and `searches_mean`.
         evaluation_rows: rows with `step`, `setting`, `f1` and its interval `f1_low`, `f1_high`.
         path: PNG file to write.
-        title: shown above.
+        title: title of the figure.
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     scores, searches = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -58,12 +58,12 @@ def draw_learning_curve(
     searches.set_ylabel("searches")
     searches.set_xlabel("step")
     figure.suptitle(title)
-    # Written whole or not at all: the picture is renewed while people look at it.
+    # Renamed when complete, so that a viewer never reads half a file.
     temporary = path.with_name(f".{path.name}")
     figure.savefig(temporary, dpi=120, format="png")
     temporary.rename(path)
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    """A column; null, where there was nothing to average, becomes a gap."""
+    """A column; null becomes NaN, a gap in the line."""
     return [float("nan") if row[key] is None else row[key] for row in rows]

@@ -27,7 +27,7 @@ from agents.llm.trainer.checkpoint import random_state, restore_random_state
 from agents.llm.trainer.collapse import CollapseGuard
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Row
-from agents.llm.trainer.progress import evaluation_summary, step_summary
+from agents.llm.trainer.report import evaluation_summary, step_summary
 from agents.llm.trainer.rollouts import drop_zero_variance, prefetch_next_step, roll_out
 from agents.llm.trainer.run import Run, open_run
 from zs_env.search.types import BudgetExceeded
@@ -147,8 +147,9 @@ def _evaluate(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
     )
     rows, transcripts = run.evaluator.aggregate(shares)
     restore_random_state(before)
-    for row in rows:
-        run.metrics.write("evaluation", run.state.step, row)
+    if run.metrics is not None:
+        for row in rows:
+            run.metrics.write("evaluation", run.state.step, row)
     run.progress.print(evaluation_summary(run.state.step, rows))
     return rows, transcripts
 
@@ -194,7 +195,8 @@ def _record(
         **{f"{name}_seconds": value for name, value in seconds.items()},
         "train_seconds": state.train_seconds,
     }
-    run.metrics.write("train", state.step, row)
+    if run.metrics is not None:
+        run.metrics.write("train", state.step, row)
     run.progress.update(state.step, step_summary(row))
     state.skipped_in_a_row = state.skipped_in_a_row + 1 if report.failed else 0
     if report.failed:
@@ -239,7 +241,8 @@ def _check_collapse(run: Run, row: Mapping[str, Any]) -> None:
 
 def _snapshot(run: Run) -> None:
     """Take a snapshot of the run's state for the next checkpoint."""
-    run.state.metrics_position = run.metrics.position()
+    if run.metrics is not None:
+        run.state.metrics_position = run.metrics.position()
     run.state.costs = run.costs()
     run.state.random = random_state()
 

@@ -1,7 +1,7 @@
-"""Metrics of a run: one JSON object a line, and TensorBoard or a tracker beside it.
+"""Metrics of a run: a file with one JSON object per line, TensorBoard, and a tracker.
 
-The file is cut back to where the checkpoint stood when a run is resumed, so no step stands in it
-twice, whatever the process did between its last checkpoint and its end.
+When a run is resumed, the file is truncated to its size at the checkpoint, so that no step occurs
+twice.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ TrackerName = Literal["none", "wandb", "trackio"]
 
 
 class MetricsLog:
-    """Appends rows to `metrics.jsonl` and hands their numbers on.
+    """Appends rows to `metrics.jsonl`, and sends their numbers to TensorBoard and a tracker.
 
     Args:
         folder: the run's output folder.
-        position: bytes of the file that count; what follows is cut off.
-        step: step from which a resumed run goes on; later TensorBoard points are dropped.
+        position: size in bytes to which an existing file is truncated.
+        step: last step before a resume; later TensorBoard points are dropped.
         tensorboard: also write event files under `folder/tensorboard`.
         tracker: also report to Weights & Biases or trackio.
-        config: shown by the tracker.
+        config: settings, for the tracker.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class MetricsLog:
         self._file = self.path.open("ab")
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one row; numbers that are not finite become null, as JSON has none."""
+        """Append one row; numbers that are not finite become null."""
         row = {"kind": kind, "step": step, **{key: _plain(value) for key, value in values.items()}}
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
@@ -71,12 +71,12 @@ class MetricsLog:
             self._tracker.log(numbers, step=step)
 
     def position(self) -> int:
-        """Bytes written so far, safe on the disk: a checkpoint stores them."""
+        """Flush the file to the disk and return its size in bytes, for a checkpoint."""
         os.fsync(self._file.fileno())
         return self._file.tell()
 
     def close(self) -> None:
-        """Flush and close the file and what reads along."""
+        """Close the file, TensorBoard and the tracker."""
         self._file.close()
         if self._writer is not None:
             self._writer.close()
@@ -84,22 +84,8 @@ class MetricsLog:
             self._tracker.finish()
 
 
-class NoMetrics:
-    """What a process that leaves the writing to another one reports to."""
-
-    def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Drop a row."""
-
-    def position(self) -> int:
-        """No file has any bytes."""
-        return 0
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
 def read_metrics(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """Rows of one kind in the order they were written."""
+    """Return the rows of one kind, in order."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
 
@@ -109,14 +95,14 @@ def _plain(value: Any) -> Any:
 
 
 def _tensorboard_writer(folder: Path, step: int) -> Any:
-    # Imported here: it takes a second, and a run may go without.
+    # Imported here because it takes a second and is optional.
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
 def _open_tracker(name: TrackerName, folder: Path, config: dict[str, Any]) -> Any:
-    """Start a run of wandb or trackio, which share these three calls."""
+    """Start a run of wandb or trackio; both have `init`, `log` and `finish`."""
     if name == "none":
         return None
     try:
@@ -125,15 +111,11 @@ def _open_tracker(name: TrackerName, folder: Path, config: dict[str, Any]) -> An
         raise ImportError(
             f"--tracker {name} needs the package {name!r}: pip install {name}"
         ) from error
-    called = f"{folder.name}-{_tracker_id(folder)}"
-    identity = {"id": called} if name == "wandb" else {}
-    tracker.init(project="zerosearch", name=called, config=config, resume="allow", **identity)
-    return tracker
-
-
-def _tracker_id(folder: Path) -> str:
-    """What tells a run from others in folders of the same name; kept, so that it can be resumed."""
+    # Distinguishes runs in folders of the same name; stored, so that the run can be resumed.
     path = folder / "tracker_id"
     if not path.exists():
         path.write_text(token_hex(4), encoding="utf-8")
-    return path.read_text(encoding="utf-8")
+    run_name = f"{folder.name}-{path.read_text(encoding='utf-8')}"
+    identity = {"id": run_name} if name == "wandb" else {}
+    tracker.init(project="zerosearch", name=run_name, config=config, resume="allow", **identity)
+    return tracker

@@ -37,7 +37,7 @@ from agents.llm.trainer.environments import (
     uses_policy,
 )
 from agents.llm.trainer.evaluator import Evaluator, Row
-from agents.llm.trainer.metrics import MetricsLog, NoMetrics
+from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
 from agents.specs import spec_from_text
@@ -91,6 +91,7 @@ class Run:
         questions: the training questions; empty without a curriculum.
         stop: SIGTERM interrupts what `split` runs.
         prefetcher: collects the rollouts of the next step.
+        metrics: None on ranks other than the main one.
     """
 
     config: TrainConfig
@@ -105,7 +106,7 @@ class Run:
     environment: VectorEnv
     questions: QuestionDataset
     evaluator: Evaluator
-    metrics: MetricsLog | NoMetrics
+    metrics: MetricsLog | None
     progress: ProgressBar
 
     def split(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
@@ -193,8 +194,17 @@ def open_run(
         evaluator = Evaluator(config, policy, distributed)
         opened.callback(evaluator.close)
         distributed.run_on_main(folder.record_config, "begin the run")
-        metrics = _open_metrics(config, folder, state) if distributed.is_main else NoMetrics()
-        opened.callback(metrics.close)
+        metrics = None
+        if distributed.is_main:
+            metrics = MetricsLog(
+                folder.path,
+                position=state.metrics_position,
+                step=state.step,
+                tensorboard=config.run.tensorboard,
+                tracker=config.run.tracker,
+                config=config.to_json(),
+            )
+            opened.callback(metrics.close)
         console = Console(stderr=True, quiet=not distributed.is_main)
         stop = opened.enter_context(StopSignal(outlasting=RankLostError))
         generator = _open_generator(config, policy, distributed, opened)
@@ -273,19 +283,6 @@ def make_learner(
         temperature=config.generation.temperature,
         loss_divisor=config.environment.max_turns * config.generation.max_new_tokens,
         distributed=distributed,
-    )
-
-
-def _open_metrics(
-    config: TrainConfig, folder: RunFolder[TrainConfig], state: RunState
-) -> MetricsLog:
-    return MetricsLog(
-        folder.path,
-        position=state.metrics_position,
-        step=state.step,
-        tensorboard=config.run.tensorboard,
-        tracker=config.run.tracker,
-        config=config.to_json(),
     )
 
 

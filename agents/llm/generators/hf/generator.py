@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from agents.llm.generators.base import (
     Generation,
     GenerationRequest,
+    Generator,
     check_idle,
     check_requests,
     never,
@@ -40,7 +41,7 @@ _COMPACT_AT = 1 / 8
 _JOIN_AT, _JOIN_WITHIN = 1 / 2, 32
 
 
-class TransformersGenerator:
+class TransformersGenerator(Generator):
     """Generates with a causal language model of transformers.
 
     During `poll` the model is in evaluation mode and its attention uses the row cache; afterwards
@@ -74,11 +75,10 @@ class TransformersGenerator:
         self._temperature = 1.0
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Start one turn for each request; turns in progress continue.
+        """Start one turn for each request.
 
         Raises:
-            ValueError: if a request has no ids, a turn of its session is in progress, or the
-                temperature differs from that of the turns in progress.
+            ValueError: also if the temperature differs from that of the turns in progress.
         """
         check_requests(requests, self._turns)
         if self._turns and sampling.temperature != self._temperature:
@@ -96,7 +96,7 @@ class TransformersGenerator:
                 self._joining.append(turn)
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Generate until at least one turn ends or `should_yield()`; return ended turns by session.
+        """Generate until at least one turn ends.
 
         Raises:
             FloatingPointError: if the model's logits are not finite.
@@ -119,7 +119,6 @@ class TransformersGenerator:
         return self._batch.partial_turn(turn) if self._batch else list(turn.token_ids)
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         for name in sessions:
             self._sessions.pop(name, None)
             turn = self._turns.pop(name, None)
@@ -128,11 +127,6 @@ class TransformersGenerator:
                 self._joining = [one for one in self._joining if one is not turn]
 
     def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Use new weights from now on; None if the policy's model was updated in place.
-
-        Raises:
-            RuntimeError: if turns are in progress.
-        """
         check_idle(len(self._turns))
         if weights is not None:
             self.policy.model.load_state_dict(weights)
@@ -142,7 +136,6 @@ class TransformersGenerator:
         self._batch = None
 
     def close(self) -> None:
-        """Drop all turns and sessions, and free the cache."""
         self._sessions.clear()
         self._turns.clear()
         self._joining.clear()

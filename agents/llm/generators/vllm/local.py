@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-from torch import Tensor
 
 from agents.llm.generators.base import (
     Generation,
     GenerationError,
     GenerationRequest,
-    check_idle,
     check_requests,
     never,
 )
 from agents.llm.generators.sampling import Sampling
-from agents.llm.generators.vllm.turns import VLLMTurns
+from agents.llm.generators.vllm.turns import VLLMGeneratorBase
 from agents.llm.policy.lora import merged_weights
 from agents.llm.policy.policy import Policy
 
 
-class VLLMGenerator:
+class VLLMGenerator(VLLMGeneratorBase):
     """Generates with `vllm.LLM`.
 
     Sets VLLM_ENABLE_V1_MULTIPROCESSING=0: the engine runs in this process, so new weights need no
@@ -53,8 +50,8 @@ class VLLMGenerator:
             raise ImportError(
                 'the generator "vllm" needs vllm; pip install "zerosearch-gym[vllm]"'
             ) from error
-        self.policy = policy
-        self.max_context = min(max_context or policy.max_context, policy.max_context)
+        longest = min(max_context or policy.max_context, policy.max_context)
+        super().__init__(policy, max_context=longest)
         with tempfile.TemporaryDirectory() as folder:
             policy.save_merged(folder)
             self.llm: Any = LLM(
@@ -64,73 +61,55 @@ class VLLMGenerator:
                 max_model_len=self.max_context,
                 **{"dtype": str(policy.model.dtype).removeprefix("torch."), **settings},
             )
-        self._turns = VLLMTurns(policy, max_context=self.max_context)
-        self._requests: dict[str, tuple[GenerationRequest, Sampling]] = {}
+        self._open: dict[str, tuple[GenerationRequest, Sampling]] = {}
         self._full: dict[int, Generation] = {}
-        self._number = 0
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Start one turn for each request; turns in progress continue.
-
-        Raises:
-            ValueError: if a request has no ids, or a turn of its session is in progress.
-        """
         from vllm import SamplingParams  # type: ignore[import-not-found]
 
-        in_progress = {request.session for request, _ in self._requests.values()}
+        in_progress = {request.session for request, _ in self._open.values()}
         check_requests(requests, in_progress | self._full.keys())
         for request in requests:
-            if self._turns.room(request, sampling) < 1:
-                self._full[request.session] = self._turns.context_full(request)
+            if self._room(request, sampling) < 1:
+                self._full[request.session] = self._context_full(request)
                 continue
             self._number += 1
             name = str(self._number)
-            self._requests[name] = (request, sampling)
+            self._open[name] = (request, sampling)
             self.llm.llm_engine.add_request(
                 name,
                 {"prompt_token_ids": list(request.token_ids)},
-                SamplingParams(**self._turns.sampling_params(request, sampling)),
+                SamplingParams(**self._sampling_params(request, sampling)),
             )
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Generate until at least one turn ends or `should_yield()`; return ended turns by session.
+        """Generate until at least one turn ends.
 
         Raises:
             GenerationError: if the engine ends a turn without a stop reason.
         """
         ended, self._full = self._full, {}
-        while self._requests and not ended:
+        while self._open and not ended:
             for output in self.llm.llm_engine.step():
-                if output.finished and output.request_id in self._requests:
-                    request, sampling = self._requests.pop(output.request_id)
+                if output.finished and output.request_id in self._open:
+                    request, sampling = self._open.pop(output.request_id)
                     ended[request.session] = self._to_turn(request, sampling, output)
             if should_yield():
                 break
         return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         names = set(sessions)
         for name in names:
-            self._turns.forget(name)
+            self._known.pop(name, None)
             self._full.pop(name, None)
-        cancelled = [
-            key for key, (request, _) in self._requests.items() if request.session in names
-        ]
+        cancelled = [key for key, (request, _) in self._open.items() if request.session in names]
         if cancelled:
             self.llm.llm_engine.abort_request(cancelled)
         for key in cancelled:
-            del self._requests[key]
+            del self._open[key]
 
-    def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Use new weights from now on; None if the policy's model was updated in place.
-
-        Raises:
-            RuntimeError: if turns are in progress.
-        """
-        check_idle(len(self._requests))
-        if weights is not None:
-            self.policy.model.load_state_dict(weights)
+    def _send_weights(self) -> None:
         self.llm.collective_rpc(
             "reload_weights", kwargs={"weights_iterator": merged_weights(self.policy.model)}
         )
@@ -141,9 +120,9 @@ class VLLMGenerator:
 
     def close(self) -> None:
         """Drop all turns and sessions; the engine keeps its memory."""
-        self.release([request.session for request, _ in self._requests.values()])
+        self.release([request.session for request, _ in self._open.values()])
         self._full.clear()
-        self._turns.forget_all()
+        self._known.clear()
 
     def _to_turn(self, request: GenerationRequest, sampling: Sampling, output: Any) -> Generation:
         (completion,) = output.outputs
@@ -152,4 +131,4 @@ class VLLMGenerator:
             by_id[token_id].logprob
             for by_id, token_id in zip(completion.logprobs or (), token_ids, strict=True)
         ]
-        return self._turns.generation(request, sampling, token_ids, logprobs)
+        return self._generation(request, sampling, token_ids, logprobs)

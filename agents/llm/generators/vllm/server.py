@@ -14,18 +14,15 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from torch import Tensor
-
 from agents.llm.generators.base import (
     Generation,
     GenerationError,
     GenerationRequest,
-    check_idle,
     check_requests,
     never,
 )
 from agents.llm.generators.sampling import Sampling
-from agents.llm.generators.vllm.turns import VLLMTurns
+from agents.llm.generators.vllm.turns import VLLMGeneratorBase
 from agents.llm.policy.policy import Policy
 from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url, excerpt
 
@@ -46,7 +43,7 @@ class WeightSync(Protocol):
         ...
 
 
-class VLLMServerGenerator:
+class VLLMServerGenerator(VLLMGeneratorBase):
     """Generates with vLLM's OpenAI-compatible servers; needs aiohttp.
 
     The servers must run the policy's own model with `--generation-config vllm`, and with
@@ -79,7 +76,6 @@ class VLLMServerGenerator:
         turn_deadline_s: float = 600.0,
         connect_timeout_s: float = 5.0,
     ) -> None:
-        self.policy = policy
         self.urls = [base_url(url) for url in servers]
         if not self.urls:
             raise ValueError("got no server; pass the base URL of at least one")
@@ -87,24 +83,22 @@ class VLLMServerGenerator:
         self._weights = weights
         self._http = HTTPLoop(connect_timeout_s=connect_timeout_s)
         weakref.finalize(self, self._http.stop)
-        self._open: dict[int, Future[None]] = {}
         self._call_ids: dict[int, int] = {}
         self._ended: SimpleQueue[tuple[int, int, Generation | Exception]] = SimpleQueue()
         cards = [self._only_model(url) for url in self.urls]
         self._models = [str(card["id"]) for card in cards]
         limits = [card["max_model_len"] for card in cards if card.get("max_model_len")]
-        self.max_context = min([max_context or policy.max_context, policy.max_context, *limits])
-        self._turns = VLLMTurns(policy, max_context=self.max_context)
+        longest = min([max_context or policy.max_context, policy.max_context, *limits])
+        super().__init__(policy, max_context=longest)
+        self._open: dict[int, Future[None]] = {}
         self._scales_logprobs: bool | None = None  # whether logprobs depend on the temperature
-        self._number = 0
         self._send_weights()
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
-        """Start one turn for each request; turns in progress continue.
+        """Start one turn for each request.
 
         Raises:
-            ValueError: if a request has no ids, a turn of its session is in progress, or the
-                servers' logprobs ignore the temperature.
+            ValueError: also if the servers' logprobs ignore the temperature.
         """
         check_requests(requests, self._open)
         if requests and sampling.temperature not in (0.0, 1.0):
@@ -117,7 +111,7 @@ class VLLMServerGenerator:
             )
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Wait until at least one turn ends or `should_yield()`; return ended turns by session.
+        """Wait until at least one turn ends.
 
         Raises:
             GenerationError: if a turn did not end within its deadline.
@@ -133,30 +127,16 @@ class VLLMServerGenerator:
         return ended
 
     def release(self, sessions: Iterable[int]) -> None:
-        """Drop sessions and cancel their turns; unknown sessions are ignored."""
         for name in sessions:
-            self._turns.forget(name)
+            self._known.pop(name, None)
             self._call_ids.pop(name, None)
             turn = self._open.pop(name, None)
             if turn is not None:
                 turn.cancel()  # closes the connection, so that the server aborts the turn
 
-    def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Use new weights from now on; None if the policy's model was updated in place.
-
-        Raises:
-            RuntimeError: if turns are in progress.
-            GenerationError: if the servers do not confirm the weights.
-        """
-        check_idle(len(self._open))
-        if weights is not None:
-            self.policy.model.load_state_dict(weights)
-        self._send_weights()
-
     def close(self) -> None:
-        """Drop all turns and sessions."""
         self.release(list(self._open))
-        self._turns.forget_all()
+        self._known.clear()
 
     def _send_weights(self) -> None:
         if self._weights is not None:
@@ -183,14 +163,14 @@ class VLLMServerGenerator:
         self._ended.put((request.session, call_id, outcome))
 
     async def _turn(self, request: GenerationRequest, sampling: Sampling) -> Generation:
-        if self._turns.room(request, sampling) < 1:
-            return self._turns.context_full(request)
+        if self._room(request, sampling) < 1:
+            return self._context_full(request)
         place = request.session % len(self.urls)
         body = {
             "model": self._models[place],
             "prompt": list(request.token_ids),
             "return_token_ids": True,
-            **self._turns.sampling_params(request, sampling),
+            **self._sampling_params(request, sampling),
         }
         choice = await self._request_turn(self.urls[place], body)
         processed = choice.get("prompt_token_ids")
@@ -200,12 +180,7 @@ class VLLMServerGenerator:
                 f"{len(body['prompt'])} ids it received; serve a model that keeps token ids"
             )
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
-        return self._turns.generation(
-            request,
-            sampling,
-            choice.get("token_ids") or (),
-            logprobs,
-        )
+        return self._generation(request, sampling, choice.get("token_ids") or (), logprobs)
 
     async def _request_turn(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the first choice; retry after temporary failures."""
@@ -259,7 +234,7 @@ class VLLMServerGenerator:
     def _peak(self, request: GenerationRequest, temperature: float) -> float:
         """Highest logprob of the next token."""
         sampling = Sampling(temperature=temperature, max_new_tokens=1)
-        params = {**self._turns.sampling_params(request, sampling), "logprobs": 1, "max_tokens": 1}
+        params = {**self._sampling_params(request, sampling), "logprobs": 1, "max_tokens": 1}
         body = {"model": self._models[0], "prompt": list(request.token_ids)[:-1] or [0], **params}
         answer = self._get("POST", f"{self.urls[0]}/completions", body)
         try:

@@ -1,4 +1,4 @@
-"""Requests to vLLM and turns from its outputs, as token ids.
+"""Base class of the generators on vLLM: sampling parameters, and turns from vLLM's outputs.
 
 vLLM stops at the decoded text of a closing tag and may sample more ids, so the policy's stop rule
 is applied to the ids again and the rest is cut off.
@@ -6,13 +6,17 @@ is applied to the ids again and the rest is cut off.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch import Tensor
 
 from agents.llm.generators.base import (
     Generation,
     GenerationError,
     GenerationRequest,
+    Generator,
+    check_idle,
     common_prefix_length,
 )
 from agents.llm.generators.sampling import Sampling
@@ -21,25 +25,28 @@ from agents.llm.policy.stopping import CLOSING_TAGS, StopReason, StopRule
 from zs_env.text.hashing import derive_seed
 
 
-class VLLMTurns:
+class VLLMGeneratorBase(Generator):
     """Builds sampling parameters and turns, and keeps the ids of each session.
 
     Args:
-        policy: its tokenizer and stop tokens are used, its model is not.
+        policy: the policy.
         max_context: longest sequence in tokens.
     """
 
     def __init__(self, policy: Policy, *, max_context: int) -> None:
+        self.policy = policy
         self.max_context = max_context
+        self._open: dict[Any, Any] = {}  # requests in progress
+        self._number = 0  # requests so far
         self._stop = StopRule(policy.codec)
         self._stop_token_ids = sorted(policy.codec.stop_token_ids)
         self._known: dict[int, list[int]] = {}
 
-    def room(self, request: GenerationRequest, sampling: Sampling) -> int:
+    def _room(self, request: GenerationRequest, sampling: Sampling) -> int:
         """Longest possible turn in tokens; below 1 if the context is full."""
         return min(sampling.max_new_tokens, self.max_context - len(request.token_ids))
 
-    def sampling_params(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Any]:
+    def _sampling_params(self, request: GenerationRequest, sampling: Sampling) -> dict[str, Any]:
         """Sampling parameters of a turn; the names are the same in vLLM's server and library.
 
         All transformations of the distribution other than temperature are off, also those in the
@@ -53,7 +60,7 @@ class VLLMTurns:
             "repetition_penalty": 1.0,
             "presence_penalty": 0.0,
             "frequency_penalty": 0.0,
-            "max_tokens": self.room(request, sampling),
+            "max_tokens": self._room(request, sampling),
             # Each turn has its own seed, derived from the episode's.
             "seed": derive_seed(f"{request.seed}\0{len(request.token_ids)}") & 0x7FFFFFFF,
             "stop": list(CLOSING_TAGS),
@@ -66,7 +73,7 @@ class VLLMTurns:
             "logprobs": 0,  # of the sampled token only
         }
 
-    def context_full(self, request: GenerationRequest) -> Generation:
+    def _context_full(self, request: GenerationRequest) -> Generation:
         """The empty turn of an episode whose context is full."""
         return Generation(
             token_ids=(),
@@ -75,7 +82,7 @@ class VLLMTurns:
             token_mismatch=self._token_mismatch(request),
         )
 
-    def generation(
+    def _generation(
         self,
         request: GenerationRequest,
         sampling: Sampling,
@@ -104,13 +111,15 @@ class VLLMTurns:
             token_mismatch=token_mismatch,
         )
 
-    def forget(self, session: int) -> None:
-        """Drop the ids of a session."""
-        self._known.pop(session, None)
+    def load_weights(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        check_idle(len(self._open))
+        if weights is not None:
+            self.policy.model.load_state_dict(weights)
+        self._send_weights()
 
-    def forget_all(self) -> None:
-        """Drop the ids of all sessions."""
-        self._known.clear()
+    def _send_weights(self) -> None:
+        """Send the weights of the policy's model to vLLM."""
+        raise NotImplementedError
 
     def _token_mismatch(self, request: GenerationRequest) -> int:
         known = self._known.get(request.session, [])
@@ -123,7 +132,7 @@ class VLLMTurns:
         turn_ids, reason = self._stop.cut(token_ids)
         if reason is not None:
             return len(turn_ids), reason
-        room = self.room(request, sampling)
+        room = self._room(request, sampling)
         if len(token_ids) < room:
             raise GenerationError(
                 f"a turn ended after {len(token_ids)} of {room} tokens with the ids "

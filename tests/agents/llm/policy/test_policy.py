@@ -105,8 +105,8 @@ def test_without_a_template_the_prompt_is_raw_and_begins_with_bos_where_the_toke
         single="<bos> $A <eos>",
         special_tokens=[("<bos>", bos), ("<eos>", with_bos.tokenizer.eos_token_id)],
     )
-    assert with_bos.decode(with_bos.encode_prompt("Who?")) == "<bos>Who?"
-    assert with_bos.decode(with_bos.encode_environment("Who?")) == "Who?"
+    assert with_bos.codec.decode(with_bos.codec.encode_prompt("Who?")) == "<bos>Who?"
+    assert with_bos.codec.decode(with_bos.codec.encode_environment("Who?")) == "Who?"
 
 
 def test_all_stop_tokens_of_model_and_tokenizer_count(make_policy):

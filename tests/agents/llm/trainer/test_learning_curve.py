@@ -9,7 +9,7 @@ from rich.console import Console
 
 from agents.evaluation.progress import ProgressBar
 from agents.llm.trainer.learning_curve import draw_learning_curve
-from agents.llm.trainer.progress import (
+from agents.llm.trainer.report import (
     before_after_table,
     evaluation_summary,
     step_summary,

@@ -1,4 +1,4 @@
-"""Texts and tables of a training run: a line for each step and evaluation, and the results."""
+"""Output of a training run: one line for each step and evaluation, and tables of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zs_env.transcripts.transcript import Transcript
 Rows = Sequence[Mapping[str, Any]]
 
 
-# Label and metric of the figures in the summary of a step.
+# Labels and metrics in the summary of a step.
 _STEP_METRICS = {
     "reward": "reward_mean",
     "searches": "searches_mean",
@@ -41,12 +41,12 @@ def evaluation_summary(step: int, rows: Rows) -> str:
 
 
 def before_after_table(before: Rows, after: Rows, oracle: Mapping[str, float]) -> Table:
-    """F1 with its interval before and after, one line per setting.
+    """Make a table of the F1 and its interval before and after training, one row per setting.
 
     Args:
-        before: evaluation rows of the policy as it started.
-        after: evaluation rows of the policy as it ended; the same settings in the same order.
-        oracle: F1 of a scripted agent that follows every hop, by setting.
+        before: evaluation rows of the initial policy.
+        after: evaluation rows of the final policy, with the same settings in the same order.
+        oracle: F1 by setting of a scripted agent that follows every hop.
     """
     episodes = after[0]["episodes"] if after else 0
     table = Table(title=f"F1 on {episodes} held-out questions (95% interval)")
@@ -66,7 +66,7 @@ def before_after_table(before: Rows, after: Rows, oracle: Mapping[str, float]) -
 
 
 def structure_table(before: Rows, after: Rows) -> Table:
-    """F1 before and after by structure of the question, in the first setting."""
+    """Make a table of the F1 before and after training by question structure, first setting."""
     table = Table(title=f"F1 by structure, {after[0]['setting']}")
     for column in ("structure", "questions", "before", "after"):
         table.add_column(column, justify="left" if column == "structure" else "right")
@@ -77,7 +77,7 @@ def structure_table(before: Rows, after: Rows) -> Table:
 
 
 def transcript_table(transcripts: Sequence[Transcript]) -> Table:
-    """Questions, what was done about them, and the answers."""
+    """Make a table of questions, searches and answers."""
     table = Table(title="sample transcripts")
     for column in ("question", "actions", "answer", "gold", "F1"):
         table.add_column(column, overflow="fold")
