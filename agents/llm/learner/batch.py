@@ -9,7 +9,7 @@ Shapes: B rollouts, T positions that the model reads, A action tokens of all B r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -56,13 +56,7 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> MicroBatch:
         """Return a copy on another device."""
-        return MicroBatch(
-            token_ids_BT=self.token_ids_BT.to(device),
-            predictors_A=self.predictors_A.to(device),
-            target_ids_A=self.target_ids_A.to(device),
-            rows_A=self.rows_A.to(device),
-            tokens_A=self.tokens_A.to(device),
-        )
+        return MicroBatch(**{one.name: getattr(self, one.name).to(device) for one in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

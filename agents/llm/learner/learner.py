@@ -137,7 +137,11 @@ class Learner:
             ValueError: if the algorithm compares rollouts, but all groups have only one.
             RankLostError: if another rank does not compute its share.
         """
-        self._check_groups(groups)
+        if self.config.row.needs_groups and all(len(g.rollouts) < 2 for g in groups):
+            raise ValueError(
+                f"{self.config.algorithm} compares the rollouts of a group, but all {len(groups)} "
+                "groups have fewer than 2; raise group_size or use algorithm 'reinforce_pp'"
+            )
         with self.distributed.waiting_for(f"make update {self.updates + 1}"):
             return self._update(groups)
 
@@ -227,13 +231,6 @@ class Learner:
 
     def _trained_module(self, optimizer: str) -> Any:
         return self.critic if optimizer == "critic" else self.policy
-
-    def _check_groups(self, groups: Sequence[Group]) -> None:
-        if self.config.row.needs_groups and all(len(g.rollouts) < 2 for g in groups):
-            raise ValueError(
-                f"{self.config.algorithm} compares the rollouts of a group, but all {len(groups)} "
-                "groups have fewer than 2; raise group_size or use algorithm 'reinforce_pp'"
-            )
 
     def _learn(
         self, batch: Batch, experience: Experience, metrics: dict[str, float]

@@ -195,18 +195,12 @@ def action_logprobs(
 
 
 class LogprobModel(nn.Module):
-    """`action_logprobs` as a module, which FSDP can wrap.
+    """`action_logprobs` as a module, which FSDP can wrap."""
 
-    Args:
-        model: a Hugging Face causal language model.
-        temperature: sampling temperature, > 0.
-    """
-
-    def __init__(self, model: Any, *, temperature: float = 1.0) -> None:
+    def __init__(self, model: Any, *, temperature: float) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
 
     def forward(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        """[A] log-probabilities and entropies of a micro-batch's action tokens."""
         return action_logprobs(self.model, micro_batch, temperature=self.temperature)

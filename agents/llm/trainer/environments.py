@@ -13,27 +13,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
-from gymnasium.vector import AutoresetMode, VectorEnv
 
+from agents.env_pool import open_vector
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import EnvironmentConfig, TrainConfig
 from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_questions, build_sampling
 from zs_env.questions.question import QuestionDataset
-from zs_env.search.types import SearchCost
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 from zs_env.text.suggestions import make_named
+from zs_env.vector_env import ZeroSearchVectorEnv
 
 Spec = dict[str, Any]
 _POLICY_KIND = "policy"
 
 
-def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
+def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
     """Make the training environment; the policy may generate its engine's pages."""
-    engine = _with_ledger(_training_engine(config.environment), config)
     questions = _training_questions(config.environment)
-    return _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
+    engine = with_policy_as_generator(_training_engine(config.environment), policy)
+    return _make(config, num_envs, questions, engine)
 
 
 def training_questions(config: EnvironmentConfig) -> QuestionDataset:
@@ -41,23 +41,26 @@ def training_questions(config: EnvironmentConfig) -> QuestionDataset:
     return build_questions(_training_questions(config))
 
 
-def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> VectorEnv:
+def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
     """Make the environment of held-out questions with an engine as in training.
 
     Raises:
         ValueError: if the settings do not say which questions are held out.
     """
-    engine = _with_ledger(_held_out_engine(config.environment), config)
     questions = _held_out_questions(config.environment)
+    if config.environment.eval_engine is not None:
+        engine = spec_from_text(config.environment.eval_engine, role="engine", flag="eval-engine")
+    else:
+        engine = _training_engine(config.environment)
     return _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
 
 
-def real_engine_environment(config: TrainConfig, num_envs: int) -> VectorEnv | None:
+def real_engine_environment(config: TrainConfig, num_envs: int) -> ZeroSearchVectorEnv | None:
     """Make the environment of held-out questions with the real engine; None without one."""
     questions = _held_out_questions(config.environment)
     if config.environment.real_engine is not None:
         engine = spec_from_text(config.environment.real_engine, role="engine", flag="real-engine")
-        return _make(config, num_envs, questions, _with_ledger(engine, config))
+        return _make(config, num_envs, questions, engine)
     if is_about_world(config.environment):
         # BM25 over all true statements about the world of the held-out questions.
         return _make(config, num_envs, questions, {"kind": "bm25"})
@@ -69,19 +72,17 @@ def is_about_world(config: EnvironmentConfig) -> bool:
     return _held_out_questions(config)["kind"] == "world"
 
 
-def num_questions(environment: VectorEnv) -> int:
-    """Number of questions of an environment."""
-    return environment.unwrapped.num_questions  # type: ignore[attr-defined]
-
-
-def search_costs(environment: VectorEnv) -> SearchCost:
-    """Cost of all searches of an environment so far; more can be added to it."""
-    return environment.unwrapped.costs  # type: ignore[attr-defined]
-
-
-def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None) -> VectorEnv:
+def _make(
+    config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None
+) -> ZeroSearchVectorEnv:
     environment = config.environment
+    # Metered engines without a ledger share that of the run, and thus one budget.
+    ledger = {"path": str(config.run.output / "ledger.jsonl")}
     settings: dict[str, Any] = {
+        "questions": questions,
+        "engine": rewritten(
+            engine, lambda one: {**ledger, **one} if one.get("kind") == "metered" else one
+        ),
         "max_turns": environment.max_turns,
         "num_documents": environment.num_documents,
         "noise_draw": config.noise.noise_draw,
@@ -91,21 +92,7 @@ def _make(config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | No
     for name in ("prompt", "reward"):
         if getattr(environment, name) is not None:
             settings[name] = getattr(environment, name)
-    return gymnasium.make_vec(
-        environment.env,
-        num_envs=num_envs,
-        vectorization_mode="vector_entry_point",
-        autoreset_mode=AutoresetMode.DISABLED,
-        questions=questions,
-        engine=engine,
-        **settings,
-    )
-
-
-def _with_ledger(spec: Spec | None, config: TrainConfig) -> Spec | None:
-    """Give each metered engine without a ledger the run's own, so that they share one budget."""
-    own = {"path": str(config.run.output / "ledger.jsonl")}
-    return rewritten(spec, lambda one: {**own, **one} if one.get("kind") == "metered" else one)
+    return open_vector(environment.env, num_envs, settings)
 
 
 def _preset(config: EnvironmentConfig) -> Mapping[str, Any]:
@@ -131,12 +118,6 @@ def _training_engine(config: EnvironmentConfig) -> Spec | None:
 
 def _held_out_questions(config: EnvironmentConfig) -> Spec:
     return held_out_questions(_training_questions(config), config.eval_questions)
-
-
-def _held_out_engine(config: EnvironmentConfig) -> Spec | None:
-    if config.eval_engine is not None:
-        return spec_from_text(config.eval_engine, role="engine", flag="eval-engine")
-    return _training_engine(config)
 
 
 def uses_policy(spec: object) -> bool:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from gymnasium.vector import VectorEnv
-
 from agents.baselines.world_oracle import FollowTheHops
 from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
@@ -27,9 +25,7 @@ from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import (
     held_out_environment,
     is_about_world,
-    num_questions,
     real_engine_environment,
-    search_costs,
 )
 from zs_env.search.types import SearchCost
 from zs_env.transcripts.transcript import Transcript
@@ -53,7 +49,7 @@ class Setting:
     """
 
     name: str
-    environment: VectorEnv
+    environment: ZeroSearchVectorEnv
     noise: float
 
 
@@ -109,7 +105,7 @@ class Evaluator:
     ) -> Iterator[Transcript]:
         config = self._config
         sampling = Sampling(temperature=0.0, max_new_tokens=config.generation.max_new_tokens)
-        questions = range(min(episodes, num_questions(setting.environment)))
+        questions = range(min(episodes, setting.environment.num_questions))
         mine = self._distributed.shard(questions)
         for start in range(0, len(mine), setting.environment.num_envs):
             indices = mine[start : start + setting.environment.num_envs]
@@ -151,10 +147,8 @@ class Evaluator:
         if not is_about_world(config.environment):
             return scores
         for setting in self.settings:
-            vector = setting.environment.unwrapped
-            assert isinstance(vector, ZeroSearchVectorEnv)
-            pool = EnvPool(vector, options={"noise_probability": setting.noise})
-            indices = range(min(episodes, vector.num_questions))
+            pool = EnvPool(setting.environment, options={"noise_probability": setting.noise})
+            indices = range(min(episodes, setting.environment.num_questions))
             agent = FollowTheHops(config.environment.max_turns)
             played = play_episodes(agent, pool, indices, seed=config.run.seed)
             scores[setting.name] = sum(result.f1 for result, _ in played) / len(indices)
@@ -162,7 +156,7 @@ class Evaluator:
 
     def costs(self) -> SearchCost:
         """Cost of all searches except those of the real engine."""
-        return search_costs(self.settings[0].environment)
+        return self.settings[0].environment.costs
 
     def close(self) -> None:
         """Close the environments."""

@@ -22,7 +22,6 @@ from agents.llm.rollout.question_order import (
     structures_at,
 )
 from agents.llm.rollout.types import Group, Rollout
-from agents.llm.trainer.environments import num_questions
 from agents.llm.trainer.run import Run
 
 
@@ -70,7 +69,7 @@ def _next_questions(run: Run, step: int, cursor: int, count: int) -> tuple[list[
     """Indices of the next questions, and the cursor after them."""
     config, seed = run.config.rollouts, run.config.run.seed
     if not config.curriculum:
-        total = num_questions(run.environment)
+        total = run.environment.num_questions
         indices = question_indices(cursor, count, num_questions=total, seed=seed)
         return indices, cursor + count
     structures = structures_at(

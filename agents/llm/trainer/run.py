@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
 import torch
-from gymnasium.vector import VectorEnv
 from rich.console import Console
 
 from agents.evaluation.progress import ProgressBar
@@ -31,7 +30,6 @@ from agents.llm.rollout.prefetch import RolloutPrefetcher
 from agents.llm.trainer.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import (
-    search_costs,
     training_environment,
     training_questions,
     uses_policy,
@@ -44,6 +42,7 @@ from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.types import SearchCost
+from zs_env.vector_env import ZeroSearchVectorEnv
 
 T = TypeVar("T")
 
@@ -103,7 +102,7 @@ class Run:
     learner: Learner
     generator: Generator
     prefetcher: RolloutPrefetcher
-    environment: VectorEnv
+    environment: ZeroSearchVectorEnv
     questions: QuestionDataset
     evaluator: Evaluator
     metrics: MetricsLog | None
@@ -137,7 +136,7 @@ class Run:
 
     def costs(self) -> dict[str, float]:
         """Cost of all searches of the run, except those of the real engine."""
-        mine = search_costs(self.environment) + self.evaluator.costs()
+        mine = self.environment.costs + self.evaluator.costs()
         return asdict(sum(self.distributed.all_gather(mine, "add up costs"), SearchCost()))
 
     def rollback(self, *, lr_scale: float) -> str:
@@ -189,7 +188,7 @@ def open_run(
         environment = training_environment(config, num_questions * rollouts.group_size, policy)
         opened.callback(environment.close)
         if distributed.is_main:
-            costs = search_costs(environment)
+            costs = environment.costs
             costs += SearchCost(**state.costs)  # in place
         evaluator = Evaluator(config, policy, distributed)
         opened.callback(evaluator.close)

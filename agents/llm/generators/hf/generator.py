@@ -131,7 +131,10 @@ class TransformersGenerator(Generator):
         if weights is not None:
             self.policy.model.load_state_dict(weights)
         if self._model is not self.policy.model:
-            _copy_weights(self.policy.model, self._model)
+            pairs = zip(self._model.parameters(), self.policy.model.parameters(), strict=True)
+            with torch.no_grad():
+                for copy, original in pairs:
+                    copy.copy_(original)
         self._sessions.clear()
         self._batch = None
 
@@ -289,12 +292,6 @@ def _with_dtype(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     for weight in copy.parameters():
         weight.data = weight.data.to(dtype)
     return copy
-
-
-@torch.no_grad()
-def _copy_weights(source: nn.Module, target: nn.Module) -> None:
-    for copy, original in zip(target.parameters(), source.parameters(), strict=True):
-        copy.copy_(original)
 
 
 @contextmanager

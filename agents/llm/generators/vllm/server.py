@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 from agents.llm.generators.base import (
     Generation,
@@ -23,24 +23,13 @@ from agents.llm.generators.base import (
 )
 from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.vllm.turns import VLLMGeneratorBase
+from agents.llm.generators.vllm.weight_sync import FolderSync, NCCLSync
 from agents.llm.policy.policy import Policy
 from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url, excerpt
 
 _POLL_S = 0.005
 _TRIES, _BACKOFF_S = 3, 0.5
 _CONTROL_TIMEOUT_S = 30.0
-
-
-class WeightSync(Protocol):
-    """Sends the policy's weights to the servers."""
-
-    def send(self, policy: Policy) -> None:
-        """Send the weights and reset the servers' prefix caches.
-
-        Raises:
-            GenerationError: if the servers do not confirm within a deadline.
-        """
-        ...
 
 
 class VLLMServerGenerator(VLLMGeneratorBase):
@@ -71,7 +60,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         policy: Policy,
         servers: Sequence[str],
         *,
-        weights: WeightSync | None = None,
+        weights: FolderSync | NCCLSync | None = None,
         max_context: int | None = None,
         turn_deadline_s: float = 600.0,
         connect_timeout_s: float = 5.0,

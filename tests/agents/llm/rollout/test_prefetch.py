@@ -31,7 +31,7 @@ from agents.llm.rollout.types import Group
 from agents.llm.trainer import rollouts as step_rollouts
 from agents.llm.trainer.checkpoint import CheckpointStore, load_state, random_state
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.environments import num_questions, training_environment
+from agents.llm.trainer.environments import training_environment
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run import check_one_step_off
@@ -266,7 +266,7 @@ def collected_directly(config: TrainConfig, weights: dict[str, Tensor], step: in
         question_indices=question_indices(
             step * QUESTIONS,
             QUESTIONS,
-            num_questions=num_questions(environment),
+            num_questions=environment.num_questions,
             seed=config.run.seed,
         ),
         seeds=step_seeds(config.run.seed, step, QUESTIONS + 1)[:QUESTIONS],
