@@ -10,19 +10,10 @@ from torch import Tensor
 
 
 def rows_of(counts_B: Tensor) -> Tensor:
-    """[A] rollout index of each action token.
-
-    Args:
-        counts_B: [B] number of action tokens of each rollout.
-    """
+    """[A] rollout index of each action token, from the [B] numbers of action tokens."""
     return torch.repeat_interleave(torch.arange(len(counts_B)), counts_B)
 
 
 def sum_by_rollout(values_A: Tensor, counts_B: Tensor) -> Tensor:
-    """[B] sum of the values of each rollout.
-
-    Args:
-        values_A: [A] one value per action token.
-        counts_B: [B] number of action tokens of each rollout.
-    """
+    """[B] sum of the values of each rollout, from one value per action token."""
     return values_A.new_zeros(len(counts_B)).index_add_(0, rows_of(counts_B), values_A)

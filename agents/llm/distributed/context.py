@@ -114,12 +114,16 @@ class DistributedContext:
         try:
             yield
         except RuntimeError as error:
-            if self.world_size == 1 or isinstance(error, RankLostError) or not _of_network(error):
+            # gloo's errors have no class of their own.
+            of_network = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+            if self.world_size == 1 or isinstance(error, RankLostError) or not of_network:
                 raise
+            # The first sentence, without the source location.
+            cause = str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
             raise RankLostError(
                 f"rank {self.rank} of {self.world_size} lost another rank while it tried to {what} "
-                f"(deadline {self.deadline_s:g} s): {_cause(error)}; read the log of the other "
-                "rank, then continue with --resume, on any number of processes"
+                f"(deadline {self.deadline_s:g} s): {cause}; read the log of the other rank, then "
+                "continue with --resume, on any number of processes"
             ) from error
 
 
@@ -163,13 +167,3 @@ def _portable(error: BaseException) -> BaseException:
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error
-
-
-def _cause(error: RuntimeError) -> str:
-    """The first sentence of a network error, without the source location."""
-    return str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
-
-
-def _of_network(error: RuntimeError) -> bool:
-    """Whether the process group raised it; gloo's errors have no class of their own."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()

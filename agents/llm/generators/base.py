@@ -108,14 +108,11 @@ class Generator(Protocol):
 
 
 def check_requests(requests: Sequence[GenerationRequest], in_progress: Collection[int]) -> None:
-    """Validate the requests of a `submit` call.
+    """Raise a ValueError if a request of `submit` is invalid.
 
     Args:
-        requests: to be started.
+        requests: turns to start.
         in_progress: sessions with an unfinished turn.
-
-    Raises:
-        ValueError: if a request has no ids, or a turn of its session is in progress.
     """
     names = {request.session for request in requests}
     if len(names) != len(requests) or not names.isdisjoint(in_progress):
@@ -126,11 +123,7 @@ def check_requests(requests: Sequence[GenerationRequest], in_progress: Collectio
 
 
 def check_idle(num_turns: int) -> None:
-    """Refuse new weights while turns are in progress.
-
-    Raises:
-        RuntimeError: if `num_turns` is not 0.
-    """
+    """Raise a RuntimeError if new weights arrive while turns are in progress."""
     if num_turns:
         raise RuntimeError(
             f"{num_turns} turns are in progress; poll until they have ended or release their "

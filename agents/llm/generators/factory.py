@@ -42,34 +42,28 @@ def make_generator(
             "set the dtype of vLLM in its own settings"
         )
     try:
-        return GENERATORS[kind](policy, {**settings, "dtype": dtype, "folder": folder})
+        return GENERATORS[kind](policy, settings, dtype=dtype, folder=folder)
     except TypeError as error:
         raise ValueError(f"--generator of kind {kind!r}: {error}") from error
 
 
-def _transformers(policy: Policy, settings: dict[str, Any]) -> Generator:
-    del settings["folder"]
-    dtype = settings.pop("dtype")
-    return TransformersGenerator(
-        policy, dtype=None if dtype is None else getattr(torch, dtype), **settings
-    )
+def _transformers(policy: Policy, settings: Any, *, dtype: str | None, **_: Any) -> Generator:
+    torch_dtype = None if dtype is None else getattr(torch, dtype)
+    return TransformersGenerator(policy, dtype=torch_dtype, **settings)
 
 
-def _vllm(policy: Policy, settings: dict[str, Any]) -> Generator:
+def _vllm(policy: Policy, settings: Any, **_: Any) -> Generator:
     from agents.llm.generators.vllm.local import VLLMGenerator
 
-    del settings["folder"], settings["dtype"]
     return VLLMGenerator(policy, **settings)
 
 
-def _vllm_server(policy: Policy, settings: dict[str, Any]) -> Generator:
+def _vllm_server(policy: Policy, settings: Any, *, folder: Path | None, **_: Any) -> Generator:
     from agents.llm.generators.vllm.server import VLLMServerGenerator
 
-    del settings["dtype"]
     servers = settings.pop("servers", ())
     servers = [servers] if isinstance(servers, str) else servers
-    method, folder = settings.pop("weights", "folder"), settings.pop("folder")
-    weights = None
+    method, weights = settings.pop("weights", "folder"), None
     sync_settings = {name: settings.pop(name) for name in _WEIGHT_SETTINGS if name in settings}
     if folder is not None:
         weights = _weight_sync(method, servers, folder, sync_settings)
@@ -88,7 +82,8 @@ def _weight_sync(method: str, servers: list[str], folder: Path, settings: dict[s
     raise unknown_name("weights method", method, ("folder", "nccl"))
 
 
-GENERATORS: Mapping[str, Callable[[Policy, dict[str, Any]], Generator]] = {
+# Each takes the policy, the fields of the spec, and dtype and folder of `make_generator`.
+GENERATORS: Mapping[str, Callable[..., Generator]] = {
     "transformers": _transformers,
     "vllm": _vllm,
     "vllm-server": _vllm_server,

@@ -139,24 +139,14 @@ def load_policy(
         model = _without_quantization(model)
     if has_adapter(model):
         # The configuration is that of the base model; the prompt is stored beside the adapter.
-        model.config.zerosearch_prompt = _prompt_beside(Path(source))
-    _align(model)
-    return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
-
-
-def _prompt_beside(folder: Path) -> str | None:
-    file = folder / _BESIDE_ADAPTER
-    return json.loads(file.read_text(encoding="utf-8"))["prompt"] if file.is_file() else None
-
-
-def _align(model: Any) -> None:
-    """Copy the weights from the memory map of the file to aligned memory.
-
-    At unaligned addresses, kernels sum in another order: a loaded model would compute other last
-    bits than the saved one.
-    """
+        file = Path(source) / _BESIDE_ADAPTER
+        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        model.config.zerosearch_prompt = known.get("prompt")
+    # Weights in the memory map of the file are not aligned: kernels would sum in another order, so
+    # a loaded model would compute other last bits than the saved one.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
+    return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
 
 
 def _without_quantization(model: Any) -> PreTrainedModel:

@@ -40,13 +40,7 @@ _MIN_ENVS = 64
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of an evaluation.
-
-    Attributes:
-        name: as shown in tables.
-        environment: held-out questions and an engine.
-        noise: noise probability; the real engine ignores it.
-    """
+    """A name, an environment of held-out questions, and the noise probability of an evaluation."""
 
     name: str
     environment: ZeroSearchVectorEnv

@@ -72,7 +72,9 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
-        self._environments = _as_values(environments)
+        if OmegaConf.is_config(environments):  # plain values, with interpolations resolved
+            environments = OmegaConf.to_container(environments, resolve=True)
+        self._environments: Any = environments
         self._max_new_tokens = max_new_tokens
         self._seed = seed
         self._share_group_seed = share_group_seed
@@ -237,11 +239,6 @@ class ZeroSearchAgentLoop(AgentLoopBase):
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
     return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
-
-
-def _as_values(config: Any) -> Any:
-    """Plain values of a configuration, with interpolations resolved."""
-    return OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
 
 
 def _shared_environment(spec: str) -> SharedEnvironment:

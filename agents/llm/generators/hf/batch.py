@@ -113,13 +113,7 @@ class TurnBatch:
         self.length += 1
 
     def end_turns(self, watched: list[int], rule: StopRule, max_context: int) -> list[Turn]:
-        """End the turns whose newest token stops them, and return them.
-
-        Args:
-            watched: rows whose newest token may end a turn.
-            rule: the stop rule.
-            max_context: longest sequence in tokens.
-        """
+        """End and return the turns that stop here; `watched` are rows whose token may end them."""
         full = [row for row, turn in enumerate(self.turns) if turn.room == self.step]
         ended = []
         for row in dict.fromkeys(watched + full):

@@ -26,12 +26,7 @@ _LENGTH_STEP = 256
 
 
 class Decoder:
-    """Decodes with a forward pass for each step.
-
-    Args:
-        cache: the KV cache.
-        forward: the forward pass.
-    """
+    """Decodes with a forward pass for each step."""
 
     def __init__(self, cache: RowCache, forward: Forward) -> None:
         self._cache, self._forward = cache, forward
@@ -58,11 +53,6 @@ class CudaGraphDecoder(Decoder):
     """Decodes by replaying CUDA graphs; weights may change in place between replays.
 
     If the model's forward pass cannot be captured, it warns once and decodes like `Decoder`.
-
-    Args:
-        cache: the KV cache.
-        forward: the forward pass.
-        capture: captures a function.
     """
 
     def __init__(self, cache: RowCache, forward: Forward, capture: Capture) -> None:
@@ -77,7 +67,6 @@ class CudaGraphDecoder(Decoder):
         return _rounded_rows(rows), _rounded_length(positions) + 1
 
     def logits(self, tokens_B: Tensor, positions_B: Tensor, length: int) -> Tensor:
-        """See `Decoder`."""
         count = len(tokens_B)
         graph = self._graph(_rounded_rows(count), _rounded_length(length))
         if graph is None:
