@@ -23,17 +23,15 @@ class StopSignal:
     Args:
         outlasting: errors after which SIGTERM stays ignored. If one process of a run is lost, the
             launcher terminates the others; they must report the loss first.
+
+    Attributes:
+        requested: whether the signal was received; may be read from any thread.
     """
 
     def __init__(self, *, outlasting: type[Exception] | tuple[type[Exception], ...] = ()) -> None:
         self._outlasting = outlasting
-        self._requested = False
+        self.requested = False
         self._interruptible = False
-
-    @property
-    def requested(self) -> bool:
-        """Whether the signal was received; may be read from any thread."""
-        return self._requested
 
     def __enter__(self) -> StopSignal:
         self._in_main_thread = threading.current_thread() is threading.main_thread()
@@ -51,14 +49,14 @@ class StopSignal:
         """Raise `Stopped` in the block as soon as the signal is received, or if it was before."""
         self._interruptible = True
         try:
-            if self._requested:
+            if self.requested:
                 raise Stopped
             yield
         finally:
             self._interruptible = False
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
-        first, self._requested = not self._requested, True
+        first, self.requested = not self.requested, True
         # A second signal must not interrupt the shutdown.
         if first and self._interruptible:
             raise Stopped

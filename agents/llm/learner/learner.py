@@ -163,7 +163,7 @@ class Learner:
         if not len(batch):
             actionless = "no rollout has an action token: the prompts fill the context"
             reason = actionless if metrics["actionless_rollouts"] else "every rollout failed"
-            return UpdateReport(metrics=metrics, skipped=True, reason=reason)
+            return UpdateReport(metrics=metrics, reason=reason)
         with compiling(self._compiled), recomputing(self._recomputed):
             experience = make_experience(
                 batch,
@@ -245,7 +245,7 @@ class Learner:
         if self.critic is not None:
             metrics["explained_variance"] = experience.explained_variance()
         if not with_gradient:
-            return UpdateReport(metrics=metrics, skipped=True, reason="every advantage is zero")
+            return UpdateReport(metrics=metrics, reason="every advantage is zero")
         means, reason = StepMeans(), ""
         for rows in split_minibatches(
             len(batch), self.config.minibatches, self.config.epochs, seed=self.updates
@@ -261,7 +261,7 @@ class Learner:
         means = StepMeans.merged(self.distributed.all_gather(means, "count the computed tokens"))
         metrics |= {**means.metrics(), **experience.metrics}
         bad = batch if reason else None
-        return UpdateReport(metrics=metrics, skipped=bool(reason), reason=reason, batch=bad)
+        return UpdateReport(metrics=metrics, reason=reason, batch=bad)
 
     def _step(
         self,

@@ -25,15 +25,18 @@ class UpdateReport:
 
     Attributes:
         metrics: by name; means over the optimizer steps of the update.
-        skipped: whether the update ended before its last step.
-        reason: why it was skipped; "" if it was not.
+        reason: why the update ended before its last step; "" if it did not.
         batch: the batch with a loss or gradient that is not finite; None otherwise.
     """
 
     metrics: Mapping[str, float]
-    skipped: bool = False
     reason: str = ""
     batch: Batch | None = None
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the update ended before its last step."""
+        return bool(self.reason)
 
     @property
     def failed(self) -> bool:

@@ -39,7 +39,9 @@ class StopRule:
     def __init__(self, codec: TextCodec) -> None:
         self._codec = codec
         self._stop_token_ids = codec.stop_token_ids
-        self.watched = codec.stop_token_ids | _tag_token_ids(codec)
+        with_end = [i for token, i in codec.tokenizer.get_vocab().items() if ">" in token]
+        tags = {token_id for token_id in with_end if may_complete_tag(codec.decode([token_id]))}
+        self.watched = codec.stop_token_ids | tags
 
     def reason(self, turn_ids: Sequence[int]) -> StopReason | None:
         """Return why a turn ends after its last id; None if it continues."""
@@ -54,11 +56,3 @@ class StopRule:
             if token_id in self.watched and (reason := self.reason(token_ids[:end])):
                 return tuple(token_ids[:end]), reason
         return tuple(token_ids), None
-
-
-def _tag_token_ids(codec: TextCodec) -> frozenset[int]:
-    vocabulary = codec.tokenizer.get_vocab()
-    candidates = [token_id for token, token_id in vocabulary.items() if ">" in token]
-    return frozenset(
-        token_id for token_id in candidates if may_complete_tag(codec.decode([token_id]))
-    )

@@ -11,7 +11,7 @@ from agents.llm.rollout.types import Group
 
 def _experience(groups, config, *, reference=None, critic=None):
     def never(micro_batch):
-        raise AssertionError("nobody asked for the policy's own log-probabilities")
+        raise AssertionError("the log-probabilities of the policy are not needed")
 
     batch = Batch.from_groups(groups)
     return make_experience(
@@ -20,7 +20,7 @@ def _experience(groups, config, *, reference=None, critic=None):
 
 
 def test_grpo_by_hand(make_rollout):
-    # Rewards 1 and 0, and a void one that must not count: mean 0.5, std 0.5.
+    # Rewards 1 and 0, and a failed rollout that must not count: mean 0.5, std 0.5.
     group = Group(
         rollouts=(
             make_rollout(2, 2, 3, 1, reward=1.0),
@@ -41,7 +41,7 @@ def test_dr_grpo_does_not_divide_by_the_spread(make_rollout):
 
 
 def test_rloo_leaves_itself_out(make_rollout):
-    # Others' means: (0 + .5) / 2, (1 + .5) / 2, (1 + 0) / 2; the lonely one has nobody.
+    # Others' means: (0 + .5) / 2, (1 + .5) / 2, (1 + 0) / 2; the group of one has none.
     group = Group(rollouts=tuple(make_rollout(2, 1, reward=r) for r in (1.0, 0.0, 0.5)))
     alone = Group(rollouts=(make_rollout(2, 1, reward=1.0),))
     experience = _experience([group, alone], AlgorithmConfig(algorithm="rloo"))

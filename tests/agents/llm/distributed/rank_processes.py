@@ -74,16 +74,16 @@ def start_ranks(size: int, work: Callable[..., object], *arguments: Any) -> list
 
 
 def be_torchrun(folder: Path, size: int, argv: Sequence[str]) -> None:
-    """Train on some ranks as torchrun does, by its own agent.
+    """Train on several ranks with the launcher of torchrun.
 
     Args:
-        folder: gets what all of them print, as `said`, and the process id of each, as `rank-N`.
-        size: of the job.
-        argv: of `zerosearch train`.
+        folder: gets the output of all ranks as `output.txt`, and their process ids as `rank-N`.
+        size: number of ranks.
+        argv: arguments of `zerosearch train`.
     """
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    write_to(folder / "said", folder / "said")
+    write_to(folder / "output.txt", folder / "output.txt")
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -99,7 +99,7 @@ def be_torchrun(folder: Path, size: int, argv: Sequence[str]) -> None:
 def _be_launched(folder: Path, argv: Sequence[str]) -> None:
     from agents.cli.training.train import main
 
-    write_to(folder / "said", folder / "said")
+    write_to(folder / "output.txt", folder / "output.txt")
     (folder / f"rank-{os.environ['RANK']}").write_text(str(os.getpid()))
     torch.set_num_threads(1)
     status = main(argv)

@@ -15,13 +15,13 @@ HEALTHY = {
 }
 
 
-def watch(rows, given=None):
-    """What a watch says of a sequence of rows, None where it says nothing to the end."""
-    given = given or CollapseGuard()
+def collapse_in(rows, guard=None):
+    """Step and description of the first collapse in a sequence of rows; None if there is none."""
+    guard = guard or CollapseGuard()
     for step, row in enumerate(rows, 1):
-        told = given.check(step, row)
-        if told is not None:
-            return step, told
+        collapse = guard.check(step, row)
+        if collapse is not None:
+            return step, collapse
     return None
 
 
@@ -40,65 +40,67 @@ def after(change, healthy=20, steps=10):
         ({"grad_norm": 50.0}, "gradient norm went from 0.5 to 50"),
     ],
 )
-def test_reward_lost_with_a_symptom_is_a_collapse_and_told_in_words(change, words):
-    step, told = watch(after({"reward_mean": 0.0, **change}))
-    # Of five steps three must be bad before their mean is below half of the best.
+def test_lost_reward_with_a_symptom_is_a_collapse_with_a_description(change, words):
+    step, collapse = collapse_in(after({"reward_mean": 0.0, **change}))
+    # The mean of five steps falls below half of the best when three of them are bad.
     assert 23 <= step <= 25
-    assert "mean reward fell from 0.400 (steps 1 to 5)" in told
-    _, told = watch(
+    assert "mean reward fell from 0.400 (steps 1 to 5)" in collapse
+    _, collapse = collapse_in(
         [*after({}, steps=0), *[{**HEALTHY, "reward_mean": 0.0, **change}] * 5], _Late()
     )
-    assert words in told
+    assert words in collapse
 
 
 class _Late(CollapseGuard):
-    """Tells only once all of the window is bad."""
+    """Reports a collapse only when the whole window is bad."""
 
     def check(self, step, row):
-        told = super().check(step, row)
-        return told if step == 25 else None
+        collapse = super().check(step, row)
+        return collapse if step == 25 else None
 
 
-def test_reward_that_is_lost_without_a_symptom_is_no_collapse():
-    assert watch(after({"reward_mean": 0.0})) is None
+def test_lost_reward_without_a_symptom_is_no_collapse():
+    assert collapse_in(after({"reward_mean": 0.0})) is None
 
 
-def test_a_share_that_was_nothing_and_still_is_is_no_symptom():
+def test_a_share_that_stays_zero_is_no_symptom():
     faultless = {"malformed_rate": 0.0, "repeated_tokens": 0.0}
     rows = [{**row, **faultless} for row in after({"reward_mean": 0.0})]
-    assert watch(rows) is None
-    step, told = watch([*rows[:20], *[{**rows[-1], "malformed_rate": 0.5}] * 5])
-    assert step == 23 and "malformed actions went from 0 to 0.3" in told
+    assert collapse_in(rows) is None
+    step, collapse = collapse_in([*rows[:20], *[{**rows[-1], "malformed_rate": 0.5}] * 5])
+    assert step == 23 and "malformed actions went from 0 to 0.3" in collapse
 
 
 def test_symptoms_without_a_loss_of_reward_are_no_collapse():
-    assert watch(after({"entropy": 0.01, "grad_norm": 50.0, "kl": 3.0})) is None
+    assert collapse_in(after({"entropy": 0.01, "grad_norm": 50.0, "kl": 3.0})) is None
 
 
-def test_a_reward_that_was_never_there_cannot_be_lost():
+def test_a_reward_that_was_always_low_is_not_lost():
     never = {**HEALTHY, "reward_mean": 0.01}
-    assert watch([never] * 20 + [{**never, "reward_mean": 0.0, "entropy": 9.0}] * 10) is None
+    assert collapse_in([never] * 20 + [{**never, "reward_mean": 0.0, "entropy": 9.0}] * 10) is None
 
 
-def test_a_run_that_begins_badly_is_not_judged_before_it_has_a_past():
+def test_there_is_no_collapse_before_enough_earlier_steps():
     bad = {**HEALTHY, "reward_mean": 0.0, "entropy": 9.0}
-    assert watch([HEALTHY] * 4 + [bad] * 5) is None
+    assert collapse_in([HEALTHY] * 4 + [bad] * 5) is None
 
 
-def test_metrics_that_are_missing_or_nan_say_nothing():
+def test_missing_and_nan_metrics_are_ignored():
     rows = after({"reward_mean": 0.0, "entropy": math.nan, "kl": math.nan})
-    assert watch([{k: v for k, v in row.items() if k != "grad_norm"} for row in rows]) is None
-    assert watch([{**row, "reward_mean": math.nan} for row in after({"entropy": 9.0})]) is None
+    assert collapse_in([{k: v for k, v in row.items() if k != "grad_norm"} for row in rows]) is None
+    assert (
+        collapse_in([{**row, "reward_mean": math.nan} for row in after({"entropy": 9.0})]) is None
+    )
 
 
-def test_a_watch_that_is_stored_and_read_goes_on_to_the_same_verdict():
+def test_a_restored_guard_gives_the_same_result():
     rows = after({"reward_mean": 0.0, "entropy": 6.0})
-    whole = watch(rows)
+    whole = collapse_in(rows)
     first = CollapseGuard()
     for step, row in enumerate(rows[:22], 1):
         assert first.check(step, row) is None
     second = CollapseGuard(json.loads(json.dumps(first.recent)))
-    told = None
+    collapse = None
     for step, row in enumerate(rows[22:], 23):
-        told = told or second.check(step, row)
-    assert whole is not None and told == whole[1]
+        collapse = collapse or second.check(step, row)
+    assert whole is not None and collapse == whole[1]

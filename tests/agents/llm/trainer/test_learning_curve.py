@@ -42,7 +42,7 @@ def train_row(step: int, reward: float | None) -> dict:
 def test_a_picture_of_any_number_of_steps(tmp_path: Path, steps: int) -> None:
     evaluations = [row("noise 0", 0.2), row("noise 0", 0.6, steps), row("real engine", 0.5, steps)]
     path = tmp_path / "curve.png"
-    # A step whose episodes were all void has no mean: null in the file.
+    # If all episodes of a step failed, there is no mean: null in the file.
     rows = [train_row(step + 1, None if step == 2 else 0.5) for step in range(steps)]
     draw_learning_curve(rows, evaluations, path, title="grpo")
     assert imread(path).shape[:2] == (720, 960)

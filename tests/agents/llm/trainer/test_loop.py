@@ -242,7 +242,7 @@ def test_a_checkpoint_is_a_policy_with_everything_beside_it(undisturbed: tuple[P
 
 
 class BrokenLearner:
-    """Finds that nothing is finite, except in its second update."""
+    """Reports a loss that is not finite, except in its second update."""
 
     def __init__(self) -> None:
         self.updates = 0
@@ -253,7 +253,6 @@ class BrokenLearner:
             return UpdateReport(metrics={"loss": 1.0})
         return UpdateReport(
             metrics={"loss": float("nan")},
-            skipped=True,
             reason="loss is nan",
             batch=Batch.from_groups(groups),
         )
@@ -273,19 +272,19 @@ def test_three_steps_in_a_row_that_are_not_finite_stop_the_run(
     monkeypatch.setattr("agents.llm.trainer.run.make_learner", lambda *_: BrokenLearner())
     flags = ("--eval-every", "0", "--steps", "9", "--checkpoint-every", "4")
     assert main(arguments(policy, output, *flags)) == 1
-    # The first is forgiven by the second; the third, fourth and fifth are too many.
+    # The second step resets the count; the third, fourth and fifth reach the limit.
     assert [row["step"] for row in read_metrics(output, "train")] == [1, 2, 3, 4, 5]
     dumps = sorted(path.name for path in (output / "bad_batches").iterdir())
     assert dumps == [f"step-{step:06d}.pt" for step in (1, 3, 4, 5)]
     rollouts = torch.load(output / "bad_batches" / dumps[0], weights_only=True)
     assert len(rollouts) == 12
     assert rollouts[0]["text"].startswith("Question:")
-    said = " ".join(capfd.readouterr().err.split())
+    printed = " ".join(capfd.readouterr().err.split())
     for part in ("3 steps in a row", "loss is nan", "step-000004", "learning_rate"):
-        assert part in said
+        assert part in printed
 
 
-def test_weights_that_diverged_are_an_explanation(
+def test_diverged_weights_are_explained(
     policy: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], torch_settings: None
 ) -> None:
     flags = ("--eval-every", "0", "--learning-rate", "1e300", "--warmup-steps", "0")
@@ -303,11 +302,11 @@ class Mortal:
 
     def search(self, requests: Sequence[SearchRequest]) -> Sequence[SearchPage]:
         if not Mortal.alive:
-            raise SearchError("nobody answers at the port")
+            raise SearchError("connection refused")
         return self._engine.search(requests)
 
 
-def test_an_engine_that_dies_stops_the_run_which_goes_on_once_it_lives(
+def test_a_failing_engine_stops_the_run_which_can_be_resumed(
     policy: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -326,9 +325,9 @@ def test_an_engine_that_dies_stops_the_run_which_goes_on_once_it_lives(
         # Every episode searches, so every episode fails.
         searching.setattr("agents.llm.trainer.run.make_generator", make_searcher)
         assert main(arguments(policy, output, *flags)) == 1
-    said = " ".join(capfd.readouterr().err.split())
-    for part in ("step 3: an engine failure ended", "nobody answers", "3 steps in a row"):
-        assert part in said
+    printed = " ".join(capfd.readouterr().err.split())
+    for part in ("step 3: an engine failure ended", "connection refused", "3 steps in a row"):
+        assert part in printed
     assert CheckpointStore(output / "checkpoints").steps()[-1] == 2
     monkeypatch.setattr(Mortal, "alive", True)
     assert main([*arguments(policy, output, *flags), "--resume"]) == 0
@@ -376,28 +375,30 @@ def assert_same_run(output: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bereaved(policy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
-    """A run on two processes of which one is killed: its folder, its status, and what it said."""
-    folder = tmp_path_factory.mktemp("bereaved")
+def run_with_a_killed_rank(
+    policy: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, int, str]:
+    """A run on two processes of which one is killed: its folder, exit status and output."""
+    folder = tmp_path_factory.mktemp("killed")
     output = folder / "run"
     job = CHILDREN.Process(target=be_torchrun, args=(folder, 2, arguments(policy, output)))
     job.start()
     while not (output / "checkpoints" / "step-000002").exists():
-        assert job.is_alive(), (folder / "said").read_text()
+        assert job.is_alive(), (folder / "output.txt").read_text()
         time.sleep(0.002)
     os.kill(int((folder / "rank-1").read_text()), signal.SIGKILL)
     job.join(120)
     assert job.exitcode is not None
-    return output, job.exitcode, (folder / "said").read_text()
+    return output, job.exitcode, (folder / "output.txt").read_text()
 
 
-def test_a_killed_rank_ends_the_job_with_an_error_that_says_what_was_waited_for(
-    bereaved: tuple[Path, int, str],
+def test_a_killed_rank_ends_the_job_with_an_error_that_names_the_operation(
+    run_with_a_killed_rank: tuple[Path, int, str],
 ) -> None:
-    output, status, said = bereaved
+    output, status, printed = run_with_a_killed_rank
     assert status != 0
     assert re.search(
-        "zerosearch train: rank 0 of 2 lost another rank while it tried to .* --resume", said
+        "zerosearch train: rank 0 of 2 lost another rank while it tried to .* --resume", printed
     )
     assert not (output / "result.json").exists()
 
@@ -405,13 +406,13 @@ def test_a_killed_rank_ends_the_job_with_an_error_that_says_what_was_waited_for(
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_job_that_lost_a_rank_is_resumed_by_any_number_of_them(
     policy: Path,
-    bereaved: tuple[Path, int, str],
+    run_with_a_killed_rank: tuple[Path, int, str],
     undisturbed: tuple[Path, Any],
     tmp_path: Path,
     size: int,
 ) -> None:
-    output = bereaved[0].with_name(f"run-{size}")
-    shutil.copytree(bereaved[0], output)
+    output = run_with_a_killed_rank[0].with_name(f"run-{size}")
+    shutil.copytree(run_with_a_killed_rank[0], output)
     run_on_ranks(size, policy, output, "--resume")
     assert_same_run(output, undisturbed[0])
     assert json.loads((output / "result.json").read_text())["steps"] == STEPS

@@ -1,4 +1,4 @@
-"""No step stands in the metrics twice, and every line is JSON."""
+"""Each step occurs once in the metrics, and every line is JSON."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ import pytest
 from agents.llm.trainer.metrics import MetricsLog, read_metrics
 
 
-def test_rows_come_back_by_kind(tmp_path: Path) -> None:
+def test_rows_are_read_by_kind(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, tensorboard=False)
     log.write("train", 1, {"loss": 0.5})
     log.write("evaluation", 1, {"setting": "noise 0.00", "f1": 0.25})
@@ -20,7 +20,7 @@ def test_rows_come_back_by_kind(tmp_path: Path) -> None:
     assert read_metrics(tmp_path, "evaluation")[0]["setting"] == "noise 0.00"
 
 
-def test_resuming_cuts_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+def test_resuming_drops_rows_after_the_checkpoint(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, tensorboard=False)
     log.write("train", 1, {"loss": 1.0})
     position = log.position()
@@ -35,12 +35,12 @@ def test_resuming_cuts_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     assert [(row["step"], row["loss"]) for row in rows] == [(1, 1.0), (2, 2.5)]
 
 
-def test_a_file_shorter_than_the_checkpoint_counts_is_an_error(tmp_path: Path) -> None:
+def test_a_file_shorter_than_the_position_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 bytes but the checkpoint counts 9"):
         MetricsLog(tmp_path, position=9, tensorboard=False)
 
 
-def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path, tensorboard=False)
     log.write("train", 1, {"loss": float("nan"), "grad_norm": float("inf")})
     log.close()
@@ -48,7 +48,7 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     assert (row["loss"], row["grad_norm"]) == (None, None)
 
 
-def test_tensorboard_gets_the_numbers_too(tmp_path: Path) -> None:
+def test_numbers_are_written_to_tensorboard(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path)
     log.write("train", 1, {"loss": 0.5, "setting": "words are left out"})
     log.close()
@@ -56,24 +56,22 @@ def test_tensorboard_gets_the_numbers_too(tmp_path: Path) -> None:
     assert b"train/loss" in events.read_bytes()
 
 
-def test_a_tracker_is_told_the_same_and_a_missing_one_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[tuple[object, ...]] = []
+def test_a_tracker_gets_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
     fake = types.ModuleType("trackio")
     names: list[str] = []
     fake.init = lambda **settings: (  # type: ignore
-        told.append(("init", settings["config"])),
+        calls.append(("init", settings["config"])),
         names.append(settings["name"]),
     )
-    fake.log = lambda numbers, step: told.append((numbers, step))  # type: ignore
-    fake.finish = lambda: told.append(("finish",))  # type: ignore
+    fake.log = lambda numbers, step: calls.append((numbers, step))  # type: ignore
+    fake.finish = lambda: calls.append(("finish",))  # type: ignore
     monkeypatch.setitem(sys.modules, "trackio", fake)
     log = MetricsLog(tmp_path, tensorboard=False, tracker="trackio", config={"seed": 3})
     log.write("train", 4, {"loss": 0.5})
     log.close()
-    assert told == [("init", {"seed": 3}), ({"train/loss": 0.5}, 4), ("finish",)]
-    # A run that goes on is the same, one in another folder of the same name is not.
+    assert calls == [("init", {"seed": 3}), ({"train/loss": 0.5}, 4), ("finish",)]
+    # A resumed run keeps its name; a run in another folder of the same name gets another.
     for folder in (tmp_path, tmp_path / "other" / tmp_path.name):
         folder.mkdir(parents=True, exist_ok=True)
         MetricsLog(folder, tensorboard=False, tracker="trackio").close()
