@@ -53,7 +53,9 @@ def encode_demonstration(policy: Policy, transcript: Transcript) -> Rollout:
     Every turn is encoded alone, as in a rollout. A turn ends with its closing tag, as the turns of
     a policy do, so the policy does not learn an end-of-sequence token.
     """
-    segments = [Segment(source=Source.PROMPT, token_ids=policy.codec.encode_prompt(transcript.prompt))]
+    segments = [
+        Segment(source=Source.PROMPT, token_ids=policy.codec.encode_prompt(transcript.prompt))
+    ]
     for turn in transcript.turns:
         action = policy.codec.encode_environment(turn.text)
         segments.append(

@@ -29,7 +29,7 @@ from agents.llm.sft.config import DemonstrationConfig, WarmStartConfig
 from agents.llm.sft.demonstrations import encode_demonstration, play_demonstrations
 from agents.llm.sft.supervised import mean_loss, plan_steps, supervised_learner, train_steps
 from agents.llm.trainer.checkpoint import load_state
-from agents.llm.trainer.metrics import MetricsLog, NoMetrics
+from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, write_json
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
 from zs_env.transcripts.storage import append_transcripts
@@ -132,17 +132,19 @@ def warm_start(
     state = _restore(learner, checkpoint, rollouts)
     state = state or _State(_fingerprint(rollouts), mean_loss(learner, held_out))
     distributed.run_on_main(folder.record_config, "begin the run")
-    metrics = NoMetrics()
+    metrics = None
     if distributed.is_main:
         position, step = state.metrics_position, learner.updates
         metrics = MetricsLog(output, position=position, step=step, tensorboard=False)
     earlier_s, started = state.train_seconds, time.perf_counter()
 
     def after_step(step: int, loss: float) -> None:
-        metrics.write("warm_start", step + 1, {"loss": loss})
+        if metrics is not None:
+            metrics.write("warm_start", step + 1, {"loss": loss})
         state.train_seconds = earlier_s + time.perf_counter() - started
         if (step + 1) % config.run.checkpoint_every == 0:
-            state.metrics_position = metrics.position()
+            if metrics is not None:
+                state.metrics_position = metrics.position()
             _gather(learner, policy)
             saved = {"state": asdict(state), "learner": learner.state_dict()}
             distributed.run_on_main(
@@ -155,7 +157,8 @@ def warm_start(
     try:
         train_steps(learner, trained_on, steps, on_step=after_step)
     finally:
-        metrics.close()
+        if metrics is not None:
+            metrics.close()
     _gather(learner, policy)
     result = WarmStartResult(
         demonstrations=len(trained_on),
