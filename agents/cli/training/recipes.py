@@ -1,4 +1,4 @@
-"""`zerosearch recipes`: how published systems are trained, as recipes of `zerosearch train`."""
+"""`zerosearch recipes`: lists the recipes of `zerosearch train --recipe`, or prints one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agents.llm.recipes.recipe import load_recipe, recipe_path, recipe_paths
 
 _DESCRIPTION = """List the recipes of `zerosearch train --recipe NAME`, or print one.
 
-A recipe's comments say where it departs from its paper. To change one:
+The comments of a recipe state its departures from the paper. To change one:
 zerosearch recipes search-r1 > mine.toml, then zerosearch train --recipe mine.toml"""
 
 
@@ -21,7 +21,7 @@ class RecipesConfig:
     """Which recipes to show.
 
     Attributes:
-        name: of a recipe, which is printed as it is; without it all are listed.
+        name: recipe to print; None lists all recipes.
     """
 
     name: Annotated[str | None, tyro.conf.Positional] = None

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
+from agents.llm.sft.teacher import play_episode
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.questions.question import Question
-from zs_env.search.types import SearchRequest
 from zs_env.transcripts.transcript import Transcript
 from zs_env.world import Comparison, Intersection, WorldEngine
 
@@ -63,13 +63,7 @@ def demonstrate(
     episode = Episode(
         question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
     )
-    teacher = _Teacher(question.text, errors, rng)
-    while episode.finished is None:
-        last = len(episode.turns) + 1 >= config.max_turns
-        outcome = episode.act(teacher.act(episode.message, last=last))
-        if isinstance(outcome, SearchRequest):
-            episode.receive(engine.search([outcome])[0])
-    return episode.transcript()
+    return play_episode(episode, _Teacher(question.text, errors, rng), engine)
 
 
 def fact_prefix(lookup: Lookup) -> str:
@@ -125,8 +119,12 @@ class _Teacher:
         self.statements: list[Statement] = []
         self.lookup: Lookup | None = None
 
-    def act(self, message: str, *, last: bool) -> str:
-        before, page = self.lookup, [] if self.lookup is None else read_statements(message)
+    def act(self, episode: Episode) -> str:
+        """Return the next turn after the episode's latest page."""
+        last = len(episode.turns) + 1 >= episode.config.max_turns
+        before, page = self.lookup, []
+        if before is not None:
+            page = read_statements(episode.message)
         knew_something = bool(self.statements)
         # Statements about other things are not used, because the turn does not mention them.
         found = [] if before is None else [s for s in page if before.matches(s)]

@@ -1,4 +1,4 @@
-"""The paragraph teacher writes what can be learnt: words of the question or of a page."""
+"""The paragraph teacher uses only words of the question or of a page."""
 
 import random
 import re
@@ -47,13 +47,13 @@ def _demonstrate(question, *, noise=0.0, seed=0, **rules):
     )
 
 
-def _written(transcript):
+def _actions(transcript):
     return [turn.action for turn in transcript.turns]
 
 
-def test_it_looks_up_what_the_question_names_then_what_the_page_names_then_answers():
+def test_the_paragraph_that_the_question_names_is_looked_up_first():
     transcript = _demonstrate(TWO_HOPS)
-    first, second, last = _written(transcript)
+    first, second, last = _actions(transcript)
     assert first.query.startswith("Blue Night")
     assert second.query.startswith("Ada Berg")
     assert last == Answer("Lund")
@@ -64,8 +64,8 @@ def test_it_looks_up_what_the_question_names_then_what_the_page_names_then_answe
     assert thoughts[2].startswith('<think>Ada Berg: "Ada Berg (born 4 May 1950 in Lund)".</think>')
 
 
-def test_it_answers_at_once_when_the_first_page_holds_all():
-    # A gold paragraph comes up only for a query that shares a word with it.
+def test_the_answer_follows_the_first_page_that_contains_it():
+    # The engine finds a gold paragraph only if the query shares a word with it.
     director = replace(DIRECTOR, text="Ada Berg (born in Lund) made Blue Night.")
     question = replace(TWO_HOPS, paragraphs=(*OTHERS, FILM, director))
     transcript = _demonstrate(question, num_documents=8)
@@ -73,7 +73,7 @@ def test_it_answers_at_once_when_the_first_page_holds_all():
     assert transcript.prediction == "Lund"
 
 
-def test_after_a_noisy_page_it_says_so_and_searches_again():
+def test_a_noisy_page_is_followed_by_another_search():
     found = False
     for seed in range(40):
         transcript = _demonstrate(TWO_HOPS, noise=0.5, seed=seed)
@@ -87,7 +87,7 @@ def test_after_a_noisy_page_it_says_so_and_searches_again():
     assert found
 
 
-def test_an_answer_that_is_never_shown_makes_no_demonstration():
+def test_without_a_page_with_the_answer_there_is_no_demonstration():
     assert _demonstrate(TWO_HOPS, noise=1.0) is None
     # "Ada Berg" and its text are cut before the place of birth.
     assert _demonstrate(TWO_HOPS, limits=Limits(max_document_chars=24)) is None
@@ -115,14 +115,14 @@ def test_the_same_seed_gives_the_same_demonstration():
     assert _demonstrate(TWO_HOPS, noise=0.3, seed=5) == _demonstrate(TWO_HOPS, noise=0.3, seed=5)
 
 
-def test_questions_without_gold_are_refused():
+def test_questions_without_gold_paragraphs_are_refused():
     question = Question(id="q7", text="Who?", answers=("x",), paragraphs=OTHERS)
     with pytest.raises(ValueError, match="'q7' has no gold paragraph"):
         _demonstrate(question)
 
 
 @pytest.mark.parametrize("name", ["hotpotqa", "2wikimultihopqa", "musique"])
-def test_on_real_questions_every_query_and_quotation_was_read_before(name):
+def test_on_real_questions_queries_and_quotations_use_words_that_were_read(name):
     path = REAL / f"{name}_distractor.train.jsonl.gz"
     if not path.exists():
         pytest.skip(f"needs real questions with paragraphs in {path}")

@@ -47,7 +47,7 @@ def test_loss_and_gradient_are_those_of_the_mean_cross_entropy(make_llama, make_
         torch.testing.assert_close(ours.grad, theirs.grad)
 
 
-def test_demonstrations_are_learnt_and_documents_are_not(make_llama, make_rollout):
+def test_demonstrations_are_learned_and_documents_are_not(make_llama, make_rollout):
     model = make_llama()
     rollout = make_rollout(3, 5, 12, 5)
     ids = torch.tensor([rollout.token_ids])
