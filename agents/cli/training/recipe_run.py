@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def run_recipe(
         FileExistsError: if the output folder holds a run and `--resume` was not given.
         ValueError: if a flag or a setting is wrong, or a finished stage had other settings.
     """
-    # Imports torch.
+    # These import torch.
+    from agents.llm.distributed.context import init_distributed
     from agents.llm.recipes.runner import run_stages
 
     console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
@@ -61,8 +63,15 @@ def run_recipe(
         )
 
     console.print(f"{recipe.name}: {recipe.about}; {recipe.paper}", highlight=False, soft_wrap=True)
-    succeeded = run_stages(configs, train=train, warm_start=run_warm_start, announce=announce)
-    return 0 if succeeded else 1
+    # All stages share one process group: a group that is opened again in the same processes may
+    # find the addresses of the group before it. After a failure it is not closed, as in a run.
+    group = ExitStack()
+    deadline_s = settings_of(configs[0])["rank_deadline_s"]
+    group.enter_context(init_distributed(os.environ, deadline_s=deadline_s))
+    if not run_stages(configs, train=train, warm_start=run_warm_start, announce=announce):
+        return 1
+    group.close()
+    return 0
 
 
 def stage_configs(recipe: Recipe, flags: Sequence[str]) -> list[StageConfig]:

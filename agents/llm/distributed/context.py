@@ -136,6 +136,8 @@ def init_distributed(
 ) -> Iterator[DistributedContext]:
     """Open the process group of this run; close it at the end of the context.
 
+    A group that is open already is used and stays open.
+
     Args:
         environment: environment variables; without those of torchrun there is one process.
         deadline_s: longest wait for another rank, in seconds.
@@ -149,14 +151,15 @@ def init_distributed(
         local_rank=int(environment.get("LOCAL_RANK", 0)),
         deadline_s=deadline_s,
     )
-    if distributed.world_size > 1:
+    opens = distributed.world_size > 1 and not dist.is_initialized()
+    if opens:
         # gloo carries objects and metrics, NCCL the weights on GPUs.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         with distributed.waiting_for("find each other"):
             dist.init_process_group(backend, timeout=timedelta(seconds=deadline_s))
     yield distributed
     # Skipped after an error: a group that lost a rank may hang here.
-    if distributed.world_size > 1:
+    if opens:
         dist.destroy_process_group()
 
 
