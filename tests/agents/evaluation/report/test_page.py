@@ -378,7 +378,7 @@ def test_an_evaluation_without_transcripts_is_listed(browser, tmp_path):
     (folder / "transcripts.jsonl").unlink()
     write_report([folder], tmp_path / "report.html")
     browser.open(tmp_path / "report.html")
-    browser.wait("/No transcript was kept/.test(byId('transcript').innerText)")
+    browser.wait("/This episode has no transcript/.test(byId('transcript').innerText)")
     assert browser.filter(text="who built") == "1 of 1 episode"
 
 

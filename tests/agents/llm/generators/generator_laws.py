@@ -19,7 +19,7 @@ from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.policy.stopping import CLOSING_TAGS
 from agents.llm.rollout.collect import collect_rollouts
-from agents.llm.rollout.types import Source
+from agents.llm.rollout.types import Group, Source
 from zs_env import Question
 from zs_env.engines import ScriptedEngine
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -201,26 +201,40 @@ def invalid_calls_are_refused(policy: Policy, generator: Generator) -> None:
     generator.release([0])
 
 
+def collect_groups(
+    policy: Policy,
+    generator: Any,
+    *,
+    group_size: int,
+    max_new_tokens: int,
+    lock_step: bool = True,
+) -> list[Group]:
+    """Play episodes of at most three turns for two questions."""
+    environment = ZeroSearchVectorEnv(
+        4,
+        QUESTIONS,
+        ScriptedEngine({}, default=[PAGE]),
+        autoreset_mode=AutoresetMode.DISABLED,
+        max_turns=3,
+        prompt="bare",
+    )
+    return collect_rollouts(
+        environment,
+        policy,
+        generator,
+        question_indices=[0, 1],
+        seeds=[1, 2],
+        group_size=group_size,
+        sampling=Sampling(max_new_tokens=max_new_tokens),
+        lock_step=lock_step,
+    )
+
+
 def rollouts_hold_the_sampled_ids(policy: Policy, generator: Generator) -> None:
     """In lock step and asynchronously: ids match the text, and logprobs match the model."""
     for lock_step in (True, False):
-        environment = ZeroSearchVectorEnv(
-            4,
-            QUESTIONS,
-            ScriptedEngine({}, default=[PAGE]),
-            autoreset_mode=AutoresetMode.DISABLED,
-            max_turns=3,
-            prompt="bare",
-        )
-        groups = collect_rollouts(
-            environment,
-            policy,
-            generator,
-            question_indices=[0, 1],
-            seeds=[1, 2],
-            group_size=3,
-            sampling=Sampling(max_new_tokens=32),
-            lock_step=lock_step,
+        groups = collect_groups(
+            policy, generator, group_size=3, max_new_tokens=32, lock_step=lock_step
         )
         for rollout in (rollout for group in groups for rollout in group.rollouts):
             assert rollout.token_mismatch == 0 and not rollout.failed

@@ -10,17 +10,14 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
 
 from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmName
 from agents.llm.generators.hf.generator import TransformersGenerator
-from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.vllm.server import VLLMServerGenerator
 from agents.llm.generators.vllm.weight_sync import FolderSync
 from agents.llm.policy.policy import Policy
-from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Group, Rollout
-from tests.agents.llm.generators.generator_laws import PAGE, QUESTIONS
+from tests.agents.llm.generators.generator_laws import collect_groups
 from tests.agents.llm.generators.vllm.vllm_stub import VLLMStub
 from tests.agents.llm.learner.labelled_rollouts import ragged_groups, reverse, sampled_by
 from tests.agents.llm.learner.observed_updates import (
@@ -35,8 +32,6 @@ from tests.agents.llm.learner.observed_updates import (
     put_adapter,
 )
 from tests.agents.llm.learner.worked_advantages import WITHOUT_GROUPS, WORKED_OUT, expected_gradient
-from zs_env.engines import ScriptedEngine
-from zs_env.vector_env import ZeroSearchVectorEnv
 
 NAMES = sorted(get_args(AlgorithmName))
 
@@ -148,23 +143,7 @@ CONTEXT = 110
 
 def _play(policy: Policy, generator: Any) -> list[Group]:
     """Two groups of two with fixed rewards: a random policy earns none."""
-    environment = ZeroSearchVectorEnv(
-        4,
-        QUESTIONS,
-        ScriptedEngine({}, default=[PAGE]),
-        autoreset_mode=AutoresetMode.DISABLED,
-        max_turns=3,
-        prompt="bare",
-    )
-    groups = collect_rollouts(
-        environment,
-        policy,
-        generator,
-        question_indices=[0, 1],
-        seeds=[1, 2],
-        group_size=2,
-        sampling=Sampling(max_new_tokens=6),
-    )
+    groups = collect_groups(policy, generator, group_size=2, max_new_tokens=6)
 
     def rewarded(rollout: Rollout, reward: float) -> Rollout:
         terms = (("answer", reward),)
