@@ -4,7 +4,6 @@ import json
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,7 @@ from agents.llm.policy.policy import load_policy
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
+from agents.storage.config_file import with_settings
 from tests.agents.llm.generators.generator_laws import LAWS
 from tests.vllm_process import VLLMProcess, needs_vllm
 
@@ -91,8 +91,8 @@ def test_a_run_whose_server_is_killed_resumes_with_another(start, server, tmp_pa
     killer.join()
     assert 1 <= len(read_metrics(folder, "train")) < 3
     with pytest.raises(GenerationError, match=r"does not answer|waited for"):
-        train(replace(config, resume=True))
+        train(with_settings(config, {"resume": True}))
     start(server.port)
-    result = train(replace(config, resume=True))
+    result = train(with_settings(config, {"resume": True}))
     assert result.steps == 3
     assert [row["step"] for row in read_metrics(folder, "train")] == [1, 2, 3]
