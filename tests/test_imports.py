@@ -43,7 +43,10 @@ EXTRAS = {
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.
 ON_REQUEST = (
+    "zs_env.server.access",
     "zs_env.server.app",
+    "zs_env.server.metrics",
+    "zs_env.server.run",
     "zs_env.simulator.generators.local_transformers",
     "zs_env.simulator.generators.local_vllm",
 )

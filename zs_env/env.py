@@ -105,7 +105,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         max_turns: maximum number of actions in an episode.
         num_documents: number of documents requested per search.
         noise: probability in [0, 1] that a search returns noise: a number, a `NoiseSchedule`, an
-            `AdaptiveNoise`, or a mapping with the arguments of either.
+            `AdaptiveNoise`, any object with a method `probability` (see `zs_env.noise.Noise`), or
+            a mapping with the arguments of either class. Text is read as JSON: "0.5".
         noise_draw: what is drawn as useful or noisy: "search", "document" or "group".
         reward: function from a finished transcript to named terms.
         prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`.
@@ -125,7 +126,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         *,
         max_turns: int = 6,
         num_documents: int = 5,
-        noise: float | Noise | Mapping[str, Any] = 0.0,
+        noise: float | str | Noise | Mapping[str, Any] = 0.0,
         noise_draw: NoiseDraw = "search",
         reward: RewardFunction = answer_f1,
         prompt: str | PromptTemplate = "instruct",

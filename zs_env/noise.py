@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Literal, Protocol, get_args
 
-from zs_env.text.suggestions import unknown_name
+from zs_env.text.numbers import as_float, as_int, as_probability
+from zs_env.text.suggestions import check_names, unknown_name
 
 NoiseShape = Literal["exponential", "linear", "constant", "reverse"]
 NoiseDraw = Literal["search", "document", "group"]
 
 
 class Noise(Protocol):
-    """A noise probability that may depend on the training step and on recent rewards."""
+    """A noise probability that may depend on the training step and on recent rewards.
+
+    Two methods are optional: `record(reward)` is called with the reward of each episode that ended
+    without an engine failure, and `reset()` when the environment is seeded.
+    """
 
     def probability(self, step: int) -> float:
         """Noise probability in [0, 1] at a step."""
@@ -46,14 +53,15 @@ class Schedule:
     shape: NoiseShape = "exponential"
 
     def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            value = getattr(self, name)
-            if not 0.0 <= value <= 1.0:
-                raise ValueError(f"{type(self).__name__}.{name} must be in [0, 1], got {value}")
-        if self.total_steps < 1:
-            raise ValueError(
-                f"{type(self).__name__}.total_steps must be at least 1, got {self.total_steps}"
-            )
+        owner = type(self).__name__
+        plain = {
+            "start": as_probability(f"{owner}.start", self.start),
+            "end": as_probability(f"{owner}.end", self.end),
+            "base": as_float(f"{owner}.base", self.base),
+            "total_steps": as_int(f"{owner}.total_steps", self.total_steps, low=1),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         if self.base <= 0 or self.base == 1:
             raise ValueError(
                 f"{type(self).__name__}.base must be positive and not 1, got {self.base}; "
@@ -116,13 +124,15 @@ class AdaptiveNoise:
         window: int = 64,
         rate: float = 0.005,
     ) -> None:
-        if not 0.0 <= start <= end <= 1.0:
+        self.start = as_probability("AdaptiveNoise.start", start)
+        self.end = as_probability("AdaptiveNoise.end", end)
+        if self.start > self.end:
             raise ValueError(f"AdaptiveNoise needs 0 <= start <= end <= 1, got {start} and {end}")
-        if window < 1:
-            raise ValueError(f"AdaptiveNoise.window must be at least 1, got {window}")
-        self.start, self.end, self.target, self.rate = start, end, target, rate
-        self._rewards: deque[float] = deque(maxlen=window)
-        self._probability = start
+        self.target = as_float("AdaptiveNoise.target", target)
+        self.rate = as_float("AdaptiveNoise.rate", rate)
+        size = as_int("AdaptiveNoise.window", window, low=1)
+        self._rewards: deque[float] = deque(maxlen=size)
+        self._probability = self.start
 
     def probability(self, step: int) -> float:
         """Current probability; `step` has no effect."""
@@ -142,23 +152,48 @@ class AdaptiveNoise:
         self._probability = self.start
 
 
-def build_noise(noise: float | Noise | Mapping[str, Any]) -> Noise:
+def build_noise(noise: float | str | Noise | Mapping[str, Any]) -> Noise:
     """Build a noise that shares no state with others.
 
     Args:
-        noise: a constant probability in [0, 1]; a `Noise`, which is copied; or a mapping with the
-            arguments of `NoiseSchedule`, or of `AdaptiveNoise` with `"kind": "adaptive"`.
+        noise: a constant probability in [0, 1]; a `Noise`, which is copied; a mapping with the
+            arguments of `NoiseSchedule`, or of `AdaptiveNoise` with `"kind": "adaptive"`; or a
+            number or a JSON object as text.
 
     Raises:
-        ValueError: if a value is out of range or the kind is unknown.
+        ValueError: if a value is out of range, a field or the kind is unknown, or a field is
+            missing.
     """
+    if isinstance(noise, str):
+        noise = _from_text(noise)
     if isinstance(noise, Mapping):
         values = dict(noise)
         kind = values.pop("kind", "schedule")
-        kinds = {"schedule": NoiseSchedule, "adaptive": AdaptiveNoise}
-        if kind not in kinds:
-            raise unknown_name("noise kind", kind, kinds)
-        return kinds[kind](**values)
-    if isinstance(noise, int | float):
-        return NoiseSchedule(float(noise), float(noise), shape="constant")
-    return deepcopy(noise)
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise unknown_name("noise kind", kind, _KINDS)
+        parameters = signature(_KINDS[kind]).parameters
+        check_names(f"field of the noise {kind!r}", values, parameters)
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in values:
+                raise ValueError(f"the noise {kind!r} needs {name!r}, got {dict(noise)!r}")
+        return _KINDS[kind](**values)
+    if callable(getattr(noise, "probability", None)):
+        return deepcopy(noise)  # type: ignore[return-value]
+    probability = as_probability("noise", noise)
+    return NoiseSchedule(probability, probability, shape="constant")
+
+
+_KINDS: dict[str, Callable[..., Noise]] = {"schedule": NoiseSchedule, "adaptive": AdaptiveNoise}
+
+
+def _from_text(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, bool) or not isinstance(value, int | float | dict):
+        raise ValueError(
+            f"got noise={text!r}, expected a probability such as 0.5, or an object such as "
+            '{"start": 0.0, "end": 0.5}'
+        )
+    return value

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.noise import AdaptiveNoise, Noise, build_noise
+from zs_env.noise import Noise, build_noise
 from zs_env.questions.question import QuestionDataset
+from zs_env.text.numbers import as_int, as_probability
 from zs_env.text.suggestions import check_names
 
 OPTIONS = (
@@ -45,7 +46,7 @@ class EpisodeSampler:
         self,
         questions: QuestionDataset,
         config: EpisodeConfig,
-        noise: float | Noise | Mapping[str, Any],
+        noise: float | str | Noise | Mapping[str, Any],
     ) -> None:
         self.num_questions = len(questions)
         if self.num_questions < 1:
@@ -56,10 +57,11 @@ class EpisodeSampler:
         self.episode_count = 0
 
     def reset(self) -> None:
-        """Set `episode_count` to 0 and clear the rewards of an adaptive noise."""
+        """Set `episode_count` to 0 and reset the noise."""
         self.episode_count = 0
-        if isinstance(self.noise, AdaptiveNoise):
-            self.noise.reset()
+        reset_noise = getattr(self.noise, "reset", None)
+        if reset_noise is not None:
+            reset_noise()
 
     def sample(self, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> Episode:
         """Return the next episode.
@@ -75,16 +77,16 @@ class EpisodeSampler:
         index = int(rng.integers(self.num_questions))
         seed = episode_id = int(rng.integers(_MAX_SEED))
         if options.get("question_index") is not None:
-            index = int(options["question_index"])
+            index = as_int("question_index", options["question_index"])
             if not 0 <= index < self.num_questions:
                 raise ValueError(
                     f"question_index must be in [0, {self.num_questions}), got {index}"
                 )
         if options.get("group_seed") is not None:
-            seed = int(options["group_seed"])
+            seed = as_int("group_seed", options["group_seed"])
         flipped = options.get("flipped_turn")
-        if flipped is not None and flipped < 0:
-            raise ValueError(f"flipped_turn must be at least 0, got {flipped}")
+        if flipped is not None:
+            flipped = as_int("flipped_turn", flipped, low=0)
         probability = self._probability(options)
         self.episode_count += 1
         return Episode(
@@ -93,29 +95,28 @@ class EpisodeSampler:
             noise_probability=probability,
             seed=seed,
             episode_id=episode_id,
-            flipped_turn=None if flipped is None else int(flipped),
+            flipped_turn=flipped,
         )
 
     def outcome(self, episode: Episode) -> tuple[float, bool, bool]:
         """Return reward, terminated and truncated of an episode after a step.
 
-        The reward of a finished episode is recorded in an adaptive noise, so call this once a step.
+        The reward of a finished episode is recorded in the noise, so call this once a step.
         """
         finished = episode.finished
         if finished is None:
             return 0.0, False, False
         reward = float(sum(episode.reward_terms.values()))
         # An engine failure says nothing about the agent.
-        if isinstance(self.noise, AdaptiveNoise) and episode.failure is None:
-            self.noise.record(reward)
+        record = getattr(self.noise, "record", None)
+        if record is not None and episode.failure is None:
+            record(reward)
         terminated = finished.terminated
         return reward, terminated, not terminated
 
     def _probability(self, options: Mapping[str, Any]) -> float:
         given, step = options.get("noise_probability"), options.get("training_step")
         if given is None:
-            return self.noise.probability(self.episode_count if step is None else int(step))
-        probability = float(given)
-        if not 0.0 <= probability <= 1.0:
-            raise ValueError(f"noise_probability must be in [0, 1], got {given}")
-        return probability
+            step = self.episode_count if step is None else as_int("training_step", step, low=0)
+            given = self.noise.probability(step)
+        return as_probability("noise_probability", given)

@@ -69,7 +69,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         engine: SearchEngine,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        noise: float | Noise | Mapping[str, Any] = 0.0,
+        noise: float | str | Noise | Mapping[str, Any] = 0.0,
         render_mode: str | None = None,
         **settings: Any,
     ) -> None:

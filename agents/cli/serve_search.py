@@ -21,7 +21,7 @@ class ServeConfig:
     """Answer POST /retrieve like Search-R1's retriever, with optional noise.
 
     If the environment variable ZEROSEARCH_SERVE_TOKEN is set, clients must send its value as the
-    bearer token.
+    bearer token. Without it, the server binds loopback addresses only and refuses PUT /noise.
 
     Attributes:
         engine: a JSON spec, a kind, or a passage file; the embedded world's engine by default.
@@ -32,8 +32,9 @@ class ServeConfig:
         noise_searches: length of the schedule in searches.
         host: address to bind.
         port: 0 selects a free port.
+        no_auth: allow other addresses, and PUT /noise, without a token.
         cache: file that stores all pages; by default they are kept in memory.
-        requests_per_second: rate limit over all clients; no limit by default.
+        queries_per_second: rate limit over all clients, in queries; no limit by default.
         timeout: seconds until a request must be answered.
     """
 
@@ -44,8 +45,9 @@ class ServeConfig:
     noise_searches: int = 10_000
     host: str = "127.0.0.1"
     port: int = 8000
+    no_auth: bool = False
     cache: str | None = None
-    requests_per_second: float | None = None
+    queries_per_second: float | None = None
     timeout: float = 60.0
 
 
@@ -53,14 +55,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the process is stopped; returns the exit status."""
     config = tyro.cli(ServeConfig, prog="zerosearch serve-search", args=argv)
     try:
-        from aiohttp import web
-
         from zs_env.server.app import SearchServer, ServerSettings
+        from zs_env.server.run import bind, serve
     except ImportError as error:
         raise ValueError(
             'serving needs aiohttp, msgpack and prometheus-client; pip install "zerosearch-gym'
             f'[serve]" ({error})'
         ) from error
+    settings = ServerSettings(
+        token=os.environ.get(TOKEN_VARIABLE) or None,
+        no_auth=config.no_auth,
+        queries_per_second=config.queries_per_second,
+        timeout_s=config.timeout,
+    )
+    # Before an engine that may take long to build.
+    sockets = bind(config.host, config.port, settings)
     by_id = None
     questions = build_questions(WORLD)
     if config.questions is not None:
@@ -74,24 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.noise if config.noise_end is None else config.noise_end,
         total_steps=config.noise_searches,
     )
-    settings = ServerSettings(
-        token=os.environ.get(TOKEN_VARIABLE) or None,
-        requests_per_second=config.requests_per_second,
-        timeout_s=config.timeout,
-    )
     server = SearchServer(engine, noise=noise, questions=by_id, settings=settings)
-    console = Console(stderr=True)
-    console.print(
-        f"serving {engine.name} at http://{config.host}:{config.port}/retrieve, noise "
-        f"{config.noise:g}" + (f" → {noise.end:g}" if config.noise_end is not None else "")
-    )
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    port = sockets[0].getsockname()[1]
     try:
-        web.run_app(
-            server.application(),
-            host=config.host,
-            port=config.port,
-            shutdown_timeout=settings.shutdown_s,
-            print=None,
+        serve(
+            server,
+            sockets,
+            lambda: Console(stderr=True).print(
+                f"serving {engine.name} at http://{host}:{port}/retrieve, noise {config.noise:g}"
+                + (f" → {noise.end:g}" if config.noise_end is not None else "")
+            ),
         )
     finally:
         engine.close()

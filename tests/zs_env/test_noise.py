@@ -1,8 +1,11 @@
 """Noise schedules, computed by hand, and adaptive noise."""
 
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
-from zs_env.noise import AdaptiveNoise, NoiseSchedule
+from zs_env.noise import AdaptiveNoise, NoiseSchedule, build_noise
 
 
 def test_the_exponential_schedule_follows_the_paper():
@@ -69,3 +72,54 @@ def test_adaptive_noise_rises_on_success_falls_on_failure_and_forgets_on_reset()
     noise.reset()
     noise.record(1.0)
     assert noise.probability(0) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("noise", "probability"),
+    [
+        (0.5, 0.5),
+        (1, 1.0),
+        ("0.5", 0.5),
+        (np.float32(0.5), 0.5),
+        (np.int64(1), 1.0),
+        (np.array(0.25), 0.25),
+        (Fraction(1, 4), 0.25),
+        ({"start": np.float32(0.25), "end": np.float64(0.5)}, 0.25),
+        ('{"start": 0.25, "end": 0.5}', 0.25),
+        ('{"kind": "adaptive", "start": 0.25, "end": 0.5}', 0.25),
+    ],
+)
+def test_a_noise_may_be_a_number_of_any_type_or_text(noise, probability):
+    built = build_noise(noise).probability(0)
+    assert built == probability and type(built) is float
+
+
+@pytest.mark.parametrize(
+    ("noise", "match"),
+    [
+        (1.5, r"in \[0, 1\], got 1.5"),
+        (float("nan"), "finite number"),
+        (10**400, "finite number"),
+        (True, "number"),
+        (None, "number"),
+        ([0.5], "number"),
+        (np.array([0.5]), "number"),
+        ("high", "got noise='high'"),
+        ("", "got noise=''"),
+        ("true", "got noise='true'"),
+        ("NaN", "finite number"),
+        ("[0.5]", "got noise="),
+        ({"start": 0.1}, "needs 'end'"),
+        ({"start": 0.1, "end": 0.2, "stepz": 3}, "'stepz'"),
+        ({"start": "low", "end": 0.2}, "NoiseSchedule.start"),
+        ({"start": 0.1, "end": 0.2, "total_steps": 2.5}, "total_steps must be a whole number"),
+        ({"kind": "adaptive", "start": 0.1, "end": None}, "AdaptiveNoise.end"),
+        ({"kind": "adaptive", "start": 0.1, "end": 0.2, "window": "x"}, "window"),
+        ({"kind": "sine"}, "noise kind"),
+        ({"kind": ["schedule"]}, "noise kind"),
+        ({1: 2}, "field"),
+    ],
+)
+def test_a_wrong_noise_is_a_value_error(noise, match):
+    with pytest.raises(ValueError, match=match):
+        build_noise(noise)

@@ -35,7 +35,7 @@ def build_from_spec(
     if "kind" not in spec:
         raise ValueError(f"a spec needs a 'kind', one of {sorted(table)}; got {dict(spec)!r}")
     kind = spec["kind"]
-    if kind not in table:
+    if not isinstance(kind, str) or kind not in table:
         raise unknown_name(what, kind, table)
     build = table[kind]
     is_class = isinstance(build, str)

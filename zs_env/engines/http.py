@@ -15,9 +15,8 @@ from typing import Any
 from zs_env.search.engine import Answer, SearchEngine, search_distinct
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
-from zs_env.server.schemas import InvalidBody, decode_pages
+from zs_env.server.schemas import TOKEN_VARIABLE, InvalidBody, decode_pages
 
-TOKEN_VARIABLE = "ZEROSEARCH_SERVE_TOKEN"
 _BACKOFF_S = 0.2
 _MAX_QUERIES = 512  # per HTTP request
 _MAX_ANSWER = 64 * 2**20

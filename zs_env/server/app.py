@@ -8,7 +8,6 @@ answers all but the first.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,15 +17,25 @@ from threading import Thread
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from zs_env.noise import Noise, build_noise
 from zs_env.questions.question import Question
 from zs_env.search.engine import SearchEngine, as_engine, search_checked
 from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
-from zs_env.server.schemas import InvalidBody, RetrieveRequest, decode_request, encode_pages
+from zs_env.server.access import check_access, is_msgpack, refusal
+from zs_env.server.metrics import RateLimiter, ServerMetrics
+from zs_env.server.schemas import (
+    InvalidBody,
+    RetrieveRequest,
+    decode_object,
+    decode_request,
+    encode_pages,
+)
 from zs_env.text.hashing import uniform
+
+_CLOSE_S = 1.0  # from the answer to an incomplete body until the connection is closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +44,26 @@ class ServerSettings:
 
     Attributes:
         token: bearer token that requests must have; None for no token. /health needs no token.
+        no_auth: whether clients without a token may set the noise and use addresses that other
+            machines reach.
         max_body: maximum size of a body in bytes.
-        requests_per_second: rate limit over all clients; None for no limit.
-        timeout_s: maximum time to answer a request, and of one engine call.
+        max_documents: maximum number of documents in one answer: queries times `topk`.
+        max_waiting: maximum number of queries that wait for the engine, of all clients.
+        queries_per_second: rate limit over all clients; None for no limit. An HTTP request counts
+            as its number of queries, and may have at most those of one second.
+        timeout_s: maximum time to receive a body, to find its pages, and to send the answer; also
+            of one engine call.
         max_batch: maximum number of searches in one engine call.
         calls_at_once: maximum number of concurrent engine calls.
         shutdown_s: time that open requests have to complete when the server stops.
     """
 
     token: str | None = None
+    no_auth: bool = False
     max_body: int = 16 * 2**20
-    requests_per_second: float | None = None
+    max_documents: int = 100_000
+    max_waiting: int = 65_536
+    queries_per_second: float | None = None
     timeout_s: float = 60.0
     max_batch: int = 256
     calls_at_once: int = 4
@@ -72,22 +90,23 @@ class SearchServer:
         self,
         engine: SearchEngine,
         *,
-        noise: float | Noise = 0.0,
+        noise: float | str | Noise = 0.0,
         questions: Mapping[str, Question] | None = None,
         settings: ServerSettings | None = None,
     ) -> None:
         self.engine, self.questions = as_engine(engine), questions or {}
         self.settings = settings or ServerSettings()
-        self.noise: Noise = build_noise(noise) if isinstance(noise, int | float) else noise
+        self.noise = build_noise(noise)
         self.searches = 0
-        self._rate_limiter = _RateLimiter(self.settings.requests_per_second)
+        self.busy: set[Any] = set()  # connections with a request
+        self._rate_limiter = RateLimiter(self.settings.queries_per_second)
         self._waiting: asyncio.Queue[tuple[SearchRequest, asyncio.Future[Any]]] = asyncio.Queue()
-        self._metrics = _Metrics()
+        self._metrics = ServerMetrics()
 
     def application(self) -> web.Application:
         """Return the aiohttp application."""
         application = web.Application(
-            client_max_size=self.settings.max_body, middlewares=[self._check_token]
+            client_max_size=self.settings.max_body, middlewares=[self._answer]
         )
         application.router.add_post("/retrieve", self._retrieve)
         application.router.add_get("/noise", self._get_noise)
@@ -116,45 +135,102 @@ class SearchServer:
         )
 
     @web.middleware
-    async def _check_token(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        token = self.settings.token
-        if token is not None and request.path != "/health":
-            given = request.headers.get("Authorization", "")
-            if not hmac.compare_digest(
-                given.encode("utf-8", "surrogateescape"), f"Bearer {token}".encode()
-            ):
-                raise web.HTTPUnauthorized(text="expected the header 'Authorization: Bearer …'")
-        return await handler(request)
-
-    async def _retrieve(self, request: web.Request) -> web.Response:
-        metrics, started = self._metrics, time.perf_counter()
-        if not self._rate_limiter.allow():
-            metrics.answers.labels("429").inc()
-            raise web.HTTPTooManyRequests(text="too many requests", headers={"Retry-After": "1"})
+    async def _answer(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Check the access to a route, and convert errors of its handler to HTTP errors."""
+        status = 0
+        self.busy.add(request.protocol)
         try:
-            decoded = decode_request(await request.read())
-            searches = self._search_requests(decoded)
+            check_access(request, self.settings.token, no_auth=self.settings.no_auth)
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
         except InvalidBody as error:
-            metrics.answers.labels("400").inc()
-            raise web.HTTPBadRequest(text=str(error)) from None
+            status = 400
+            raise refusal(web.HTTPBadRequest, str(error)) from None
+        except Exception:
+            status = 500
+            raise
+        finally:
+            self.busy.discard(request.protocol)
+            if request.transport is not None and not request.content.is_eof():
+                asyncio.get_running_loop().call_later(_CLOSE_S, request.transport.close)
+            if request.path == "/retrieve" and status:  # 0 if the client has disconnected
+                self._metrics.answers.labels(str(status)).inc()
+
+    async def _read(self, request: web.Request) -> bytes:
+        """Return the body of a request.
+
+        Raises:
+            HTTPRequestTimeout: if the body is not complete in time.
+            InvalidBody: if its encoding is malformed.
+        """
         try:
-            pages = await asyncio.wait_for(self._search(searches), self.settings.timeout_s)
+            async with asyncio.timeout(self.settings.timeout_s):
+                return await request.read()
+        except web.RequestPayloadError as error:
+            raise InvalidBody(f"the body is malformed: {error}") from None
         except TimeoutError:
-            metrics.answers.labels("504").inc()
-            raise web.HTTPGatewayTimeout(
-                text=f"no page within {self.settings.timeout_s} s"
+            raise refusal(
+                web.HTTPRequestTimeout, f"no complete body within {self.settings.timeout_s} s"
+            ) from None
+
+    async def _retrieve(self, request: web.Request) -> web.StreamResponse:
+        metrics, started = self._metrics, time.perf_counter()
+        as_msgpack = is_msgpack(request)
+        decoded = decode_request(await self._read(request), is_msgpack=as_msgpack)
+        self._check_limits(decoded)
+        searches = self._search_requests(decoded)
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                pages = await self._search(searches)
+        except TimeoutError:
+            raise refusal(
+                web.HTTPGatewayTimeout, f"no page within {self.settings.timeout_s} s"
             ) from None
         errors = [page for page in pages if not isinstance(page, SearchPage)]
         if errors:
             # An empty page would hide the failure from the client.
-            metrics.answers.labels("502").inc()
-            raise web.HTTPBadGateway(text=f"the engine failed: {errors[0]}")
+            raise refusal(web.HTTPBadGateway, f"the engine failed: {errors[0]}")
         body, content_type = encode_pages(decoded, pages)
-        metrics.answers.labels("200").inc()
         metrics.searches.inc(len(pages))
         metrics.noisy.inc(sum(not search.useful[0] for search in searches))
         metrics.seconds.observe(time.perf_counter() - started)
-        return web.Response(body=body, content_type=content_type)
+        return await self._send(request, web.Response(body=body, content_type=content_type))
+
+    async def _send(self, request: web.Request, response: web.Response) -> web.Response:
+        """Send an answer; drop the connection of a client that does not read it in time."""
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    def _check_limits(self, decoded: RetrieveRequest) -> None:
+        count, settings = len(decoded.queries), self.settings
+        if count * decoded.topk > settings.max_documents:
+            raise InvalidBody(
+                f"expected at most {settings.max_documents} documents in an answer, got {count} "
+                f"queries with topk {decoded.topk}; send several requests"
+            )
+        if not self._rate_limiter.allow(count):
+            raise refusal(
+                web.HTTPTooManyRequests,
+                f"more than {settings.queries_per_second:g} queries per second; a request may have "
+                f"at most {int(self._rate_limiter.size)}",
+                **{"Retry-After": "1"},
+            )
+        if self._waiting.qsize() + count > settings.max_waiting:
+            raise refusal(
+                web.HTTPServiceUnavailable,
+                f"more than {settings.max_waiting} queries wait for the engine",
+                **{"Retry-After": "1"},
+            )
 
     def _search_requests(self, decoded: RetrieveRequest) -> list[SearchRequest]:
         unknown = [
@@ -236,13 +312,17 @@ class SearchServer:
         return web.json_response({"probability": self.probability(), "searches": self.searches})
 
     async def _put_noise(self, request: web.Request) -> web.Response:
+        if is_msgpack(request):
+            raise refusal(web.HTTPUnsupportedMediaType, "expected the content type of JSON")
+        probability = decode_object(await self._read(request)).get("probability")
+        if isinstance(probability, bool) or not isinstance(probability, int | float):
+            raise InvalidBody(
+                f'expected {{"probability": p}} with a number p in [0, 1], got {probability!r}'
+            )
         try:
-            probability = (await request.json())["probability"]
-            self.noise = build_noise(float(probability))
-        except (ValueError, KeyError, TypeError) as error:
-            raise web.HTTPBadRequest(
-                text=f'expected {{"probability": p}} with p in [0, 1]: {error}'
-            ) from None
+            self.noise = build_noise(probability)
+        except ValueError as error:
+            raise InvalidBody(str(error)) from None
         return await self._get_noise(request)
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -252,42 +332,3 @@ class SearchServer:
         self._metrics.noise.set(self.probability())
         headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
         return web.Response(body=generate_latest(self._metrics.registry), headers=headers)
-
-
-class _Metrics:
-    """Prometheus metrics."""
-
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        name = "zerosearch"
-        self.answers = Counter(
-            f"{name}_answers", "Answers to POST /retrieve", ["status"], registry=registry
-        )
-        self.searches = Counter(f"{name}_searches", "Searches answered", registry=registry)
-        self.noisy = Counter(f"{name}_noisy_searches", "Noisy searches", registry=registry)
-        self.calls = Counter(f"{name}_engine_calls", "Engine calls", registry=registry)
-        self.seconds = Histogram(f"{name}_seconds", "Latency of answers", registry=registry)
-        self.noise = Gauge(f"{name}_noise_probability", "Noise probability", registry=registry)
-        self.waiting = Gauge(f"{name}_waiting", "Waiting searches", registry=registry)
-
-
-class _RateLimiter:
-    """A token bucket that holds the tokens of one second."""
-
-    def __init__(self, per_second: float | None) -> None:
-        self._per_second = per_second
-        self._tokens = per_second or 0.0
-        self._updated = time.monotonic()
-
-    def allow(self) -> bool:
-        """Take a token if there is one."""
-        if self._per_second is None:
-            return True
-        now = time.monotonic()
-        refilled = self._tokens + (now - self._updated) * self._per_second
-        self._tokens = min(max(self._per_second, 1.0), refilled)
-        self._updated = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True

@@ -1,6 +1,6 @@
 r"""Encodes and decodes the requests and answers of `POST /retrieve`.
 
-The body of a request is JSON (Search-R1, skyrl-gym) or msgpack (gem):
+The body of a request is JSON in UTF-8 (Search-R1, skyrl-gym) or msgpack (gem):
 
     {"query": "…"} or {"queries": ["…", …]}, "topk": 3, "return_scores": true
 
@@ -15,16 +15,22 @@ A client sends queries only. It never sends the question behind a query or its a
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zs_env.search.types import Document, SearchPage
+from zs_env.text.contents import title_and_text
+from zs_env.text.sanitize import clean_text
 
 MAX_QUERIES = 8192  # a training batch of Search-R1 is one request
 MAX_TOPK = 1000
 DEFAULT_TOPK = 3
+TOKEN_VARIABLE = "ZEROSEARCH_SERVE_TOKEN"  # the environment variable with the bearer token
 JSON, MSGPACK = "application/json", "application/msgpack"
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class InvalidBody(ValueError):
@@ -50,18 +56,13 @@ class RetrieveRequest:
     is_msgpack: bool
 
 
-def decode_request(body: bytes) -> RetrieveRequest:
+def decode_request(body: bytes, *, is_msgpack: bool = False) -> RetrieveRequest:
     """Decode the body of a request.
 
     Raises:
         InvalidBody: if the body is not a valid request.
     """
-    is_msgpack = body.lstrip()[:1] != b"{"
-    values = _decode_msgpack(body) if is_msgpack else _decode_json(body)
-    if not isinstance(values, dict):
-        raise InvalidBody(
-            f"expected an object with 'query' or 'queries', got {type(values).__name__}"
-        )
+    values = decode_object(body, is_msgpack=is_msgpack)
     many = "queries" in values
     queries: Any = values.get("queries") if many else [values.get("query")]
     ids: Any = values.get("question_ids") if many else [values.get("question_id")]
@@ -72,17 +73,30 @@ def decode_request(body: bytes) -> RetrieveRequest:
     ids = [None] * len(queries) if ids is None else ids
     if not isinstance(ids, list) or len(ids) != len(queries):
         raise InvalidBody("'question_ids' is a list with one id, or null, for each query")
+    if not all(one is None or _is_integer(one) or isinstance(one, str) for one in ids):
+        raise InvalidBody("a question id is a string or an integer")
+    for text in (*queries, *ids):
+        if isinstance(text, str) and (broken := _SURROGATES.search(text)):
+            raise InvalidBody(f"expected Unicode text, got the lone surrogate {broken[0]!r}")
     topk = values.get("topk")
-    topk = topk or DEFAULT_TOPK  # Search-R1 sends 0 for the default
-    if not isinstance(topk, int) or isinstance(topk, bool) or not 0 < topk <= MAX_TOPK:
+    topk = DEFAULT_TOPK if topk is None else topk
+    if not _is_integer(topk) or not 0 <= topk <= MAX_TOPK:
         raise InvalidBody(f"'topk' is an integer from 1 to {MAX_TOPK}, got {topk!r}")
     return RetrieveRequest(
         tuple(queries),
         tuple(None if one is None else str(one) for one in ids),
-        topk,
+        topk or DEFAULT_TOPK,  # Search-R1 sends 0 for the default
         bool(values.get("return_scores", True)),
         is_msgpack,
     )
+
+
+def decode_object(body: bytes, *, is_msgpack: bool = False) -> dict[str, Any]:
+    """Decode a JSON or msgpack object; InvalidBody if it is none."""
+    values = _decode_msgpack(body) if is_msgpack else _decode_json(body)
+    if not isinstance(values, dict):
+        raise InvalidBody(f"expected an object, got {type(values).__name__}")
+    return values
 
 
 def encode_pages(request: RetrieveRequest, pages: Sequence[SearchPage]) -> tuple[bytes, str]:
@@ -95,7 +109,7 @@ def encode_pages(request: RetrieveRequest, pages: Sequence[SearchPage]) -> tuple
         for page in pages
     ]
     if not request.is_msgpack:
-        return json.dumps({"result": result}).encode(), JSON
+        return json.dumps({"result": result}, allow_nan=False).encode(), JSON
     import msgpack
 
     flat = result[0] if len(result) == 1 else result
@@ -123,11 +137,22 @@ def decode_pages(body: bytes, count: int) -> list[tuple[Document, ...]]:
 def _row(document: Document, rank: int, scores: bool) -> dict[str, Any]:
     # Clients split the contents at the first line break, so titles must not contain one.
     title = " ".join(document.title.split())
-    contents = {"contents": f"{title}\n{document.text}"}
-    score = dict(document.metadata).get("score")
-    if not isinstance(score, int | float):
-        score = 1.0 / (rank + 1)
-    return {"document": contents, "score": float(score)} if scores else contents
+    contents = {"contents": clean_text(f"{title}\n{document.text}")}
+    if not scores:
+        return contents
+    score = dict(document.metadata).get("score", 1.0 / (rank + 1))
+    return {"document": contents, "score": finite_number(score)}
+
+
+def finite_number(value: object) -> float | None:
+    """Return a number as a float; None if it is not finite or not a number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _document(row: Any) -> Document:
@@ -136,17 +161,16 @@ def _document(row: Any) -> Document:
         return Document(inner)
     if not isinstance(inner, dict):
         raise InvalidBody(f"expected a document, got {type(inner).__name__}")
-    text = inner.get("contents", inner.get("text"))
-    if not isinstance(text, str):
+    found = title_and_text(inner)
+    if found is None:
         raise InvalidBody(f"expected a document with 'contents' or 'text', got {sorted(inner)}")
-    title = inner.get("title")
-    if not isinstance(title, str):
-        # Search-R1 puts the title, in quotes, in the first line.
-        first, found, rest = text.partition("\n") if "contents" in inner else ("", "", text)
-        title, text = (first.strip('" '), rest) if found else ("", text)
+    title, text = found
     score = row.get("score") if isinstance(row, dict) else None
-    metadata = (("score", float(score)),) if isinstance(score, int | float) else ()
-    return Document(text, title, metadata=metadata)
+    if not isinstance(score, int | float) or isinstance(score, bool):
+        return Document(text, title)
+    number = finite_number(score)
+    checks = ("score",) if number is None else ()
+    return Document(text, title, checks=checks, metadata=(("score", number),))
 
 
 def _as_list(rows: Any) -> list[Any]:
@@ -155,9 +179,13 @@ def _as_list(rows: Any) -> list[Any]:
     return rows
 
 
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _decode_json(body: bytes) -> Any:
     try:
-        return json.loads(body)
+        return json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InvalidBody(f"expected JSON: {error}") from None
 

@@ -48,17 +48,20 @@ def engine():
 
 
 def serve(engine, **settings):
+    settings.setdefault("no_auth", settings.get("token") is None)
     limits = {name: settings.pop(name) for name in list(settings) if name not in SERVER}
     server = SearchServer(engine, settings=ServerSettings(**limits), **settings)
     return Loopback(server.application())
 
 
 SERVER = ("noise", "questions")
+MSGPACK = {"Content-Type": "application/msgpack"}
 
 
 def send(server, path, body=None, *, method=None, headers=None):
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(server.address + path, data, headers or {}, method=method)
+    headers = {"Content-Type": "application/json"} | (headers or {})
+    request = urllib.request.Request(server.address + path, data, headers, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read()
 
@@ -70,7 +73,9 @@ def retrieve(server, **body):
 def test_json_and_msgpack_requests_are_answered(engine):
     with serve(engine) as server:
         (page,) = retrieve(server, query="who", topk=2)
-        body = send(server, "/retrieve", msgpack.packb({"query": "who", "topk": 2}))
+        body = send(
+            server, "/retrieve", msgpack.packb({"query": "who", "topk": 2}), headers=MSGPACK
+        )
     contents = [row["document"]["contents"] for row in page]
     assert contents == ["\nwho useful None"] * 2
     flat = msgpack.unpackb(body)["result"]
@@ -215,7 +220,7 @@ def test_every_route_but_health_needs_the_token(engine, monkeypatch):
 
 
 def test_large_bodies_and_frequent_requests_are_refused(engine):
-    with serve(engine, max_body=100, requests_per_second=2.0) as server:
+    with serve(engine, max_body=100, queries_per_second=2.0) as server:
         with pytest.raises(urllib.error.HTTPError) as error:
             retrieve(server, query="x" * 200)
         assert error.value.code == 413

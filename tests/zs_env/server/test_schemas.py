@@ -42,7 +42,9 @@ def test_skyrl_gets_a_list_of_one():
 
 
 def test_gem_gets_a_flat_list_in_msgpack():
-    request = decode_request(msgpack.packb({"query": "a", "topk": 3, "return_scores": True}))
+    request = decode_request(
+        msgpack.packb({"query": "a", "topk": 3, "return_scores": True}), is_msgpack=True
+    )
     assert request.is_msgpack and request.queries == ("a",)
     body, content_type = encode_pages(request, [PAGE])
     assert content_type == "application/msgpack"
@@ -81,7 +83,7 @@ def test_question_ids_belong_to_their_queries():
     ("body", "match"),
     [
         (b"", "expected"),
-        (b"[]", "expected JSON or msgpack|expected an object"),
+        (b"[]", "expected an object"),
         (b"{", "expected JSON"),
         (b"{}", "'query' is a string"),
         (b'{"query": 3}', "'query' is a string"),
@@ -93,7 +95,11 @@ def test_question_ids_belong_to_their_queries():
         (b'{"queries": ["a"], "question_ids": ["1", "2"]}', "one id, or null, for each"),
         (json.dumps({"queries": ["a"] * (MAX_QUERIES + 1)}).encode(), "at most 8192 .* got 8193"),
         (b"[" * 100_000, "expected"),
-        (msgpack.packb([1]), "expected an object"),
+        (b'{"query": "\xff"}', "expected JSON"),
+        (b'{"query": "a", "topk": false}', "'topk'"),
+        (b'{"query": "a", "question_id": [1]}', "a string or an integer"),
+        (b'{"query": "a \\ud800"}', "lone surrogate"),
+        (b'{"query": "a", "question_id": "\\udfff"}', "lone surrogate"),
     ],
 )
 def test_an_invalid_request_is_refused(body, match):
@@ -104,8 +110,9 @@ def test_an_invalid_request_is_refused(body, match):
 @settings(max_examples=300, deadline=None, database=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_request_or_an_invalid_body(body):
-    with suppress(InvalidBody):
-        decode_request(body)
+    for is_msgpack in (False, True):
+        with suppress(InvalidBody):
+            decode_request(body, is_msgpack=is_msgpack)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +121,12 @@ def test_any_bytes_are_a_request_or_an_invalid_body(body):
         ({"document": {"contents": '"T"\nx'}, "score": 2}, ("T", "x")),
         ({"document": {"title": "T", "text": "x\ny"}}, ("T", "x\ny")),
         ({"contents": "x"}, ("", "x")),
+        ({"contents": "\nx"}, ("", "x")),
+        ({"contents": '"T"\n'}, ("", '"T"')),
+        ({"title": "T", "contents": '"T"\nx'}, ("T", "x")),
+        ({"title": "T", "contents": "x\ny"}, ("T", "x\ny")),
+        ({"title": "T", "text": "x", "contents": None}, ("T", "x")),
+        ({"text": "x", "contents": "T\nx"}, ("T", "x")),
         ({"text": "x\ny"}, ("", "x\ny")),
         ("x", ("", "x")),
     ],

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zs_env.questions.rows import read_rows
+from zs_env.text.contents import title_and_text
 
 _SAMPLE_BYTES = 1 << 20
 
@@ -52,21 +53,19 @@ class StoredPassages(Sequence[Passage]):
 def read_passages(path: Path) -> Iterator[Passage]:
     """Yield the passages of a JSONL or Parquet file, plain or gzipped.
 
-    A row has `text` (or `contents`, whose first line is then the title in quotes) and may have
-    `id` and `title`.
+    A row has `text` and optionally `title`, or `contents`; see `zs_env.text.contents`. It may have
+    `id`.
 
     Raises:
         ValueError: if a row is malformed; the message names file, line, field and fix.
     """
     for place, row in read_rows(path):
-        title, text = row.get("title") or "", row.get("text")
-        if text is None and isinstance(row.get("contents"), str):
-            title, _, text = row["contents"].partition("\n")
-            title = title.strip('"')
-        if not isinstance(text, str):
-            raise place.error("text", text, "a string in 'text' or 'contents': the passage's words")
-        if not isinstance(title, str):
-            raise place.error("title", title, "a string, or no title at all")
+        if row.get("title") is not None and not isinstance(row["title"], str):
+            raise place.error("title", row["title"], "a string, or no title")
+        found = title_and_text(row)
+        if found is None:
+            raise place.error("text", row.get("text"), "a string in 'text' or 'contents'")
+        title, text = found
         number = row.get("id")
         yield Passage(str(place.number if number is None else number), title, text)
 
