@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from zs_env.config.spec import spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
-
-
-def spec_from_text(
-    text: str,
-    *,
-    role: Literal["questions", "engine", "generator", "agent"],
-    flag: str | None = None,
-) -> dict[str, Any]:
-    """Read a flag that specifies questions, an engine, a generator or an agent.
-
-    A JSON object is the spec itself, the name of a data or passage file becomes a spec of that
-    file, and any other word is a kind.
-
-    Args:
-        text: value of the flag.
-        role: what it specifies.
-        flag: name of the flag in errors; the role by default.
-
-    Raises:
-        ValueError: if the text begins like JSON but is invalid, or is not an object with "kind".
-    """
-    flag = flag or role
-    if text.lstrip().startswith(("{", "[", '"')):
-        try:
-            spec = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"--{flag} is not valid JSON ({error}): {text}") from error
-        if not isinstance(spec, dict) or "kind" not in spec:
-            raise ValueError(f'--{flag} needs a JSON object with a "kind", got {text}')
-        return spec
-    if text.endswith((".jsonl", ".jsonl.gz", ".parquet", ".json")):
-        if role == "questions":
-            return {"kind": "file", "path": text}
-        if role == "engine":
-            return {"kind": "bm25", "passages": text}
-    return {"kind": text}
 
 
 def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None) -> dict[str, Any]:
@@ -59,7 +23,7 @@ def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None)
         ValueError: if there are none.
     """
     if eval_questions is not None:
-        return spec_from_text(eval_questions, role="questions", flag="eval-questions")
+        return spec_from_text(eval_questions, role="questions", name="--eval-questions")
     if questions["kind"] != "world":
         raise ValueError(
             f"questions of kind {questions['kind']!r} have no held-out split; name the questions "

@@ -23,10 +23,11 @@ from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_start, render_transcript, render_turn
 from zs_env.rewards import RewardFunction, answer_f1
-from zs_env.sampler import EpisodeSampler
+from zs_env.sampler import EpisodeSampler, QuestionOrder
 from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
 from zs_env.search.engine import SearchEngine
 from zs_env.search.types import SearchCost, SearchRequest
+from zs_env.text.numbers import as_int
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -108,6 +109,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             `AdaptiveNoise`, any object with a method `probability` (see `zs_env.noise.Noise`), or
             a mapping with the arguments of either class. Text is read as JSON: "0.5".
         noise_draw: what is drawn as useful or noisy: "search", "document" or "group".
+        order: "random" draws each question from all questions; "shuffled" draws without
+            replacement, so that an epoch has each question once. A seed begins a new epoch. An
+            episode with the option `question_index` uses up the question that it replaces.
         reward: function from a finished transcript to named terms.
         prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`.
         limits: maximum lengths of texts, in characters.
@@ -128,6 +132,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         num_documents: int = 5,
         noise: float | str | Noise | Mapping[str, Any] = 0.0,
         noise_draw: NoiseDraw = "search",
+        order: QuestionOrder = "random",
         reward: RewardFunction = answer_f1,
         prompt: str | PromptTemplate = "instruct",
         limits: Limits | None = None,
@@ -148,7 +153,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self.observation_space = observation_space(self.config)
         self.action_space = action_space(self.config)
-        self._sampler = EpisodeSampler(questions, self.config, noise)
+        self._sampler = EpisodeSampler(questions, self.config, noise, order)
         self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
         self._episode: Episode | None = None
         self._num_printed = 0
@@ -178,12 +183,13 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             ValueError: if an option is unknown or out of range, or the prompt is longer than
                 `limits.max_prompt_chars`.
         """
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else as_int("seed", seed))
         if seed is not None:
             self._sampler.reset()
         self._episode = self._sampler.sample(self.np_random, options)
         if options and options.get("training_step") is not None:
-            self._engine.engine.set_training_step(int(options["training_step"]))
+            step = as_int("training_step", options["training_step"])
+            self._engine.engine.set_training_step(step)
         if self.render_mode == "human":
             self._num_printed = 0
             self.render()

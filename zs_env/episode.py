@@ -21,6 +21,7 @@ from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.search.postprocess import postprocess_page
 from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.text.hashing import stable_hash, uniform
+from zs_env.text.numbers import as_int
 from zs_env.text.sanitize import clean_text
 from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
 
@@ -38,6 +39,10 @@ class Limits:
     max_action_chars: int = 8192
     max_document_chars: int = 2048
     max_prompt_chars: int = 16384
+
+    def __post_init__(self) -> None:
+        for name in ("max_action_chars", "max_document_chars", "max_prompt_chars"):
+            object.__setattr__(self, name, as_int(name, getattr(self, name), low=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +68,7 @@ class EpisodeConfig:
 
     def __post_init__(self) -> None:
         for name in ("max_turns", "num_documents"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            object.__setattr__(self, name, as_int(name, getattr(self, name), low=1))
         if self.noise_draw not in ("search", "document", "group"):
             raise ValueError(
                 f"got noise_draw={self.noise_draw!r}, expected 'search', 'document' or 'group'"

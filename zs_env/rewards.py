@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
 
 from zs_env.actions import Malformed, thinks_before_acting
 from zs_env.metrics import f1_score
+from zs_env.text.numbers import as_float
 from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.transcript import Transcript
 
@@ -88,14 +88,14 @@ class Reward:
             raise ValueError(
                 f"got reward terms {names}, expected at least one term and each only once"
             )
-        for name, weight in self.weights:
+        for name in names:
             if name not in TERMS:
                 raise unknown_name("reward term", name, TERMS)
-            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
-            if not is_number or not isfinite(weight):
-                raise ValueError(
-                    f"the weight of reward term {name!r} must be a finite number, got {weight!r}"
-                )
+        weights = [
+            (name, as_float(f"the weight of reward term {name!r}", weight))
+            for name, weight in self.weights
+        ]
+        object.__setattr__(self, "weights", tuple(weights))
 
     def __call__(self, transcript: Transcript) -> dict[str, float]:
         """Return the weighted terms."""

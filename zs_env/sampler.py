@@ -7,13 +7,13 @@ gives equal episodes in all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.noise import Noise, build_noise
-from zs_env.questions.question import QuestionDataset
+from zs_env.questions.question import QuestionDataset, check_questions
 from zs_env.text.numbers import as_int, as_probability
 from zs_env.text.suggestions import check_names
 
@@ -25,6 +25,7 @@ OPTIONS = (
     "flipped_turn",
 )
 _MAX_SEED = 2**63
+QuestionOrder = Literal["random", "shuffled"]
 
 
 class EpisodeSampler:
@@ -34,12 +35,14 @@ class EpisodeSampler:
         questions: at least one question.
         config: the rules of every episode.
         noise: see `build_noise`; the step of a schedule is `episode_count`.
+        order: "random" draws each question from all questions. "shuffled" draws without
+            replacement: an epoch has each question once, and then the next epoch begins.
 
     Attributes:
         episode_count: number of episodes since the last `reset`.
 
     Raises:
-        ValueError: if there are no questions or the noise is out of range.
+        ValueError: if there are no questions, the noise is out of range, or the order is unknown.
     """
 
     def __init__(
@@ -47,18 +50,24 @@ class EpisodeSampler:
         questions: QuestionDataset,
         config: EpisodeConfig,
         noise: float | str | Noise | Mapping[str, Any],
+        order: QuestionOrder = "random",
     ) -> None:
+        if order not in get_args(QuestionOrder):
+            raise ValueError(f"got order={order!r}, expected one of {get_args(QuestionOrder)}")
+        check_questions(questions)
         self.num_questions = len(questions)
-        if self.num_questions < 1:
-            raise ValueError("an environment needs at least one question, got none")
         self.questions = questions
         self.config = config
         self.noise = build_noise(noise)
+        self.order: QuestionOrder = order
+        self._moved: dict[int, int] = {}  # places of the epoch's order that were exchanged
+        self._place = 0  # in the epoch
         self.episode_count = 0
 
     def reset(self) -> None:
-        """Set `episode_count` to 0 and reset the noise."""
+        """Set `episode_count` to 0, begin a new epoch and reset the noise."""
         self.episode_count = 0
+        self._moved, self._place = {}, 0
         reset_noise = getattr(self.noise, "reset", None)
         if reset_noise is not None:
             reset_noise()
@@ -74,7 +83,7 @@ class EpisodeSampler:
         """
         options = options or {}
         check_names("reset option", options, OPTIONS)
-        index = int(rng.integers(self.num_questions))
+        index = self._draw_index(rng)
         seed = episode_id = int(rng.integers(_MAX_SEED))
         if options.get("question_index") is not None:
             index = as_int("question_index", options["question_index"])
@@ -113,6 +122,21 @@ class EpisodeSampler:
             record(reward)
         terminated = finished.terminated
         return reward, terminated, not terminated
+
+    def _draw_index(self, rng: np.random.Generator) -> int:
+        if self.order == "random":
+            return int(rng.integers(self.num_questions))
+        # Fisher and Yates' shuffle, one place at a time, so that a dataset may be unlimited.
+        if self._place == self.num_questions:
+            self._moved, self._place = {}, 0
+        place, other = self._place, int(rng.integers(self._place, self.num_questions))
+        self._place += 1
+        last = self._moved.pop(place, place)
+        if other == place:
+            return last
+        index = self._moved.get(other, other)
+        self._moved[other] = last
+        return index
 
     def _probability(self, options: Mapping[str, Any]) -> float:
         given, step = options.get("noise_probability"), options.get("training_step")

@@ -21,6 +21,7 @@ from zs_env.rendering import render_transcript
 from zs_env.sampler import EpisodeSampler
 from zs_env.search.engine import SearchEngine
 from zs_env.search.types import SearchCost, SearchRequest
+from zs_env.text.numbers import as_int
 from zs_env.transcripts.transcript import Transcript
 
 Flags = NDArray[np.bool_]
@@ -73,8 +74,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         render_mode: str | None = None,
         **settings: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        num_envs = as_int("num_envs", num_envs, low=1)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"got render_mode={render_mode!r}, expected 'ansi' or None")
         self.num_envs = num_envs
@@ -89,8 +89,11 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._engine = single._engine
-        self._samplers = [EpisodeSampler(questions, self.config, noise) for _ in range(num_envs)]
-        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        order = single._sampler.order  # of each sub-environment
+        self._samplers = [
+            EpisodeSampler(questions, self.config, noise, order) for _ in range(num_envs)
+        ]
+        self._rngs: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
         self._episodes: list[Episode] = []
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
@@ -106,6 +109,16 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
     def num_questions(self) -> int:
         """Number of questions; the option `question_index` is below it."""
         return self._samplers[0].num_questions
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
+        """The random generator of each sub-environment, as in Gymnasium's `SyncVectorEnv`."""
+        return tuple(self._rng(index)[0] for index in range(self.num_envs))
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed of each sub-environment, as in Gymnasium's `SyncVectorEnv`."""
+        return tuple(self._rng(index)[1] for index in range(self.num_envs))
 
     def transcript(self, index: int) -> Transcript:
         """Return the episode of a sub-environment so far."""
@@ -126,8 +139,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         """
         options = dict(options or {})
         mask = self._reset_mask(options.pop("reset_mask", None))
-        if isinstance(seed, int | np.integer):
-            seed = [int(seed) + index for index in range(self.num_envs)]
+        if seed is not None and np.ndim(seed) == 0:  # type: ignore[arg-type]
+            seed = [as_int("seed", seed) + index for index in range(self.num_envs)]
         seeds = self._broadcast("seed", seed)
         columns = {name: self._broadcast(name, value) for name, value in options.items()}
         if not self._episodes and not mask.all():
@@ -141,7 +154,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         steps = [columns["training_step"][i] for i in new] if "training_step" in columns else []
         if any(step is not None for step in steps):
             # All sub-environments share the engine.
-            step = max(int(step) for step in steps if step is not None)
+            step = max(as_int("training_step", step) for step in steps if step is not None)
             self._engine.engine.set_training_step(step)
         self._episodes = [
             new[index] if index in new else self._episodes[index] for index in range(self.num_envs)
@@ -286,12 +299,17 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
     def _sample(
         self, index: int, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> Episode:
-        rng = self._rngs[index]
-        if rng is None or seed is not None:
-            rng = self._rngs[index] = seeding.np_random(None if seed is None else int(seed))[0]
         if seed is not None:
+            self._rngs[index] = seeding.np_random(as_int("seed", seed))
             self._samplers[index].reset()
-        return self._samplers[index].sample(rng, options)
+        return self._samplers[index].sample(self._rng(index)[0], options)
+
+    def _rng(self, index: int) -> tuple[np.random.Generator, int]:
+        """Return the generator of a sub-environment and its seed, which is drawn if not given."""
+        known = self._rngs[index]
+        if known is None:
+            known = self._rngs[index] = seeding.np_random()
+        return known
 
     def _observations(self) -> dict[str, Any]:
         rows = [get_obs(episode) for episode in self._episodes]

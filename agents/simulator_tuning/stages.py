@@ -70,7 +70,7 @@ def judge(config: TuneConfig, log: Log) -> dict[str, Any]:
     transcripts = _required(config.output / "collect" / "transcripts.jsonl", "collect")
     generator, cache = None, config.output / "judge_replies.jsonl"
     if config.judge_model is not None:
-        spec = spec_from_text(config.judge_model, role="generator", flag="judge-model")
+        spec = spec_from_text(config.judge_model, role="generator", name="--judge-model")
         generator = CachedTextGenerator(as_generator(build_generator(spec)), cache)
     pages = list(label_transcripts(read_transcripts(transcripts), generator))
     write_rows(config.output / "labels.jsonl", pages)
@@ -203,7 +203,7 @@ def _report_generator(config: TuneConfig, name: str) -> TextGenerator:
     )
     text = config.before if name == "before" else config.after
     if text is not None:
-        spec = spec_from_text(text, role="generator", flag=name)
+        spec = spec_from_text(text, role="generator", name=f"--{name}")
         return as_generator(build_generator({"sampling": asdict(sampling), **spec}))
     from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 

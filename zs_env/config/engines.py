@@ -7,21 +7,21 @@ from typing import Any
 
 from zs_env.config.generators import build_generator
 from zs_env.config.questions import build_world, world_of
-from zs_env.config.spec import Spec, build_from_spec
+from zs_env.config.spec import Spec, as_spec, build_from_spec
 from zs_env.noise import Schedule
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, make_named
 
 
-def build_engine(spec: Spec, questions: QuestionDataset) -> SearchEngine:
+def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     """Build an engine from its spec, whose kind is one of `ENGINE_KINDS`.
 
     The fields of a kind are the arguments of its class. Fields that hold an engine, a generator or
     settings are specs as well.
 
     Args:
-        spec: kind and fields.
+        spec: kind and fields; or a text, which is read as on a command line.
         questions: the environment's questions; the engines "world", "paragraphs" and "bm25" may
             search the documents that belong to them.
     """
@@ -33,7 +33,9 @@ def build_engine(spec: Spec, questions: QuestionDataset) -> SearchEngine:
         "prompts": _build_prompts,
         "schedule": _build_schedule,
     }
-    return build_from_spec("engine kind", ENGINE_KINDS, spec, questions, converters=converters)
+    return build_from_spec(
+        "engine kind", ENGINE_KINDS, as_spec(spec, "engine"), questions, converters=converters
+    )
 
 
 def _world_engine(

@@ -7,10 +7,10 @@ from typing import Any
 
 from zs_env.config.engines import build_engine
 from zs_env.config.questions import WORLD, build_questions, world_of
-from zs_env.config.spec import Spec
+from zs_env.config.spec import Spec, as_spec
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
-from zs_env.questions.question import QuestionDataset
+from zs_env.questions.question import QuestionDataset, check_questions
 from zs_env.rewards import build_reward
 from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, keywords, make_named
@@ -18,16 +18,17 @@ from zs_env.vector_env import ZeroSearchVectorEnv
 
 
 def make_env(
-    questions: QuestionDataset | Spec = WORLD,
-    engine: SearchEngine | Spec | None = None,
+    questions: QuestionDataset | Spec | str = WORLD,
+    engine: SearchEngine | Spec | str | None = None,
     **settings: Any,
 ) -> ZeroSearchEnv:
     """Build an environment.
 
     Args:
-        questions: questions or their spec.
-        engine: an engine or its spec. None selects the world's engine for world questions and is
-            an error for other questions.
+        questions: questions or their spec, or a text or path that stands for a spec, as on a
+            command line: "questions.jsonl".
+        engine: an engine, its spec, or a text or path: "passages.jsonl". None selects the world's
+            engine for world questions and is an error for other questions.
         settings: further arguments of `ZeroSearchEnv`. `reward` may be a preset's name or a
             mapping, `limits` a mapping.
 
@@ -40,8 +41,8 @@ def make_env(
 
 def make_vector_env(
     num_envs: int = 1,
-    questions: QuestionDataset | Spec = WORLD,
-    engine: SearchEngine | Spec | None = None,
+    questions: QuestionDataset | Spec | str = WORLD,
+    engine: SearchEngine | Spec | str | None = None,
     **settings: Any,
 ) -> ZeroSearchVectorEnv:
     """Build a vector environment; see `make_env`."""
@@ -51,13 +52,15 @@ def make_vector_env(
 
 def _build_arguments(
     env_class: type,
-    questions: QuestionDataset | Spec,
-    engine: SearchEngine | Spec | None,
+    questions: QuestionDataset | Spec | str,
+    engine: SearchEngine | Spec | str | None,
     settings: Mapping[str, Any],
 ) -> tuple[QuestionDataset, SearchEngine, dict[str, Any]]:
     settings = dict(settings)
     check_names("setting", settings, keywords(ZeroSearchEnv) | keywords(env_class))
+    questions, engine = as_spec(questions, "questions"), as_spec(engine, "engine")
     dataset = build_questions(questions) if isinstance(questions, Mapping) else questions
+    check_questions(dataset)
     if engine is None:
         engine = _default_engine(dataset)
     if isinstance(engine, Mapping):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zs_env.config.spec import build_from_spec
+from zs_env.config.spec import as_spec, build_from_spec
 from zs_env.text.suggestions import make_named
 
 
 def build_generator(spec: Any) -> Any:
     """Build a `zs_env.simulator.TextGenerator` from its spec; a generator is returned unchanged."""
+    spec = as_spec(spec, "generator")
     if not isinstance(spec, Mapping):
         return spec
     converters = {"sampling": build_sampling, "limits": _build_limits}

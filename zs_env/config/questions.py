@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from os import PathLike
 from typing import Any
 
-from zs_env.config.spec import Spec, build_from_spec
+from zs_env.config.spec import Spec, as_spec, build_from_spec
 from zs_env.questions.question import QuestionDataset
 
 WORLD: Spec = {"kind": "world", "seed": 0, "split": "train"}
 
 
-def build_questions(spec: Spec) -> QuestionDataset:
-    """Build questions from their spec, whose kind is one of `QUESTION_KINDS`."""
-    return build_from_spec("question kind", QUESTION_KINDS, spec)
+def build_questions(spec: Spec | str) -> QuestionDataset:
+    """Build questions from their spec, whose kind is one of `QUESTION_KINDS`.
+
+    A text is read as on a command line; see `spec_from_text`.
+    """
+    return build_from_spec("question kind", QUESTION_KINDS, as_spec(spec, "questions"))
 
 
 @lru_cache(maxsize=8)
@@ -41,11 +45,11 @@ def _world_questions(
     return questions
 
 
-def _file_questions(*, path: str | Sequence[str]) -> QuestionDataset:
+def _file_questions(*, path: str | PathLike[str] | Sequence[str]) -> QuestionDataset:
     """Load one file, or several files whose questions alternate."""
     from zs_env.questions import load_questions_files
 
-    return load_questions_files([path] if isinstance(path, str) else path)
+    return load_questions_files([path] if isinstance(path, str | PathLike) else path)
 
 
 def _hub_questions(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from zs_env.text.suggestions import check_names, unknown_name
 
 Spec = Mapping[str, Any]
+Role = Literal["questions", "engine", "generator", "agent"]
+_DATA_FILES = (".jsonl", ".jsonl.gz", ".parquet", ".json")
 
 
 def build_from_spec(
@@ -52,3 +56,41 @@ def build_from_spec(
         if is_class and fields.get(name) is not None:
             fields[name] = convert(fields[name])
     return build(*context, **fields)
+
+
+def spec_from_text(text: str, *, role: Role, name: str | None = None) -> dict[str, Any]:
+    """Read a text that specifies questions, an engine, a generator or an agent.
+
+    A JSON object is the spec itself, the name of a data or passage file becomes a spec of that
+    file, and any other word is a kind. Command lines and `gymnasium.make` read text in this way.
+
+    Args:
+        text: the text.
+        role: what it specifies.
+        name: name of the argument in errors; the flag of the role by default.
+
+    Raises:
+        ValueError: if the text begins like JSON but is invalid, or is not an object with "kind".
+    """
+    name = name or f"--{role}"
+    if text.lstrip().startswith(("{", "[", '"')):
+        try:
+            spec = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{name} is not valid JSON ({error}): {text}") from error
+        if not isinstance(spec, dict) or "kind" not in spec:
+            raise ValueError(f'{name} needs a JSON object with a "kind", got {text}')
+        return spec
+    if text.endswith(_DATA_FILES):
+        if role == "questions":
+            return {"kind": "file", "path": text}
+        if role == "engine":
+            return {"kind": "bm25", "passages": text}
+    return {"kind": text}
+
+
+def as_spec(value: Any, role: Role) -> Any:
+    """Return the spec that a text or a path stands for; any other value unchanged."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    return spec_from_text(value, role=role, name=role) if isinstance(value, str) else value

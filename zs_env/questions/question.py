@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from zs_env.metrics import normalize_answer
 
@@ -67,3 +67,19 @@ class QuestionDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Question: ...
+
+
+def check_questions(questions: Any) -> None:
+    """Raise ValueError if a data set is empty or its first item is not a Question."""
+    if isinstance(questions, str | Mapping):
+        raise ValueError(
+            f"got {questions!r} as questions, expected a list of Question objects; "
+            "gymnasium.make and zs_env.config.build_questions read specs and file names"
+        )
+    if len(questions) < 1:
+        raise ValueError("an environment needs at least one question, got none")
+    if not isinstance(questions[0], Question):
+        raise ValueError(
+            f"the first question is a {type(questions[0]).__name__}, expected a Question; "
+            "zs_env.questions.load_questions_file reads files"
+        )

@@ -49,7 +49,7 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     """
     questions = _held_out_questions(config.environment)
     if config.environment.eval_engine is not None:
-        engine = spec_from_text(config.environment.eval_engine, role="engine", flag="eval-engine")
+        engine = spec_from_text(config.environment.eval_engine, role="engine", name="--eval-engine")
     else:
         engine = _training_engine(config.environment)
     return _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
@@ -59,7 +59,7 @@ def real_engine_environment(config: TrainConfig, num_envs: int) -> ZeroSearchVec
     """Make the environment of held-out questions with the real engine; None without one."""
     questions = _held_out_questions(config.environment)
     if config.environment.real_engine is not None:
-        engine = spec_from_text(config.environment.real_engine, role="engine", flag="real-engine")
+        engine = spec_from_text(config.environment.real_engine, role="engine", name="--real-engine")
         return _make(config, num_envs, questions, engine)
     if is_about_world(config.environment):
         # BM25 over all true statements about the world of the held-out questions.

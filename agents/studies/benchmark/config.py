@@ -153,7 +153,7 @@ def question_sets(texts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         if not has_spec and name not in PAPER_SETS:
             raise unknown_name("question set", name, PAPER_SETS)
         sets[name] = (
-            spec_from_text(spec, role="questions", flag="sets")
+            spec_from_text(spec, role="questions", name="--sets")
             if has_spec
             else {"kind": "hub", "name": name}
         )
