@@ -125,18 +125,32 @@ def test_episodes_with_one_group_seed_make_equal_requests():
     assert by_episode[0][0].seed != by_episode[0][1].seed, "asking again is another draw"
 
 
-def test_an_option_changes_no_other_draw():
-    env = make()
-    env.reset(seed=3)
-    seeds = [env.transcript().seed]
-    env.reset(seed=3, options={"question_index": 1})
-    seeds.append(env.transcript().seed)
-    env.reset()
-    follow = env.transcript()
-    env.reset(seed=3)
-    env.reset()
-    assert seeds[0] == seeds[1]
-    assert env.transcript().seed == follow.seed
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"question_index": 1},
+        {"group_seed": 11},
+        {"group_seed": 11, "question_index": 0},
+        {"noise_probability": 0.7},
+        {"training_step": 3},
+        {"flipped_turn": 0},
+    ],
+)
+def test_an_option_changes_no_later_episode(options):
+    def later_episodes(env):
+        traces = []
+        for _ in range(3):
+            observation, info = env.reset()
+            steps = [env.step(f"<search>{query}</search>") for query in "aa"]
+            traces.append((observation, info, env.transcript().seed, steps))
+        return traces
+
+    plain, changed = make(noise=0.5), make(noise=0.5)
+    plain.reset(seed=3)
+    changed.reset(seed=3, options=options)
+    if "group_seed" not in options:
+        assert plain.transcript().seed == changed.transcript().seed
+    assert later_episodes(plain) == later_episodes(changed)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,24 @@ def test_disabled_ignores_actions_for_episodes_that_are_over():
     assert not terminated.any()
 
 
+def test_a_mask_resets_one_of_two_finished_sub_environments():
+    engine = Echo()
+    env = make_vector(3, engine, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    *_, terminated, _, _ = env.step(("<answer>a</answer>", "<answer>b</answer>", "hm"))
+    assert terminated.tolist() == [True, True, False]
+    finished, unfinished = env.transcript(1), env.transcript(2)
+    env.reset(options={"reset_mask": np.array([True, False, False])})
+    assert env.transcript(0).turns == ()
+    assert (env.transcript(1), env.transcript(2)) == (finished, unfinished)
+    _, rewards, terminated, truncated, info = env.step(("<search>x</search>",) * 3)
+    assert info["_action"].tolist() == [True, False, True]
+    assert [request.query for batch in engine.batches for request in batch] == ["x", "x"]
+    assert terminated.tolist() == [False, True, False]
+    assert rewards.tolist() == [0.0] * 3 and not truncated.any()
+    assert env.transcript(1) == finished
+
+
 def test_options_may_differ_between_sub_environments():
     env = make_vector(3)
     _, info = env.reset(

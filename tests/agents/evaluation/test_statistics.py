@@ -37,6 +37,17 @@ def test_the_interval_of_a_coin_is_that_of_the_normal_approximation():
     assert interval.high == pytest.approx(0.549, abs=0.008)
 
 
+def test_both_ends_of_an_interval_of_a_skewed_column():
+    # The number of ones in 10 draws of [1, 0 x 9] is binomial: P(0) = .35, P(<= 2) = .93 and
+    # P(<= 3) = .987, so the quantiles 2.5 % and 97.5 % are 0 and 3.
+    rare = [1.0] + [0.0] * 9
+    columns = {"rare": rare, "usual": [1 - value for value in rare]}
+    intervals = bootstrap_intervals(columns)
+    for name, expected in {"rare": (0.1, 0.0, 0.3), "usual": (0.9, 0.7, 1.0)}.items():
+        interval = intervals[name]
+        assert (interval.mean, interval.low, interval.high) == pytest.approx(expected)
+
+
 def test_columns_are_resampled_together_and_repeatably():
     columns = {"x": [1.0, 2.0, 5.0, 9.0], "double": [2.0, 4.0, 10.0, 18.0]}
     first, again = bootstrap_intervals(columns), bootstrap_intervals(columns)

@@ -79,6 +79,22 @@ def test_a_noisy_page_holds_neither_gold_nor_answer(engine):
             assert not contains_answer(f"{document.title} {document.text}", LEAR.answers)
 
 
+def test_an_answer_that_stands_only_in_a_title_counts():
+    question = Question(
+        id="title",
+        text="Who wrote the play about King Lear?",
+        answers=("Shakespeare",),
+        paragraphs=(
+            _paragraph("King Lear", "Its author wrote the play in 1606.", gold=True),
+            _paragraph("Shakespeare, William", "A king of the stage who wrote plays."),
+            _paragraph("Lear jet", "A small aircraft."),
+        ),
+    )
+    engine = ParagraphEngine([question, YES_NO], min_distractors=0)
+    titles = _titles(engine, "king who wrote plays lear", (False,) * 3, question=question)
+    assert titles == ["Lear jet"]
+
+
 def test_flags_are_honoured_place_by_place(engine):
     documents = _page(engine, "king lear", (False, True, False))
     assert [document.useful for document in documents] == [False, True, False]

@@ -1,5 +1,10 @@
 import threading
+from queue import Empty
+from types import SimpleNamespace
 
+import pytest
+
+from zs_env.search import deadline
 from zs_env.search.deadline import TIMED_OUT, PendingCalls
 
 
@@ -51,4 +56,39 @@ def test_a_late_result_is_a_timeout_and_never_returned():
     assert answered.wait(timeout=30)
     other = calls.submit(["query"])
     assert calls.wait() == {other: "page"}
+    calls.close()
+
+
+class _Clock:
+    """A clock that only waiting moves, and a queue of results that stays empty."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def get(self, timeout):
+        self.now += timeout
+        raise Empty
+
+    def put(self, result):
+        """Drop the result of an abandoned call."""
+
+    def empty(self):
+        return True
+
+
+@pytest.mark.parametrize("between", [0.25, 6.0])
+def test_each_call_is_late_at_its_own_deadline(monkeypatch, between):
+    gate, clock = threading.Event(), _Clock()
+    monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=clock.monotonic))
+    calls = PendingCalls(lambda _: gate.wait(timeout=30), timeout_s=10)
+    monkeypatch.setattr(calls, "_results", clock)
+    first = calls.submit(["first"])
+    clock.now = between
+    second = calls.submit(["second"])
+    assert calls.wait() == {first: TIMED_OUT} and clock.now == 10.0
+    assert calls.wait() == {second: TIMED_OUT} and clock.now == 10.0 + between
+    gate.set()
     calls.close()

@@ -214,6 +214,19 @@ def test_a_fork_repeats_the_recorded_request(settings):
     assert fork(transcript, 0).pending == transcript.turns[0].request
 
 
+def test_a_fork_after_equal_queries_repeats_the_next_recorded_request():
+    episode = Episode(QUESTION, noise_probability=0.5, seed=5)
+    requests = [_search(episode, query, "page") for query in ("a", "a", "b", "a", "a")]
+    assert len({request.seed for request in requests}) == 5
+    transcript = episode.transcript()
+    for number, request in enumerate(requests):
+        forked = fork(transcript, number)
+        assert forked.pending == request
+        forked.receive(_page("page"))
+        for later in requests[number + 1 :]:
+            assert _search(forked, later.query, "page") == later
+
+
 def test_a_fork_continues_with_another_page():
     transcript = _played()
     episode = fork(transcript, 2, page=_page("It was Ada."))

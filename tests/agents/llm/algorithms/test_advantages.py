@@ -69,6 +69,18 @@ def test_gae_by_hand():
     assert gae_returns.tolist() == pytest.approx(expected_returns)
 
 
+def test_each_rollout_has_its_own_returns_and_gae():
+    # Three rollouts of 2, 1 and 3 tokens, one after the other; each alone gives the same numbers.
+    rewards, values = _tensor(1, 2, 50, 4, 8, 16), _tensor(3, 5, 70, 7, 11, 13)
+    counts = torch.tensor([2, 1, 3])
+    # delta: 1 + 5/2 - 3 = .5, 2 - 5 = -3 | 50 - 70 = -20 | 4 + 11/2 - 7 = 2.5, 8 + 13/2 - 11 = 3.5,
+    # 16 - 13 = 3; each adds gamma * lambda = 1/4 of the next.
+    advantages, gae_returns = gae(rewards, values, counts, gamma=0.5, gae_lambda=0.5)
+    assert advantages.tolist() == [-0.25, -3, -20, 3.5625, 4.25, 3]
+    assert gae_returns.tolist() == [2.75, 2, 50, 10.5625, 15.25, 16]
+    assert returns_to_go(rewards, counts, gamma=0.5).tolist() == [2, 2, 50, 12, 16, 16]
+
+
 def test_gae_with_lambda_one_is_return_minus_value():
     torch.manual_seed(0)
     rewards, values = torch.randn(2, 9, dtype=torch.float64)

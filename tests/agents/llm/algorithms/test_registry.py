@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from agents.llm.algorithms.importance import importance_weights
 from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.experience import make_experience
@@ -200,3 +201,19 @@ def test_unknown_names_and_bad_numbers_are_refused():
         AlgorithmConfig(kl_coef=-1)
     with pytest.raises(ValueError, match=r"dual_clip is 1.1; expected more than 1 .* 1.28"):
         AlgorithmConfig(dual_clip=1.1)
+
+
+@pytest.mark.parametrize("name", ["token_truncate", "token_mask"])
+@pytest.mark.parametrize("ratio", [1.0, 1 / 3, 1 / 8, 1e-6])
+def test_a_small_ratio_is_a_small_weight(name, ratio):
+    log_ratios_A = torch.tensor([math.log(ratio), 0.0], dtype=torch.float64)
+    weights_A = importance_weights(log_ratios_A, torch.tensor([1, 1]), name, limit=3.0)
+    assert weights_A.tolist() == pytest.approx([ratio, 1.0])
+
+
+@pytest.mark.parametrize("name", ["sequence_truncate", "sequence_mask"])
+def test_a_small_product_of_ratios_weighs_the_whole_rollout(name):
+    # 4 * 1/64 = 1/16 for both tokens of the first rollout.
+    log_ratios_A = torch.tensor([4.0, 1 / 64, 0.5], dtype=torch.float64).log()
+    weights_A = importance_weights(log_ratios_A, torch.tensor([2, 1]), name, limit=3.0)
+    assert weights_A.tolist() == pytest.approx([1 / 16, 1 / 16, 0.5])

@@ -377,6 +377,29 @@ def test_a_resumed_learner_is_bit_identical(make_llama, make_rollout, name):
         assert torch.equal(_weights(other.critic), _weights(learner.critic))
 
 
+def test_a_resumed_learner_keeps_the_learning_rate_of_a_rollback(make_llama, make_rollout):
+    def distance(learner, model):
+        before = _weights(model)
+        learner.update(_groups(make_rollout))
+        return (_weights(model) - before).abs().max().item()
+
+    def learner_with(scale):
+        model = make_llama().float()
+        learner = _learner(model, lr=1e-3)
+        learner.rollback(make_llama().float(), None, lr_scale=scale)
+        return learner, model
+
+    saved = learner_with(0.5)[0].state_dict()
+    resumed_model = make_llama().float()
+    resumed = _learner(resumed_model, lr=1e-3)
+    resumed.load_state_dict(saved)
+    assert resumed.lr_scale == 0.5
+    moved = distance(resumed, resumed_model)
+    # The first step of Adam moves a weight by the learning rate.
+    assert moved == distance(*learner_with(0.5))
+    assert moved == pytest.approx(0.5 * distance(*learner_with(1.0)), rel=1e-3)
+
+
 def test_a_state_of_another_algorithm_is_refused(make_llama):
     state = _learner(make_llama(), "ppo").state_dict()
     with pytest.raises(ValueError, match="has a critic"):

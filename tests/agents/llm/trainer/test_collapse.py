@@ -1,8 +1,10 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 
+from agents.llm.trainer import loop
 from agents.llm.trainer.collapse import CollapseGuard
 
 HEALTHY = {
@@ -104,3 +106,36 @@ def test_a_restored_guard_gives_the_same_result():
     for step, row in enumerate(rows[22:], 23):
         collapse = collapse or second.check(step, row)
     assert whole is not None and collapse == whole[1]
+
+
+class _Run:
+    """What the loop's check of a collapse uses of a run."""
+
+    def __init__(self):
+        self.state = SimpleNamespace(step=0, recent=[], rollbacks=0)
+        self.config = SimpleNamespace(run=SimpleNamespace(guard="roll_back"))
+        self.learner = SimpleNamespace(lr_scale=1.0)
+        self.progress = SimpleNamespace(print=lambda text: None)
+        self.rolled_back_at = []
+
+    def rollback(self, *, lr_scale):
+        self.learner.lr_scale = lr_scale
+        self.rolled_back_at.append(self.state.step)
+        return "the initial policy"
+
+    def check(self, rows):
+        for row in rows:
+            self.state.step += 1
+            loop._check_collapse(self, row)
+
+
+def test_one_collapse_is_rolled_back_once_and_a_second_one_again():
+    bad = {**HEALTHY, "reward_mean": 0.0, "entropy": 9.0}
+    run = _Run()
+    run.check([HEALTHY] * 10 + [bad] * 3)
+    assert run.rolled_back_at == [13]
+    # Steps before the rollback are not compared with later ones, however bad these are.
+    run.check([bad] * 9 + [HEALTHY] * 20)
+    assert run.rolled_back_at == [13] and run.learner.lr_scale == 0.5
+    run.check([bad] * 3)
+    assert run.rolled_back_at == [13, 45] and run.learner.lr_scale == 0.25

@@ -156,13 +156,10 @@ def test_ended_turns_leave_the_batch(make_policy):
         for rows, wanted in zip(read[1:], passes, strict=True)
     )
     for turn in turns:
-        assert [
-            i for i, token in enumerate(turn.token_ids) if token in policy.codec.stop_token_ids
-        ] in (
-            [len(turn.token_ids) - 1],
-            [],
-        )
-        assert turn.stop_reason == ("eos" if len(turn.token_ids) < 100 else turn.stop_reason)
+        *earlier, last = (token in policy.codec.stop_token_ids for token in turn.token_ids)
+        assert not any(earlier)
+        assert turn.stop_reason == ("eos" if last else "length")
+        assert last or len(turn.token_ids) == 100
 
 
 def _biased(make_policy, text: str) -> Policy:
