@@ -50,6 +50,9 @@ IMPORT_RUNS = 5
 class SlowEngine(SearchEngine):
     """Takes 50 ms per call, for any number of requests; counts its pages."""
 
+    thread_safe = True
+    fingerprint = "slow"
+
     def __init__(self, latency_s: float = LATENCY_S) -> None:
         self.latency_s, self.pages = latency_s, 0
         self._page = SearchPage(tuple(map(Document, DOCUMENTS)))

@@ -102,12 +102,14 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     Args:
         questions: a list of `Question`, or any object with `__len__` and `__getitem__`.
-        engine: the search engine. An engine with `in_process` is called without a deadline.
+        engine: the search engine, see `zs_env.SearchEngine`. An engine with `in_process` is called
+            without a deadline.
         max_turns: maximum number of actions in an episode.
         num_documents: number of documents requested per search.
         noise: probability in [0, 1] that a search returns noise: a number, a `NoiseSchedule`, an
             `AdaptiveNoise`, any object with a method `probability` (see `zs_env.noise.Noise`), or
-            a mapping with the arguments of either class. Text is read as JSON: "0.5".
+            a mapping with the arguments of either class. Text is read as JSON: "0.5". Noise above 0
+            needs an engine with `supports_noise`.
         noise_draw: what is drawn as useful or noisy: "search", "document" or "group".
         order: "random" draws each question from all questions; "shuffled" draws without
             replacement, so that an epoch has each question once. A seed begins a new epoch. An
@@ -115,10 +117,14 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         reward: function from a finished transcript to named terms.
         prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`.
         limits: maximum lengths of texts, in characters.
-        engine_timeout_s: timeout of a call of the engine, in seconds; None for no timeout.
+        engine_timeout_s: timeout of a call of the engine, in seconds; None for no timeout. The
+            engine's own limit must not exceed it.
         owns_engine: whether `close()` also closes the engine.
         render_mode: "ansi" (`render()` returns the episode as coloured text), "human" (new text is
             printed in every step) or None.
+
+    Raises:
+        ValueError: if a setting is out of range, or does not fit the engine.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
@@ -153,8 +159,10 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self.observation_space = observation_space(self.config)
         self.action_space = action_space(self.config)
-        self._sampler = EpisodeSampler(questions, self.config, noise, order)
         self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
+        self._sampler = EpisodeSampler(
+            questions, self.config, noise, order, engine=self._engine.engine
+        )
         self._episode: Episode | None = None
         self._num_printed = 0
 
@@ -180,8 +188,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         """Start an episode; see "Starting State" for the options.
 
         Raises:
-            ValueError: if an option is unknown or out of range, or the prompt is longer than
-                `limits.max_prompt_chars`.
+            ValueError: if an option is unknown or out of range, noise is requested that the engine
+                does not support, or the prompt is longer than `limits.max_prompt_chars`.
         """
         super().reset(seed=None if seed is None else as_int("seed", seed))
         if seed is not None:

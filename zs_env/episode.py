@@ -20,7 +20,7 @@ from zs_env.questions.question import Question
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.search.postprocess import postprocess_page
 from zs_env.search.types import Document, SearchPage, SearchRequest
-from zs_env.text.hashing import stable_hash, uniform
+from zs_env.text.hashing import derive_seed, stable_hash, uniform
 from zs_env.text.numbers import as_int
 from zs_env.text.sanitize import clean_text
 from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
@@ -198,7 +198,7 @@ class Episode:
         text, action, request = self._pending
         limit = self.config.limits.max_document_chars
         documents, texts, message = postprocess_page(
-            page, request.useful, self.question.answers, limit
+            page, len(request.useful), self.question.answers, limit
         )
         self._pending = None
         self._record(Turn(text, action, request, documents, message))
@@ -282,5 +282,6 @@ class Episode:
             bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
             useful = (uniform(bits) >= self.noise_probability,) * count
         question = self.question
-        # The same bits decide `useful` and are the request's seed; engines hash the seed again.
-        return SearchRequest(query, question.text, question.answers or None, useful, digest >> 1)
+        # Hashed again, so that the seed does not reveal the draw of `useful`.
+        seed = derive_seed(f"{digest}\0page")
+        return SearchRequest(query, question.text, question.answers or None, useful, seed)

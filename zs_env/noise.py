@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Literal, Protocol, get_args
 
+from zs_env.search.engine import SearchEngine, engine_label
 from zs_env.text.numbers import as_float, as_int, as_probability
 from zs_env.text.suggestions import check_names, unknown_name
 
@@ -197,3 +198,32 @@ def _from_text(text: str) -> Any:
             '{"start": 0.0, "end": 0.5}'
         )
     return value
+
+
+def check_noise(engine: SearchEngine, noise: float | Noise) -> None:
+    """Check that an engine can produce the noise that a noise level or a schedule requests.
+
+    A `Noise` of another class is checked at step 0 only; check its later values with
+    `unsupported_noise`.
+
+    Raises:
+        ValueError: if the engine does not support noise, and the noise is or becomes above 0.
+    """
+    if engine.supports_noise:
+        return
+    noise = build_noise(noise)
+    if isinstance(noise, Schedule):
+        highest = noise.start if noise.shape == "constant" else max(noise.start, noise.end)
+    else:
+        highest = noise.end if isinstance(noise, AdaptiveNoise) else noise.probability(0)
+    if highest > 0.0:
+        raise unsupported_noise(engine, "noise", highest)
+
+
+def unsupported_noise(engine: SearchEngine, setting: str, value: float) -> ValueError:
+    """Return the error about noise that is requested from an engine without `supports_noise`."""
+    return ValueError(
+        f"got {setting}={value:g}, but the engine {engine_label(engine)} cannot return noisy "
+        "documents; use noise 0, or an engine that supports noise: 'world', 'paragraphs', "
+        "'simulator', or your own with supports_noise = True"
+    )

@@ -12,8 +12,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.noise import Noise, build_noise
+from zs_env.noise import Noise, build_noise, check_noise, unsupported_noise
 from zs_env.questions.question import QuestionDataset, check_questions
+from zs_env.search.engine import SearchEngine
 from zs_env.text.numbers import as_int, as_probability
 from zs_env.text.suggestions import check_names
 
@@ -37,12 +38,14 @@ class EpisodeSampler:
         noise: see `build_noise`; the step of a schedule is `episode_count`.
         order: "random" draws each question from all questions. "shuffled" draws without
             replacement: an epoch has each question once, and then the next epoch begins.
+        engine: the engine of the episodes; it must support the noise.
 
     Attributes:
         episode_count: number of episodes since the last `reset`.
 
     Raises:
-        ValueError: if there are no questions, the noise is out of range, or the order is unknown.
+        ValueError: if there are no questions, the noise is out of range or not supported by the
+            engine, or the order is unknown.
     """
 
     def __init__(
@@ -51,6 +54,8 @@ class EpisodeSampler:
         config: EpisodeConfig,
         noise: float | str | Noise | Mapping[str, Any],
         order: QuestionOrder = "random",
+        *,
+        engine: SearchEngine,
     ) -> None:
         if order not in get_args(QuestionOrder):
             raise ValueError(f"got order={order!r}, expected one of {get_args(QuestionOrder)}")
@@ -59,6 +64,8 @@ class EpisodeSampler:
         self.questions = questions
         self.config = config
         self.noise = build_noise(noise)
+        check_noise(engine, self.noise)
+        self._engine = engine
         self.order: QuestionOrder = order
         self._moved: dict[int, int] = {}  # places of the epoch's order that were exchanged
         self._place = 0  # in the epoch
@@ -97,6 +104,9 @@ class EpisodeSampler:
         if flipped is not None:
             flipped = as_int("flipped_turn", flipped, low=0)
         probability = self._probability(options)
+        if (probability > 0.0 or flipped is not None) and not self._engine.supports_noise:
+            name = "noise" if flipped is None else "flipped_turn"
+            raise unsupported_noise(self._engine, name, probability if flipped is None else flipped)
         self.episode_count += 1
         return Episode(
             self.questions[index],

@@ -90,8 +90,10 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._engine = single._engine
         order = single._sampler.order  # of each sub-environment
+        engine = self._engine.engine
         self._samplers = [
-            EpisodeSampler(questions, self.config, noise, order) for _ in range(num_envs)
+            EpisodeSampler(questions, self.config, noise, order, engine=engine)
+            for _ in range(num_envs)
         ]
         self._rngs: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
         self._episodes: list[Episode] = []
@@ -213,8 +215,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
     def send(self, actions: Mapping[int, str]) -> None:
         """Apply actions of some sub-environments without waiting for the engine.
 
-        An engine that only computes is called once with all searches. For other engines each search
-        is a separate, concurrent call.
+        An engine that is thread-safe and does not only compute gets each search in a separate,
+        concurrent call. Any other engine is called once with all searches.
 
         Args:
             actions: actions by sub-environment index.
@@ -257,8 +259,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         Raises:
             BudgetExceeded: as in `step`.
         """
+        ended = set(map(id, self._engine.poll(0.0 if self._unreceived else timeout_s)))
         ready, self._unreceived = self._unreceived, []
-        ended = set(map(id, self._engine.poll(0.0 if ready else timeout_s)))
         # An episode that was reset while its search was pending is no longer in `_sent`.
         ready += [index for index, one in self._sent.items() if id(one) in ended]
         steps: dict[int, SingleStepResult] = {}

@@ -32,7 +32,8 @@ class EpisodeResult:
             of another package.
         failure: the engine's error; None without one. Scores of a failed episode are not used.
         documents: number of documents shown.
-        noisy_documents: number of documents that were requested as noise.
+        noisy_documents: number of noisy documents.
+        unlabelled_documents: number of documents whose quality the engine does not control.
         failed_checks: number of documents by requested quality and failed check, such as
             "noisy/leak".
     """
@@ -53,6 +54,7 @@ class EpisodeResult:
     failure: str | None = None
     documents: int = 0
     noisy_documents: int = 0
+    unlabelled_documents: int = 0
     failed_checks: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -92,6 +94,7 @@ class EpisodeResult:
             failure=transcript.failure,
             documents=len(documents),
             noisy_documents=sum(document.useful is False for document in documents),
+            unlabelled_documents=sum(document.useful is None for document in documents),
             failed_checks=dict(sorted(failed.items())),
             **scores,
             **fields,
@@ -119,6 +122,11 @@ class EpisodeResult:
             reason=str(info["reason"]),
             failure=info.get("failure"),
         )
+
+    @property
+    def labelled_documents(self) -> int:
+        """Number of documents that the engine delivered as useful or as noisy."""
+        return self.documents - self.unlabelled_documents
 
     @property
     def malformed_share(self) -> float:

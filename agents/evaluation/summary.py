@@ -35,8 +35,8 @@ class Report:
         metrics: by name of `METRICS`.
         reasons: number of episodes by the reason of their end.
         f1_by_structure: F1 by the structure of the questions, if their set names one.
-        noisy_share: mean over episodes of the share of documents that were requested as noise;
-            episodes without documents are excluded.
+        noisy_share: mean over episodes of the share of noisy documents; documents whose quality
+            the engine does not control are excluded.
         common_failure: the most frequent failure; None without one.
         failed_checks: share of the useful or noisy documents that fail a check, by "kind/check";
             only simulated engines check their documents.
@@ -93,7 +93,11 @@ class Report:
                 for name in sorted({one.structure for one in valid if one.structure})
             },
             noisy_share=bootstrap_interval(
-                [one.noisy_documents / one.documents for one in valid if one.documents]
+                [
+                    one.noisy_documents / one.labelled_documents
+                    for one in valid
+                    if one.labelled_documents
+                ]
             ),
             common_failure=most_common_failure(result.failure for result in results),
             failed_checks=_failed_checks(valid),
@@ -148,14 +152,15 @@ def failure_summary(num_failures: int, num_episodes: int, common_failure: str | 
 
 
 def observed_noise(results: Iterable[EpisodeResult]) -> Interval:
-    """Return the share of all documents that were requested as noise.
+    """Return the share of noisy documents, among those whose quality the engine controls.
 
     The mean of the episodes' shares (`Report.noisy_share`) is lower than the noise probability for
     an agent that repeats a search until it succeeds; this pooled share is not.
     """
     valid = [result for result in results if result.failure is None]
     return bootstrap_ratio(
-        [result.noisy_documents for result in valid], [result.documents for result in valid]
+        [result.noisy_documents for result in valid],
+        [result.labelled_documents for result in valid],
     )
 
 

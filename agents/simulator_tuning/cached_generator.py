@@ -32,6 +32,8 @@ class CachedTextGenerator(TextGenerator):
         self.generator = generator
         self.fingerprint = generator.fingerprint
         self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
+        if self.fingerprint is None:
+            raise ValueError("the generator has no fingerprint, so its texts cannot be stored")
         self._path = path
         self._stored: dict[_Key, Completion] = {}
         lines = whole_lines(path)

@@ -53,7 +53,9 @@ def _real_engine(base: TrainConfig) -> Changes:
         raise ValueError(
             "the arm 'real-engine' needs a real engine for these questions; pass --real-engine"
         )
-    return {"engine": engine, "eval_engine": _evaluation_engine(base)}
+    # A real engine has no noise. `noise_end` stays, since all arms are evaluated with it.
+    noise = {"noise_shape": "constant", "noise_start": 0.0}
+    return {"engine": engine, "eval_engine": _evaluation_engine(base), **noise}
 
 
 def _mean_noise(base: TrainConfig) -> Changes:
@@ -64,7 +66,8 @@ def _mean_noise(base: TrainConfig) -> Changes:
 
 
 def _without_search(base: TrainConfig) -> Changes:
-    return {"engine": "none", "eval_engine": "none", "real_engine": "none"}
+    noise = {"noise_start": 0.0, "noise_end": 0.0, "eval_noise": (0.0,)}
+    return {"engine": "none", "eval_engine": "none", "real_engine": "none", **noise}
 
 
 def _mispaired(*, leak_answer: bool) -> Callable[[TrainConfig], Changes]:

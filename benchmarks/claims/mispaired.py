@@ -21,7 +21,7 @@ from agents.baselines.world_oracle import read_statements
 from agents.llm.rollout.question_order import question_indices
 from zs_env.config import Spec, build_engine
 from zs_env.questions.question import Question, QuestionDataset
-from zs_env.search.engine import EngineWrapper, SearchEngine
+from zs_env.search.engine import Answer, EngineWrapper, SearchEngine, search_checked
 from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
 
 
@@ -68,23 +68,24 @@ class MispairedEngine(EngineWrapper):
         self._rows = [self._questions[index] for index in indices for _ in range(self._group_size)]
         super().set_training_step(step)
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage | SearchError]:
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Answer each request as if it came from the row at its position.
 
-        Raises:
-            RuntimeError: if there are more requests than rows.
+        All requests fail if there are more of them than rows.
         """
         if len(requests) > len(self._rows):
-            raise RuntimeError(
+            # Not raised: alone, a request would have another position.
+            error = SearchError(
                 f"{len(requests)} requests in a step of {len(self._rows)} rows; expected one call "
                 "for all searches of a turn, after set_training_step()"
             )
+            return [error] * len(requests)
         rows = self._rows[: len(requests)]
         mispaired = [
             replace(request, question=row.text, answers=row.answers)
             for request, row in zip(requests, rows, strict=True)
         ]
-        pages = list(self.engines[0].search(mispaired))
+        pages = search_checked(self.engines[0], mispaired)
         if not self._leak_answer:
             return pages
         return [

@@ -18,9 +18,13 @@ QUESTIONS = [
 
 
 class Echo:
-    """Returns two documents that contain the query, and records the requests."""
+    """Returns two documents that contain the query, and records the requests.
 
-    in_process = True
+    It honours the requested noise, and says so, in that its documents could be either.
+    """
+
+    in_process = supports_noise = True
+    fingerprint = "echo"
 
     def __init__(self):
         self.batches = []

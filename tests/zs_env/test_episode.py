@@ -42,7 +42,7 @@ def test_documents_carry_their_provenance():
     episode.receive(SearchPage((Document(text="Ann did."), own), engine="shelf"))
     first, second = episode.documents
     assert (first.useful, first.engine, first.rank, first.contains_answer) == (
-        False, "shelf", 0, True,
+        None, "shelf", 0, True,
     )  # fmt: skip
     assert (second.useful, second.engine, second.rank, second.contains_answer) == (
         True, "mine", 1, False,

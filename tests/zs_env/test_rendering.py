@@ -8,7 +8,7 @@ GREEN, RED, BOLD = "\x1b[32m", "\x1b[31m", "\x1b[1m"
 
 
 class Two:
-    in_process = True
+    in_process = supports_noise = True
 
     def search(self, requests):
         good = Document("It was Ada.", title="Facts", useful=True)

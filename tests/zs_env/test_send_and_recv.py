@@ -18,6 +18,8 @@ SEARCHES = {"a": "<search>a</search>", "b": "<search>b</search>"}
 class Gates:
     """An engine whose page for a query comes once the query's gate is open."""
 
+    supports_noise = thread_safe = True
+
     def __init__(self, *closed):
         self.gates = {query: threading.Event() for query in closed}
         self.batches = []
@@ -143,6 +145,8 @@ def test_answers_do_not_call_the_engine():
 
 def test_recv_raises_budget_exceeded():
     class Poor:
+        supports_noise = True
+
         def search(self, requests):
             raise BudgetExceeded("nothing left")
 

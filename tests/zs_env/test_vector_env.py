@@ -14,7 +14,7 @@ QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=(f"gold {n}",)) 
 
 
 class Echo:
-    in_process = True
+    in_process = supports_noise = True
 
     def __init__(self):
         self.batches = []

@@ -6,13 +6,16 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
+from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, search_distinct
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 
 KEY_VARIABLE = "SERPAPI_API_KEY"
+_TIMEOUT_S = 15.0
 _BACKOFF_S = 0.5
 # SerpAPI reports an empty result as this error. The search is billed.
 _NO_RESULTS = "hasn't returned any results"
@@ -30,7 +33,8 @@ class GoogleEngine(SearchEngine):
         country: `gl` of SerpAPI, such as "us".
         language: `hl` of SerpAPI, such as "en".
         concurrency: queries sent at a time.
-        timeout_s: seconds that a query may take.
+        timeout_s: seconds until a query is answered, for each try; None for 15 s. All tries end at
+            the deadline of the environment.
         max_tries: how often a query is sent if the service fails. A refusal, such as for a wrong
             key or if no searches are left, is final.
         base_url: of the service, for a proxy or a test.
@@ -40,7 +44,7 @@ class GoogleEngine(SearchEngine):
     """
 
     name = "google"
-    query_only = True
+    query_only = thread_safe = True
 
     def __init__(
         self,
@@ -48,17 +52,17 @@ class GoogleEngine(SearchEngine):
         country: str = "us",
         language: str = "en",
         concurrency: int = 8,
-        timeout_s: float = 15.0,
+        timeout_s: float | None = None,
         max_tries: int = 3,
         base_url: str | None = None,
     ) -> None:
         _import_serpapi()
         if concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, got {concurrency}")
-        if timeout_s <= 0:
+        if timeout_s is not None and timeout_s <= 0:
             raise ValueError(f"timeout_s must be positive, got {timeout_s}")
         self._locale = {"gl": country, "hl": language}
-        self._concurrency, self._timeout_s = concurrency, timeout_s
+        self._concurrency, self.timeout_s = concurrency, timeout_s
         self._retries = RetryPolicy(max_tries, _BACKOFF_S)
         self._base_url = base_url
         self.fingerprint = f"google-1:{country}:{language}"
@@ -72,8 +76,13 @@ class GoogleEngine(SearchEngine):
             )
 
         def search(queries: list[tuple[str, int]]) -> list[Answer]:
+            contexts = [copy_context() for _ in queries]  # with the deadline
             with ThreadPoolExecutor(self._concurrency) as pool:
-                return list(pool.map(lambda one: self._page(key, *one), queries))
+                return list(
+                    pool.map(
+                        lambda context, one: context.run(self._page, key, *one), contexts, queries
+                    )
+                )
 
         return search_distinct([(one.query, len(one.useful)) for one in requests], search)
 
@@ -94,13 +103,14 @@ class GoogleEngine(SearchEngine):
 
     def _send(self, key: str, query: str, count: int) -> list[Any]:
         serpapi = _import_serpapi()
-        client = serpapi.Client(api_key=key, timeout=self._timeout_s)
+        timeout_s = max(min(self.timeout_s or _TIMEOUT_S, 0.9 * time_left_s()), 0.001)
+        client = serpapi.Client(api_key=key, timeout=timeout_s)
         if self._base_url is not None:
             client.BASE_DOMAIN = self._base_url
         try:
             answer = client.search(engine="google", q=query, num=count, **self._locale)
         except serpapi.TimeoutError:
-            raise RequestFailed(f"no answer within {self._timeout_s} s") from None
+            raise RequestFailed(f"no answer within {timeout_s:.1f} s") from None
         except serpapi.HTTPError as error:
             # The text of the exception has the address, and the address has the key.
             status, message = error.status_code, error.error or ""

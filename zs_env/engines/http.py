@@ -6,18 +6,26 @@ import http.client
 import json
 import os
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import replace
 from typing import Any
 
-from zs_env.search.engine import Answer, SearchEngine, search_distinct
+from zs_env.search.deadline import time_left_s
+from zs_env.search.engine import Answer, SearchEngine, raise_single, search_distinct
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.server.schemas import TOKEN_VARIABLE, InvalidBody, decode_pages
 
+_TIMEOUT_S = 20.0
 _BACKOFF_S = 0.2
+_CONCURRENCY = 8  # requests sent at a time after a request with several queries failed
+_NO_CONNECTION = "no connection"
 _MAX_QUERIES = 512  # per HTTP request
 _MAX_ANSWER = 64 * 2**20
 _MAX_QUOTED = 200  # characters of an error page in an error message
@@ -31,7 +39,8 @@ class HTTPEngine(SearchEngine):
     Args:
         url: of the route, such as "http://127.0.0.1:8000/retrieve". It is stored in caches and
             transcripts, so it must not have credentials.
-        timeout_s: seconds until the whole answer is read.
+        timeout_s: seconds until the whole answer is read, for each try; None for 20 s. All tries
+            end at the deadline of the environment.
         max_tries: how often a request is sent if the server fails.
 
     Raises:
@@ -40,42 +49,68 @@ class HTTPEngine(SearchEngine):
     """
 
     name = "http"
-    query_only = True
+    query_only = thread_safe = True
 
-    def __init__(self, url: str, *, timeout_s: float = 20.0, max_tries: int = 3) -> None:
+    def __init__(self, url: str, *, timeout_s: float | None = None, max_tries: int = 3) -> None:
         if not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", url):
             shown = re.sub(r"//[^/]*@", "//[credentials]@", url)
             raise ValueError(
                 f"got the URL {shown!r}, expected http://HOST:PORT/retrieve without credentials; "
                 f"set the environment variable {TOKEN_VARIABLE} to send a token"
             )
-        if timeout_s <= 0:
+        if timeout_s is not None and timeout_s <= 0:
             raise ValueError(f"timeout_s must be positive, got {timeout_s}")
-        self.url, self._timeout_s = url, timeout_s
+        self.url, self.timeout_s = url, timeout_s
         self._retries = RetryPolicy(max_tries, _BACKOFF_S)
         self.fingerprint = f"http-1:{url}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request; each distinct query is sent once."""
-        keys = [(request.query, len(request.useful)) for request in requests]
-        return search_distinct(keys, self._pages)
+        """Return one page per request; each distinct query is sent once.
 
-    def _pages(self, keys: list[tuple[str, int]]) -> list[SearchPage]:
+        If a request with several queries fails, they are sent again in a request each. If there is
+        no connection to the server, they all fail.
+
+        Raises:
+            SearchError: if there is only one request, and it fails.
+        """
+        keys = [(request.query, len(request.useful)) for request in requests]
+        return raise_single(search_distinct(keys, self._pages))
+
+    def _pages(self, keys: list[tuple[str, int]]) -> list[Answer]:
         """Return a page for each query and number of documents, all distinct."""
         by_topk: dict[int, list[str]] = {}
         for query, topk in keys:
             by_topk.setdefault(topk, []).append(query)
-        found: dict[tuple[str, int], SearchPage] = {}
+        found: dict[tuple[str, int], Answer] = {}
         for topk, queries in by_topk.items():
             for start in range(0, len(queries), _MAX_QUERIES):
                 part = queries[start : start + _MAX_QUERIES]
-                started = time.perf_counter()
-                pages = self._request(part, topk)
-                seconds = (time.perf_counter() - started) / len(part)
-                for number, (query, documents) in enumerate(zip(part, pages, strict=True)):
-                    cost = SearchCost(calls=int(number == 0), seconds=seconds)
-                    found[query, topk] = SearchPage(documents[:topk], cost, self.name)
+                found |= {(query, topk): page for query, page in self._part(part, topk).items()}
         return [found[key] for key in keys]
+
+    def _part(self, queries: list[str], topk: int) -> dict[str, Answer]:
+        """Send distinct queries in one request, or each in its own if that request fails."""
+        started = time.perf_counter()
+        try:
+            pages = self._request(queries, topk)
+        except RequestFailed as failure:
+            error = SearchError(f"{self.url} gave no page: {failure}")
+            if len(queries) == 1 or failure.reason == _NO_CONNECTION:
+                return dict.fromkeys(queries, error)
+            # At the same time, because one of them may take until the deadline.
+            contexts = [copy_context() for _ in queries]
+            with ThreadPoolExecutor(_CONCURRENCY) as pool:
+                parts = pool.map(
+                    lambda context, query: context.run(self._part, [query], topk), contexts, queries
+                )
+                return {query: page for part in parts for query, page in part.items()}
+        seconds = (time.perf_counter() - started) / len(queries)
+        return {
+            query: SearchPage(
+                documents[:topk], SearchCost(calls=int(number == 0), seconds=seconds), self.name
+            )
+            for number, (query, documents) in enumerate(zip(queries, pages, strict=True))
+        }
 
     def _request(self, queries: list[str], topk: int) -> list[tuple[Document, ...]]:
         body = json.dumps({"queries": queries, "topk": topk, "return_scores": True}).encode()
@@ -84,18 +119,26 @@ class HTTPEngine(SearchEngine):
         if token:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url, body, headers)
+        # A request with several queries leaves time to send them again, each in its own request.
+        most = self._retries.max_tries if len(queries) == 1 else min(2, self._retries.max_tries)
+        retries = replace(self._retries, max_tries=most)
         try:
-            return self._retries.call(lambda: self._send(request, len(queries), token))
+            return retries.call(lambda: self._send(request, len(queries), token))
         except RequestFailed as error:
-            reason = str(error).replace(token, "[token]") if token else str(error)
-            raise SearchError(f"{self.url} gave no page: {reason}") from None
+            detail = str(error).removeprefix(error.reason).removeprefix(": ")
+            reason, detail = (
+                text.replace(token, "[token]") if token else text for text in (error.reason, detail)
+            )
+            raise RequestFailed(reason, detail) from None
 
     def _send(
         self, request: urllib.request.Request, count: int, token: str
     ) -> list[tuple[Document, ...]]:
         try:
-            deadline = time.monotonic() + self._timeout_s
-            with _OPENER.open(request, timeout=self._timeout_s) as answer:
+            # The answer must arrive before the deadline of the whole call.
+            timeout_s = max(min(self.timeout_s or _TIMEOUT_S, 0.9 * time_left_s()), 0.001)
+            deadline = time.monotonic() + timeout_s
+            with _OPENER.open(request, timeout=timeout_s) as answer:
                 return decode_pages(_read(answer, deadline), count)
         except urllib.error.HTTPError as error:
             raise RequestFailed(
@@ -105,7 +148,10 @@ class HTTPEngine(SearchEngine):
             raise RequestFailed(str(error)) from None
         except (OSError, http.client.HTTPException) as error:
             # Refused, reset, timed out, cut off, not HTTP: URLError is an OSError too.
-            raise RequestFailed(type(error).__name__, str(error)) from None
+            cause = getattr(error, "reason", error)
+            refused = isinstance(cause, ConnectionRefusedError | socket.gaierror)
+            reason = _NO_CONNECTION if refused else type(error).__name__
+            raise RequestFailed(reason, str(error)) from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -29,6 +29,7 @@ class HybridEngine(EngineWrapper):
     """
 
     name = "hybrid"
+    thread_safe = True
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class HybridEngine(EngineWrapper):
         depth: int = 100,
     ) -> None:
         super().__init__(*engines)
+        self.supports_noise = False
         weights = [1.0] * len(engines) if weights is None else list(weights)
         if not engines or len(weights) != len(engines):
             raise ValueError(
@@ -58,10 +60,10 @@ class HybridEngine(EngineWrapper):
         self._weights, self._depth = weights, depth
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """Made of the engines' fingerprints, the weights and the depth."""
-        parts = [engine.fingerprint for engine in self.engines]
-        return f"hybrid-1:{self._weights}:{self._depth}:{parts}"
+        inner = self.inner_fingerprints()
+        return None if inner is None else f"hybrid-1:{self._weights}:{self._depth}:{inner}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with one call of each engine."""

@@ -32,6 +32,7 @@ class MixtureEngine(EngineWrapper):
     """
 
     name = "mixture"
+    thread_safe = True
 
     def __init__(
         self,
@@ -64,9 +65,10 @@ class MixtureEngine(EngineWrapper):
         self._bounds = _bounds(weights)
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """Made of the engines' fingerprints and the weights."""
-        return f"mixture-1:{self._bounds}:{[engine.fingerprint for engine in self.engines]}"
+        inner = self.inner_fingerprints()
+        return None if inner is None else f"mixture-1:{self._bounds}:{inner}"
 
     def set_training_step(self, step: int) -> None:
         """Set the weights of a training step, counted from 0, also in the inner engines."""

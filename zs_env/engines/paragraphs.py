@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import Paragraph, Question
-from zs_env.search.engine import SearchEngine
+from zs_env.search.engine import Answer, SearchEngine, raise_single
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.text.words import content_words
 
@@ -64,7 +64,7 @@ class ParagraphEngine(SearchEngine):
     """
 
     name = "paragraphs"
-    in_process = True
+    supports_noise = in_process = thread_safe = True
 
     def __init__(self, questions: QuestionDataset, *, min_distractors: int = 5) -> None:
         if len(questions) > _MAX_QUESTIONS:
@@ -95,13 +95,17 @@ class ParagraphEngine(SearchEngine):
             digest.update(repr((question.text, question.paragraphs)).encode("utf-8", "replace"))
         return f"paragraphs-1:{self._min_distractors}:{digest.hexdigest()}"
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return one page per request."""
-        return [self._page(request) for request in requests]
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return one page per request, with a SearchError for a question without paragraphs.
 
-    def _page(self, request: SearchRequest) -> SearchPage:
+        Raises:
+            SearchError: if there is only one request, and its question has no paragraphs.
+        """
+        return raise_single([self._page(request) for request in requests])
+
+    def _page(self, request: SearchRequest) -> Answer:
         if request.question is None or request.question not in self._places:
-            raise SearchError(
+            return SearchError(
                 f"no paragraphs for the question {request.question!r}: the environment has "
                 "questions that the engine does not have; pass the same questions to both"
             )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
-from zs_env.search.engine import SearchEngine
-from zs_env.search.types import Document, SearchCost, SearchPage, SearchRequest
+from zs_env.search.engine import Answer, SearchEngine, raise_single
+from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 
 Script = Mapping[str, "PageLike"] | Callable[[SearchRequest], "PageLike"]
 PageLike = SearchPage | Sequence[Document | str | Mapping[str, str]]
@@ -23,12 +23,18 @@ class ScriptedEngine(SearchEngine):
         default: page of queries that are not in the mapping.
         fingerprint: part of the key of a cache. The default is made of the contents of a mapping,
             but only of the name of a function: pass one that changes with its pages.
+        supports_noise: whether a function returns noisy documents where `useful` is False.
     """
 
     name = "scripted"
 
     def __init__(
-        self, script: Script, *, default: PageLike = (), fingerprint: str | None = None
+        self,
+        script: Script,
+        *,
+        default: PageLike = (),
+        fingerprint: str | None = None,
+        supports_noise: bool = False,
     ) -> None:
         # Pages are made once, because a lookup should not be slower than a dictionary.
         self._pages: dict[str, SearchPage] = {}
@@ -40,15 +46,25 @@ class ScriptedEngine(SearchEngine):
         self._default = _page(default)
         self.fingerprint = fingerprint or _fingerprint(script, default)
         # A function may block.
-        self.in_process = isinstance(script, Mapping)
+        self.in_process = self.thread_safe = isinstance(script, Mapping)
+        self.supports_noise = supports_noise
+        if supports_noise and isinstance(script, Mapping):
+            raise ValueError("a mapping of queries to pages cannot support noise; pass a function")
 
-    def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
-        """Return one page per request."""
-        return [self._page(request) for request in requests]
+    def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return one page per request, with a SearchError where the function raised it.
 
-    def _page(self, request: SearchRequest) -> SearchPage:
+        Raises:
+            SearchError: if there is only one request, and the function raised it.
+        """
+        return raise_single([self._page(request) for request in requests])
+
+    def _page(self, request: SearchRequest) -> Answer:
         if self._function is not None:
-            page = _page(self._function(request))
+            try:
+                page = _page(self._function(request))
+            except SearchError as error:
+                return error
         else:
             page = self._pages.get(request.query, self._default)
         wanted = len(request.useful)

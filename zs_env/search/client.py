@@ -1,6 +1,7 @@
 """Calls an engine with a deadline, checks its pages, and counts the cost.
 
-Nothing that an engine does can stop the environment: any error becomes a failed episode.
+Nothing that an engine does can stop the environment: any error becomes a failed episode. Only a
+spent budget ends the run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from zs_env.episode import Episode
 from zs_env.search.deadline import TIMED_OUT, PendingCalls
-from zs_env.search.engine import Answer, as_engine, search_checked
+from zs_env.search.engine import Answer, as_engine, check_timeout, search_checked
 from zs_env.search.types import BudgetExceeded, SearchCost, SearchPage, SearchRequest
 
 # Enough for a slow simulator, and short enough to notice an engine that hangs.
@@ -24,19 +25,24 @@ class EngineClient:
     An engine with `in_process` is called directly. Any other engine is called in a thread; after
     a timeout that call may still be running while the next one starts.
 
-    `search` makes one call for all requests and waits for it. `submit` and `poll` make one call
-    per request and return episodes in the order in which their calls end.
+    `search` makes one call for all requests and waits for it. `submit` makes one call per request,
+    or one call for all if the engine is not thread-safe; `poll` returns episodes in the order in
+    which their calls end.
 
     Args:
         engine: a SearchEngine, or any object with a method `search`.
         timeout_s: seconds that a call may take; None calls every engine directly.
         owned: whether `close` closes the engine too.
+
+    Raises:
+        ValueError: if `timeout_s` is not positive, or the engine's own limit is above it.
     """
 
     def __init__(self, engine: Any, *, timeout_s: float | None, owned: bool = False) -> None:
         if timeout_s is not None and timeout_s <= 0:
             raise ValueError(f"engine_timeout_s must be positive or None, got {timeout_s}")
         self.engine = as_engine(engine)
+        check_timeout(self.engine, timeout_s, "engine_timeout_s")
         self.timeout_s = timeout_s
         self.costs = SearchCost()
         self._owned = owned
@@ -74,12 +80,15 @@ class EngineClient:
                 self.search(episodes, requests)
             self._ready += episodes
             return
-        for episode, request in zip(episodes, requests, strict=True):
-            self._submitted[self._calls.submit([request])] = (episode, request)
+        pairs = list(zip(episodes, requests, strict=True))
+        calls = [[pair] for pair in pairs] if self.engine.thread_safe else [pairs] if pairs else []
+        for call in calls:
+            self._submitted[self._calls.submit([request for _, request in call])] = call
 
     def can_poll(self) -> bool:
         """Whether `poll` returns an episode without waiting."""
-        return bool(self._ready) or (self._calls is not None and self._calls.has_result())
+        calls = self._calls
+        return bool(self._ready or self._results) or (calls is not None and calls.has_result())
 
     def poll(self, timeout_s: float | None = None) -> list[Episode]:
         """Return the submitted episodes that have received a page, or failed, since the last call.
@@ -90,14 +99,18 @@ class EngineClient:
         Raises:
             BudgetExceeded: if the engine's budget is spent.
         """
-        ready, self._ready = self._ready, []
         if self._calls is not None:
-            for call_id, result in self._calls.wait(0.0 if ready else timeout_s).items():
-                if call_id not in self._submitted:  # left by an interrupted `search`
-                    continue
-                episode, request = self._submitted.pop(call_id)
-                self._deliver(result, [episode], [request])
-                ready.append(episode)
+            self._results |= self._calls.wait(0.0 if self._ready else timeout_s)
+        while self._results:
+            call_id = next(iter(self._results))
+            result = self._results.pop(call_id)
+            # A call without an entry was left by an interrupted `search`.
+            call = self._submitted.pop(call_id, [])
+            if call:
+                episodes, requests = zip(*call, strict=True)
+                self._deliver(result, episodes, requests)
+                self._ready += episodes
+        ready, self._ready = self._ready, []
         return ready
 
     def close(self) -> None:
@@ -119,48 +132,37 @@ class EngineClient:
     def _start(self) -> None:
         direct = self.timeout_s is None or self.engine.in_process
         self._calls = None if direct else PendingCalls(self._call, timeout_s=self.timeout_s or 0.0)
-        self._submitted: dict[int, tuple[Episode, SearchRequest]] = {}  # by call id
+        self._submitted: dict[int, list[tuple[Episode, SearchRequest]]] = {}  # by call id
+        self._results: dict[int, Any] = {}  # by call id; not delivered yet
         self._ready: list[Episode] = []
 
-    def _call(self, requests: Sequence[SearchRequest]) -> list[Answer] | BudgetExceeded | str:
-        """Return pages, or why there are none. Any exception of an engine is a failed search."""
+    def _call(self, requests: Sequence[SearchRequest]) -> list[Answer] | BudgetExceeded:
+        """Return pages or failures, or that the budget is spent."""
         try:
             return search_checked(self.engine, requests)
         except BudgetExceeded as error:
             return error
-        except Exception as error:
-            return _reason(error)
 
     def _deliver(
         self, result: Any, episodes: Sequence[Episode], requests: Sequence[SearchRequest]
     ) -> None:
-        """Give episodes the result of a call: pages, a reason, TIMED_OUT or BudgetExceeded."""
+        """Give episodes the result of a call: pages, TIMED_OUT or BudgetExceeded."""
         costs = self.costs
         costs.batches += 1
         costs.searches += len(requests)
         if isinstance(result, BudgetExceeded):
             raise result
-        if not isinstance(result, list):
-            if result is TIMED_OUT:
-                result = f"timeout: no page within {self.timeout_s} s"
-            result = [result] * len(requests)
+        if result is TIMED_OUT:
+            result = [f"timeout: no page within {self.timeout_s} s"] * len(requests)
         for episode, request, page in zip(episodes, requests, result, strict=True):
             if isinstance(page, SearchPage):
                 if not page.engine and self.engine.name:
                     page = replace(page, engine=self.engine.name)
-                try:
-                    episode.receive(page)
-                except TypeError as error:
-                    page = f"wrong type: {error}"
-                else:
-                    costs += page.cost
-                    if len(page.documents) != len(request.useful):
-                        costs.short_pages += len(page.documents) < len(request.useful)
-                        costs.long_pages += len(page.documents) > len(request.useful)
-                    continue
+                episode.receive(page)
+                costs += page.cost
+                if len(page.documents) != len(request.useful):
+                    costs.short_pages += len(page.documents) < len(request.useful)
+                    costs.long_pages += len(page.documents) > len(request.useful)
+                continue
             costs.failures += 1
-            episode.fail(page if isinstance(page, str) else _reason(page))
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+            episode.fail(page if isinstance(page, str) else f"{type(page).__name__}: {page}")

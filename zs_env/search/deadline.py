@@ -1,22 +1,159 @@
-"""Engine calls in threads, each with its own deadline.
+"""Deadlines of engine calls, and the threads that enforce them.
 
-A call that misses its deadline is abandoned: its daemon thread ends when the call does.
+The environment sets one deadline for a call. Every engine inside it reads the rest of the time with
+`time_left_s`. A call that misses its deadline is abandoned: its daemon thread ends when the call
+does.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
-from zs_env.search.types import SearchRequest
+from zs_env.search.types import SearchError, SearchRequest
 
 Search = Callable[[Sequence[SearchRequest]], Any]
-_Jobs = SimpleQueue["tuple[int, Sequence[SearchRequest]] | None"]  # None ends the thread
+_Jobs = SimpleQueue["tuple[int, Sequence[SearchRequest], Deadline] | None"]  # None ends the thread
 
 TIMED_OUT: Any = object()  # returned for a call that missed its deadline
+_POLL_S = 1.0  # how often a changed deadline is noticed
+_MAX_HANGS = 3  # consecutive abandoned calls after which waiting calls fail
+
+
+class Deadline:
+    """The end of a call on the monotonic clock. The clock stops while the call waits for another.
+
+    Args:
+        timeout_s: seconds that the call may take.
+    """
+
+    __slots__ = ("end", "timeout_s")
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.restart()
+
+    def restart(self) -> None:
+        """Start the clock, from zero."""
+        self.end = time.monotonic() + self.timeout_s
+
+    def pause(self) -> None:
+        """Stop the clock until `restart`."""
+        self.end = math.inf
+
+
+_current: ContextVar[Deadline | None] = ContextVar("zs_env_deadline", default=None)
+
+
+def current_deadline() -> Deadline | None:
+    """The deadline of the running call; None if there is none."""
+    return _current.get()
+
+
+def time_left_s() -> float:
+    """Seconds until the deadline of the running call, at least 0; infinite without a deadline."""
+    deadline = _current.get()
+    return math.inf if deadline is None else max(deadline.end - time.monotonic(), 0.0)
+
+
+@contextmanager
+def deadline_of(deadline: Deadline | float) -> Iterator[None]:
+    """Set the deadline of the engine calls inside the block, in this thread.
+
+    Args:
+        deadline: the deadline, or the seconds until it.
+    """
+    token = _current.set(deadline if isinstance(deadline, Deadline) else Deadline(deadline))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class OtherCall:
+    """A running call for which calls in other threads wait."""
+
+    __slots__ = ("deadline", "ended")
+
+    def __init__(self) -> None:
+        self.deadline, self.ended = current_deadline(), Event()
+
+    def is_abandoned(self) -> bool:
+        """Whether the call has missed its deadline."""
+        return self.deadline is not None and time.monotonic() >= self.deadline.end
+
+    def wait(self) -> bool:
+        """Wait until the call ends; False if it is abandoned instead.
+
+        The wait does not count as time of the waiting call. A call without a deadline counts as
+        abandoned if the wait takes as long as the waiting call may take.
+        """
+        own = current_deadline()
+        until = math.inf if own is None else time.monotonic() + own.timeout_s
+        if own is not None:
+            own.pause()
+        try:
+            while True:
+                end = until if self.deadline is None else self.deadline.end
+                left = end - time.monotonic()
+                if self.ended.wait(max(min(left, _POLL_S), 0.0)):
+                    return True
+                if left <= 0.0:
+                    return False
+        finally:
+            if own is not None:
+                own.restart()
+
+
+class CallLock:
+    """A lock that a hanging call loses at its deadline, so that the next call can run.
+
+    Copies and pickled copies are new locks.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = Lock()
+        self._holder: OtherCall | None = None
+        self._hangs = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the lock.
+
+        Raises:
+            SearchError: if calls that hold the lock hang one after the other.
+        """
+        mine = OtherCall()
+        self._acquire(mine)
+        try:
+            yield
+        finally:
+            with self._mutex:
+                if self._holder is mine:
+                    self._holder, self._hangs = None, 0
+            mine.ended.set()
+
+    def _acquire(self, mine: OtherCall) -> None:
+        while True:
+            with self._mutex:
+                holder = self._holder
+                if holder is None or holder.is_abandoned():
+                    self._hangs += holder is not None
+                    self._holder = mine
+                    return
+            if not holder.wait() and not holder.is_abandoned():
+                raise SearchError("another call of the engine has no deadline and does not end")
+            if self._hangs >= _MAX_HANGS:
+                raise SearchError(f"the last {self._hangs} calls of the engine hang")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CallLock, ()
 
 
 class PendingCalls:
@@ -32,7 +169,7 @@ class PendingCalls:
         self._search = search
         self._results: SimpleQueue[tuple[_Jobs, int, Any]] = SimpleQueue()
         self._idle: list[_Jobs] = []
-        self._pending: dict[int, tuple[_Jobs, float]] = {}  # thread and deadline by call id
+        self._pending: dict[int, tuple[_Jobs, Deadline]] = {}  # by call id
         self._last_id = 0
 
     def __len__(self) -> int:
@@ -47,8 +184,9 @@ class PendingCalls:
             # A daemon thread does not keep the process alive if the engine hangs.
             Thread(target=self._work, args=(jobs,), name="zs_env engine", daemon=True).start()
         self._last_id += 1
-        self._pending[self._last_id] = (jobs, time.monotonic() + self.timeout_s)
-        jobs.put((self._last_id, requests))
+        deadline = Deadline(self.timeout_s)
+        self._pending[self._last_id] = (jobs, deadline)
+        jobs.put((self._last_id, requests, deadline))
         return self._last_id
 
     def has_result(self) -> bool:
@@ -69,11 +207,11 @@ class PendingCalls:
         ended: dict[int, Any] = {}
         while self._pending or not self._results.empty():
             now = time.monotonic()
-            for call_id in [one for one, (_, end) in self._pending.items() if end <= now]:
+            for call_id in [one for one, (_, due) in self._pending.items() if due.end <= now]:
                 self._pending.pop(call_id)[0].put(None)
                 ended[call_id] = TIMED_OUT
-            next_deadline = min((end for _, end in self._pending.values()), default=now)
-            wait_s = 0.0 if ended else max(min(until, next_deadline) - now, 0.0)
+            next_deadline = min((due.end for _, due in self._pending.values()), default=now)
+            wait_s = 0.0 if ended else max(min(until - now, next_deadline - now, _POLL_S), 0.0)
             try:
                 jobs, call_id, result = self._results.get(timeout=wait_s)
             except Empty:
@@ -95,5 +233,8 @@ class PendingCalls:
 
     def _work(self, jobs: _Jobs) -> None:
         while (job := jobs.get()) is not None:
-            call_id, requests = job
-            self._results.put((jobs, call_id, self._search(requests)))
+            call_id, requests, deadline = job
+            with deadline_of(deadline):
+                result = self._search(requests)
+            self._results.put((jobs, call_id, result))
+            del job, requests, deadline, result  # an idle thread keeps nothing alive

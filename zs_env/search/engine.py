@@ -1,13 +1,27 @@
-"""The base class of search engines, and the base class of engines around other engines."""
+"""The contract of search engines: a base class, wrappers, and checked calls.
+
+An engine declares what it can do; `EngineWrapper` combines the declarations of the engines that it
+wraps. Everything that calls an engine calls `search_checked`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
-from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search.deadline import CallLock, time_left_s
+from zs_env.search.types import (
+    BudgetExceeded,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
+from zs_env.search.validation import labelled, page_problem
 
 Answer = SearchPage | SearchError
 Key = TypeVar("Key", bound=Hashable)
@@ -16,9 +30,13 @@ Adapted = TypeVar("Adapted")
 _ADAPTED = (
     "search",
     "name",
-    "in_process",
+    "supports_noise",
     "query_only",
+    "in_process",
+    "thread_safe",
+    "can_open",
     "step_dependent",
+    "timeout_s",
     "fingerprint",
     "set_training_step",
     "close",
@@ -26,38 +44,49 @@ _ADAPTED = (
 
 
 class SearchEngine:
-    """Answers search requests. A subclass defines `search`; everything else has a default.
+    """Answers search requests. A subclass defines `search` and declares what else it can do.
+
+    A plain object with a method `search` is an engine too. It may have any of the attributes below;
+    those that it lacks have the defaults of this class, which promise nothing.
 
     Attributes:
         name: shown as the provenance of documents.
+        supports_noise: whether the engine returns noisy documents where `SearchRequest.useful` is
+            False. Requesting noise from any other engine is an error.
+        query_only: whether query and number of documents alone decide the page. A cache then
+            shares pages between questions and seeds. Excludes `supports_noise`.
         in_process: whether the engine only computes. It is then called directly, without a thread
             and a deadline.
-        query_only: whether query and number of documents alone decide the page. A cache then
-            shares pages between questions and seeds.
+        thread_safe: whether several threads may call `search` at the same time. Calls of any other
+            engine are serialized.
+        can_open: whether the engine can return a whole document. No engine can so far.
         step_dependent: whether pages depend on the training step.
+        timeout_s: longest time, in seconds, that a search may take by the engine's own settings;
+            None if there are none. It must not exceed the deadline of the environment.
+        fingerprint: identifies everything that decides the engine's pages; part of the keys of a
+            cache. An engine without one cannot be cached.
     """
 
     name: str = ""
-    in_process: bool = False
+    supports_noise: bool = False
     query_only: bool = False
+    in_process: bool = False
+    thread_safe: bool = False
+    can_open: bool = False
     step_dependent: bool = False
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Identifies everything that decides the engine's pages; part of the key of a cache.
-
-        The default is the name of the class. A class with settings that change its pages needs
-        its own fingerprint.
-        """
-        return class_name(self)
+    timeout_s: float | None = None
+    fingerprint: str | None = None
 
     def search(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
         """Return one page per request, in the same order.
 
-        A SearchError in the place of a page fails that request only.
+        A SearchError in the place of a page fails that request only, and is final. If the method
+        raises for several requests, they are sent again, one by one.
+
+        `zs_env.search.deadline.time_left_s` tells how much time is left.
 
         Raises:
-            SearchError: if the engine cannot answer any of the requests.
+            SearchError: if the engine cannot answer the requests.
         """
         raise NotImplementedError(f"{type(self).__name__} must define search(requests)")
 
@@ -69,9 +98,11 @@ class SearchEngine:
 
 
 class EngineWrapper(SearchEngine):
-    """An engine that passes requests on to one or several other engines.
+    """An engine that passes requests on to one or several other engines, with `search_checked`.
 
-    Its attributes follow from theirs. They are read once, here.
+    Its attributes follow from theirs, and are combined here. A subclass may change the result.
+    `thread_safe` is about the wrapper's own code only, because the calls of inner engines are
+    serialized if necessary.
 
     Args:
         engines: engines, or any objects with a method `search`.
@@ -80,14 +111,24 @@ class EngineWrapper(SearchEngine):
     def __init__(self, *engines: Any) -> None:
         self.engines = tuple(map(as_engine, engines))
         self.name = type(self).name or (self.engines[0].name if self.engines else "")
-        self.in_process = all(engine.in_process for engine in self.engines)
+        self.supports_noise = all(engine.supports_noise for engine in self.engines)
         self.query_only = all(engine.query_only for engine in self.engines)
+        self.in_process = all(engine.in_process for engine in self.engines)
+        self.can_open = all(engine.can_open for engine in self.engines)
         self.step_dependent = any(engine.step_dependent for engine in self.engines)
+        limits = [engine.timeout_s for engine in self.engines if engine.timeout_s is not None]
+        self.timeout_s = max(limits, default=None)
 
     @property
-    def fingerprint(self) -> str:
-        """The default is made of the class's name and the inner engines' fingerprints."""
-        return f"{class_name(self)}:{[engine.fingerprint for engine in self.engines]}"
+    def fingerprint(self) -> str | None:  # type: ignore[override]
+        """Made of the class's name and the inner engines' fingerprints; None if one has none."""
+        inner = self.inner_fingerprints()
+        return None if inner is None else f"{class_name(self)}:{inner}"
+
+    def inner_fingerprints(self) -> list[str] | None:
+        """Return the fingerprints of the inner engines; None if one of them has none."""
+        found = [engine.fingerprint for engine in self.engines]
+        return None if None in found else [one for one in found if one is not None]
 
     def set_training_step(self, step: int) -> None:
         """Set the training step of the inner engines."""
@@ -105,20 +146,32 @@ def as_engine(engine: Any) -> SearchEngine:
 
     Raises:
         TypeError: if it has no method `search`.
+        ValueError: if it declares `supports_noise` and `query_only`.
     """
-    if isinstance(engine, SearchEngine):
-        return engine
-    if not callable(getattr(engine, "search", None)):
-        raise TypeError(
-            "expected an engine with a method search(requests) -> list of SearchPage, got "
-            f"{engine!r}"
+    if not isinstance(engine, SearchEngine):
+        if not callable(getattr(engine, "search", None)):
+            raise TypeError(
+                "expected an engine with a method search(requests) -> list of SearchPage, got "
+                f"{engine!r}"
+            )
+        plain, engine = engine, adapt(engine, SearchEngine(), _ADAPTED)
+        # All adapters of an object share its lock.
+        engine.__dict__["_call_lock"] = _PLAIN_LOCKS.setdefault(id(plain), CallLock())
+        engine.__dict__["_class"] = type(plain)
+    if engine.supports_noise and engine.query_only:
+        raise ValueError(
+            f"the engine {engine_label(engine)} declares supports_noise and query_only; a page "
+            "that depends on the requested noise does not depend on the query alone"
         )
-    return adapt(engine, SearchEngine(), _ADAPTED)
+    return engine
+
+
+# By the identity of a plain object. Its adapters keep the object and the lock alive.
+_PLAIN_LOCKS: WeakValueDictionary[int, CallLock] = WeakValueDictionary()
 
 
 def adapt(plain: Any, base: Adapted, names: Iterable[str]) -> Adapted:
     """Give an instance of a base class those attributes and methods that a plain object has."""
-    base.__dict__["fingerprint"] = class_name(plain)
     for name in names:
         if hasattr(plain, name):
             value = getattr(plain, name)
@@ -131,16 +184,83 @@ def _call(plain: Any, name: str, *arguments: Any) -> Any:
     return getattr(plain, name)(*arguments)
 
 
+def engine_label(engine: SearchEngine) -> str:
+    """Return the name of an engine, or of its class, for messages."""
+    return repr(engine.name or engine.__dict__.get("_class", type(engine)).__name__)
+
+
+def check_timeout(engine: SearchEngine, timeout_s: float | None, setting: str) -> None:
+    """Raise ValueError if a search of the engine may take longer than `timeout_s` seconds.
+
+    Args:
+        engine: the engine, whose own limit is its `timeout_s`.
+        timeout_s: the deadline of a call; None for no deadline.
+        setting: name of the setting of the deadline, for the message.
+    """
+    if timeout_s is not None and engine.timeout_s is not None and engine.timeout_s > timeout_s:
+        raise ValueError(
+            f"the engine {engine_label(engine)} has a limit of {engine.timeout_s:g} s, more than "
+            f"{setting}={timeout_s:g}; lower the engine's limit, leave it out, or raise {setting}"
+        )
+
+
 def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
-    """Call an engine and check what it returns.
+    """Call an engine, serialize calls if it is not thread-safe, and check what it returns.
+
+    If the call fails as a whole, its requests are sent again, one by one, until the deadline of
+    the call.
 
     Returns:
-        One page per request, with a SearchError in the place of any object that is not a page.
+        For each request a valid page, or a SearchError. Each document has the label `useful` if
+            the engine supports noise, and otherwise None in its place.
 
     Raises:
-        SearchError: if the engine does not return a list with one item per request.
+        BudgetExceeded: if the engine raises it.
     """
-    pages: Any = engine.search(requests)
+    try:
+        return _search_once(engine, requests)
+    except BudgetExceeded:
+        raise
+    except Exception as error:
+        failure = as_search_error(error)
+    if len(requests) == 1:
+        return [failure]
+    answers: list[Answer] = []
+    for request in requests:
+        if time_left_s() > 0.0:
+            try:
+                answers += _search_once(engine, [request])
+                continue
+            except BudgetExceeded:
+                raise
+            except Exception as error:
+                failure = as_search_error(error)
+        answers.append(failure)
+    return answers
+
+
+def as_search_error(error: Exception) -> SearchError:
+    """Return a SearchError unchanged, and any other exception as a new one that names it."""
+    return (
+        error if isinstance(error, SearchError) else SearchError(f"{type(error).__name__}: {error}")
+    )
+
+
+def engine_turn(engine: SearchEngine) -> AbstractContextManager[None]:
+    """Return a context in which no other thread calls the engine."""
+    lock = engine.__dict__.get("_call_lock")
+    if lock is None:
+        lock = engine.__dict__.setdefault("_call_lock", CallLock())
+    return lock()
+
+
+def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
+    """Call an engine once; SearchError if it does not return a list with one item per request."""
+    if engine.thread_safe:
+        pages: Any = engine.search(requests)
+    else:
+        with engine_turn(engine):
+            pages = engine.search(requests)
     if not isinstance(pages, list | tuple):
         raise SearchError(f"wrong type: search() returned {type(pages).__name__}, expected a list")
     if len(pages) != len(requests):
@@ -149,15 +269,12 @@ def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> l
             + (f" from the engine {engine.name!r}" if engine.name else "")
         )
     answers: list[Answer] = []
-    for page in pages:
-        if isinstance(page, SearchPage):
-            if not (isinstance(page.cost, SearchCost) and isinstance(page.engine, str)):
-                page = SearchError(
-                    "wrong type: expected a page with a SearchCost and the engine's name, got "
-                    f"{type(page.cost).__name__} and {type(page.engine).__name__}"
-                )
-        elif not isinstance(page, SearchError):
-            page = SearchError(f"wrong type: {type(page).__name__} in place of a SearchPage")
+    for page, request in zip(pages, requests, strict=True):
+        problem = page_problem(page)
+        if problem is not None:
+            page = page if isinstance(page, SearchError) else SearchError(problem)
+        else:
+            page = labelled(page, request.useful if engine.supports_noise else None)
         answers.append(page)
     return answers
 
@@ -180,6 +297,13 @@ def search_distinct(
             page = replace(page, cost=SearchCost())
         charged.add(key)
         answers.append(page)
+    return answers
+
+
+def raise_single(answers: list[Answer]) -> list[Answer]:
+    """Return the answers; raise instead if there is only one and it is a SearchError."""
+    if len(answers) == 1 and isinstance(answers[0], SearchError):
+        raise answers[0]
     return answers
 
 

@@ -13,6 +13,7 @@ from zs_env.metrics import contains_answer
 from zs_env.prompts import render_document, render_page
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document, SearchPage
+from zs_env.search.validation import page_problem
 from zs_env.text.sanitize import sanitize
 
 
@@ -31,13 +32,13 @@ class PostprocessedPage(NamedTuple):
 
 
 def postprocess_page(
-    page: SearchPage, useful: tuple[bool, ...], answers: tuple[str, ...], max_chars: int
+    page: SearchPage, count: int, answers: tuple[str, ...], max_chars: int
 ) -> PostprocessedPage:
     """Prepare a page for a transcript.
 
     Args:
         page: as the engine returned it; documents beyond the requested number are dropped.
-        useful: one flag per requested document.
+        count: number of requested documents.
         answers: gold answers, which set `contains_answer`; not for yes/no questions.
         max_chars: longer documents are cut and marked as truncated.
 
@@ -46,12 +47,15 @@ def postprocess_page(
     """
     if not isinstance(page, SearchPage):
         raise TypeError(f"expected a SearchPage from the engine, got {type(page).__name__}")
-    key = (id(page.documents), useful, page.engine, max_chars)
+    key = (id(page.documents), count, page.engine, max_chars)
     known = _pages.get(key)
     if known is None:
+        problem = page_problem(page)
+        if problem is not None:
+            raise TypeError(problem)
         documents = tuple(
-            _sanitize_document(document, rank, flag, page.engine, max_chars)
-            for rank, (document, flag) in enumerate(zip(page.documents, useful, strict=False))
+            _sanitize_document(document, rank, page.engine, max_chars)
+            for rank, document in enumerate(page.documents[:count])
         )
         texts = tuple(map(render_document, documents))
         known = _SanitizedPage(
@@ -99,28 +103,19 @@ def _annotate(known: _SanitizedPage, answers: tuple[str, ...]) -> PostprocessedP
 
 
 # Keyed by the identity of the documents, because hashing them is slow.
-_pages: dict[tuple[int, tuple[bool, ...], str, int], _SanitizedPage] = {}
+_pages: dict[tuple[int, int, str, int], _SanitizedPage] = {}
 _MAX_PAGES, _MAX_ANNOTATED = 2048, 8
 
 
-def _sanitize_document(
-    document: object, rank: int, useful: bool, engine: str, max_chars: int
-) -> Document:
+def _sanitize_document(document: Document, rank: int, engine: str, max_chars: int) -> Document:
     """Sanitize and cut a document, and complete its provenance."""
-    if not isinstance(document, Document):
-        raise TypeError(f"expected Document objects on a page, got {type(document).__name__}")
-    if not (isinstance(document.title, str) and isinstance(document.text, str)):
-        raise TypeError(
-            "expected strings as title and text of a Document, got "
-            f"{type(document.title).__name__} and {type(document.text).__name__}"
-        )
     title = sanitize(document.title[:max_chars])
     room = max_chars - len(title)
     # By position: `replace` takes three times as long, and this runs for every new document.
     return Document(
         sanitize(document.text[:room]),
         title,
-        useful if document.useful is None else document.useful,
+        document.useful,
         document.engine or engine,
         rank,
         None,

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from zs_env.search.deadline import time_left_s
+
 Result = TypeVar("Result")
 
 # With these statuses a server says that it could answer later.
@@ -69,16 +71,16 @@ class RetryPolicy:
         return random.uniform(0.0, min(self.max_backoff_s, self.backoff_s * 2**attempt))
 
     def call(self, send: Callable[[], Result]) -> Result:
-        """Send a request until it succeeds.
+        """Send a request until it succeeds, or until the deadline of the engine call.
 
         Raises:
             RequestFailed: the last failure of `send`, if it is final or there are no tries left.
         """
         for attempt in range(self.max_tries):
-            time.sleep(self.pause_s(attempt))
+            time.sleep(min(self.pause_s(attempt), time_left_s() / 2))
             try:
                 return send()
             except RequestFailed as error:
-                if error.final or attempt + 1 == self.max_tries:
+                if error.final or attempt + 1 == self.max_tries or time_left_s() <= self.backoff_s:
                     raise
         raise AssertionError("max_tries is at least 1")

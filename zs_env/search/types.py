@@ -47,7 +47,8 @@ class Document:
     Attributes:
         text: at most `Limits.max_document_chars` characters in a transcript.
         title: shown before the text if not empty.
-        useful: whether a useful or a noisy document was requested; None if neither was.
+        useful: whether the engine delivered a useful or a noisy document; None if the engine does
+            not control it.
         engine: name of the engine that returned it.
         rank: 0-based position on its page.
         contains_answer: whether it contains a gold answer; None for yes/no questions and if no

@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from zs_env.noise import Noise, build_noise
 from zs_env.questions.question import Question
+from zs_env.search.deadline import deadline_of
 from zs_env.search.engine import SearchEngine, as_engine, search_checked
 from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
 from zs_env.server.access import check_access, is_msgpack, refusal
@@ -287,7 +288,8 @@ class SearchServer:
                 answer.set_result(pages)
 
         def call() -> None:
-            pages = self._pages(requests)
+            with deadline_of(self.settings.timeout_s):
+                pages = self._pages(requests)
             with suppress(RuntimeError):  # the event loop has stopped
                 loop.call_soon_threadsafe(set_pages, pages)
 

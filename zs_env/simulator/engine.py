@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, search_distinct
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.simulator.checks import CHECKS, failed_checks
@@ -67,10 +68,19 @@ class LanguageModelEngine(SearchEngine):
         self.prompts, self.retries = prompts, retries
         self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
         self.in_process = self.generator.in_process
+        self.thread_safe = self.generator.thread_safe
+        self.timeout_s = self.generator.deadline_s
+        # The same prompt for both qualities cannot produce noise.
+        self.supports_noise = prompts.useful != prompts.noisy
 
     @property
-    def fingerprint(self) -> str:
-        """Changes with the model, its sampling, the prompts and the retries."""
+    def fingerprint(self) -> str | None:
+        """Changes with the model, its sampling, the prompts and the retries.
+
+        None if the generator has none.
+        """
+        if self.generator.fingerprint is None:
+            return None
         return (
             f"simulator-1:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
             f"{sorted(self.retry_on)}"
@@ -113,8 +123,11 @@ class LanguageModelEngine(SearchEngine):
                 )
             ]
             elapsed = time.perf_counter() - started
+            left_s = time_left_s()
+            if self.generator.deadline_s is not None:
+                left_s = min(left_s, self.generator.deadline_s - elapsed)
             # A retry of average duration must end before the deadline.
-            if not pending or elapsed * (attempt + 2) / (attempt + 1) > self.generator.deadline_s:
+            if not pending or elapsed / (attempt + 1) > left_s:
                 break
         seconds = (time.perf_counter() - started) / max(len(requests), 1)
         return [

@@ -31,7 +31,7 @@ class WorldEngine(SearchEngine):
     """Answers queries with the facts of a world; equal requests give equal pages."""
 
     name = "world"
-    in_process = True
+    supports_noise = in_process = thread_safe = True
 
     def __init__(self, world: World) -> None:
         self.world = world

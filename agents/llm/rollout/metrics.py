@@ -36,7 +36,14 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "searches_mean": _mean([transcript.num_searches for transcript in transcripts]),
         "turns_mean": _mean([len(transcript.turns) for transcript in transcripts]),
         "answered": _mean([transcript.reason == "answer" for transcript in transcripts]),
-        "useful_pages": _mean([any(document.useful for document in page) for page in pages]),
+        # Of the pages whose quality the engine controls.
+        "useful_pages": _mean(
+            [
+                any(document.useful for document in page)
+                for page in pages
+                if any(document.useful is not None for document in page)
+            ]
+        ),
         "tokens_mean": _mean([len(rollout.token_ids) for rollout in sound]),
         "action_tokens_mean": _mean([sum(rollout.action_mask) for rollout in sound]),
         "malformed_rate": malformed.total() / num_turns if num_turns else float("nan"),

@@ -10,6 +10,7 @@ with its current weights (SSRL, arXiv:2508.10874). Fields: `sampling`, `batch_si
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import gymnasium
@@ -33,7 +34,8 @@ def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     """Make the training environment; the policy may generate its engine's pages."""
     questions = _training_questions(config.environment)
     engine = with_policy_as_generator(_training_engine(config.environment), policy)
-    return _make(config, num_envs, questions, engine)
+    noise = asdict(config.noise.schedule(config.run.steps))
+    return _make(config, num_envs, questions, engine, noise=noise)
 
 
 def training_questions(config: EnvironmentConfig) -> QuestionDataset:
@@ -52,7 +54,9 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
         engine = spec_from_text(config.environment.eval_engine, role="engine", name="--eval-engine")
     else:
         engine = _training_engine(config.environment)
-    return _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
+    noise = max(config.noise.noise_end, *config.evaluation.eval_noise)
+    engine = with_policy_as_generator(engine, policy)
+    return _make(config, num_envs, questions, engine, noise=noise)
 
 
 def real_engine_environment(config: TrainConfig, num_envs: int) -> ZeroSearchVectorEnv | None:
@@ -73,8 +77,14 @@ def is_about_world(config: EnvironmentConfig) -> bool:
 
 
 def _make(
-    config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None
+    config: TrainConfig,
+    num_envs: int,
+    questions: Spec,
+    engine: Spec | None,
+    *,
+    noise: float | Mapping[str, Any] = 0.0,
 ) -> ZeroSearchVectorEnv:
+    """Make an environment; `noise` is what the trainer will request, so that it is checked here."""
     environment = config.environment
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
@@ -85,6 +95,7 @@ def _make(
         ),
         "max_turns": environment.max_turns,
         "num_documents": environment.num_documents,
+        "noise": noise,
         "noise_draw": config.noise.noise_draw,
         "engine_timeout_s": environment.engine_timeout_s,
         "limits": {"max_document_chars": environment.max_document_chars},

@@ -86,8 +86,11 @@ def test_an_engine_that_gives_too_few_pages_is_an_error():
         def search(self, requests):
             return []
 
-    with pytest.raises(SearchError, match="wrong number of pages: 0 for 3 requests"):
-        MixtureEngine([Short()]).search(_requests(3))
+    failures = MixtureEngine([Short()]).search(_requests(3))
+    assert len(failures) == 3
+    for failure in failures:
+        assert isinstance(failure, SearchError)
+        assert "wrong number of pages: 0 for 1 requests" in str(failure)
 
 
 @pytest.mark.parametrize(

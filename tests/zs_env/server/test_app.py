@@ -22,6 +22,7 @@ class Engine:
     """Returns documents that repeat the request."""
 
     name = fingerprint = "engine"
+    supports_noise = True
 
     def __init__(self):
         self.batches = []

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from zs_env.engines.budget.ledger import Ledger
+from zs_env.search.deadline import CallLock
 from zs_env.search.engine import Answer, EngineWrapper, search_checked
 from zs_env.search.prices import PriceTable
-from zs_env.search.types import BudgetExceeded, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search.types import BudgetExceeded, SearchCost, SearchPage, SearchRequest
 
 
 class MeteredEngine(EngineWrapper):
@@ -34,6 +35,8 @@ class MeteredEngine(EngineWrapper):
         ValueError: if the budget is not positive, no price is set, or the file is not a ledger.
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         engine: Any,
@@ -55,11 +58,11 @@ class MeteredEngine(EngineWrapper):
         self.max_cost = 0.0
         self._reserved = 0.0  # US dollars, for running calls
         self._ledger = None if path is None else Ledger(Path(path))
-        self._lock, self._first_search = threading.Lock(), threading.Lock()
+        self._lock, self._first_search = threading.Lock(), CallLock()
         self._add(self._ledger.read_new() if self._ledger else [])
 
     @property
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """The fingerprint of the engine: counting does not change pages."""
         return self.engines[0].fingerprint
 
@@ -73,28 +76,26 @@ class MeteredEngine(EngineWrapper):
 
         Raises:
             BudgetExceeded: if the batch might cost more than the rest of the budget.
-            SearchError: if the engine raises it, or the ledger cannot be written.
+            SearchError: if the ledger cannot be written.
         """
         if not requests and self._ledger is not None:
             with self._lock:
                 self._add(self._ledger.read_new())
         pages: list[Answer] = []
         while self.budget is not None and not self.max_cost and len(pages) < len(requests):
-            with self._first_search:
+            with self._first_search():
                 if not self.max_cost:
                     pages += self._search_within_budget(requests[len(pages) : len(pages) + 1])
-            if pages and isinstance(pages[-1], SearchError):
-                break  # a failed search costs nothing and reveals no price
         rest = requests[len(pages) :]
         return pages + self._search_within_budget(rest) if rest else pages
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        del state["_lock"], state["_first_search"]
+        del state["_lock"]
         return state | {"_reserved": 0.0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.Lock(), _first_search=threading.Lock())
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def _search_within_budget(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         with self._lock:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from zs_env.engines.cache.store import PageStore
-from zs_env.search.engine import Answer, EngineWrapper, search_checked
+from zs_env.search.deadline import OtherCall
+from zs_env.search.engine import Answer, EngineWrapper, engine_label, raise_single, search_checked
 from zs_env.search.types import BudgetExceeded, SearchCost, SearchError, SearchPage, SearchRequest
 
 CacheMode = Literal["live", "record", "replay"]
@@ -36,8 +36,9 @@ class CachedEngine(EngineWrapper):
 
     Several processes and threads may share a file. The page that is stored first wins, and the
     others return it, so every process sees the pages in the file. Equal requests of one process,
-    in a batch or in several threads at the same time, make one engine call. Cached pages cost
-    nothing and count as `cost.cached`. Failures are not cached.
+    in a batch or in several threads at the same time, make one engine call; if that call misses its
+    deadline, the requests that waited for it make their own. Cached pages cost nothing and count as
+    `cost.cached`. Failures are not cached.
 
     Args:
         engine: the engine to call for missing pages. In replay it may be None if `fingerprint` is
@@ -48,10 +49,12 @@ class CachedEngine(EngineWrapper):
         max_pages: pages kept in memory; the least recently used are dropped.
 
     Raises:
-        ValueError: if the mode does not fit the other arguments, or the file is not a usable
-            cache.
+        ValueError: if the mode does not fit the other arguments, the engine has no fingerprint, or
+            the file is not a usable cache.
         FileNotFoundError: if there is no file to replay.
     """
+
+    thread_safe = True
 
     def __init__(
         self,
@@ -82,8 +85,9 @@ class CachedEngine(EngineWrapper):
         self._store = None if path is None else PageStore(Path(path), mode=mode)
         self._fingerprint = self._choose_fingerprint(fingerprint)
         self.query_only = self._fingerprint.startswith(_QUERY_ONLY)
+        self.supports_noise = self.supports_noise and not self.query_only
         self._memory: OrderedDict[SearchRequest, SearchPage] = OrderedDict()
-        self._running: dict[SearchRequest, Future[Answer]] = {}  # in any thread
+        self._running: dict[SearchRequest, _Fetch] = {}  # in any thread
         self._lock = threading.Lock()
 
     @property
@@ -94,41 +98,62 @@ class CachedEngine(EngineWrapper):
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with one engine call for all missing pages.
 
+        A request whose page cannot be found, made or stored has a SearchError in its place.
+
         Raises:
-            SearchError: if the engine raises it or returns no list of pages, a replay lacks the
-                page, or the file cannot be read or written.
+            SearchError: if the file cannot be read, or the only request fails.
         """
         if self.query_only:
             requests = [
                 SearchRequest(one.query, None, None, (True,) * len(one.useful), 0)
                 for one in requests
             ]
-        answers: dict[int, Answer] = {}
-        missing: dict[SearchRequest, int] = {}  # with the first place in the batch
-        awaited: dict[int, Future[Answer]] = {}
+        found: dict[SearchRequest, Answer] = {}
+        awaited: dict[SearchRequest, _Fetch] = {}
+        missing: list[SearchRequest] = []
         with self._lock:
-            for place, request in enumerate(requests):
+            for request in dict.fromkeys(requests):
                 page = self._memory.get(request)
                 if page is not None:
                     self._memory.move_to_end(request)
-                    answers[place] = page
+                    found[request] = page
                 elif request in self._running:
-                    awaited[place] = self._running[request]
+                    awaited[request] = self._running[request]
                 else:
-                    missing[request] = place
-                    self._running[request] = Future()
-        if missing:
-            found = self._fetch(list(missing))
-            answers.update((place, found[request]) for request, place in missing.items())
-        for place, future in awaited.items():
-            # A new exception for each thread: a shared one would collect all tracebacks.
-            error = future.exception()
-            if isinstance(error, BudgetExceeded):
-                raise BudgetExceeded(str(error)) from error
-            if error is not None:
-                raise SearchError(str(error)) from error
-            answers[place] = future.result()
-        return [answers[place] for place in range(len(requests))]
+                    missing.append(request)
+            fetch = self._start(missing) if missing else None
+        if fetch is not None:
+            found |= self._fetch(missing, fetch)
+        found |= self._await(awaited)
+        answers: list[Answer] = []
+        seen: set[SearchRequest] = set()
+        for request in requests:
+            page = found[request]
+            if isinstance(page, SearchPage) and request in seen:
+                page = replace(page, cost=_CACHED)
+            seen.add(request)
+            answers.append(page)
+        return raise_single(answers)
+
+    def _await(self, awaited: dict[SearchRequest, _Fetch]) -> dict[SearchRequest, Answer]:
+        """Return the pages that other threads search for; search for those that they abandon."""
+        found: dict[SearchRequest, Answer] = {}
+        abandoned: list[SearchRequest] = []
+        for request, other in awaited.items():
+            ended = other.wait()
+            if other.budget_error is not None:
+                raise BudgetExceeded(str(other.budget_error))
+            if request in other.answers:
+                found[request] = other.answers[request]
+            elif ended:
+                found[request] = SearchError("an equal request of another thread failed")
+            else:
+                abandoned.append(request)
+        if abandoned:
+            with self._lock:
+                fetch = self._start(abandoned)
+            found |= self._fetch(abandoned, fetch)
+        return found
 
     def close(self) -> None:
         """Close the file and the engine."""
@@ -147,7 +172,14 @@ class CachedEngine(EngineWrapper):
     def _choose_fingerprint(self, given: str | None) -> str:
         if self.engines:
             mark = _QUERY_ONLY if self.query_only else ""
-            return mark + (given or self.engines[0].fingerprint).removeprefix(mark)
+            fingerprint = given or self.engines[0].fingerprint
+            if fingerprint is None:
+                raise ValueError(
+                    f"the engine {engine_label(self.engines[0])} has no fingerprint, so its pages "
+                    "cannot be cached; give it an attribute `fingerprint` that changes with its "
+                    "pages, or pass fingerprint="
+                )
+            return mark + fingerprint.removeprefix(mark)
         assert self._store is not None, "only a replay has no engine, and it has a file"
         known = self._store.fingerprints()
         if given:
@@ -159,36 +191,69 @@ class CachedEngine(EngineWrapper):
             )
         return known[0]
 
-    def _fetch(self, requests: list[SearchRequest]) -> dict[SearchRequest, Answer]:
+    def _start(self, requests: list[SearchRequest]) -> _Fetch:
+        """Mark requests as running; the caller holds the lock."""
+        fetch = _Fetch()
+        self._running |= dict.fromkeys(requests, fetch)
+        return fetch
+
+    def _fetch(self, requests: list[SearchRequest], fetch: _Fetch) -> dict[SearchRequest, Answer]:
         """Find the pages of requests, keep them, and pass them to the threads that wait."""
-        found: dict[SearchRequest, Answer] = {}
         try:
-            if self._store is not None:
-                found |= self._store.load(self._fingerprint, requests)
-            missing = [request for request in requests if request not in found]
-            if missing and self.mode == "replay":
-                raise SearchError(
-                    f"the query {missing[0].query!r} (question {missing[0].question!r}, seed "
-                    f"{missing[0].seed}) is not recorded in {self._store and self._store.path}; "
-                    "record the same episodes with the same engine, settings and seeds first"
-                )
-            if missing:
-                new = dict(zip(missing, search_checked(self.engines[0], missing), strict=True))
-                pages = {one: page for one, page in new.items() if isinstance(page, SearchPage)}
-                if self._store is not None and pages:
-                    new |= self._store.save(self._fingerprint, pages)
-                found |= new
-        except BaseException as error:
+            found = self._load_or_search(requests)
+            with self._lock:
+                for request, answer in found.items():
+                    if isinstance(answer, SearchPage):
+                        # A call that was abandoned may end late: the first page is kept.
+                        kept = self._memory.setdefault(request, replace(answer, cost=_CACHED))
+                        fetch.answers[request] = kept
+                        found[request] = replace(kept, cost=answer.cost)
+                    else:
+                        fetch.answers[request] = answer
+                while len(self._memory) > self.max_pages:
+                    self._memory.popitem(last=False)
+        except BudgetExceeded as error:
+            fetch.budget_error = error
+            raise
+        finally:
             with self._lock:
                 for request in requests:
-                    self._running.pop(request).set_exception(error)
-            raise
-        with self._lock:
-            for request in requests:
-                answer = found[request]
-                if isinstance(answer, SearchPage):
-                    self._memory[request] = answer = replace(answer, cost=_CACHED)
-                self._running.pop(request).set_result(answer)
-            while len(self._memory) > self.max_pages:
-                self._memory.popitem(last=False)
+                    if self._running.get(request) is fetch:
+                        del self._running[request]
+            fetch.ended.set()
         return found
+
+    def _load_or_search(self, requests: list[SearchRequest]) -> dict[SearchRequest, Answer]:
+        """Return the pages of requests from the file, and from the engine."""
+        found: dict[SearchRequest, Answer] = {}
+        if self._store is not None:
+            found |= self._store.load(self._fingerprint, requests)
+        missing = [request for request in requests if request not in found]
+        if self.mode == "replay":
+            path = self._store and self._store.path
+            return found | {
+                request: SearchError(
+                    f"the query {request.query!r} (question {request.question!r}, seed "
+                    f"{request.seed}) is not recorded in {path}; record the same episodes with the "
+                    "same engine, settings and seeds first"
+                )
+                for request in missing
+            }
+        if missing:
+            new = dict(zip(missing, search_checked(self.engines[0], missing), strict=True))
+            pages = {one: page for one, page in new.items() if isinstance(page, SearchPage)}
+            if self._store is not None and pages:
+                new |= self._store.save(self._fingerprint, pages)
+            found |= new
+        return found
+
+
+class _Fetch(OtherCall):
+    """A running call for missing pages, and its result for the threads that wait for it."""
+
+    __slots__ = ("answers", "budget_error")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: dict[SearchRequest, Answer] = {}
+        self.budget_error: BudgetExceeded | None = None

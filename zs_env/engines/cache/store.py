@@ -17,6 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from zs_env.search.engine import Answer
 from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.transcripts.serialization import document_from_json, document_to_json
 
@@ -62,8 +63,8 @@ class PageStore:
 
     def load(
         self, fingerprint: str, requests: Sequence[SearchRequest]
-    ) -> dict[SearchRequest, SearchPage]:
-        """Return the pages that the file has."""
+    ) -> dict[SearchRequest, Answer]:
+        """Return the pages that the file has, with a SearchError for a damaged page."""
         with self._using() as connection:
             return {
                 request: page
@@ -73,10 +74,29 @@ class PageStore:
 
     def save(
         self, fingerprint: str, pages: Mapping[SearchRequest, SearchPage]
-    ) -> dict[SearchRequest, SearchPage]:
-        """Store pages, all or none. If another process stored a page first, return that page."""
-        rows = {request: _page_to_json(page) for request, page in pages.items()}
-        kept = dict(pages)
+    ) -> dict[SearchRequest, Answer]:
+        """Store pages. If another process stored a page first, return that page.
+
+        A SearchError stands for a page that cannot be stored; if the file cannot be written, for
+        all of them.
+        """
+        kept: dict[SearchRequest, Answer] = dict(pages)
+        rows: dict[SearchRequest, str] = {}
+        for request, page in pages.items():
+            try:
+                rows[request] = _page_to_json(page)
+            except SearchError as error:
+                kept[request] = error
+        try:
+            self._insert(fingerprint, rows, kept)
+        except SearchError as error:
+            kept |= dict.fromkeys(rows, error)
+        return kept
+
+    def _insert(
+        self, fingerprint: str, rows: Mapping[SearchRequest, str], kept: dict[SearchRequest, Answer]
+    ) -> None:
+        """Write rows, all or none, and put the pages that were stored before into `kept`."""
         with self._using() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -90,7 +110,6 @@ class PageStore:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-        return kept
 
     def fingerprints(self) -> list[str]:
         """Return the fingerprints of the engines with pages in the file, sorted."""
@@ -190,7 +209,7 @@ class PageStore:
 
     def _read(
         self, connection: sqlite3.Connection, fingerprint: str, request: SearchRequest
-    ) -> SearchPage | None:
+    ) -> Answer | None:
         sql = "SELECT page FROM pages WHERE key = ?"
         row = connection.execute(sql, (_key(fingerprint, request),)).fetchone()
         if row is None:
@@ -198,10 +217,10 @@ class PageStore:
         try:
             return _page_from_json(row[0])
         except (ValueError, TypeError, KeyError) as error:
-            raise SearchError(
+            return SearchError(
                 f"the recorded page of {request.query!r} in {self.path} is damaged ({error}); "
                 "record it again in another file"
-            ) from error
+            )
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

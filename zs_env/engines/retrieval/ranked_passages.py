@@ -13,8 +13,7 @@ from zs_env.search.types import Document, SearchCost, SearchPage, SearchRequest
 class PassageEngine(SearchEngine):
     """Returns the best passages of a corpus; each distinct query is ranked once."""
 
-    in_process = True
-    query_only = True
+    in_process = query_only = thread_safe = True
 
     def rank(self, query: str, count: int) -> Iterable[tuple[Passage, float]]:
         """Return at most `count` passages with their scores, best first."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from zs_env.search.engine import adapt, class_name
+from zs_env.search.engine import adapt
 from zs_env.search.types import SearchError
 
 # What `as_generator` takes over from an object that is not a TextGenerator.
-_ADAPTED = ("generate", "generate_stream", "in_process", "deadline_s", "fingerprint", "close")
+_ADAPTED = (
+    "generate",
+    "generate_stream",
+    "in_process",
+    "thread_safe",
+    "deadline_s",
+    "fingerprint",
+    "close",
+)
 
 
 class GenerationError(SearchError):
@@ -100,19 +106,17 @@ class TextGenerator:
     Attributes:
         in_process: whether the generator only computes. An engine on top of it is then called
             without a deadline.
-        deadline_s: seconds after which its texts are no longer useful.
+        thread_safe: whether several threads may call it at the same time.
+        deadline_s: longest time, in seconds, for a batch by its own settings; None if there are
+            none. It must not exceed the deadline of an environment that uses it.
+        fingerprint: identifies the model and its sampling; part of cache keys. Pages of a generator
+            without one cannot be cached.
     """
 
     in_process: bool = False
-    deadline_s: float = math.inf
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Identifies the model and its sampling; part of cache keys.
-
-        The default is the name of the class.
-        """
-        return class_name(self)
+    thread_safe: bool = False
+    deadline_s: float | None = None
+    fingerprint: str | None = None
 
     def generate(self, prompts: Sequence[Prompt]) -> Sequence[Output]:
         """Return one completion, or a GenerationError, per prompt, in the same order."""

@@ -17,6 +17,7 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
+from zs_env.search.deadline import time_left_s
 from zs_env.search.http_client import HTTPLoop, base_url, excerpt, import_aiohttp
 from zs_env.search.retry import RequestFailed, RetryPolicy
 from zs_env.simulator.generators.base import (
@@ -31,6 +32,7 @@ from zs_env.simulator.generators.base import (
 from zs_env.simulator.generators.server_pool import Server, ServerLimits, ServerPool
 
 _TASKS_PER_YIELD = 32
+_READ_TIMEOUT_S, _DEADLINE_S = 30.0, 55.0
 _BACKOFF_S = 0.1
 
 
@@ -53,6 +55,8 @@ class ServerTextGenerator(TextGenerator):
         ImportError: if aiohttp is missing.
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         servers: Sequence[str] | str,
@@ -69,12 +73,10 @@ class ServerTextGenerator(TextGenerator):
         self.model = model
         self.sampling = sampling or TextSampling()
         self.limits = limits or ServerLimits()
-        self.deadline_s = self.limits.deadline_s
+        self.deadline_s = self.limits.longest_s
         self.extra = dict(extra or {})
         self._lock = threading.Lock()
         self._loop: HTTPLoop | None = None
-        # How long to wait for the event loop. Each task in it enforces its own deadline.
-        self._loop_timeout_s = self.limits.deadline_s + self.limits.read_timeout_s
         self._retries = RetryPolicy(self.limits.max_tries, _BACKOFF_S)
         self._pool = ServerPool(self.urls, model, self.limits)
 
@@ -89,7 +91,7 @@ class ServerTextGenerator(TextGenerator):
         return f"server-1:{self.model}:{self.sampling}:{extra}"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
-        """Return one output per prompt, each within `limits.deadline_s`."""
+        """Return one output per prompt, each within the deadline."""
         outputs: dict[int, Output] = {}
         self.generate_stream(prompts, outputs.__setitem__)
         return [outputs[index] for index in range(len(prompts))]
@@ -99,9 +101,12 @@ class ServerTextGenerator(TextGenerator):
     ) -> None:
         """Call `callback(index, output)` for each prompt in the order of completion."""
         queue: SimpleQueue[tuple[int, Output] | None] = SimpleQueue()
-        done = self._running_loop().submit(self._generate_all(prompts, queue))
+        # The texts must be there before the deadline of the engine call.
+        deadline_s = min(self.limits.deadline_s or _DEADLINE_S, 0.9 * time_left_s())
+        done = self._running_loop().submit(self._generate_all(prompts, queue, deadline_s))
         done.add_done_callback(lambda _: queue.put(None))
-        while (item := queue.get(timeout=self._loop_timeout_s)) is not None:
+        # Each task in the loop enforces the deadline; the wait is longer only if the loop hangs.
+        while (item := queue.get(timeout=2 * deadline_s + 1.0)) is not None:
             callback(*item)
         done.result()
 
@@ -111,7 +116,7 @@ class ServerTextGenerator(TextGenerator):
         Returns:
             For each server its `url`, and either `models` or `error`.
         """
-        return self._running_loop().submit(self._check_all()).result(timeout=self._loop_timeout_s)
+        return self._running_loop().submit(self._check_all()).result(timeout=2 * _DEADLINE_S)
 
     def report(self) -> list[dict[str, Any]]:
         """Return for each server its answers, failures and how often its circuit breaker opened."""
@@ -150,22 +155,29 @@ class ServerTextGenerator(TextGenerator):
                 weakref.finalize(self, self._loop.stop)
             return self._loop
 
-    async def _generate_all(self, prompts: Sequence[Prompt], queue: SimpleQueue[Any]) -> None:
+    async def _generate_all(
+        self, prompts: Sequence[Prompt], queue: SimpleQueue[Any], deadline_s: float
+    ) -> None:
         started = asyncio.get_running_loop().time()
+        deadline = started + deadline_s
         async with asyncio.TaskGroup() as tasks:
             for index, prompt in enumerate(prompts):
-                tasks.create_task(self._generate_one(index, prompt, started, queue))
+                tasks.create_task(self._generate_one(index, prompt, started, deadline, queue))
                 if index % _TASKS_PER_YIELD == 0:
                     # Lets the first requests start before all tasks exist.
                     await asyncio.sleep(0)
 
     async def _generate_one(
-        self, index: int, prompt: Prompt, started: float, queue: SimpleQueue[Any]
+        self,
+        index: int,
+        prompt: Prompt,
+        started: float,
+        deadline: float,
+        queue: SimpleQueue[Any],
     ) -> None:
         """Put the index and the output of a prompt into the queue."""
         loop, limits = self._running_loop(), self.limits
         clock = asyncio.get_running_loop().time
-        deadline = started + limits.deadline_s
         avoid: Server | None = None
         reasons: list[str] = []
         error: type[GenerationError] = GenerationError
@@ -220,7 +232,7 @@ class ServerTextGenerator(TextGenerator):
         if sampling.frequency_penalty:  # some servers reject the field even if it is 0
             body.setdefault("frequency_penalty", sampling.frequency_penalty)
         remaining = deadline - asyncio.get_running_loop().time()
-        timeout = max(min(self.limits.read_timeout_s, remaining), 0.001)
+        timeout = max(min(self.limits.read_timeout_s or _READ_TIMEOUT_S, remaining), 0.001)
         answer = await loop.request("POST", f"{server.url}/chat/completions", timeout, body)
         return _as_completion(answer)
 
@@ -233,7 +245,8 @@ class ServerTextGenerator(TextGenerator):
         return models[0]
 
     async def _models(self, loop: HTTPLoop, server: Server) -> list[str]:
-        answer = await loop.request("GET", f"{server.url}/models", self.limits.read_timeout_s, None)
+        timeout = self.limits.read_timeout_s or _READ_TIMEOUT_S
+        answer = await loop.request("GET", f"{server.url}/models", timeout, None)
         rows = answer.get("data")
         if not isinstance(rows, list):
             raise RequestFailed("garbage", f"expected a list of models, got {excerpt(answer)}")

@@ -21,8 +21,9 @@ class ServerLimits:
     Attributes:
         concurrency: maximum number of concurrent requests per server.
         connect_timeout_s: maximum time to open a connection.
-        read_timeout_s: maximum time until a request is answered.
-        deadline_s: maximum time per prompt, including all retries and waiting.
+        read_timeout_s: maximum time until a request is answered; None for 30 s.
+        deadline_s: maximum time per prompt, including all retries and waiting; None for 55 s. In an
+            environment, all requests end before its deadline, which these two must not exceed.
         max_tries: maximum number of requests per prompt.
         failures_to_open: consecutive failures that open a server's circuit breaker. No requests are
             sent to the server while it is open.
@@ -31,16 +32,22 @@ class ServerLimits:
 
     concurrency: int = 64
     connect_timeout_s: float = 5.0
-    read_timeout_s: float = 30.0
-    deadline_s: float = 55.0
+    read_timeout_s: float | None = None
+    deadline_s: float | None = None
     max_tries: int = 8
     failures_to_open: int = 5
     cooldown_s: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+
+    @property
+    def longest_s(self) -> float | None:
+        """The longest time that was set; None if none was."""
+        given = [one for one in (self.read_timeout_s, self.deadline_s) if one is not None]
+        return max(given, default=None)
 
 
 @dataclass(slots=True, eq=False)

@@ -29,8 +29,8 @@ def test_a_subclass_needs_only_generate():
 
     generator = Subclass()
     assert as_generator(generator) is generator
-    assert not generator.in_process and generator.deadline_s == math.inf
-    assert generator.fingerprint.endswith("Subclass")
+    assert not generator.in_process and generator.deadline_s is None
+    assert generator.fingerprint is None and not generator.thread_safe
     streamed = {}
     generator.generate_stream(PROMPTS, streamed.__setitem__)
     assert {index: one.text for index, one in streamed.items()} == {0: "one", 1: "two"}

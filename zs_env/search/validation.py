@@ -1,0 +1,88 @@
+"""The check of the pages that engines return."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from zs_env.search.types import Document, SearchCost, SearchPage
+
+
+def page_problem(page: Any) -> str | None:
+    """Return what is wrong with a page of an engine; None for a valid page."""
+    if not isinstance(page, SearchPage):
+        return f"wrong type: {type(page).__name__} in place of a SearchPage"
+    cost = page.cost
+    if not (isinstance(cost, SearchCost) and isinstance(page.engine, str)):
+        return (
+            "wrong type: expected a page with a SearchCost and the engine's name, got "
+            f"{type(cost).__name__} and {type(page.engine).__name__}"
+        )
+    try:
+        if not (
+            0 <= cost.calls < math.inf
+            and 0 <= cost.prompt_tokens < math.inf
+            and 0 <= cost.completion_tokens < math.inf
+            and 0 <= cost.seconds < math.inf
+            and 0 <= cost.cached < math.inf
+        ):
+            return f"wrong cost: expected finite numbers that are not negative, got {cost}"
+    except TypeError:
+        return f"wrong type: expected numbers in a SearchCost, got {cost}"
+    for document in page.documents:
+        if not isinstance(document, Document):
+            return f"wrong type: expected Document objects on a page, got {type(document).__name__}"
+        if not (isinstance(document.title, str) and isinstance(document.text, str)):
+            return (
+                "wrong type: expected strings as title and text of a Document, got "
+                f"{type(document.title).__name__} and {type(document.text).__name__}"
+            )
+        problem = _provenance_problem(document)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _provenance_problem(document: Document) -> str | None:
+    useful, checks, metadata = document.useful, document.checks, document.metadata
+    if useful is not None and not isinstance(useful, bool):
+        return f"wrong type: Document.useful is True, False or None, got {useful!r}"
+    if not isinstance(document.engine, str):
+        return f"wrong type: Document.engine is a string, got {type(document.engine).__name__}"
+    if checks != () and not (
+        isinstance(checks, tuple) and all(isinstance(one, str) for one in checks)
+    ):
+        return f"wrong type: Document.checks is a tuple of strings, got {checks!r}"
+    if metadata != () and not (
+        isinstance(metadata, tuple)
+        and all(
+            isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in metadata
+        )
+    ):
+        return f"wrong type: Document.metadata is a tuple of (name, value), got {metadata!r}"
+    return None
+
+
+def labelled(page: SearchPage, useful: Sequence[bool] | None) -> SearchPage:
+    """Complete the labels of the delivered quality.
+
+    Args:
+        page: of the engine.
+        useful: the requested quality of each document, which the engine honours: the label of
+            documents without one. None if the engine does not control it: no document has a label.
+    """
+    for document in page.documents:
+        if (document.useful is None) == (useful is not None):
+            break
+    else:
+        return page
+    if useful is None:
+        documents = tuple(replace(document, useful=None) for document in page.documents)
+        return replace(page, documents=documents)
+    documents = tuple(
+        replace(document, useful=flag) if document.useful is None else document
+        for document, flag in zip(page.documents, useful, strict=False)
+    )
+    return replace(page, documents=documents + page.documents[len(documents) :])
