@@ -89,8 +89,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._engine = single._engine
-        order = single._sampler.order  # of each sub-environment
-        engine = self._engine.engine
+        order, engine = single._sampler.order, self._engine.engine  # of each sub-environment
         self._samplers = [
             EpisodeSampler(questions, self.config, noise, order, engine=engine)
             for _ in range(num_envs)

@@ -66,8 +66,7 @@ def _mean_noise(base: TrainConfig) -> Changes:
 
 
 def _without_search(base: TrainConfig) -> Changes:
-    noise = {"noise_start": 0.0, "noise_end": 0.0, "eval_noise": (0.0,)}
-    return {"engine": "none", "eval_engine": "none", "real_engine": "none", **noise}
+    return {"engine": "none", "eval_engine": "none", "real_engine": "none"}
 
 
 def _mispaired(*, leak_answer: bool) -> Callable[[TrainConfig], Changes]:

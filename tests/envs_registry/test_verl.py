@@ -12,6 +12,8 @@ WORLD = {"id": "ZeroSearch-v0", "max_turns": 2, "noise": 0.5}
 
 
 class _Closable:
+    supports_noise = True
+
     def __init__(self):
         self.closed = 0
 

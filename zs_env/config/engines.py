@@ -78,7 +78,10 @@ def _no_engine(questions: QuestionDataset) -> SearchEngine:
     """Return no documents for any query."""
     from zs_env.engines import ScriptedEngine
 
-    return ScriptedEngine({})
+    engine = ScriptedEngine({})
+    # A page without documents is useful and noisy alike, so runs with noise have a baseline.
+    engine.supports_noise = True
+    return engine
 
 
 def _build_schedule(fields: Mapping[str, Any]) -> Schedule:

@@ -211,8 +211,8 @@ def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> l
     the call.
 
     Returns:
-        For each request a valid page, or a SearchError. Each document has the label `useful` if
-            the engine supports noise, and otherwise None in its place.
+        For each request a valid page, or a SearchError. If the engine supports noise, each document
+        has the label `useful`.
 
     Raises:
         BudgetExceeded: if the engine raises it.
@@ -273,8 +273,8 @@ def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
         problem = page_problem(page)
         if problem is not None:
             page = page if isinstance(page, SearchError) else SearchError(problem)
-        else:
-            page = labelled(page, request.useful if engine.supports_noise else None)
+        elif engine.supports_noise:
+            page = labelled(page, request.useful)
         answers.append(page)
     return answers
 

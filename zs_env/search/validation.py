@@ -65,22 +65,13 @@ def _provenance_problem(document: Document) -> str | None:
     return None
 
 
-def labelled(page: SearchPage, useful: Sequence[bool] | None) -> SearchPage:
-    """Complete the labels of the delivered quality.
-
-    Args:
-        page: of the engine.
-        useful: the requested quality of each document, which the engine honours: the label of
-            documents without one. None if the engine does not control it: no document has a label.
-    """
+def labelled(page: SearchPage, useful: Sequence[bool]) -> SearchPage:
+    """Label the documents without a label with the requested quality, which the engine honours."""
     for document in page.documents:
-        if (document.useful is None) == (useful is not None):
+        if document.useful is None:
             break
     else:
         return page
-    if useful is None:
-        documents = tuple(replace(document, useful=None) for document in page.documents)
-        return replace(page, documents=documents)
     documents = tuple(
         replace(document, useful=flag) if document.useful is None else document
         for document, flag in zip(page.documents, useful, strict=False)

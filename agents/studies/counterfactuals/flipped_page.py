@@ -31,8 +31,8 @@ class FlippedPage:
         kind: requested quality of the page; "mixed" if its documents were drawn one by one.
         reward: of the recorded episode.
         reward_flipped: of the episode with the flipped page; None if a failure ended it.
-        same_page: whether the flipped page shows the same documents: the engine ignores the
-            requested quality, or has no other documents.
+        same_page: whether the flipped page shows the same documents, because the engine has no
+            others.
         failure: the engine's error in the flipped episode; None without one.
     """
 

@@ -105,6 +105,8 @@ def delivers_noise_or_refuses_it(engine: SearchEngine, requests: list[SearchRequ
                 assert "supports noise" in str(error)
             else:
                 raise AssertionError(f"{settings} must be an error without supports_noise")
+        if isinstance(engine, EngineWrapper):
+            return  # one of its engines may control the quality
         pages = _pages(search_checked(engine, [*requests, *noisy]))
         labels = [one.useful for page in pages for one in page.documents]
         assert set(labels) <= {None}, "without supports_noise, Document.useful must be None"
@@ -163,7 +165,7 @@ def is_called_safely_from_threads(engine: SearchEngine, requests: list[SearchReq
 
 
 def fails_one_request_at_a_time(engine: SearchEngine, requests: list[SearchRequest]) -> None:
-    """A request that nobody can answer does not change the pages of the others."""
+    """A request without an answer does not change the pages of the others."""
     strange = SearchRequest("\ud800\x00" * 3, None, None, (True,), 0)
     *pages, _ = search_checked(engine, [*requests, strange])
     assert pages == search_checked(engine, requests), "one request changed the pages of others"
