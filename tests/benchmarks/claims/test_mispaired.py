@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from benchmarks.claims.mispaired import MispairedEngine, mispaired_engine
 from zs_env import Question
 from zs_env.search.types import Document, SearchPage, SearchRequest
