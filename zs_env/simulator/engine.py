@@ -70,8 +70,7 @@ class LanguageModelEngine(SearchEngine):
         self.in_process = self.generator.in_process
         self.thread_safe = self.generator.thread_safe
         self.timeout_s = self.generator.deadline_s
-        # The same prompt for both qualities cannot produce noise.
-        self.supports_noise = prompts.useful != prompts.noisy
+        self.supports_noise = prompts.has_noise
 
     @property
     def fingerprint(self) -> str | None:

@@ -82,6 +82,13 @@ class SimulatorPrompts:
         """Changes with every field."""
         return repr(self)
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether the prompts of useful and of noisy pages differ."""
+        fields = ("useful", "context")
+        names_kind = any("kind" in _variables(getattr(self, field), field) for field in fields)
+        return self.useful != self.noisy or names_kind
+
     def render(self, request: SearchRequest, *, useful: bool, num_documents: int) -> str:
         """Return the prompt for one page.
 
