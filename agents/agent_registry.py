@@ -19,7 +19,8 @@ from agents.baselines import (
     SearchEachName,
     SearchOnce,
 )
-from agents.prompted.config import EXAMPLE, METHODS, build_prompted_agent
+from agents.prompted.methods import METHODS
+from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import spec_from_text
 from zs_env.text.suggestions import unknown_name
 
