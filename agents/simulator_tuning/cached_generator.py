@@ -16,8 +16,6 @@ from zs_env.simulator.generators.base import (
     generate_checked,
 )
 
-_Key = tuple[str, str | None, int]
-
 
 class CachedTextGenerator(TextGenerator):
     """Generates only texts that are not in the file. Failed prompts are not stored.
@@ -33,32 +31,27 @@ class CachedTextGenerator(TextGenerator):
         self.fingerprint = generator.fingerprint
         self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
         self._path = path
-        self._stored: dict[_Key, Completion] = {}
+        self._stored: dict[Prompt, Completion] = {}
         lines = whole_lines(path)
         truncate_lines(path, len(lines))
         for row in map(json.loads, lines):
             if row["fingerprint"] == self.fingerprint:
-                key = (row["prompt"], row["system"], row["seed"])
-                self._stored[key] = Completion(**row["completion"])
+                prompt = Prompt(row["prompt"], row["system"], row["seed"])
+                self._stored[prompt] = Completion(**row["completion"])
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
         """Return one output per prompt, from the file or from the generator."""
-        missing = [prompt for prompt in prompts if _key(prompt) not in self._stored]
+        missing = [prompt for prompt in prompts if prompt not in self._stored]
         outputs = generate_checked(self.generator, missing)
-        generated = dict(zip(map(_key, missing), outputs, strict=True))
-        new = {key: one for key, one in generated.items() if isinstance(one, Completion)}
+        generated = dict(zip(missing, outputs, strict=True))
+        new = {prompt: one for prompt, one in generated.items() if isinstance(one, Completion)}
         with open(self._path, "a", encoding="utf-8") as file:
-            for (text, system, seed), completion in new.items():
-                row = {"fingerprint": self.fingerprint, "prompt": text, "system": system}
-                row |= {"seed": seed, "completion": asdict(completion)}
-                file.write(json.dumps(row) + "\n")
+            for prompt, completion in new.items():
+                row = {"fingerprint": self.fingerprint, "prompt": prompt.text}
+                row |= {"system": prompt.system, "seed": prompt.seed}
+                file.write(json.dumps(row | {"completion": asdict(completion)}) + "\n")
         self._stored |= new
-        return [self._stored.get(_key(prompt)) or generated[_key(prompt)] for prompt in prompts]
+        return [self._stored.get(prompt) or generated[prompt] for prompt in prompts]
 
     def close(self) -> None:
-        """Close the generator."""
         self.generator.close()
-
-
-def _key(prompt: Prompt) -> _Key:
-    return prompt.text, prompt.system, prompt.seed

@@ -147,21 +147,18 @@ def agreement(pages: Sequence[LabeledPage]) -> dict[str, dict[str, float]]:
 
 
 def _with_model_labels(page: LabeledPage, generator: TextGenerator) -> LabeledPage:
-    prompts = [_prompt(page, title, text) for title, text in page.documents]
+    texts = [
+        JUDGE_PROMPT.format(
+            query=page.query,
+            document=f"{title}. {text}" if title else text,
+            question=page.question,
+            answers=" / ".join(page.answers),
+        )
+        for title, text in page.documents
+    ]
+    prompts = [Prompt(text, None, derive_seed(text)) for text in texts]
     outputs = generate_checked(generator, prompts)
     return replace(page, labels={**page.labels, "model": tuple(map(_says_yes, outputs))})
-
-
-def _prompt(page: LabeledPage, title: str, text: str) -> Prompt:
-    prompt = JUDGE_PROMPT.format_map(
-        {
-            "query": page.query,
-            "document": f"{title}. {text}" if title else text,
-            "question": page.question,
-            "answers": " / ".join(page.answers),
-        }
-    )
-    return Prompt(prompt, None, derive_seed(prompt))
 
 
 def _says_yes(output: Output) -> bool:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from agents.simulator_tuning.labels import LabeledPage
-from agents.simulator_tuning.snippet import snippet
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.rows import read_rows, write_rows
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.page_parsing import join_documents, split_documents
 from zs_env.simulator.prompts import SimulatorPrompts
 from zs_env.text.hashing import stable_hash
+from zs_env.text.words import content_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,37 @@ def is_held_out(pair: Pair, share: float) -> bool:
     return stable_hash(normalize_answer(pair.question)) < share * 2**64
 
 
+def snippet(
+    title: str, text: str, *, query: str, num_words: int, answers: Sequence[str] = ()
+) -> str:
+    """Return the title and a window of the text, together at most `num_words` words.
+
+    If the text contains one of the answers, so does the window, in its first third if possible: a
+    small model that learns such windows states the answer early. Among the possible windows, the
+    first one with the most words of the query is returned.
+
+    Args:
+        title: put before the window, with a colon; may be empty.
+        text: text of the document.
+        query: the query.
+        num_words: at least 1.
+        answers: answers to keep in the window; may be empty.
+    """
+    head = title.split()[: num_words // 2]
+    words = text.split()
+    width = num_words - len(head)
+    query_words = set(content_words(query))
+    starts = range(0, max(len(words) - width, 0) + 1)
+    windows = [words[start : start + width] for start in starts]
+    if answers and not contains_answer(" ".join(head), answers):
+        answering = [window for window in windows if contains_answer(" ".join(window), answers)]
+        third = max(width // 3, 1)
+        early = [one for one in answering if contains_answer(" ".join(one[:third]), answers)]
+        windows = early or answering[-1:] or windows
+    best = max(windows, key=lambda one: len(query_words.intersection(content_words(" ".join(one)))))
+    return f"{' '.join(head)}: {' '.join(best)}" if head else " ".join(best)
+
+
 def write_dataset(
     folder: Path, pairs: Sequence[Pair], *, held_out: float, made_of: dict[str, Any]
 ) -> dict[str, Any]:
@@ -135,13 +166,20 @@ def write_dataset(
     Returns:
         The counts in the card.
     """
+    from datasets import Dataset, DatasetDict
+
     folder.mkdir(parents=True, exist_ok=True)
     splits: dict[str, list[Pair]] = {"train": [], "held_out": []}
     for pair in pairs:
         splits["held_out" if is_held_out(pair, held_out) else "train"].append(pair)
     for name, part in splits.items():
         write_rows(folder / f"{name}.jsonl", part)
-    _save_for_datasets(folder / "dataset", splits)
+    rows: Any = {
+        name: Dataset.from_list([{**asdict(pair), "answers": list(pair.answers)} for pair in part])
+        for name, part in splits.items()
+        if part
+    }
+    DatasetDict(rows).save_to_disk(str(folder / "dataset"))
     counts: dict[str, Any] = {
         name: {
             "pairs": len(part),
@@ -213,21 +251,6 @@ def _pair(
         question_id=page.question_id,
         source=page.source,
     )
-
-
-def _save_for_datasets(folder: Path, splits: dict[str, list[Pair]]) -> None:
-    try:
-        from datasets import Dataset, DatasetDict
-    except ImportError as error:
-        raise ImportError(
-            'writing the data set needs datasets; pip install "zerosearch-gym[data]"'
-        ) from error
-    rows: Any = {
-        name: Dataset.from_list([{**asdict(pair), "answers": list(pair.answers)} for pair in part])
-        for name, part in splits.items()
-        if part
-    }
-    DatasetDict(rows).save_to_disk(str(folder))
 
 
 def _card(counts: dict[str, Any], made_of: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
+from agents.evaluation.settings import specs_from_flags
 from agents.simulator_tuning.answer_substitution import substitute_answers
 from agents.simulator_tuning.cached_generator import CachedTextGenerator
 from agents.simulator_tuning.labels import agreement, label_transcripts, read_labeled_pages
@@ -53,8 +54,7 @@ def collect(config: TuneConfig, log: Log) -> dict[str, Any]:
         episodes=config.episodes,
         seed=config.seed,
         env_kwargs={
-            "questions": spec_from_text(config.questions, role="questions"),
-            "engine": spec_from_text(config.engine, role="engine"),
+            **specs_from_flags(questions=config.questions, engine=config.engine),
             "num_documents": config.page_documents,
             "max_turns": config.max_turns,
         },
@@ -128,15 +128,12 @@ def train(config: TuneConfig, log: Log) -> dict[str, Any]:
     """Tune the model on the training pairs."""
     from agents.simulator_tuning.train import tune
 
-    result = tune(
-        _base_model(config),
+    return tune(
         config,
         read_pairs(config.output / "data" / "train.jsonl"),
         config.output / "tuned",
-        system=config.simulator_prompts().system,
         on_log=lambda step, steps, loss: log(f"step {step}/{steps}: {loss:.3f} nats per token"),
     )
-    return asdict(result)
 
 
 def report(config: TuneConfig, log: Log) -> Table:
@@ -175,7 +172,7 @@ def report(config: TuneConfig, log: Log) -> Table:
         for name, part in pages.items()
     }
     values: dict[str, Any] = {
-        name.replace(", ", "_").replace(" ", "_"): reports.to_json(part)
+        name.replace(", ", "_").replace(" ", "_"): {key: asdict(one) for key, one in part.items()}
         for name, part in figures.items()
     }
     values["pages"] = dict(Counter(pair.kind for pair in pairs))
@@ -208,16 +205,10 @@ def _report_generator(config: TuneConfig, name: str) -> TextGenerator:
     from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 
     tuned = str(config.output / "tuned" / "model")
-    model = _base_model(config) if name == "before" else tuned
+    model = config.base_model() if name == "before" else tuned
     return TransformersTextGenerator(
         model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
     )
-
-
-def _base_model(config: TuneConfig) -> str:
-    if config.model is None:
-        raise ValueError("--model is missing: the folder or hub name of the model to tune")
-    return config.model
 
 
 def _required(path: Path, stage: str) -> Path:

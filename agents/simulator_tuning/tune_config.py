@@ -11,8 +11,8 @@ from zs_env.text.suggestions import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneSettings:
-    """Settings of the training.
+class TuneConfig:
+    """Tune a language model to generate the pages of a search engine.
 
     Attributes:
         epochs: passes over the pairs.
@@ -25,35 +25,6 @@ class TuneSettings:
         bf16: compute in bfloat16, with weights in float32.
         save_steps: optimizer steps between checkpoints.
         seed: random seed of all stages.
-    """
-
-    epochs: float = 1.0
-    learning_rate: float = 3e-4
-    warmup_steps: int = 10
-    batch_size: int = 8
-    micro_batch_size: int = 4
-    max_tokens: int = 1024
-    lora_rank: int = 0
-    bf16: bool = True
-    save_steps: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "batch_size", "micro_batch_size", "save_steps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
-                f"{self.micro_batch_size}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig(TuneSettings):
-    """Tune a language model to generate the pages of a search engine.
-
-    Attributes:
         output: folder of all stages.
         questions: training questions: a JSON spec, a kind, or a data file.
         engine: the real engine to imitate: a JSON spec, a kind, or a passage file.
@@ -92,6 +63,16 @@ class TuneConfig(TuneSettings):
         json: print one JSON object to standard output.
     """
 
+    epochs: float = 1.0
+    learning_rate: float = 3e-4
+    warmup_steps: int = 10
+    batch_size: int = 8
+    micro_batch_size: int = 4
+    max_tokens: int = 1024
+    lora_rank: int = 0
+    bf16: bool = True
+    save_steps: int = 50
+    seed: int = 0
     output: Path = Path("runs/simulator")
     questions: str | None = None
     engine: str | None = None
@@ -123,7 +104,14 @@ class TuneConfig(TuneSettings):
     json: bool = False
 
     def __post_init__(self) -> None:
-        TuneSettings.__post_init__(self)
+        for name in ("epochs", "learning_rate", "batch_size", "micro_batch_size", "save_steps"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
+                f"{self.micro_batch_size}"
+            )
         if self.judge not in JUDGES:
             raise unknown_name("judge", self.judge, JUDGES)
         if self.judge == "model" and self.judge_model is None:
@@ -147,3 +135,9 @@ class TuneConfig(TuneSettings):
     def simulator_prompts(self) -> SimulatorPrompts:
         """Return the prompts with the configured document length."""
         return replace(PROMPT_SETS[self.prompts], num_words=self.num_words)
+
+    def base_model(self) -> str:
+        """Return the model to tune; ValueError if it is missing."""
+        if self.model is None:
+            raise ValueError("--model is missing: the folder or hub name of the model to tune")
+        return self.model
