@@ -56,7 +56,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
         return BASELINES[name]()
     if (Path(name) / "sb3.json").exists():
         with _needs_extra(name, "was trained with stable-baselines3", "sb3"):
-            from agents.sb3.agent import ChoiceAgent
+            from agents.sb3.training import ChoiceAgent
         return ChoiceAgent.load(name)
     if _is_policy(name):
         with _needs_extra(name, "is a language model", "train"):

@@ -38,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(config: TrainSB3Config) -> int:
-    from agents.sb3.agent import ChoiceAgent
-    from agents.sb3.training import train
+    from agents.sb3.training import ChoiceAgent, train
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     printed = 0
