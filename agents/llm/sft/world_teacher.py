@@ -115,7 +115,7 @@ class _Teacher:
     """States what it read and decides what to look up."""
 
     def __init__(self, question: str, errors: TeacherErrors, rng: random.Random) -> None:
-        self.plan, self.errors, self.rng = Plan.of(question), errors, rng
+        self.plan, self.errors, self.rng = Plan(question), errors, rng
         self.statements: list[Statement] = []
         self.lookup: Lookup | None = None
 

@@ -196,7 +196,7 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     questions = [WorldQuestions(world, ["comparison"], seed=recipe.seed + 1) for world in worlds]
     for index in track(range(recipe.num_comparisons), "years to compare"):
         question = questions[index % len(worlds)][index]
-        plan = Plan.of(question.text)
+        plan = Plan(question.text)
         parsed = plan.question
         assert isinstance(parsed, Comparison)
         found = [rng.choice(YEARS) for _ in parsed.names]

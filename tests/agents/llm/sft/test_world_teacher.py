@@ -71,7 +71,7 @@ def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
 @pytest.mark.parametrize("word", ["earlier", "later"])
 @pytest.mark.parametrize(("year", "order"), [("1849", "second first"), ("1851", "first second")])
 def test_a_comparison_is_concluded_by_order_then_by_place_then_by_name(word, year, order):
-    plan = Plan.of(f"Which has the {word} birth year, Ann Bo or Cy Do?")
+    plan = Plan(f"Which has the {word} birth year, Ann Bo or Cy Do?")
     years = [("Ann Bo", "1850"), ("Cy Do", year)]
     assert plan.read([Statement("birth year", name, found) for name, found in years]) is None
     earlier, later = order.split()
