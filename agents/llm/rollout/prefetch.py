@@ -18,8 +18,7 @@ import torch
 from agents.llm.distributed.context import DistributedContext
 from agents.llm.distributed.stop_signal import Stopped, StopSignal
 from agents.llm.generators.base import Generation, Generator, never
-from agents.llm.rollout.serialization import group_from_json, group_to_json
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, group_from_json, group_to_json
 
 
 class RolloutPrefetcher:

@@ -5,11 +5,14 @@ The loss mask is not stored. It is derived from the source of each segment (`Rol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
+from zs_env.transcripts.serialization import transcript_from_json, transcript_to_json
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -86,12 +89,7 @@ class Rollout:
     @cached_property
     def action_mask(self) -> tuple[bool, ...]:
         """[T] True for tokens that the policy sampled."""
-        return tuple(
-            chain.from_iterable(
-                (segment.source is Source.POLICY,) * len(segment.token_ids)
-                for segment in self.segments
-            )
-        )
+        return tuple(turn >= 0 for turn in self.turn_ids)
 
     @cached_property
     def logprobs(self) -> tuple[float, ...]:
@@ -124,3 +122,40 @@ class Group:
     def has_signal(self) -> bool:
         """Whether rewards differ, so that group-relative advantages are not all 0."""
         return len({rollout.reward for rollout in self.rollouts if not rollout.failed}) > 1
+
+
+def group_to_json(group: Group) -> list[dict[str, Any]]:
+    """Return a group's rollouts as JSON values, without loss of precision."""
+    return [
+        {
+            "segments": [
+                {**asdict(segment), "source": segment.source.value} for segment in rollout.segments
+            ],
+            "transcript": transcript_to_json(rollout.transcript),
+            "token_mismatch": rollout.token_mismatch,
+        }
+        for rollout in group.rollouts
+    ]
+
+
+def group_from_json(values: list[dict[str, Any]]) -> Group:
+    """Inverse of `group_to_json`."""
+    return Group(
+        rollouts=tuple(
+            Rollout(
+                segments=tuple(map(_segment_from_json, value["segments"])),
+                transcript=transcript_from_json(value["transcript"]),
+                token_mismatch=value["token_mismatch"],
+            )
+            for value in values
+        )
+    )
+
+
+def _segment_from_json(value: Mapping[str, Any]) -> Segment:
+    logprobs = value["logprobs"]
+    return Segment(
+        source=Source(value["source"]),
+        token_ids=tuple(value["token_ids"]),
+        logprobs=None if logprobs is None else tuple(logprobs),
+    )
