@@ -13,13 +13,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from zs_env.actions import MALFORMED_KINDS, Answer, Malformed, Search
+from zs_env.actions import MALFORMED_KINDS
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.prompts import render_document, render_page
 from zs_env.search.types import Document
 from zs_env.spaces import UnicodeText
-
-_NAMES: dict[type, str] = {Search: "search", Answer: "answer"}
 
 
 class Observation(TypedDict):
@@ -83,12 +81,9 @@ def get_info(episode: Episode) -> dict[str, Any]:
         "question_id": episode.question.id,
         "noise_probability": episode.noise_probability,
         "num_searches": episode.num_searches,
-        "action": None,
+        "action": episode.turns[-1].action.kind if episode.turns else None,
         "documents": episode.documents,
     }
-    if episode.turns:
-        action = episode.turns[-1].action
-        info["action"] = action.kind if isinstance(action, Malformed) else _NAMES[type(action)]
     if episode.finished is not None:
         info["reason"] = episode.finished.reason
         info["scores"] = dict(episode.scores)

@@ -138,9 +138,9 @@ class EngineClient:
         costs = self.costs
         costs.batches += 1
         costs.searches += len(requests)
-        if isinstance(result, BudgetExceeded):
-            raise result
         if not isinstance(result, list):
+            if isinstance(result, BudgetExceeded):
+                raise result
             if result is TIMED_OUT:
                 result = f"timeout: no page within {self.timeout_s} s"
             result = [result] * len(requests)

@@ -141,7 +141,7 @@ def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> l
         SearchError: if the engine does not return a list with one item per request.
     """
     pages: Any = engine.search(requests)
-    if not isinstance(pages, list | tuple):
+    if not isinstance(pages, (list, tuple)):
         raise SearchError(f"wrong type: search() returned {type(pages).__name__}, expected a list")
     if len(pages) != len(requests):
         raise SearchError(
