@@ -10,27 +10,20 @@ from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
 
+from agents import baselines
 from agents.agent import Agent
-from agents.baselines import (
-    AnswerAtOnce,
-    FollowTheHops,
-    QuotePage,
-    RandomWords,
-    SearchEachName,
-    SearchOnce,
-)
 from agents.prompted.methods import METHODS
 from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import spec_from_text
 from zs_env.text.suggestions import unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
-    "random": RandomWords,
-    "answer-at-once": AnswerAtOnce,
-    "search-once": SearchOnce,
-    "quote-page": QuotePage,
-    "search-names": SearchEachName,
-    "follow-the-hops": FollowTheHops,
+    "random": baselines.RandomWords,
+    "answer-at-once": baselines.AnswerAtOnce,
+    "search-once": baselines.SearchOnce,
+    "quote-page": baselines.QuotePage,
+    "search-names": baselines.SearchEachName,
+    "follow-the-hops": baselines.FollowTheHops,
 }
 
 

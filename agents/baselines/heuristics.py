@@ -80,7 +80,10 @@ class QuotePage(SearchOnce):
 
 
 class SearchEachName:
-    """Searches the question and names in it, three searches at most, and answers the last page."""
+    """Searches the question, then each name in it, in at most three searches.
+
+    The answer is the most frequent name or year of the last page.
+    """
 
     def act(self, observation: Mapping[str, Any]) -> str:
         question, transcript = observation["question"], observation["transcript"]

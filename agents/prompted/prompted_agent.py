@@ -27,7 +27,7 @@ from zs_env.simulator.generators.base import (
     generate_checked,
 )
 from zs_env.text.hashing import derive_seed
-from zs_env.text.suggestions import keywords, unknown_name
+from zs_env.text.suggestions import check_names, keywords
 
 EXAMPLE = '{"kind": "rag", "generator": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
 # Agents with equal generator specs share a generator while one of them holds it.
@@ -110,13 +110,10 @@ def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedA
         ValueError: if a kind or a field is invalid; the message names the valid ones.
     """
     kind, own_seed, generator = spec.get("kind"), spec.get("seed", 0), spec.get("generator")
-    if kind not in METHODS:
-        raise unknown_name("agent kind", kind, METHODS)
+    check_names("agent kind", [kind], METHODS)
     settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "generator")}
-    known = keywords(METHODS[kind])
-    for name in settings:
-        if name not in known:
-            raise unknown_name(f"field of agent kind {kind!r}", name, ["seed", "generator", *known])
+    known = ["seed", "generator", *keywords(METHODS[kind])]
+    check_names(f"field of agent kind {kind!r}", settings, known)
     if not isinstance(own_seed, int) or isinstance(own_seed, bool):
         raise ValueError(f"the seed of an agent must be a whole number, got {own_seed!r}")
     if not isinstance(generator, Mapping):

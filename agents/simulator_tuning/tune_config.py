@@ -7,7 +7,10 @@ from pathlib import Path
 
 from agents.simulator_tuning.labels import JUDGES
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
-from zs_env.text.suggestions import unknown_name
+from zs_env.text.suggestions import check_names
+
+_POSITIVE = ("epochs", "learning_rate", "batch_size", "micro_batch_size")
+_POSITIVE += ("save_steps", "min_useful")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,7 @@ class TuneConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "batch_size", "micro_batch_size", "save_steps"):
+        for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.batch_size % self.micro_batch_size:
@@ -112,20 +115,15 @@ class TuneConfig:
                 f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
                 f"{self.micro_batch_size}"
             )
-        if self.judge not in JUDGES:
-            raise unknown_name("judge", self.judge, JUDGES)
+        check_names("judge", [self.judge], JUDGES)
+        check_names("prompts", [self.prompts], PROMPT_SETS)
         if self.judge == "model" and self.judge_model is None:
             raise ValueError("the judge 'model' needs --judge-model, the spec of a generator")
-        if self.prompts not in PROMPT_SETS:
-            raise unknown_name("prompts", self.prompts, PROMPT_SETS)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
-        if not 0.0 <= self.answer_substitution <= 1.0:
-            raise ValueError(
-                f"--answer-substitution is a share from 0 to 1, got {self.answer_substitution}"
-            )
-        if self.min_useful < 1:
-            raise ValueError(f"--min-useful must be at least 1, got {self.min_useful}")
+        share = self.answer_substitution
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"--answer-substitution is a share from 0 to 1, got {share}")
         if self.page_documents < self.num_documents:
             raise ValueError(
                 f"--page-documents {self.page_documents} must be at least --num-documents "

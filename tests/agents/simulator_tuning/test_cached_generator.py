@@ -2,7 +2,7 @@
 
 import json
 
-from agents.simulator_tuning.cached_generator import CachedTextGenerator
+from agents.simulator_tuning.stages import CachedTextGenerator
 from zs_env.simulator.generators.base import GenerationError, Prompt
 from zs_env.simulator.generators.scripted import ScriptedTextGenerator
 
