@@ -123,9 +123,7 @@ class Run:
 
     def sync_weights(self) -> None:
         """Send the learner's weights to the generator."""
-        if self.distributed.world_size > 1:
-            with self.distributed.waiting_for("gather the new weights"):
-                gather_weights(self.learner.policy, self.policy.model)
+        gather_weights(self.learner.policy, self.policy.model, self.distributed)
 
         def load() -> Sequence[None]:
             self.generator.load_weights()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from agents.baselines.world_oracle import Plan, Statement
-from agents.llm.sft.world_teacher import NO_ERRORS, TeacherErrors, conclude, demonstrate
+from agents.llm.sft.world_teacher import NO_ERRORS, TeacherErrors, WorldTeacher, conclude
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
 from zs_env.metrics import exact_match
@@ -19,14 +19,8 @@ CONFIG = EpisodeConfig(prompt=PROMPTS["bare"])
 
 
 def play(question, errors, noise=0.0, seed=0):
-    return demonstrate(
-        question,
-        ENGINE,
-        config=CONFIG,
-        errors=errors,
-        noise_probability=noise,
-        rng=random.Random(seed),
-    )
+    teacher = WorldTeacher(question, errors, random.Random(seed))
+    return teacher.play(ENGINE, config=CONFIG, noise_probability=noise)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
