@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from agents.cli.flags import parse_flags, take_flag
-from agents.cli.training.recipe_run import run_recipe
+from agents.cli.training.recipes import run_recipe
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.config_file import read_settings, read_toml
@@ -41,7 +41,7 @@ stages."""
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand; returns 0, also after SIGTERM, or 1 if training failed."""
     flags = list(argv)
-    recipe = take_flag(flags, "--recipe", "the name of a recipe, or a TOML file")
+    recipe = take_flag(flags, "--recipe")
     if recipe is None or {"-h", "--help"} & set(flags):
         return 0 if run_training(parse_arguments(flags)) else 1
     return run_recipe(load_recipe(recipe), flags, run_training)
@@ -55,7 +55,7 @@ def parse_arguments(argv: Sequence[str]) -> TrainConfig:
         SystemExit: if a flag is wrong (status 2) or help was asked for (status 0).
     """
     flags = list(argv)
-    path = take_flag(flags, "--config", "the name of a TOML file")
+    path = take_flag(flags, "--config")
     table = {} if path is None else read_toml(Path(path))
     return parse_flags(
         TrainConfig,

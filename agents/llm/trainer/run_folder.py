@@ -121,6 +121,21 @@ def read_run_config(folder: Path, config_class: type[Settings]) -> Settings | No
     return config_class.from_json(json.loads(path.read_text(encoding="utf-8")))
 
 
+def finished_training(config: TrainConfig) -> str | None:
+    """Return the checkpoint of a finished run that is to be resumed; None for any other.
+
+    Raises:
+        ValueError: if the run had other settings.
+    """
+    path = config.run.output / "result.json"
+    recorded = read_run_config(config.run.output, TrainConfig)
+    if not config.run.resume or not path.exists() or recorded is None:
+        return None
+    check_resumes(with_threads(config, recorded.run.threads), recorded)
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result["checkpoint"] if result["steps"] >= config.run.steps else None
+
+
 def with_threads(config: Settings, threads: int) -> Settings:
     """Return the settings with `threads` in place of 0 threads."""
     return config if config.run.threads else with_settings(config, {"threads": threads})
