@@ -1,10 +1,11 @@
-"""Command lines: settings from flags over settings from files."""
+"""Command lines: settings from flags over settings from files, and optional packages."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from importlib.util import find_spec
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
@@ -99,3 +100,12 @@ def flags_by_setting(
         else:
             raise ValueError(f"expected a flag that begins with --, got {word!r}")
     return groups
+
+
+def require_packages(command: str, extra: str, *names: str) -> None:
+    """Raise a `ValueError` with the way to install them if packages of a command are missing."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f'{command} needs {", ".join(missing)}: pip install "zerosearch-gym[{extra}]"'
+        )

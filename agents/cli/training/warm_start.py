@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from agents.cli.flags import parse_flags
+from agents.cli.flags import parse_flags, require_packages
 from agents.llm.sft.config import WarmStartConfig
 
 if TYPE_CHECKING:
@@ -50,11 +49,7 @@ def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
 
 def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:
     """Make the warm start and show its result; returns None after an error, which is printed."""
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f'a warm start needs {", ".join(missing)}: pip install "zerosearch-gym[train]"'
-        )
+    require_packages("a warm start", "train", "torch", "transformers")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.sft.pipeline import warm_start
     from agents.llm.trainer.checkpoint import CheckpointError
