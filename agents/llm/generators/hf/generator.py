@@ -66,13 +66,8 @@ class TransformersGenerator(Generator):
         watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
         self._watched_V = watched_V.to(policy.model.device)
-        self._make_cache()
-        self._sessions: dict[int, Session] = {}
-        self._turns: dict[int, Turn] = {}  # in progress or not returned yet, by session
-        self._joining: list[Turn] = []
-        self._join_delay = 0  # tokens sampled since turns are joining
-        self._batch: TurnBatch | None = None
         self._temperature = 1.0
+        self.close()
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Start one turn for each request.
@@ -139,13 +134,11 @@ class TransformersGenerator(Generator):
         self._batch = None
 
     def close(self) -> None:
-        self._sessions.clear()
-        self._turns.clear()
-        self._joining.clear()
-        self._batch = None
-        self._make_cache()
-
-    def _make_cache(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self._turns: dict[int, Turn] = {}  # in progress or not returned yet, by session
+        self._joining: list[Turn] = []
+        self._join_delay = 0  # tokens sampled since turns are joining
+        self._batch: TurnBatch | None = None
         self._cache = RowCache(self._model)
         self._decoder = make_decoder(
             self._cache, lambda ids, positions: self._forward(self._model, ids, positions).logits

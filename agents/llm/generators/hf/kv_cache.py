@@ -7,14 +7,14 @@ padding. Positions after the end of a row are masked, so a row is truncated by a
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, Cache, PreTrainedModel
-
-from agents.llm.generators.hf.lazy_memory import lazy_zeros
 
 ATTENTION = "zerosearch_rows"
 # On a GPU: chunks whose lengths differ by less are padded to one length; and the largest number of
@@ -65,12 +65,12 @@ class RowCache(Cache):
         """
         double, old_rows, heads, old_positions, size = self.stored.shape
         if rows > old_rows or positions > old_positions:
-            # A quarter more than needed, so that growth from turn to turn rarely copies.
-            more_positions = positions + positions // 4 if old_positions else positions
-            positions = (
-                old_positions if positions <= old_positions else -(-more_positions // 64) * 64
-            )
-            grown = lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
+            if positions > old_positions:
+                # A quarter more than needed, so that growth from turn to turn rarely copies.
+                positions += positions // 4 if old_positions else 0
+                positions = -(-positions // 64) * 64
+            positions = max(positions, old_positions)
+            grown = _lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
             for row, length in lengths.items():
                 if row < old_rows:
                     grown[:, row, :, :length] = self.stored[:, row, :, :length]
@@ -106,15 +106,13 @@ class RowCache(Cache):
                 for similar in _group_by_length(chunks)
             ]
         else:
-            self._grow_causal_mask(max(chunk.first + chunk.num_tokens for chunk in chunks))
+            longest = max(chunk.first + chunk.num_tokens for chunk in chunks)
+            if longest > self._causal_PP.shape[0]:
+                blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
+                self._causal_PP = blocked.triu(1).to(device)
             parts = [_Single(chunk, self._causal_PP) for chunk in chunks]
         self._plan = _Prefill(tuple(parts), rows.to(device), positions.to(device))
         return self._plan.positions_N[None]
-
-    def _grow_causal_mask(self, longest: int) -> None:
-        if longest > self._causal_PP.shape[0]:
-            blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
-            self._causal_PP = blocked.triu(1).to(self.stored.device)
 
     def plan_decode(self, positions_B: Tensor, longest: int) -> Tensor:
         """Set up a forward pass over one new token for each of the first B rows.
@@ -157,7 +155,11 @@ class RowCache(Cache):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prefill:
-    """Packed new tokens of several rows, [1, N]; the parts attend one after the other."""
+    """Packed new tokens of several rows, [1, N].
+
+    The parts attend one after the other, each from queries [key heads, group, N, size] to outputs
+    [tokens, heads, size] at its `places` in the packed sequence.
+    """
 
     parts: tuple[_Single | _Padded, ...]
     rows_N: Tensor
@@ -172,7 +174,7 @@ class _Prefill:
         query_KGND = query.view(key_heads, heads // key_heads, time, size)
         out_NHD = query.new_empty((time, heads, size))
         for part in self.parts:
-            part.attend(query_KGND, keys, values, scaling, out_NHD)
+            out_NHD[part.places] = part.attend(query_KGND, keys, values, scaling)
         return out_NHD[None]
 
 
@@ -183,28 +185,24 @@ class _Single:
     chunk: Chunk
     causal_PP: Tensor
 
-    def attend(
-        self,
-        query_KGND: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        scaling: float | None,
-        out_NHD: Tensor,
-    ) -> None:
-        """Write the attention output of the chunk to `out_NHD`."""
+    @property
+    def places(self) -> slice:
+        return slice(self.chunk.start, self.chunk.stop)
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         chunk = self.chunk
-        key_heads, group, _, size = query_KGND.shape
+        key_heads, group, _, size = query.shape
         end = chunk.first + chunk.num_tokens
         shape = (key_heads, group, end, size)
         attended = nn.functional.scaled_dot_product_attention(
-            query_KGND[:, :, chunk.start : chunk.stop],
+            query[:, :, self.places],
             keys[chunk.row, :, None, :end].expand(shape),
             values[chunk.row, :, None, :end].expand(shape),
             attn_mask=self.causal_PP[chunk.first : end, :end] if chunk.first else None,
             is_causal=not chunk.first,
             scale=scaling,
         )
-        out_NHD[chunk.start : chunk.stop] = attended.flatten(0, 1).transpose(0, 1)
+        return attended.flatten(0, 1).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,14 +215,14 @@ class _Padded:
         rows_P: rows of the chunks.
         packed_PT: index of each token in the packed sequence; padding repeats a chunk's last.
         tokens_N: indices of the tokens, without padding, in the flattened [P * T].
-        places_N: their indices in the packed sequence.
+        places: their indices in the packed sequence.
         mask_P1QL: added to the scores of [heads of a key * T] queries.
     """
 
     rows_P: Tensor
     packed_PT: Tensor
     tokens_N: Tensor
-    places_N: Tensor
+    places: Tensor
     mask_P1QL: Tensor
 
     @classmethod
@@ -244,21 +242,13 @@ class _Padded:
             rows_P=torch.tensor([chunk.row for chunk in chunks]).to(device),
             packed_PT=packed_PT.minimum(stop_P[:, None] - 1).to(device),
             tokens_N=tokens_N.to(device),
-            places_N=packed_PT.flatten()[tokens_N].to(device),
+            places=packed_PT.flatten()[tokens_N].to(device),
             mask_P1QL=mask_PTL.repeat(1, heads_per_key, 1).unsqueeze(1),
         )
 
-    def attend(
-        self,
-        query_KGND: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        scaling: float | None,
-        out_NHD: Tensor,
-    ) -> None:
-        """Write the attention output of the chunks to `out_NHD`."""
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         longest = self.mask_P1QL.shape[3]
-        query_PKGTD = query_KGND[:, :, self.packed_PT].movedim(2, 0)
+        query_PKGTD = query[:, :, self.packed_PT].movedim(2, 0)
         attended = nn.functional.scaled_dot_product_attention(
             query_PKGTD.flatten(2, 3),
             keys[self.rows_P, :, :longest],
@@ -267,7 +257,7 @@ class _Padded:
             scale=scaling,
         )
         attended_PTKGD = attended.view(query_PKGTD.shape).movedim(3, 1)
-        out_NHD[self.places_N] = attended_PTKGD.flatten(2, 3).flatten(0, 1)[self.tokens_N]
+        return attended_PTKGD.flatten(2, 3).flatten(0, 1)[self.tokens_N]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,6 +283,18 @@ class _Decode:
             scale=scaling,
         )
         return attended.reshape(batch, 1, heads, size)
+
+
+def _lazy_zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Zeros like a tensor; on a Unix CPU their memory is allocated when it is first written.
+
+    Rows of a cache are padded to the longest one, so most of its pages are never written.
+    """
+    size = math.prod(shape) * like.element_size()
+    if not like.is_cpu or not size or not hasattr(mmap, "MAP_PRIVATE"):
+        return like.new_zeros(shape)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=like.dtype).view(*shape)
 
 
 def _prefers_padding(device: torch.device) -> bool:
