@@ -44,6 +44,9 @@ class PolicyAgent:
         generator: generates the turns; a `TransformersGenerator` by default.
         sampling: temperature and longest turn. Samples depend only on the transcript and `seed`.
         seed: of the samples.
+
+    Attributes:
+        prompt: the prompt that the policy was trained with; None if unknown.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class PolicyAgent:
         seed: int = 0,
     ) -> None:
         self.policy = policy
+        self.prompt = policy.prompt
         self.sampling = sampling
         self.seed = seed
         self._generator = generator or TransformersGenerator(policy)
@@ -77,18 +81,10 @@ class PolicyAgent:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    @property
-    def prompt(self) -> str | None:
-        """The prompt that the policy was trained with; None if unknown."""
-        return self.policy.prompt
-
     def act(self, observation: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> str:
         """Return the policy's next turn.
 
-        Args:
-            observation: of the environment.
-            info: of the environment. Without its `episode_id` the whole transcript is encoded as
-                one prompt.
+        Without an `info["episode_id"]` the whole transcript is encoded as one prompt.
         """
         return self.act_batch([observation], [info or {}])[0]
 
@@ -104,10 +100,7 @@ class PolicyAgent:
         return texts
 
     def stream(
-        self,
-        observation: Mapping[str, Any],
-        info: Mapping[str, Any],
-        show: Callable[[str], None],
+        self, observation: Mapping[str, Any], info: Mapping[str, Any], show: Callable[[str], None]
     ) -> str:
         """Return the policy's next turn, and show its text while it is generated.
 

@@ -15,13 +15,7 @@ class TokenEpisode:
     """Collects the segments of a `Rollout` while its episode is played.
 
     Attributes:
-        session: name of its generator session.
-        question_index: its question.
-        environment_seed: seed of the environment's reset.
-        sampling_seed: seed of the policy's random stream.
-        group_seed: `group_seed` reset option.
-        segments: so far; the first is PROMPT.
-        token_mismatch: see `Rollout`.
+        environment_seed, sampling_seed, group_seed: see `group_seeds`.
         context_full: whether the policy's context has no room for another token.
         transcript: set when the episode has ended.
     """

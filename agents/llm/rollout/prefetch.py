@@ -56,10 +56,6 @@ class RolloutPrefetcher:
 
         SIGTERM or an exception in the block cancels the collection after the engine call in
         progress. An exception of the collection is raised by `get`.
-
-        Args:
-            step: whose groups are collected.
-            collect: collects this rank's share with the given generator.
         """
         self.clear()
         groups: Future[list[Group]] = Future()

@@ -152,7 +152,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
 
     def _only_model(self, url: str) -> dict[str, Any]:
         """Return the description of the only model of a server."""
-        answer = self._get("GET", f"{url}/models", None)
+        answer = self._call("GET", f"{url}/models")
         models = [row for row in answer.get("data") or () if isinstance(row, dict)]
         if len(models) != 1:
             raise GenerationError(
@@ -161,11 +161,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         return models[0]
 
     def _check_temperature(self, request: GenerationRequest) -> None:
-        """Check once whether the server's logprobs depend on the temperature.
-
-        Raises:
-            ValueError: if they do not.
-        """
+        """Raise a ValueError if the server's logprobs do not depend on the temperature."""
         if self._scales_logprobs is None:
             peaks = [self._peak(request, temperature) for temperature in (1.0, 2.0)]
             self._scales_logprobs = peaks[0] != peaks[1]
@@ -180,7 +176,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         sampling = Sampling(temperature=temperature, max_new_tokens=1)
         params = {**self._sampling_params(request, sampling), "logprobs": 1, "max_tokens": 1}
         body = {"model": self._models[0], "prompt": list(request.token_ids)[:-1] or [0], **params}
-        answer = self._get("POST", f"{self.urls[0]}/completions", body)
+        answer = self._call("POST", f"{self.urls[0]}/completions", body)
         try:
             return max(answer["choices"][0]["logprobs"]["top_logprobs"][0].values())
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
@@ -189,11 +185,10 @@ class VLLMServerGenerator(VLLMGeneratorBase):
                 "policy's model with vLLM"
             ) from None
 
-    def _get(self, method: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _call(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = self._http.request(method, url, _CONTROL_TIMEOUT_S, body)
         try:
-            return self._http.submit(
-                self._http.request(method, url, _CONTROL_TIMEOUT_S, body)
-            ).result(timeout=2 * _CONTROL_TIMEOUT_S)
+            return self._http.submit(request).result(timeout=2 * _CONTROL_TIMEOUT_S)
         except RequestFailed as failure:
             raise GenerationError(
                 f"{url} does not answer: {failure}; start a vLLM server with the policy's model "

@@ -116,11 +116,7 @@ class NCCLSync:
         self._engine: Any = None
 
     def send(self, policy: Policy) -> None:
-        """Send the weights and reset the prefix caches.
-
-        Raises:
-            GenerationError: if a server does not take part in time.
-        """
+        """Send the weights and reset the prefix caches; see `FolderSync.send`."""
         if self._engine is None:
             self._engine = self._with_deadline(
                 "the servers to join NCCL", lambda: self._join_nccl(policy)
@@ -137,15 +133,12 @@ class NCCLSync:
         self._controls.post("init_weight_transfer_engine", {"init_info": init_info})
 
     def start_weight_update(self) -> None:
-        """Announce an update to the servers."""
         self._controls.post("start_weight_update")
 
     def update_weights(self, update_info: Any) -> None:
-        """Announce the next weights; returns when they were received."""
         self._controls.post("update_weights", {"update_info": update_info})
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Announce the end of the update."""
         self._controls.post("finish_weight_update")
 
     def _with_deadline(self, what: str, call: Callable[[], Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from agents.llm.generators.base import Generation
 from agents.llm.rollout.episode import TokenEpisode
-from agents.llm.rollout.types import Source
+from agents.llm.rollout.types import Source, TokenEpisode
 
 
 def _turn(*token_ids, stop_reason="tag"):
