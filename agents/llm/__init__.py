@@ -9,7 +9,7 @@ The types between a question and an optimizer step, in order:
 5. `Transcript` (`zs_env.transcripts`): a finished episode as text, with its reward.
 6. `GenerationRequest` (`generators.base`): the ids so far, for the next turn.
 7. `Generation` (`generators.base`): one sampled turn.
-8. `TokenEpisode` (`rollout.episode`): the tokens of an unfinished episode.
+8. `TokenEpisode` (`rollout.types`): the tokens of an unfinished episode.
 9. `Segment` (`rollout.types`): consecutive ids of one source; the source determines the loss mask.
 10. `Rollout` (`rollout.types`): a finished episode as segments and transcript.
 11. `Group` (`rollout.types`): rollouts of the same question.

@@ -18,9 +18,8 @@ from agents.env_pool import EnvPool
 from agents.llm.generators.base import Generation, Generator, generate
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
-from agents.llm.rollout.episode import TokenEpisode
 from agents.llm.rollout.question_order import group_seeds
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, TokenEpisode
 
 _DEFAULT_SAMPLING = Sampling()
 

@@ -33,9 +33,8 @@ from verl.utils.model import get_generation_config  # type: ignore[import-not-fo
 from agents.llm.generators.base import Generation
 from agents.llm.policy.stopping import CLOSING_TAGS, StopRule
 from agents.llm.policy.text_codec import TextCodec, as_ids
-from agents.llm.rollout.episode import TokenEpisode
 from agents.llm.rollout.question_order import group_seeds
-from agents.llm.rollout.types import Rollout
+from agents.llm.rollout.types import Rollout, TokenEpisode
 from envs_registry.verl import SharedEnvironment
 from zs_env.env import ZeroSearchEnv
 from zs_env.text.suggestions import unknown_name

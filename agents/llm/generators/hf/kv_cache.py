@@ -11,6 +11,7 @@ import math
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,12 +134,7 @@ class RowCache(Cache):
         return positions_B[:, None]
 
     def update(
-        self,
-        key_states: Tensor,
-        value_states: Tensor,
-        layer_idx: int,
-        *args: object,
-        **kwargs: object,
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Store the new tokens of a layer and return all its rows; the signature is `Cache`'s."""
         assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
