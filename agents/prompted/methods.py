@@ -102,12 +102,7 @@ _MAX_SUMMARY = 1000  # characters
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request for a completion.
-
-    Attributes:
-        prompt: the user's message.
-        then: returns the next step for the completion.
-    """
+    """A request for a completion of a user's message; `then` returns the next step for it."""
 
     prompt: str
     then: Callable[[str], Step]

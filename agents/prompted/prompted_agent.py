@@ -37,15 +37,8 @@ _generators: WeakValueDictionary[str, Any] = WeakValueDictionary()
 class PromptedAgent:
     """Runs a method with the completions of a generator.
 
-    Its actions depend only on the observation and the seed.
-
-    Args:
-        method: builds the prompts and parses the completions.
-        generator: the language model.
-        seed: of the sampling; it has no effect at temperature 0.
-
-    Attributes:
-        prompt: name of the environment's prompt. It is short, because methods have their own.
+    Its actions depend only on the observation and on the `seed` of the sampling. `prompt` is the
+    name of the environment's prompt, which is short, because methods have their own.
     """
 
     prompt = "bare"
@@ -109,7 +102,8 @@ def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedA
     Raises:
         ValueError: if a kind or a field is invalid; the message names the valid ones.
     """
-    kind, own_seed, generator = spec.get("kind"), spec.get("seed", 0), spec.get("generator")
+    kind: Any = spec.get("kind")
+    own_seed, generator = spec.get("seed", 0), spec.get("generator")
     check_names("agent kind", [kind], METHODS)
     settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "generator")}
     known = ["seed", "generator", *keywords(METHODS[kind])]

@@ -40,13 +40,7 @@ def _line(text: str, max_chars: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PastSearch:
-    """An earlier search and its result.
-
-    Attributes:
-        thought: the text before the query; may be empty.
-        query: the query.
-        page: the documents, one per line.
-    """
+    """An earlier search, with its thought and its page of one document per line."""
 
     thought: str
     query: str

@@ -149,10 +149,7 @@ class DiscreteSearchView(
     An episode ends as in the environment, except that the turn limit terminates it: the turns left
     are observed, and no value may be bootstrapped after the last one.
 
-    Args:
-        env: a `ZeroSearchEnv`.
-        num_queries: most queries, the question included.
-        num_answers: most answers.
+    There are at most `num_queries` queries, the question included, and `num_answers` answers.
 
     Raises:
         TypeError: if `env` is another environment.

@@ -30,17 +30,10 @@ _Shape = tuple[bool, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A prompt and the page to generate.
+    """A prompt, and as `completion` the page to generate, in the format of `join_documents`.
 
-    Attributes:
-        prompt: rendered from `SimulatorPrompts`.
-        completion: the page, in the format of `join_documents`.
-        kind: "useful" or "noisy".
-        query: the query of the page.
-        question: the question behind the query.
-        answers: gold answers of the question.
-        question_id: id of the question.
-        source: data set of the question.
+    `kind` is "useful" or "noisy", `source` the data set of the question behind the query, and
+    `answers` are the question's gold answers.
     """
 
     prompt: str
@@ -206,14 +199,8 @@ def write_dataset(
 ) -> dict[str, Any]:
     """Write train.jsonl, held_out.jsonl, a `datasets` folder with both, and the card README.md.
 
-    Args:
-        folder: created if missing.
-        pairs: all pairs.
-        held_out: share of the held-out questions, in [0, 1].
-        made_of: lines of the card: engine, agent, sources, licences.
-
-    Returns:
-        The counts in the card.
+    `held_out` is the share of the held-out questions, in [0, 1], and `made_of` has lines of the
+    card: engine, agent, sources, licences. Returns the counts in the card.
     """
     from datasets import Dataset, DatasetDict
 

@@ -48,12 +48,9 @@ _RETRY_ON = ("count", "no_answer", "leak")  # the checks of a page's kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedPage:
-    """A generated page, parsed and checked.
+    """The documents of a generated page, with the names of the failed checks of each.
 
-    Attributes:
-        pair: the held-out pair, with the real engine's page.
-        documents: texts of the documents.
-        failed: names of the failed checks per document.
+    The held-out `pair` has the real engine's page.
     """
 
     pair: Pair
@@ -73,15 +70,9 @@ def generate_pages(
 ) -> list[GeneratedPage]:
     """Generate a page for each held-out pair. A page whose prompt is rejected is empty.
 
-    Args:
-        generator: the model.
-        prompts: its prompts.
-        pairs: held-out pairs.
-        num_documents: requested documents per page.
-        batch_size: pages per batch.
-        with_retries: generate through a `LanguageModelEngine`, which retries a page that has too
-            few documents, is useful and contains no answer, or is noisy and contains one.
-        on_batch: called with the number of pages generated so far.
+    If `with_retries`, a `LanguageModelEngine` retries a page that has too few documents, is useful
+    and contains no answer, or is noisy and contains one. `on_batch` is called with the number of
+    pages generated so far.
 
     Raises:
         ConnectionError: if the model fails, except for a rejected prompt.
@@ -129,10 +120,8 @@ def measure(
 ) -> dict[str, Interval]:
     """Return the mean of each metric in `METRICS` with its bootstrap interval.
 
-    Args:
-        pages: pages of one simulator.
-        num_documents: requested documents per page.
-        encoder: embeds pages for "similarity"; None omits this metric.
+    `num_documents` were requested per page. `encoder` embeds pages for "similarity"; None omits
+    this metric.
     """
     useful = [page for page in pages if page.pair.kind == "useful"]
     noisy = [page for page in pages if page.pair.kind == "noisy"]

@@ -48,11 +48,7 @@ def tune(
 ) -> dict[str, Any]:
     """Tune `config.model` and save it in `output`/model; resumes from the last complete checkpoint.
 
-    Args:
-        config: the model and the settings of the training.
-        pairs: at least one training pair.
-        output: folder of checkpoints and model.
-        on_log: called with the step, the number of steps, and the loss.
+    `on_log` is called with the step, the number of steps, and the loss.
 
     Returns:
         `model`: folder of the tuned model in Hugging Face format, with adapters merged; `pairs`:
