@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from agents.storage.output_folder import atomic_path
+
 
 def whole_lines(path: Path) -> list[bytes]:
     """Return the lines that end with a line break; none if the file is missing."""
@@ -27,13 +29,8 @@ def replace_lines(path: Path, lines: Mapping[int, bytes]) -> None:
     Raises:
         OSError: if the file cannot be written; it is unchanged then.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with path.open("rb") as old, temporary.open("wb") as new:
-            for number, line in enumerate(old):
-                new.write(lines.get(number, line))
-            new.flush()
-            os.fsync(new.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_path(path) as temporary, path.open("rb") as old, temporary.open("wb") as new:
+        for number, line in enumerate(old):
+            new.write(lines.get(number, line))
+        new.flush()
+        os.fsync(new.fileno())

@@ -52,6 +52,17 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path whose file replaces `path` at the end; after an error, it is gone."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def ensure_settings(
     path: Path, settings: Mapping[str, Any], *, what: str, files: Iterable[Path]
 ) -> None:
@@ -78,9 +89,8 @@ def ensure_settings(
         )
     if earlier is None or (earlier != settings and not existing):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
     changes = "; ".join(
         f"{name} was {_shown(earlier.get(name))}, now {_shown(settings.get(name))}"

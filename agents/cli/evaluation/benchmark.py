@@ -17,18 +17,17 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from agents.evaluation.evaluation_folder import RESULTS_FILE as EPISODES_FILE
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import print_plain
-from agents.evaluation.record import RESULTS_FILE as EPISODES_FILE
 from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.benchmark import markdown
-from agents.studies.benchmark.cells import Cell, list_cells, play_cells
+from agents.studies.benchmark.cells import BenchmarkSession, Cell, list_cells, play_cells
 from agents.studies.benchmark.config import BenchmarkConfig, question_sets
 from agents.studies.benchmark.sample import Sample, choose_samples
 from agents.studies.benchmark.scores import Result, Score, compare_all, csv_rows, score_all
-from agents.studies.benchmark.session import BenchmarkSession
 from agents.studies.tables import write_csv
 from zs_env.questions.rows import write_rows
 from zs_env.search.prices import cost_table, prices_from_json
@@ -66,8 +65,7 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     write_rows(output / RESULTS_FILE, results)
     write_csv(output / SCORES_FILE, [row for one in scores for row in csv_rows(one)])
     write_csv(output / COMPARISONS_FILE, [row for one in comparisons for row in csv_rows(one)])
-    published = markdown.load_published()
-    text = markdown.document(_about(config, samples), scores, comparisons, published)
+    text = markdown.document(_about(config, samples), scores, comparisons)
     (output / TABLES_FILE).write_text(text, encoding="utf-8")
     evaluations = [_evaluation(cell, some, config, output) for cell, some in by_cell.items()]
     write_report(evaluations, output / REPORT_FILE, title="Benchmark")
@@ -96,10 +94,12 @@ def _evaluation(
 ) -> EvaluationFolder:
     """Return a cell's evaluation with the labels and the results of the tables."""
     repeat = f", repeat {cell.repeat}" if config.repeats > 1 else ""
-    evaluation = EvaluationFolder.read(
-        cell.folder(output), agent=cell.agent + repeat, set_name=cell.set_name
+    return replace(
+        EvaluationFolder.read(cell.folder(output)),
+        agent=cell.agent + repeat,
+        set_name=cell.set_name,
+        results=tuple(results),
     )
-    return replace(evaluation, results=tuple(results))
 
 
 def _about(config: BenchmarkConfig, samples: Mapping[str, Sample]) -> str:

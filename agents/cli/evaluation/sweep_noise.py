@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             concurrency=config.concurrency,
             console=console,
         )
-        report = SweepReport.of(cells)
+        report = SweepReport(cells)
         report.write_csv(config.output)
         evaluations = [cell.evaluation for cell in cells]
         write_report(evaluations, config.output / REPORT_FILE, title="Noise sweep")

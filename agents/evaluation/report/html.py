@@ -28,14 +28,15 @@ from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.report.contents import (
     COLUMNS,
+    RESULT_COLUMNS,
     PageCounts,
-    document_view,
     evaluation_figures,
-    report_row,
     transcript_view,
     with_unique_names,
 )
+from agents.storage.output_folder import atomic_path
 from zs_env.search.types import Document
+from zs_env.transcripts.serialization import document_to_json
 from zs_env.transcripts.transcript import Transcript
 
 # Classic scripts share one scope, so each may use the names of those before it.
@@ -66,8 +67,7 @@ def write_report(
     """Write the report of evaluations atomically; equal evaluations give equal bytes.
 
     Args:
-        folders: written by `agents.evaluation.record`, or read already, in the order in which they
-            are shown.
+        folders: of evaluations, or read already, in the order in which they are shown.
         path: of the page; its folder is created if missing.
         title: of the page.
 
@@ -81,16 +81,12 @@ def write_report(
     ]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with (
+        atomic_path(path) as temporary,
         # Characters that UTF-8 cannot encode, such as half a surrogate pair, become references.
-        with temporary.open(
-            "w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n"
-        ) as page:
-            _write_page(page, evaluations, title)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as page,
+    ):
+        _write_page(page, evaluations, title)
 
 
 def script_json(value: Any) -> str:
@@ -143,7 +139,9 @@ class _Chunks:
         self._size = 0
 
     def _number(self, document: Document) -> int:
-        text = script_json(document_view(document))
+        view = document_to_json(document)
+        view.pop("rank", None)  # the position in the page
+        text = script_json(view)
         if text not in self._numbers:
             self._numbers[text] = len(self._documents)
             self._documents.append(text)
@@ -164,10 +162,13 @@ def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: st
     pages = [PageCounts() for _ in evaluations]
     rows = []
     for number, result, transcript in _side_by_side(evaluations):
-        chunk, place = (None, 0) if transcript is None else chunks.add(transcript)
-        if transcript is not None:
+        if transcript is None:
+            start = [None, 0, result.question_id, ()]
+        else:
+            question = transcript.question
+            start = [*chunks.add(transcript), question.text, question.answers]
             pages[number].add(transcript)
-        rows.append(report_row(number, result, transcript, chunk=chunk, place=place))
+        rows.append([number, *start, *(getattr(result, name) for name in RESULT_COLUMNS)])
     chunks.write()
     report = {
         "title": title,

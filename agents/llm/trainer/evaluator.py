@@ -14,7 +14,7 @@ from typing import Any
 from agents.baselines.world_oracle import FollowTheHops
 from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.episodes import play_episodes
+from agents.evaluation.evaluate import play_episodes
 from agents.evaluation.summary import Report
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.generators.base import Generator

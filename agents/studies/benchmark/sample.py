@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
+from agents.storage.output_folder import atomic_path
 from agents.studies.benchmark.config import BenchmarkConfig
 from zs_env.config import build_questions
 from zs_env.questions import questions_by_id
@@ -69,11 +70,7 @@ def choose_samples(
 ) -> dict[str, Sample]:
     """Choose the questions of each set, or read them from the given file, and write them down.
 
-    Args:
-        config: of the benchmark.
-        sets: specs of the questions by the names of the sets.
-        output: folder of the benchmark.
-        started: whether episodes of the samples in the folder were played.
+    If the benchmark has started, its folder contains episodes of the samples there.
 
     Raises:
         ValueError: if the folder contains another sample of a set, or the set contains other
@@ -92,9 +89,8 @@ def choose_samples(
                 "changed; choose another --output, or delete that folder"
             )
     value = {name: asdict(sample) for name, sample in {**earlier, **samples}.items()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return samples
 
 

@@ -26,13 +26,7 @@ _Pair = tuple[Sequence["Result"], Sequence["Result"]]  # of the agent and of the
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result(EpisodeResult):
-    """One repeat of an agent on a question.
-
-    Attributes:
-        agent: label of the agent in tables.
-        set: name of the question set.
-        repeat: from 0.
-    """
+    """One repeat (from 0) of an agent on a question of a set."""
 
     agent: str
     set: str
@@ -44,12 +38,9 @@ class Score:
     """The scores of an agent on a question set, or on average.
 
     Attributes:
-        agent: label of the agent.
         set: name of the set, or `AVERAGE`: the mean over the sets with equal weights.
         metrics: by name of `METRICS`. Repeats of a question are averaged first; the interval is a
             bootstrap over questions, within each set.
-        questions: number of questions.
-        episodes: number of episodes.
         failures: number of episodes that an engine failure ended. `metrics` excludes them.
         failed_questions: number of questions of which every episode failed.
     """
@@ -68,9 +59,7 @@ class Comparison:
     """The scores of one agent minus those of another.
 
     Attributes:
-        agent: label of the agent.
         other: label of the agent whose scores are subtracted.
-        set: name of the set, or `AVERAGE`.
         metrics: differences by name of `SCORES`.
         questions: number of questions that either agent has results of.
         pairs: number of questions for which both have an episode without a failure. The others are

@@ -9,26 +9,88 @@ search with another query gets its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
 from agents.env_pool import EnvPool, open_vector
-from agents.evaluation.episodes import play_episodes
-from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
+from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
-from agents.storage.output_folder import folder_lock
-from agents.studies.counterfactuals.flipped_page import CounterfactualRecord, FlippedPage
+from agents.storage.jsonl import truncate_lines, whole_lines
+from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.counterfactuals.replay import check_replay, check_replay_until
+from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
+
+SETTING_FILE = "counterfactuals.json"
+PAGES_FILE = "pages.jsonl"
+TRANSCRIPTS_FILE = "transcripts.jsonl"
+PageKind = Literal["useful", "noisy", "mixed"]
+_OPPOSITE: dict[PageKind, PageKind] = {"useful": "noisy", "noisy": "useful", "mixed": "mixed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlippedPage:
+    """One flipped page of a recorded episode.
+
+    Attributes:
+        index: number of the question in its set, from 0.
+        question_id: id of the question.
+        turn: number of the turn with the search, from 0 over all turns.
+        kind: requested quality of the page; "mixed" if its documents were drawn one by one.
+        reward: of the recorded episode.
+        reward_flipped: of the episode with the flipped page; None if a failure ended it.
+        same_page: whether the flipped page shows the same documents: the engine ignores the
+            requested quality, or has no other documents.
+        failure: the engine's error in the flipped episode; None without one.
+    """
+
+    index: int
+    question_id: str
+    turn: int
+    kind: PageKind
+    reward: float
+    reward_flipped: float | None
+    same_page: bool
+    failure: str | None = None
+
+    @classmethod
+    def of(cls, index: int, turn: int, recorded: Transcript, flipped: Transcript) -> FlippedPage:
+        """Compare two episodes; in both, the turn is a search that was sent."""
+        before, after = recorded.turns[turn], flipped.turns[turn]
+        assert before.request is not None
+        useful = set(before.request.useful)
+        kind: PageKind = "mixed" if len(useful) > 1 else "useful" if True in useful else "noisy"
+        return cls(
+            index=index,
+            question_id=recorded.question.id,
+            turn=turn,
+            kind=kind,
+            reward=recorded.reward,
+            reward_flipped=None if flipped.failure else flipped.reward,
+            same_page=before.message == after.message,
+            failure=flipped.failure,
+        )
+
+    @property
+    def difference(self) -> float | None:
+        """Change of the reward; None if a failure ended the flipped episode."""
+        return None if self.reward_flipped is None else self.reward_flipped - self.reward
+
+    @property
+    def direction(self) -> str:
+        """The change of the page, such as "useful to noisy"."""
+        return f"{self.kind} to {_OPPOSITE[self.kind]}"
 
 
 def page_turns(transcript: Transcript) -> list[int]:
@@ -52,8 +114,8 @@ def flip_pages(
     the output folder contains already are not flipped again.
 
     Args:
-        agent: the evaluated one.
-        evaluation: with transcripts; engine and agent must be deterministic given their seeds.
+        agent: the evaluated one; agent and engine must be deterministic given their seeds.
+        evaluation: with transcripts.
         output: folder for the pages and their transcripts.
         concurrency: episodes played at once.
         console: where progress is shown.
@@ -76,7 +138,7 @@ def flip_pages(
         )
     transcripts = _transcripts(evaluation)
     with folder_lock(Path(output)):
-        record = CounterfactualRecord(Path(output), setting)
+        record = _Record(Path(output), setting)
         done = {(page.index, page.turn) for page in record.pages}
         missing = [
             (index, turn)
@@ -131,3 +193,22 @@ def _replay(
             assert transcript is not None, "our environments keep transcripts"
             bar.episode(result)
             yield result.index, transcript
+
+
+class _Record:
+    """Stores the flipped pages of one evaluation and their transcripts, line i of each file."""
+
+    def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
+        self._pages, self._transcripts = folder / PAGES_FILE, folder / TRANSCRIPTS_FILE
+        files = [self._pages, self._transcripts]
+        ensure_settings(folder / SETTING_FILE, setting, what="counterfactual study", files=files)
+        count = min(len(whole_lines(file)) for file in files)
+        for file in files:
+            truncate_lines(file, count)
+        self.pages = [FlippedPage(**json.loads(line)) for line in whole_lines(self._pages)]
+
+    def add(self, page: FlippedPage, transcript: Transcript) -> None:
+        append_transcripts(self._transcripts, [transcript])
+        with open(self._pages, "a", encoding="utf-8") as lines:
+            lines.write(f"{json.dumps(asdict(page))}\n")
+        self.pages.append(page)

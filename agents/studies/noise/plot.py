@@ -10,19 +10,14 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+from agents.storage.output_folder import atomic_path
 from agents.studies.noise.report import SweepReport
 
 _MARKERS = "os^Dv*Xp"
 
 
 def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
-    """Draw each agent's F1 over the noise level, with its interval and its area.
-
-    Args:
-        report: results of the sweep.
-        path: PNG file to write.
-        title: shown above.
-    """
+    """Draw each agent's F1 over the noise level, with its interval and its area, as a PNG file."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for number, robustness in enumerate(report.robustness):
@@ -40,9 +35,8 @@ def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     axes.set_title(title, fontsize=10)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110, format="png")
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:

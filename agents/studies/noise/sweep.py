@@ -16,11 +16,9 @@ from rich.console import Console
 
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
-from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import evaluate
-from agents.evaluation.evaluation_folder import EvaluationFolder
+from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
 from agents.evaluation.progress import ProgressBar
-from agents.evaluation.record import RESULTS_FILE
 from agents.evaluation.statistics import Interval
 from agents.evaluation.summary import Report, observed_noise
 from agents.specs import data_files
@@ -31,28 +29,16 @@ SETTING_FILE = "sweep.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One agent at one noise level.
-
-    Attributes:
-        agent: its name.
-        noise: noise probability of a search.
-        report: of the evaluation.
-        evaluation: the folder of the evaluation.
-    """
+    """The evaluation of one agent at one noise level."""
 
     agent: str
     noise: float
     report: Report
     evaluation: EvaluationFolder
 
-    @property
-    def results(self) -> tuple[EpisodeResult, ...]:
-        """The episodes; entry i is question i."""
-        return self.evaluation.results
-
     def observed_noise(self) -> Interval:
         """Return the share of noisy documents, see `agents.evaluation.summary.observed_noise`."""
-        return observed_noise(self.results)
+        return observed_noise(self.evaluation.results)
 
 
 def run_sweep(

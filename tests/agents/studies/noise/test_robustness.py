@@ -8,7 +8,7 @@ from agents.baselines import AnswerAtOnce, QuotePage
 from agents.evaluation import EpisodeResult, Report
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval
-from agents.studies.noise.robustness import area_differences, area_under_curve, robustness_of
+from agents.studies.noise.report import area_differences, area_under_curve, robustness_of
 from agents.studies.noise.sweep import Cell, run_sweep
 
 
