@@ -19,8 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.storage.jsonl import replace_lines, truncate_lines, whole_lines
-from agents.storage.output_folder import ensure_settings, folder_lock, read_settings
+from agents.storage.output_folder import (
+    ensure_settings,
+    folder_lock,
+    read_settings,
+    replace_lines,
+    truncate_lines,
+    whole_lines,
+)
 from zs_env.transcripts.storage import append_transcripts, read_transcripts, transcript_line
 from zs_env.transcripts.transcript import Transcript
 

@@ -32,7 +32,7 @@ from agents.simulator_tuning.pairs import (
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import spec_from_text
-from agents.storage.jsonl import truncate_lines, whole_lines
+from agents.storage.output_folder import truncate_lines, whole_lines
 from zs_env.config import build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows

@@ -1,4 +1,7 @@
-"""Output folders: their names, their lock, and their settings."""
+"""Output folders: their names, their lock, their settings, and JSON Lines files in them.
+
+The last line of a JSON Lines file may be incomplete, since its writer may be killed.
+"""
 
 from __future__ import annotations
 
@@ -125,3 +128,30 @@ def read_settings(path: Path) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Return the lines that end with a line break; none if the file is missing."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def truncate_lines(path: Path, count: int) -> None:
+    """Remove everything after the first `count` lines of a file, if it exists."""
+    if path.exists():
+        with open(path, "r+b") as file:
+            file.truncate(sum(map(len, whole_lines(path)[:count])))
+
+
+def replace_lines(path: Path, lines: Mapping[int, bytes]) -> None:
+    """Replace the lines of the given numbers, from 0, atomically.
+
+    Raises:
+        OSError: if the file cannot be written; it is unchanged then.
+    """
+    with atomic_path(path) as temporary, path.open("rb") as old, temporary.open("wb") as new:
+        for number, line in enumerate(old):
+            new.write(lines.get(number, line))
+        new.flush()
+        os.fsync(new.fileno())

@@ -17,8 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.evaluation.evaluation_folder import RESULTS_FILE as EPISODES_FILE
-from agents.evaluation.evaluation_folder import EvaluationFolder
+from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
@@ -32,13 +31,6 @@ from agents.studies.tables import write_csv
 from zs_env.questions.rows import write_rows
 from zs_env.search.prices import cost_table, prices_from_json
 
-SETTING_FILE = "benchmark.json"
-RESULTS_FILE = "results.jsonl"
-SCORES_FILE = "scores.csv"
-COMPARISONS_FILE = "comparisons.csv"
-TABLES_FILE = "tables.md"
-REPORT_FILE = "report.html"
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if every episode of a cell failed."""
@@ -51,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(config: BenchmarkConfig, output: Path) -> int:
     prices = prices_from_json(config.prices)
     sets = question_sets(config.sets)
-    existing = sorted((output / "evaluations").glob(f"*/*/*/{EPISODES_FILE}"))
-    ensure_settings(output / SETTING_FILE, config.setting(), what="benchmark", files=existing)
+    existing = sorted((output / "evaluations").glob(f"*/*/*/{RESULTS_FILE}"))
+    ensure_settings(output / "benchmark.json", config.setting(), what="benchmark", files=existing)
     samples = choose_samples(config, sets, output, started=bool(existing))
     cells = list_cells(config, sets)
     console = Console(stderr=True)
@@ -62,13 +54,13 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     by_cell = {cell: list(cell.results(output, f1_tokens=config.f1_tokens)) for cell in cells}
     results = [result for some in by_cell.values() for result in some]
     scores, comparisons = score_all(results), compare_all(results)
-    write_rows(output / RESULTS_FILE, results)
-    write_csv(output / SCORES_FILE, [row for one in scores for row in csv_rows(one)])
-    write_csv(output / COMPARISONS_FILE, [row for one in comparisons for row in csv_rows(one)])
+    write_rows(output / "results.jsonl", results)
+    write_csv(output / "scores.csv", [row for one in scores for row in csv_rows(one)])
+    write_csv(output / "comparisons.csv", [row for one in comparisons for row in csv_rows(one)])
     text = markdown.document(_about(config, samples), scores, comparisons)
-    (output / TABLES_FILE).write_text(text, encoding="utf-8")
+    (output / "tables.md").write_text(text, encoding="utf-8")
     evaluations = [_evaluation(cell, some, config, output) for cell, some in by_cell.items()]
-    write_report(evaluations, output / REPORT_FILE, title="Benchmark")
+    write_report(evaluations, output / "report.html", title="Benchmark")
     for table in _tables(scores):
         console.print(table)
     console.print(f"Searches of this session: {session.summary()}")

@@ -57,35 +57,28 @@ class Cell:
             yield Result.from_transcript(index, transcript, f1_tokens=f1_tokens, **labels)
 
 
-class BenchmarkSession:
+class BenchmarkSession(ProgressBar):
     """Counts episodes and costs over all cells; off a terminal it prints one line a cell."""
 
     def __init__(self, console: Console, total: int, prices: PriceTable) -> None:
-        self._bar = ProgressBar(console, "", total=total, speed_period_s=_SPEED_PERIOD_S)
-        self._total, self._prices = total, prices
+        super().__init__(console, "", total=total, speed_period_s=_SPEED_PERIOD_S)
+        self._num_episodes, self._prices = total, prices
         self._cell = ""
         self._completed = self._played = self._failures = 0
         self._earlier_costs, self._cell_costs = Counter[str](), Counter[str]()
 
-    def __enter__(self) -> BenchmarkSession:
-        self._bar.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.__exit__()
-
     def begin_cell(self, cell: str) -> None:
         """Show the name of the cell that is played next."""
         self._cell = cell
-        self._bar.update(self._completed, self.summary(), description=cell)
+        self.update(self._completed, self.summary(), description=cell)
 
     def start_cell(self, total: int, completed: int) -> None:
         """Count the episodes of the cell that an earlier session played."""
         self._completed += completed
         if completed:
-            self._bar.restart(self._completed, self.summary())
+            self.restart(self._completed, self.summary())
         if 0 < completed < total:
-            self._bar.print(
+            self.print(
                 f"{self._cell}: {completed} of {total} episodes were played before; "
                 "playing the others"
             )
@@ -95,7 +88,7 @@ class BenchmarkSession:
         self._completed += 1
         self._played += 1
         self._failures += result.failure is not None
-        self._bar.update(self._completed, self.summary())
+        self.update(self._completed, self.summary())
 
     def costs(self, costs: Mapping[str, float]) -> None:
         """Set the costs of the cell's searches so far."""
@@ -105,10 +98,10 @@ class BenchmarkSession:
         """Add the costs of the cell to those of the session."""
         self._earlier_costs.update(self._cell_costs)
         self._cell_costs = Counter()
-        if not self._bar.console.is_terminal:
+        if not self.console.is_terminal:
             exact_match = report.metrics["exact_match"]
-            self._bar.print(
-                f"{self._completed}/{self._total}  {self._cell}: exact match {exact_match}"
+            self.print(
+                f"{self._completed}/{self._num_episodes}  {self._cell}: exact match {exact_match}"
             )
 
     @property
@@ -122,7 +115,7 @@ class BenchmarkSession:
         dollars = self._prices.dollars(costs)
         parts = [f"{costs.searches:,} searches"]
         if dollars and self._played:
-            expected = dollars * (1 + (self._total - self._completed) / self._played)
+            expected = dollars * (1 + (self._num_episodes - self._completed) / self._played)
             parts.append(f"${dollars:.4f} of about ${expected:.4f}")
         if self._failures:
             parts.append(f"{self._failures} failures")

@@ -76,7 +76,7 @@ def choose_samples(
         ValueError: if the folder contains another sample of a set, or the set contains other
             questions than those that the given file was made from.
     """
-    given = None if config.sample is None else read_samples(config.sample)
+    given = {} if config.sample is None else read_samples(config.sample)
     path = output / SAMPLE_FILE
     earlier = read_samples(path) if started else {}
     samples = {}
@@ -95,12 +95,9 @@ def choose_samples(
 
 
 def _choose(
-    config: BenchmarkConfig,
-    name: str,
-    questions: QuestionDataset,
-    given: Mapping[str, Sample] | None,
+    config: BenchmarkConfig, name: str, questions: QuestionDataset, given: Mapping[str, Sample]
 ) -> Sample:
-    if given is None:
+    if config.sample is None:
         return Sample.draw(questions, config.set_size, seed=config.sample_seed)
     if name not in given:
         raise ValueError(f"{config.sample} contains no sample of {name!r}, only of {sorted(given)}")

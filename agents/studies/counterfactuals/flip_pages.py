@@ -25,8 +25,7 @@ from agents.env_pool import EnvPool, open_vector
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
-from agents.storage.jsonl import truncate_lines, whole_lines
-from agents.storage.output_folder import ensure_settings, folder_lock
+from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
 from agents.studies.counterfactuals.replay import check_replay, check_replay_until
 from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript
@@ -136,7 +135,12 @@ def flip_pages(
             f"agent {setting['agent']!r} is not the one that was evaluated (fingerprint {current}, "
             f"recorded {recorded_agent}); evaluate it again"
         )
-    transcripts = _transcripts(evaluation)
+    transcripts = [one for one in evaluation.transcripts() if one is not None]
+    if len(transcripts) < len(evaluation.results):
+        raise ValueError(
+            f"{evaluation.folder} contains no transcripts; flipping pages needs an environment "
+            "that keeps them"
+        )
     with folder_lock(Path(output)):
         record = _Record(Path(output), setting)
         done = {(page.index, page.turn) for page in record.pages}
@@ -161,16 +165,6 @@ def flip_pages(
                         record.add(FlippedPage.of(index, turn, recorded, transcript), transcript)
     pages = [page for page in record.pages if page.index < len(transcripts)]
     return sorted(pages, key=lambda page: (page.index, page.turn))
-
-
-def _transcripts(evaluation: EvaluationFolder) -> list[Transcript]:
-    transcripts = [one for one in evaluation.transcripts() if one is not None]
-    if len(transcripts) < len(evaluation.results):
-        raise ValueError(
-            f"{evaluation.folder} contains no transcripts; flipping pages needs an environment "
-            "that keeps them"
-        )
-    return transcripts
 
 
 def _replay(

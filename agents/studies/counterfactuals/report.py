@@ -14,9 +14,6 @@ from agents.evaluation.statistics import Interval, bootstrap_ratio
 from agents.studies.counterfactuals.flip_pages import FlippedPage
 from agents.studies.tables import figure_table, write_csv
 
-PAGES_FILE = "pages.csv"
-MEANS_FILE = "means.csv"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanDifference:
@@ -105,5 +102,5 @@ class CounterfactualReport:
     def write_csv(self, folder: Path) -> None:
         """Write one file with a row for each page, and one with a row for each mean."""
         pages = [{**asdict(page), "difference": page.difference} for page in self.pages]
-        write_csv(folder / PAGES_FILE, pages)
-        write_csv(folder / MEANS_FILE, map(asdict, self.means))
+        write_csv(folder / "pages.csv", pages)
+        write_csv(folder / "means.csv", map(asdict, self.means))

@@ -22,12 +22,9 @@ from agents.evaluation.statistics import (
 from agents.studies.noise.sweep import Cell
 from agents.studies.tables import figure_table, write_csv
 
-CELLS_FILE = "sweep.csv"
-AREAS_FILE = "areas.csv"
-DIFFERENCES_FILE = "differences.csv"
 _METRICS = ("f1", "exact_match", "cover_match", "searches")
 
-Curve = dict[float, float]  # F1 by noise level, in increasing order
+Curve = dict[float, float]  # F1 by noise level, two or more in increasing order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +32,6 @@ class Robustness:
     """The robustness of an agent.
 
     Attributes:
-        agent: its name.
         area: under the curve of F1 over noise, divided by the range of the levels: the mean F1 if
             all levels in the range are equally likely. In [0, 1].
         retained: the area as a share of F1 at noise 0; empty without that level.
@@ -53,11 +49,8 @@ class AreaDifference:
     """Two agents compared on the questions that both played without a failure at every level.
 
     Attributes:
-        first: name of an agent.
         second: name of the agent whose area is subtracted.
-        difference: of their areas.
         p_value: see `PairedDifference`; not corrected for multiple comparisons.
-        questions: number of questions.
     """
 
     first: str
@@ -67,16 +60,11 @@ class AreaDifference:
     questions: int
 
 
-def area_under_curve(noises: Sequence[float], values: Sequence[float]) -> float:
-    """Return the area by the trapezoid rule, divided by the range of the noise levels.
-
-    Args:
-        noises: at least two, in increasing order.
-        values: one for each noise level.
-    """
-    points = list(zip(noises, values, strict=True))
+def area_under_curve(curve: Curve) -> float:
+    """Return the area by the trapezoid rule, divided by the range of the noise levels."""
+    points = list(curve.items())
     area = sum((right - left) * (low + high) / 2 for (left, low), (right, high) in pairwise(points))
-    return area / (noises[-1] - noises[0])
+    return area / (points[-1][0] - points[0][0])
 
 
 def robustness_of(cells: Sequence[Cell]) -> list[Robustness]:
@@ -87,7 +75,7 @@ def robustness_of(cells: Sequence[Cell]) -> list[Robustness]:
     """
     found = []
     for agent, curves in _curves(cells).items():
-        areas = [_area(curve) for curve in curves.values()]
+        areas = [area_under_curve(curve) for curve in curves.values()]
         undisturbed = [curve[0.0] for curve in curves.values() if 0.0 in curve]
         retained = bootstrap_ratio(areas, undisturbed) if undisturbed else Interval()
         area, questions = bootstrap_interval(areas), len(curves)
@@ -101,7 +89,10 @@ def area_differences(cells: Sequence[Cell]) -> list[AreaDifference]:
     differences = []
     for first, second in combinations(curves, 2):
         shared = sorted(curves[first].keys() & curves[second].keys())
-        areas = [_area(curves[first][i]) - _area(curves[second][i]) for i in shared]
+        areas = [
+            area_under_curve(curves[first][number]) - area_under_curve(curves[second][number])
+            for number in shared
+        ]
         paired = paired_differences([{"area": areas}])["area"]
         differences.append(
             AreaDifference(
@@ -126,10 +117,6 @@ def _curves(cells: Sequence[Cell]) -> dict[str, dict[int, Curve]]:
             if all(result.failure is None for result in results)
         }
     return by_agent
-
-
-def _area(curve: Curve) -> float:
-    return area_under_curve(list(curve), list(curve.values()))
 
 
 class SweepReport:
@@ -161,9 +148,9 @@ class SweepReport:
 
     def write_csv(self, folder: Path) -> None:
         """Write the three CSV files into a folder."""
-        write_csv(folder / CELLS_FILE, map(_cell_row, self.cells))
-        write_csv(folder / AREAS_FILE, map(asdict, self.robustness))
-        write_csv(folder / DIFFERENCES_FILE, map(asdict, self.differences))
+        write_csv(folder / "sweep.csv", map(_cell_row, self.cells))
+        write_csv(folder / "areas.csv", map(asdict, self.robustness))
+        write_csv(folder / "differences.csv", map(asdict, self.differences))
 
     def tables(self) -> list[Table]:
         """Return the tables of cells, of areas and, with two or more agents, of differences."""

@@ -24,8 +24,6 @@ from agents.evaluation.summary import Report, observed_noise
 from agents.specs import data_files
 from agents.storage.output_folder import ensure_settings, folder_name
 
-SETTING_FILE = "sweep.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -73,14 +71,10 @@ def run_sweep(
     """
     check_noises(noises)
     output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
-    shared = {
-        "env": env_id,
-        "env_kwargs": env_kwargs,
-        "seed": seed,
-        "files": data_files(env_kwargs),
-    }
+    shared = {"env": env_id, "env_kwargs": env_kwargs, "seed": seed}
+    shared["files"] = data_files(env_kwargs)
     existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
-    ensure_settings(output / SETTING_FILE, shared, what="sweep", files=existing)
+    ensure_settings(output / "sweep.json", shared, what="sweep", files=existing)
     cells = []
     for name, build in agents.items():
         agent = build()

@@ -37,7 +37,7 @@ def _cell(agent, noise, f1s, failures=()):
     ],
 )
 def test_the_area_is_that_of_trapezoids_over_the_width(noises, values, area):
-    assert area_under_curve(noises, values) == pytest.approx(area)
+    assert area_under_curve(dict(zip(noises, values, strict=True))) == pytest.approx(area)
 
 
 def test_an_agent_is_judged_by_its_mean_curve_whatever_the_order_of_cells():
