@@ -16,13 +16,7 @@ from zs_env.noise import AdaptiveNoise, Noise, build_noise
 from zs_env.questions.question import QuestionDataset
 from zs_env.text.suggestions import check_names
 
-OPTIONS = (
-    "noise_probability",
-    "training_step",
-    "group_seed",
-    "question_index",
-    "flipped_turn",
-)
+OPTIONS = ("noise_probability", "training_step", "group_seed", "question_index", "flipped_turn")
 _MAX_SEED = 2**63
 
 
