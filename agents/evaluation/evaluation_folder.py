@@ -151,10 +151,8 @@ class EvaluationFolder:
     """The content of one folder.
 
     Attributes:
-        folder: its path.
         setting: agent, env, env_kwargs, seed, noise and fingerprint.
         results: of questions 0, 1, 2 and so on.
-        agent: name of the agent.
         set_name: name of the questions if they differ from the environment's default; else the
             environment's id.
     """
@@ -180,7 +178,7 @@ class EvaluationFolder:
                 "`zerosearch evaluate`, or a cell of `zerosearch sweep-noise`"
             )
         setting = read_settings(path)
-        questions = _env_kwargs(setting).get("questions")
+        questions = (setting.get("env_kwargs") or {}).get("questions")
         return cls(
             folder=folder,
             setting=setting,
@@ -192,7 +190,7 @@ class EvaluationFolder:
     @property
     def engine_name(self) -> str:
         """Kind of the engine if it differs from the environment's default; else ""."""
-        engine = _env_kwargs(self.setting).get("engine")
+        engine = (self.setting.get("env_kwargs") or {}).get("engine")
         return _spec_name(engine) if engine else ""
 
     def transcripts(self) -> Iterator[Transcript | None]:
@@ -214,10 +212,6 @@ class EvaluationFolder:
                 f"{path} contains {found} transcripts for {len(self.results)} results; run the "
                 "same `zerosearch evaluate` again, which plays the missing episodes"
             )
-
-
-def _env_kwargs(setting: Mapping[str, Any]) -> Mapping[str, Any]:
-    return setting.get("env_kwargs") or {}
 
 
 def _spec_name(spec: Any) -> str:

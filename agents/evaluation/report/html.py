@@ -124,7 +124,7 @@ class _Chunks:
         if not self._transcripts:
             return
         text = (
-            f'{{"documents":[{",".join(self._documents)}],'
+            f'{{"documents":[{",".join(self._numbers)}],'
             f'"transcripts":[{",".join(self._transcripts)}]}}'
         )
         packed = base64.b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii")
@@ -133,8 +133,7 @@ class _Chunks:
         self._start()
 
     def _start(self) -> None:
-        self._documents: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # by document
         self._transcripts: list[str] = []
         self._size = 0
 
@@ -143,15 +142,12 @@ class _Chunks:
         view.pop("rank", None)  # the position in the page
         text = script_json(view)
         if text not in self._numbers:
-            self._numbers[text] = len(self._documents)
-            self._documents.append(text)
             self._size += len(text)
-        return self._numbers[text]
+        return self._numbers.setdefault(text, len(self._numbers))
 
 
 def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: str) -> None:
-    style = _asset("page.css")
-    scripts = [_asset(name) for name in SCRIPTS]
+    style, scripts = _asset("page.css"), list(map(_asset, SCRIPTS))
     head, _, tail = _asset("page.html").partition(_DATA_MARKER)
     page.write(
         Template(head).substitute(
@@ -186,16 +182,10 @@ def content_security_policy(scripts: Sequence[str], style: str) -> str:
 
     Trusted types prevent our own scripts from turning text into markup.
     """
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {' '.join(map(_digest, scripts))}",
-            f"style-src {_digest(style)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
-        ]
+    return (
+        f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; "
+        f"style-src {_digest(style)}; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

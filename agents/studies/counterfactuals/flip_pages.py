@@ -31,9 +31,7 @@ from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript
 from zs_env.vector_env import ZeroSearchVectorEnv
 
-SETTING_FILE = "counterfactuals.json"
 PAGES_FILE = "pages.jsonl"
-TRANSCRIPTS_FILE = "transcripts.jsonl"
 PageKind = Literal["useful", "noisy", "mixed"]
 _OPPOSITE: dict[PageKind, PageKind] = {"useful": "noisy", "noisy": "useful", "mixed": "mixed"}
 
@@ -44,7 +42,6 @@ class FlippedPage:
 
     Attributes:
         index: number of the question in its set, from 0.
-        question_id: id of the question.
         turn: number of the turn with the search, from 0 over all turns.
         kind: requested quality of the page; "mixed" if its documents were drawn one by one.
         reward: of the recorded episode.
@@ -177,9 +174,8 @@ def _replay(
     console: Console | None,
 ) -> Iterator[tuple[int, Transcript]]:
     """Replay episodes of an evaluation, unchanged or with the page of one turn flipped."""
-    label = "replayed without a change"
-    if flipped_turn is not None:
-        label = f"page of turn {flipped_turn} flipped"
+    unchanged = flipped_turn is None
+    label = "replayed without a change" if unchanged else f"page of turn {flipped_turn} flipped"
     options = {"noise_probability": setting["noise"], "flipped_turn": flipped_turn}
     pool = EnvPool(vector, options=options)
     with ProgressBar(console or Console(quiet=True), label, total=len(indices)) as bar:
@@ -193,9 +189,10 @@ class _Record:
     """Stores the flipped pages of one evaluation and their transcripts, line i of each file."""
 
     def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
-        self._pages, self._transcripts = folder / PAGES_FILE, folder / TRANSCRIPTS_FILE
+        self._pages, self._transcripts = folder / PAGES_FILE, folder / "transcripts.jsonl"
         files = [self._pages, self._transcripts]
-        ensure_settings(folder / SETTING_FILE, setting, what="counterfactual study", files=files)
+        path = folder / "counterfactuals.json"
+        ensure_settings(path, setting, what="counterfactual study", files=files)
         count = min(len(whole_lines(file)) for file in files)
         for file in files:
             truncate_lines(file, count)

@@ -20,9 +20,7 @@ class MeanDifference:
     """The mean effect of flipping pages in one direction.
 
     Attributes:
-        direction: such as "useful to noisy".
         turn: number of the pages' turn; None for all turns.
-        pages: number of flipped pages, without failures.
         difference: mean change of the reward. The interval resamples questions, since pages of one
             question are not independent.
         changed: share of the pages whose flip changed the reward.

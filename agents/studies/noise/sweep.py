@@ -6,7 +6,6 @@ noise probability. A query whose page is noisy at one level is therefore noisy a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,7 @@ def run_sweep(
     Args:
         agents: constructors by name, called one at a time, so that only one language model is in
             memory.
-        noises: different probabilities in [0, 1].
+        noises: two or more different probabilities in [0, 1].
         output: folder of the cells.
         env_id: an environment with the reset option `noise_probability`.
         env_kwargs: arguments of the environment, JSON values.
@@ -69,7 +68,11 @@ def run_sweep(
     Raises:
         ValueError: if a noise level is invalid, or the folder contains another sweep.
     """
-    check_noises(noises)
+    if len(noises) < 2 or len(set(noises)) != len(noises):
+        raise ValueError(f"a sweep needs two or more different noise levels, got {list(noises)}")
+    for noise in noises:
+        if not 0.0 <= noise <= 1.0:
+            raise ValueError(f"a noise level is a probability in [0, 1], got {noise}")
     output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
     shared = {"env": env_id, "env_kwargs": env_kwargs, "seed": seed}
     shared["files"] = data_files(env_kwargs)
@@ -100,19 +103,6 @@ def run_sweep(
             evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
             cells.append(Cell(agent=name, noise=noise, report=report, evaluation=evaluation))
     return cells
-
-
-def check_noises(noises: Sequence[float]) -> None:
-    """Check that the noise levels make a curve.
-
-    Raises:
-        ValueError: if there are fewer than two, or one is repeated or not a probability.
-    """
-    if len(noises) < 2 or len(set(noises)) != len(noises):
-        raise ValueError(f"a sweep needs two or more different noise levels, got {list(noises)}")
-    for noise in noises:
-        if not (math.isfinite(noise) and 0.0 <= noise <= 1.0):
-            raise ValueError(f"a noise level is a probability in [0, 1], got {noise}")
 
 
 def cell_folder(output: Path, agent: str, noise: float) -> Path:
