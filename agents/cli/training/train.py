@@ -71,8 +71,8 @@ def run_training(config: TrainConfig) -> TrainResult | None:
     require_packages("training", "train", "torch", "transformers", "matplotlib")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.generators.base import GenerationError
-    from agents.llm.trainer.checkpoint import CheckpointError
     from agents.llm.trainer.loop import EngineFailing, TrainingDiverged, train
+    from agents.llm.trainer.run_folder import CheckpointError
     from agents.llm.trainer.setup import open_session
 
     console = Console(stderr=True)

@@ -52,7 +52,7 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:
     require_packages("a warm start", "train", "torch", "transformers")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.sft.pipeline import warm_start
-    from agents.llm.trainer.checkpoint import CheckpointError
+    from agents.llm.trainer.run_folder import CheckpointError
     from agents.llm.trainer.setup import open_session
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

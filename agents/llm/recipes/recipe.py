@@ -29,7 +29,6 @@ STAGE_CONFIGS: Mapping[str, type[StageConfig]] = {
     "train": TrainConfig,
     "warm-start": WarmStartConfig,
 }
-_FOLDER = Path(__file__).parent
 _KEYS = frozenset(("paper", "about", "settings", "stages", "published"))
 
 
@@ -55,14 +54,7 @@ class RecipeStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The training of a published system.
-
-    Attributes:
-        name: name of the file without its suffix.
-        paper: reference.
-        about: one line.
-        stages: in order, at least one.
-    """
+    """The training of a published system; `name` is that of the file without its suffix."""
 
     name: str
     paper: str
@@ -72,8 +64,7 @@ class Recipe:
 
 def recipe_paths() -> dict[str, Path]:
     """Files of the package's recipes, by name."""
-    paths = {path.stem: path for path in _FOLDER.glob("*.toml")}
-    return dict(sorted(paths.items()))
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
 
 
 def recipe_path(name: str) -> Path:

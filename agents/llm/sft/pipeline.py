@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import torch
-
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.fsdp import gather_weights
 from agents.llm.learner.learner import Learner
@@ -28,9 +26,8 @@ from agents.llm.rollout.types import Rollout, Source
 from agents.llm.sft.config import DemonstrationConfig, WarmStartConfig
 from agents.llm.sft.demonstrations import encode_demonstration, play_demonstrations
 from agents.llm.sft.supervised import SUPERVISED, mean_loss, plan_steps, train_steps
-from agents.llm.trainer.checkpoint import load_state
 from agents.llm.trainer.metrics import MetricsLog
-from agents.llm.trainer.run_folder import RunFolder, write_json
+from agents.llm.trainer.run_folder import RunFolder, load_state, write_json
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
 from zs_env.transcripts.storage import append_transcripts
 
@@ -96,7 +93,7 @@ def warm_start(
     output = config.run.output
     if not (output / config.settings_file).exists() and any(output.glob("[!.]*")):
         raise FileExistsError(f"{output} is not empty; choose another --output")
-    folder = RunFolder(config, threads=torch.get_num_threads())
+    folder = RunFolder(config)
     config = folder.config
     if (output / _RESULT).exists():
         recorded = json.loads((output / _RESULT).read_text(encoding="utf-8"))

@@ -47,24 +47,21 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     Raises:
         ValueError: if the settings do not say which questions are held out.
     """
-    questions = _held_out_questions(config.environment)
+    engine = _training_engine(config.environment)
     if config.environment.eval_engine is not None:
         engine = spec_from_text(config.environment.eval_engine, role="engine", flag="eval-engine")
-    else:
-        engine = _training_engine(config.environment)
+    questions = _held_out_questions(config.environment)
     return _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
 
 
 def real_engine_environment(config: TrainConfig, num_envs: int) -> ZeroSearchVectorEnv | None:
     """Make the environment of held-out questions with the real engine; None without one."""
-    questions = _held_out_questions(config.environment)
+    engine = {"kind": "bm25"}  # over all true statements about the world of the questions
     if config.environment.real_engine is not None:
         engine = spec_from_text(config.environment.real_engine, role="engine", flag="real-engine")
-        return _make(config, num_envs, questions, engine)
-    if is_about_world(config.environment):
-        # BM25 over all true statements about the world of the held-out questions.
-        return _make(config, num_envs, questions, {"kind": "bm25"})
-    return None
+    elif not is_about_world(config.environment):
+        return None
+    return _make(config, num_envs, _held_out_questions(config.environment), engine)
 
 
 def is_about_world(config: EnvironmentConfig) -> bool:
@@ -78,7 +75,8 @@ def _make(
     environment = config.environment
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
-    settings: dict[str, Any] = {
+    presets = {"prompt": environment.prompt, "reward": environment.reward}
+    settings = {
         "questions": questions,
         "engine": rewritten(
             engine, lambda one: {**ledger, **one} if one.get("kind") == "metered" else one
@@ -88,10 +86,8 @@ def _make(
         "noise_draw": config.noise.noise_draw,
         "engine_timeout_s": environment.engine_timeout_s,
         "limits": {"max_document_chars": environment.max_document_chars},
+        **{name: value for name, value in presets.items() if value is not None},
     }
-    for name in ("prompt", "reward"):
-        if getattr(environment, name) is not None:
-            settings[name] = getattr(environment, name)
     return open_vector(environment.env, num_envs, settings)
 
 
@@ -135,11 +131,9 @@ def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
     """
 
     def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
+        drawn = build_sampling(sampling)
         return TransformersTextGenerator(
-            policy.model,
-            policy.tokenizer,
-            sampling=build_sampling(sampling),
-            batch_size=batch_size,
+            policy.model, policy.tokenizer, sampling=drawn, batch_size=batch_size
         )
 
     def change(one: Mapping[str, Any]) -> Any:

@@ -9,13 +9,12 @@ policy to sample from; only the main rank writes files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-import torch
 from rich.console import Console
 
 from agents.evaluation.progress import ProgressBar
@@ -27,17 +26,17 @@ from agents.llm.generators.factory import make_generator
 from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.prefetch import RolloutPrefetcher
-from agents.llm.trainer.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.environments import (
-    training_environment,
-    training_questions,
-    uses_policy,
-)
+from agents.llm.trainer.environments import training_environment, training_questions, uses_policy
 from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog
-from agents.llm.trainer.run_folder import RunFolder
-from agents.llm.trainer.setup import load_trained_policy, set_up_torch
+from agents.llm.trainer.run_folder import RunFolder, load_state
+from agents.llm.trainer.setup import (
+    load_trained_policy,
+    random_state,
+    restore_random_state,
+    set_up_torch,
+)
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
 from zs_env.questions.question import QuestionDataset
@@ -60,7 +59,7 @@ class RunState:
         metrics_position: size of the metrics file after this step, in bytes.
         before: evaluation of the initial policy; None until it is made.
         rollbacks: how often the policy was rolled back after a collapse.
-        recent: metrics that `CollapseGuard` compares.
+        recent: metrics that `check_collapse` compares.
         costs: cost of the searches so far, fields of `zs_env.search.types.SearchCost`.
         random: every global random state; of the main rank, and after a resume of all ranks.
             Nothing that differs between ranks is drawn from it: rollouts have their own seeds.
@@ -74,7 +73,7 @@ class RunState:
     metrics_position: int = 0
     before: list[Row] | None = None
     rollbacks: int = 0
-    recent: list[dict[str, Any]] = field(default_factory=list)
+    recent: Sequence[Mapping[str, Any]] = ()
     costs: dict[str, Any] = field(default_factory=dict)
     random: dict[str, Any] = field(default_factory=random_state)
 
@@ -163,7 +162,7 @@ def open_run(
     config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS
 ) -> Iterator[Run]:
     """Make the objects of a run in the state of its newest checkpoint, and close them."""
-    folder = RunFolder(config, threads=torch.get_num_threads())
+    folder = RunFolder(config)
     config = folder.config
     check_one_step_off(config, distributed)
     set_up_torch(config.run, device=config.model.device, distributed=distributed)
@@ -203,6 +202,8 @@ def open_run(
             )
             opened.callback(metrics.close)
         console = Console(stderr=True, quiet=not distributed.is_main)
+        total, step = config.run.steps, state.step
+        progress = ProgressBar(console, "step", total=total, completed=step, print_updates=True)
         stop = opened.enter_context(StopSignal(outlasting=RankLostError))
         generator = _open_generator(config, policy, distributed, opened)
         yield Run(
@@ -219,15 +220,7 @@ def open_run(
             questions=training_questions(config.environment) if rollouts.curriculum else (),
             evaluator=evaluator,
             metrics=metrics,
-            progress=opened.enter_context(
-                ProgressBar(
-                    console,
-                    "step",
-                    total=config.run.steps,
-                    completed=state.step,
-                    print_updates=True,
-                )
-            ),
+            progress=opened.enter_context(progress),
         )
 
 
@@ -263,14 +256,12 @@ def make_learner(
 
     The reference model is the initial policy, also if `model` comes from a checkpoint.
     """
-    reference = None
-    if config.algorithm.kl_coef > 0 and config.model.lora_rank:
+    reference, settings = None, config.model
+    if config.algorithm.kl_coef > 0:
         reference = model
-    elif config.algorithm.kl_coef > 0:
-        initial = load_policy(
-            config.model.policy, dtype=config.model.dtype, device=str(model.device)
-        )
-        reference = initial.model.requires_grad_(False)
+        if not settings.lora_rank:
+            initial = load_policy(settings.policy, dtype=settings.dtype, device=str(model.device))
+            reference = initial.model.requires_grad_(False)
     return Learner(
         model,
         algorithm=config.algorithm,

@@ -27,8 +27,8 @@ from agents.llm.rollout.types import Group
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
 from agents.llm.sft.world_teacher import TeacherErrors, WorldTeacher
-from agents.llm.trainer.checkpoint import CheckpointStore, load_state
 from agents.llm.trainer.metrics import read_metrics
+from agents.llm.trainer.run_folder import CheckpointStore, load_state
 from tests.agents.llm.distributed.rank_processes import (
     CHILDREN,
     be_torchrun,
