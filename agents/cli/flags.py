@@ -29,7 +29,7 @@ def parse_flags(
         config_class: a dataclass.
         argv: the flags.
         prog: name of the command, for its help.
-        description: shown above the flags.
+        description: shown above the flags in the help.
         settings: values that take the place of the defaults, as `read_settings` gives them.
 
     Raises:

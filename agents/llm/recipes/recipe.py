@@ -34,17 +34,11 @@ _KEYS = frozenset(("paper", "about", "settings", "stages", "published"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeStage:
-    """One run of a recipe.
+    """One run of a recipe."""
 
-    Attributes:
-        kind: key of `STAGE_CONFIGS`.
-        settings: settings of the stage, by name.
-        published: the authors' values; they override `settings` if they are asked for.
-    """
-
-    kind: str
+    kind: str  # key of `STAGE_CONFIGS`
     settings: Mapping[str, Any]
-    published: Mapping[str, Any]
+    published: Mapping[str, Any]  # the authors' values; with --published they override `settings`
 
     @property
     def config_class(self) -> type[StageConfig]:
@@ -64,7 +58,8 @@ class Recipe:
 
 def recipe_paths() -> dict[str, Path]:
     """Files of the package's recipes, by name."""
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
+    paths = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
+    return dict(sorted(paths.items()))
 
 
 def recipe_path(name: str) -> Path:

@@ -48,63 +48,43 @@ T = TypeVar("T")
 
 @dataclass
 class RunState:
-    """State of a run beside weights and optimizer.
+    """State of a run beside weights and optimizer."""
 
-    Attributes:
-        step: updates made.
-        cursor: questions passed so far, whether asked or skipped.
-        train_seconds: from the first rollout to the last update, with the evaluations in between.
-        skipped_in_a_row: latest steps whose loss or gradient was not finite.
-        failed_in_a_row: latest steps in which engine failures ended most episodes.
-        metrics_position: size of the metrics file after this step, in bytes.
-        before: evaluation of the initial policy; None until it is made.
-        rollbacks: how often the policy was rolled back after a collapse.
-        recent: metrics that `check_collapse` compares.
-        costs: cost of the searches so far, fields of `zs_env.search.types.SearchCost`.
-        random: every global random state; of the main rank, and after a resume of all ranks.
-            Nothing that differs between ranks is drawn from it: rollouts have their own seeds.
-    """
-
-    step: int = 0
-    cursor: int = 0
-    train_seconds: float = 0.0
-    skipped_in_a_row: int = 0
-    failed_in_a_row: int = 0
-    metrics_position: int = 0
-    before: list[Row] | None = None
-    rollbacks: int = 0
-    recent: Sequence[Mapping[str, Any]] = ()
-    costs: dict[str, Any] = field(default_factory=dict)
+    step: int = 0  # updates made
+    cursor: int = 0  # questions passed so far, whether asked or skipped
+    train_seconds: float = 0.0  # as in `TrainResult`
+    skipped_in_a_row: int = 0  # latest steps whose loss or gradient was not finite
+    failed_in_a_row: int = 0  # latest steps in which engine failures ended most episodes
+    metrics_position: int = 0  # size of the metrics file after this step, in bytes
+    before: list[Row] | None = None  # evaluation of the initial policy; None until it is made
+    rollbacks: int = 0  # how often the policy was rolled back after a collapse
+    recent: Sequence[Mapping[str, Any]] = ()  # metrics that `check_collapse` compares
+    costs: dict[str, Any] = field(default_factory=dict)  # fields of `SearchCost`, so far
+    # Every global random state; of the main rank, and after a resume of all ranks. Nothing that
+    # differs between ranks is drawn from it: rollouts have their own seeds.
     random: dict[str, Any] = field(default_factory=random_state)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The objects of a run.
-
-    Attributes:
-        policy: the policy that is sampled from and saved. With one rank the learner trains its
-            model in place. With several it is a full copy on each rank, updated by `sync_weights`;
-            the copy takes the memory of all weights once more (twice with `rollout_dtype`).
-        questions: the training questions; empty without a curriculum.
-        stop: SIGTERM interrupts what `split` runs.
-        prefetcher: collects the rollouts of the next step.
-        metrics: None on ranks other than the main one.
-    """
+    """The objects of a run."""
 
     config: TrainConfig
     distributed: DistributedContext
-    stop: StopSignal
+    stop: StopSignal  # SIGTERM interrupts what `split` runs
     folder: RunFolder[TrainConfig]
     state: RunState
+    # Sampled from and saved. With one rank the learner trains this model in place. With several it
+    # is a full copy on each rank, updated by `sync_weights`; the copy takes the memory of all
+    # weights once more (twice with `rollout_dtype`).
     policy: Policy
     learner: Learner
     generator: Generator
     prefetcher: RolloutPrefetcher
     environment: ZeroSearchVectorEnv
-    questions: QuestionDataset
+    questions: QuestionDataset  # for training; empty without a curriculum
     evaluator: Evaluator
-    metrics: MetricsLog | None
+    metrics: MetricsLog | None  # None on ranks other than the main one
     progress: ProgressBar
 
     def split(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
@@ -137,15 +117,12 @@ class Run:
         return asdict(sum(self.distributed.all_gather(mine, "add up costs"), SearchCost()))
 
     def rollback(self, *, lr_scale: float) -> str:
-        """Restore the policy of the best checkpoint, or the initial one.
+        """Restore the policy of the best checkpoint, or the initial one; returns its name.
 
         The step count stays, prefetched rollouts are dropped, and `sync_weights` must follow.
 
         Args:
             lr_scale: factor of all learning rates from now on.
-
-        Returns:
-            The checkpoint, or the name of the initial policy.
         """
         checkpoints, model = self.folder.checkpoints, self.config.model
         best = checkpoints.best()
