@@ -67,7 +67,19 @@ def questions_from_rows(
     questions: list[Question] = []
     seen: dict[str, RowLocation] = {}
     for location, row in rows:
-        question = question_from_row(row, location, source=source)
+        row_source = _first(row, SOURCE_FIELDS)[1]
+        if row_source is not None and not isinstance(row_source, str):
+            raise location.error("source", row_source, "a string, the name of the data set")
+        row_source = row_source or source
+        question = Question(
+            id=_read_id(row.get("id"), location, row_source),
+            text=_read_text(row, location),
+            answers=_read_answers(row, location),
+            source=row_source,
+            prompt=_read_prompt(row.get("prompt"), location),
+            paragraphs=read_paragraphs(row, location),
+            metadata=_read_metadata(row),
+        )
         if question.id in seen:
             raise location.error(
                 "id",
@@ -78,23 +90,6 @@ def questions_from_rows(
         seen[question.id] = location
         questions.append(question)
     return questions
-
-
-def question_from_row(row: Mapping[str, Any], location: RowLocation, *, source: str) -> Question:
-    """Convert a row to a question."""
-    row_source = _first(row, SOURCE_FIELDS)[1]
-    if row_source is not None and not isinstance(row_source, str):
-        raise location.error("source", row_source, "a string, the name of the data set")
-    row_source = row_source or source
-    return Question(
-        id=_read_id(row.get("id"), location, row_source),
-        text=_read_text(row, location),
-        answers=_read_answers(row, location),
-        source=row_source,
-        prompt=_read_prompt(row.get("prompt"), location),
-        paragraphs=read_paragraphs(row, location),
-        metadata=_read_metadata(row),
-    )
 
 
 def _first(row: Mapping[str, Any], fields: Iterable[str]) -> tuple[str | None, Any]:
