@@ -31,9 +31,7 @@ def folder_name(agent: str) -> str:
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder, created if missing. The lock is released when the process is killed.
 
-    Args:
-        folder: to lock.
-        wait: wait for another writer without a time limit.
+    With `wait`, another writer is waited for without a time limit.
 
     Raises:
         ValueError: if another process, or another call in this one, holds the lock and `wait` is

@@ -59,7 +59,12 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     write_csv(output / "comparisons.csv", [row for one in comparisons for row in csv_rows(one)])
     text = markdown.document(_about(config, samples), scores, comparisons)
     (output / "tables.md").write_text(text, encoding="utf-8")
-    evaluations = [_evaluation(cell, some, config, output) for cell, some in by_cell.items()]
+    evaluations = []
+    for cell, some in by_cell.items():  # with the labels and the results of the tables
+        repeat = f", repeat {cell.repeat}" if config.repeats > 1 else ""
+        names = {"agent": cell.agent + repeat, "set_name": cell.set_name}
+        evaluation = EvaluationFolder.read(cell.folder(output))
+        evaluations.append(replace(evaluation, results=tuple(some), **names))
     write_report(evaluations, output / "report.html", title="Benchmark")
     for table in _tables(scores):
         console.print(table)
@@ -79,19 +84,6 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
         }
         print(json.dumps(figures))
     return 1 if any(all(one.failure for one in some) for some in by_cell.values()) else 0
-
-
-def _evaluation(
-    cell: Cell, results: Sequence[Result], config: BenchmarkConfig, output: Path
-) -> EvaluationFolder:
-    """Return a cell's evaluation with the labels and the results of the tables."""
-    repeat = f", repeat {cell.repeat}" if config.repeats > 1 else ""
-    return replace(
-        EvaluationFolder.read(cell.folder(output)),
-        agent=cell.agent + repeat,
-        set_name=cell.set_name,
-        results=tuple(results),
-    )
 
 
 def _about(config: BenchmarkConfig, samples: Mapping[str, Sample]) -> str:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from statistics import fmean
 from typing import Any
 
-from agents.evaluation.statistics import NUM_FLIPS, NUM_RESAMPLES, Interval, PairedDifference
+from agents.evaluation.statistics import NUM_FLIPS, NUM_RESAMPLES, Interval
 from agents.studies.benchmark.config import AVERAGE, PAPER_SETS
 from agents.studies.benchmark.scores import Comparison, Score
 from agents.studies.tables import markdown_table
@@ -41,13 +41,7 @@ def load_published() -> Mapping[str, Any]:
 
 
 def document(about: str, scores: Sequence[Score], comparisons: Sequence[Comparison]) -> str:
-    """Return the whole document.
-
-    Args:
-        about: a paragraph on what was played.
-        scores: of every agent on every set, with the averages.
-        comparisons: of every two agents.
-    """
+    """Return the whole document; `about` is a paragraph on what was played."""
     names, published = list(dict.fromkeys(score.set for score in scores)), load_published()
     parts = [
         f"# Benchmark\n\n{about}\n",
@@ -107,7 +101,11 @@ def _comparisons(comparisons: Sequence[Comparison], names: Sequence[str]) -> str
         pairs: dict[str, dict[str, str]] = {}
         for one in comparisons:
             row = pairs.setdefault(f"{one.agent} minus {one.other}", {})
-            row[one.set] = _difference(one.metrics[metric])
+            paired = one.metrics[metric]
+            row[one.set] = "-"
+            if paired.p_value is not None:
+                points = paired.difference.format(1, scale=100, sign=True)
+                row[one.set] = f"{points}, p = {paired.p_value:.2g}"
         rows = [[pair, *(row.get(name, "-") for name in names)] for pair, row in pairs.items()]
         table = markdown_table(["", *map(set_label, names)], rows)
         parts.append(f"### {TABLES[metric][0]}\n\n{table}")
@@ -117,12 +115,6 @@ def _comparisons(comparisons: Sequence[Comparison], names: Sequence[str]) -> str
             f"Failures excluded {excluded} pairs; comparisons.csv counts them for each set.\n"
         )
     return "\n".join(parts)
-
-
-def _difference(paired: PairedDifference) -> str:
-    if paired.p_value is None:
-        return "-"
-    return f"{paired.difference.format(1, scale=100, sign=True)}, p = {paired.p_value:.2g}"
 
 
 def _behaviour(scores: Sequence[Score]) -> str:

@@ -89,18 +89,18 @@ def csv_rows(scored: Score | Comparison) -> list[dict[str, Any]]:
 def score_all(results: Iterable[Result]) -> list[Score]:
     """Score every agent on each of its sets and on average, in the order of the results."""
     scores = []
-    for agent, by_set in results_by_agent(results).items():
+    for agent, by_set in _by_agent(results).items():
         scores += [_score(agent, name, [some]) for name, some in by_set.items()]
         scores.append(_score(agent, AVERAGE, list(by_set.values())))
     return scores
 
 
-def results_by_agent(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
+def _by_agent(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
     """Group results by agent and set, in their order."""
     grouped: defaultdict[str, dict[str, list[Result]]] = defaultdict(dict)
     for result in results:
         grouped[result.agent].setdefault(result.set, []).append(result)
-    return dict(grouped)
+    return grouped
 
 
 def question_means(results: Iterable[Result]) -> Means:
@@ -138,7 +138,7 @@ def _score(agent: str, name: str, strata: Sequence[Sequence[Result]]) -> Score:
 
 def compare_all(results: Iterable[Result]) -> list[Comparison]:
     """Compare every agent with each earlier one, on every shared set and on average."""
-    by_agent = results_by_agent(results)
+    by_agent = _by_agent(results)
     comparisons = []
     for other, agent in combinations(by_agent, 2):
         first, second = by_agent[agent], by_agent[other]

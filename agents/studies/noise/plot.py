@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
@@ -23,11 +24,11 @@ def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
     for number, robustness in enumerate(report.robustness):
         cells = [cell for cell in report.cells if cell.agent == robustness.agent]
         noises = [cell.noise for cell in cells]
-        f1s = [cell.report.metrics["f1"] for cell in cells]
+        f1s = [astuple(cell.report.metrics["f1"]) for cell in cells]
+        mean, low, high = np.array(f1s, dtype=float).T  # None becomes NaN: a gap in the curve
         marker = _MARKERS[number % len(_MARKERS)]
-        (line,) = axes.plot(noises, _numbers([f1.mean for f1 in f1s]), marker=marker, markersize=5)
+        (line,) = axes.plot(noises, mean, marker=marker, markersize=5)
         line.set_label(f"{robustness.agent}, area {robustness.area}")
-        low, high = _numbers([f1.low for f1 in f1s]), _numbers([f1.high for f1 in f1s])
         axes.fill_between(noises, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set_xlabel("noise probability of a search")
     axes.set_ylabel("token F1, 95 % intervals")
@@ -37,8 +38,3 @@ def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
     axes.set_title(title, fontsize=10)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-
-
-def _numbers(values: Sequence[float | None]) -> list[float]:
-    """Replace None by NaN, which leaves a gap in the curve."""
-    return [float("nan") if value is None else value for value in values]
