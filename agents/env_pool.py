@@ -40,7 +40,6 @@ class EnvPool:
             are left to the environment.
 
     Attributes:
-        num_slots: number of sub-environments.
         active: slots with an unfinished episode, ascending.
         question_indices: by slot, the question of its latest episode.
 

@@ -20,6 +20,7 @@ from agents.llm.generators.base import Generation, GenerationRequest, Generator,
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy, load_policy
+from zs_env.text.hashing import stable_hash
 from zs_env.text.sanitize import clean_text
 
 _GREEDY = Sampling(temperature=0.0)
@@ -144,10 +145,8 @@ class PolicyAgent:
             token_ids = self.policy.codec.encode_prompt(transcript)
         self._open_sessions[session] = None
         self._open_sessions.move_to_end(session)
-        digest = blake2b(f"{self.seed}\0{transcript}".encode(), digest_size=8).digest()
-        return GenerationRequest(
-            session=session, token_ids=token_ids, seed=int.from_bytes(digest, "little")
-        )
+        seed = stable_hash(f"{self.seed}\0{transcript}")
+        return GenerationRequest(session=session, token_ids=token_ids, seed=seed)
 
     def _finish_turn(
         self,

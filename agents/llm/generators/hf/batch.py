@@ -154,7 +154,5 @@ class TurnBatch:
         self.length = max(len(turn.session.ids) for turn in self.turns) + self.step
 
     def _flush_row(self, row: int) -> None:
-        new = slice(self.step)
-        self.turns[row].extend(
-            self.tokens_BT[row, new].tolist(), self.logprobs_BT[row, new].tolist()
-        )
+        logprobs = self.logprobs_BT[row, : self.step].tolist()
+        self.turns[row].extend(self.tokens_BT[row, : self.step].tolist(), logprobs)

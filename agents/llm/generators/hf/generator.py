@@ -103,10 +103,9 @@ class TransformersGenerator(Generator):
                     if self._joining:
                         self._join_or_wait()
                     ended = self._step()
-        over = {name: turn for name, turn in self._turns.items() if turn.stop_reason is not None}
-        for name in over:
-            del self._turns[name]
-        return {name: self._generation(turn) for name, turn in over.items()}
+        over = [name for name, turn in self._turns.items() if turn.stop_reason is not None]
+        turns = {name: self._turns.pop(name) for name in over}
+        return {name: self._generation(turn) for name, turn in turns.items()}
 
     def partial_turn(self, session: int) -> list[int]:
         """Ids sampled so far in the unfinished turn of a session."""

@@ -43,6 +43,7 @@ class RowCache(Cache):
     Attributes:
         stored: [2 * layers, rows, key/value heads, positions, head size]; keys of layer l at 2l,
             values at 2l + 1.
+        plan: the tokens of the next forward pass.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -57,7 +58,7 @@ class RowCache(Cache):
         )
         self._heads_per_key = config.num_attention_heads // heads
         self._causal_PP = torch.empty((0, 0), dtype=model.dtype, device=model.device)
-        self._plan: _Prefill | _Decode | None = None
+        self.plan: _Prefill | _Decode  # set before each forward pass
 
     def reserve(self, rows: int, positions: int, lengths: Mapping[int, int]) -> None:
         """Grow to at least this many rows and positions; the cache never shrinks.
@@ -112,8 +113,8 @@ class RowCache(Cache):
                 blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
                 self._causal_PP = blocked.triu(1).to(device)
             parts = [_Single(chunk, self._causal_PP) for chunk in chunks]
-        self._plan = _Prefill(tuple(parts), rows.to(device), positions.to(device))
-        return self._plan.positions_N[None]
+        self.plan = _Prefill(tuple(parts), rows.to(device), positions.to(device))
+        return self.plan.positions_N[None]
 
     def plan_decode(self, positions_B: Tensor, longest: int) -> Tensor:
         """Set up a forward pass over one new token for each of the first B rows.
@@ -130,23 +131,17 @@ class RowCache(Cache):
             (len(positions_B), longest), dtype=self.stored.dtype, device=positions_B.device
         ).masked_fill_(places > positions_B[:, None], float("-inf"))
         rows = torch.arange(len(positions_B), device=positions_B.device)
-        self._plan = _Decode(rows, positions_B, mask_BL[:, None, None])
+        self.plan = _Decode(rows, positions_B, mask_BL[:, None, None])
         return positions_B[:, None]
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Store the new tokens of a layer and return all its rows; the signature is `Cache`'s."""
-        assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
         keys, values = self.stored[2 * layer_idx], self.stored[2 * layer_idx + 1]
-        self._plan.write(keys, key_states)
-        self._plan.write(values, value_states)
+        self.plan.write(keys, key_states)
+        self.plan.write(values, value_states)
         return keys, values
-
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
-        """Return the attention output [batch, time, heads, size] of the planned tokens."""
-        assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
-        return self._plan.attend(query, keys, values, scaling)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -340,7 +335,7 @@ def _attention(
             f"{type(module).__name__} caps its attention logits (softcap={softcap}), which the "
             "row cache does not support; use a model without softcap"
         )
-    return row_cache.attend(query, key, value, scaling), None
+    return row_cache.plan.attend(query, key, value, scaling), None
 
 
 AttentionInterface.register(ATTENTION, _attention)

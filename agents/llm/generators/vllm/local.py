@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -69,7 +69,7 @@ class VLLMGenerator(VLLMGeneratorBase):
         )
         return key
 
-    def _advance(self) -> Iterator[tuple[str, list[int], list[float]]]:
+    def _advance(self) -> Iterator[tuple[str, list[int], Sequence[float]]]:
         for output in self.llm.llm_engine.step():
             if output.finished and output.request_id in self._open:
                 (completion,) = output.outputs
