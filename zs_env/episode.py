@@ -120,9 +120,7 @@ class Episode:
         self.flipped_turn = flipped_turn
         self.prompt = clean_text(
             self.config.prompt.render_prompt(
-                question,
-                max_turns=self.config.max_turns,
-                num_documents=self.config.num_documents,
+                question, max_turns=self.config.max_turns, num_documents=self.config.num_documents
             )
         )
         if len(self.prompt) > self.config.limits.max_prompt_chars:
