@@ -18,6 +18,7 @@ from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
 from agents.llm.sft.world_teacher import NO_ERRORS, WorldTeacher
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import training_questions
+from zs_env.config import build_questions
 from zs_env.episode import EpisodeConfig, Limits
 from zs_env.prompts import PromptTemplate
 from zs_env.world import WorldEngine, WorldQuestions
@@ -52,7 +53,7 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
-    questions = training_questions(config.environment)
+    questions = build_questions(training_questions(config.environment))
     if not isinstance(questions, WorldQuestions):
         raise ValueError(
             "the oracle needs questions about a fictional world, got "

@@ -7,13 +7,12 @@ A recipe with one stage is an ordinary run in its output folder; several stages 
 from __future__ import annotations
 
 import os
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import tyro
 from rich.console import Console
 
 from agents.cli.flags import flags_by_setting, parse_flags, take_flag
@@ -37,24 +36,15 @@ The comments of a recipe state its departures from the paper. To change one:
 zerosearch recipes search-r1 > mine.toml, then zerosearch train --recipe mine.toml"""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecipesConfig:
-    """Which recipes to show.
-
-    Attributes:
-        name: recipe to print; None lists all recipes.
-    """
-
-    name: Annotated[str | None, tyro.conf.Positional] = None
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand `recipes`."""
-    config = tyro.cli(
-        RecipesConfig, args=list(argv), prog="zerosearch recipes", description=_DESCRIPTION
+    parser = ArgumentParser(
+        "zerosearch recipes", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
-    if config.name is not None:
-        print(recipe_path(config.name).read_text(encoding="utf-8"), end="")
+    parser.add_argument("name", nargs="?", help="recipe to print; without it all are listed")
+    name = parser.parse_args(argv).name
+    if name is not None:
+        print(recipe_path(name).read_text(encoding="utf-8"), end="")
         return 0
     for name in recipe_paths():
         recipe = load_recipe(name)

@@ -37,11 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
-    """Read flags.
-
-    Raises:
-        SystemExit: if a flag is wrong (status 2) or help was asked for (status 0).
-    """
+    """Read flags; a `SystemExit` follows a wrong flag (status 2) and --help (status 0)."""
     return parse_flags(
         WarmStartConfig, argv, prog="zerosearch warm-start", description=_DESCRIPTION
     )

@@ -19,8 +19,7 @@ from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import EnvironmentConfig, TrainConfig
 from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
-from zs_env.config import build_questions, build_sampling
-from zs_env.questions.question import QuestionDataset
+from zs_env.config import build_sampling
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 from zs_env.text.suggestions import make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -31,14 +30,9 @@ _POLICY_KIND = "policy"
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
     """Make the training environment; the policy may generate its engine's pages."""
-    questions = _training_questions(config.environment)
+    questions = training_questions(config.environment)
     engine = with_policy_as_generator(_training_engine(config.environment), policy)
     return _make(config, num_envs, questions, engine)
-
-
-def training_questions(config: EnvironmentConfig) -> QuestionDataset:
-    """Make the questions of the training environment."""
-    return build_questions(_training_questions(config))
 
 
 def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
@@ -97,7 +91,8 @@ def _preset(config: EnvironmentConfig) -> Mapping[str, Any]:
     return find_preset(config.env).kwargs
 
 
-def _training_questions(config: EnvironmentConfig) -> Spec:
+def training_questions(config: EnvironmentConfig) -> Spec:
+    """Return the spec of the training questions."""
     if config.questions is not None:
         return spec_from_text(config.questions, role="questions")
     return dict(_preset(config)["questions"])
@@ -107,13 +102,13 @@ def _training_engine(config: EnvironmentConfig) -> Spec | None:
     if config.engine is not None:
         return spec_from_text(config.engine, role="engine")
     engine = _preset(config)["engine"]
-    about_world = _training_questions(config)["kind"] == "world"
+    about_world = training_questions(config)["kind"] == "world"
     # A world's engine answers only questions about that world.
     return engine if engine is None or engine["kind"] != "world" or about_world else None
 
 
 def _held_out_questions(config: EnvironmentConfig) -> Spec:
-    return held_out_questions(_training_questions(config), config.eval_questions)
+    return held_out_questions(training_questions(config), config.eval_questions)
 
 
 def uses_policy(spec: object) -> bool:

@@ -66,11 +66,8 @@ class Evaluator:
     ) -> None:
         self._config = config
         self._distributed = distributed
-        rollouts = config.rollouts
-        num_envs = max(
-            rollouts.questions_per_step * rollouts.group_size,
-            min(config.evaluation.final_episodes, _MIN_ENVS),
-        )
+        per_step = config.rollouts.questions_per_step * config.rollouts.group_size
+        num_envs = max(per_step, min(config.evaluation.final_episodes, _MIN_ENVS))
         num_envs = -(-num_envs // distributed.world_size)
         held_out = held_out_environment(config, num_envs, policy)
         real = real_engine_environment(config, num_envs)
@@ -147,7 +144,7 @@ class Evaluator:
 
     def close(self) -> None:
         """Close the environments."""
-        for environment in {id(s.environment): s.environment for s in self.settings}.values():
+        for environment in {setting.environment for setting in self.settings}:
             environment.close()
 
 

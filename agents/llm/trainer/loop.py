@@ -135,7 +135,8 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
                 lambda: [play_oracle()] if distributed.is_main else [], "play the oracle"
             )
         except Stopped:
-            return _result(run, checkpoint=_save(run), stopped=True)
+            _save(run)
+            return _result(run, stopped=True)
         except (BudgetExceeded, EngineFailing, GenerationError):
             _save(run)
             raise
@@ -240,15 +241,15 @@ def _snapshot(run: Run) -> None:
     run.state.random = random_state()
 
 
-def _save(run: Run) -> str:
+def _save(run: Run) -> None:
     step, checkpoints = run.state.step, run.folder.checkpoints
     state = {
         "run": asdict(run.state),
         "learner": run.learner.state_dict(),
         "prefetched": run.prefetcher.to_json(step),
     }
-    return run.distributed.run_on_main(
-        lambda: str(checkpoints.save(step, state, run.policy.save)),
+    run.distributed.run_on_main(
+        lambda: checkpoints.save(step, state, run.policy.save),
         f"write the checkpoint of step {step}",
     )
 
@@ -266,11 +267,11 @@ def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
 
 
 def _result(run: Run, **ending: Any) -> TrainResult:
-    checkpoint = str(run.folder.checkpoints.latest())
     return TrainResult(
         steps=run.state.step,
         train_seconds=run.state.train_seconds,
+        checkpoint=str(run.folder.checkpoints.latest()),
         before=run.state.before or (),
         costs=run.costs(),
-        **{"checkpoint": checkpoint, **ending},
+        **ending,
     )

@@ -39,6 +39,7 @@ from agents.llm.trainer.setup import (
 )
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
+from zs_env.config import build_questions
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.types import SearchCost
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -103,13 +104,10 @@ class Run:
     def sync_weights(self) -> None:
         """Send the learner's weights to the generator."""
         gather_weights(self.learner.policy, self.policy.model, self.distributed)
-
-        def load() -> Sequence[None]:
-            self.generator.load_weights()
-            return ()
-
         # Ranks share servers: no rank samples from them before they have the weights.
-        self.distributed.gather(load, "send the new weights to the generators")
+        self.distributed.gather(
+            lambda: [self.generator.load_weights()], "send the new weights to the generators"
+        )
 
     def costs(self) -> dict[str, float]:
         """Cost of all searches of the run, except those of the real engine."""
@@ -178,6 +176,9 @@ def open_run(
                 config=config.to_json(),
             )
             opened.callback(metrics.close)
+        questions: QuestionDataset = ()
+        if rollouts.curriculum:
+            questions = build_questions(training_questions(config.environment))
         console = Console(stderr=True, quiet=not distributed.is_main)
         total, step = config.run.steps, state.step
         progress = ProgressBar(console, "step", total=total, completed=step, print_updates=True)
@@ -194,7 +195,7 @@ def open_run(
             generator=generator,
             prefetcher=RolloutPrefetcher(distributed, generator, stop, saved.get("prefetched")),
             environment=environment,
-            questions=training_questions(config.environment) if rollouts.curriculum else (),
+            questions=questions,
             evaluator=evaluator,
             metrics=metrics,
             progress=opened.enter_context(progress),
