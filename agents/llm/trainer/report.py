@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from agents.storage.output_folder import atomic_path
 from zs_env.transcripts.transcript import Transcript
 
 Rows = Sequence[Mapping[str, Any]]
@@ -134,10 +135,8 @@ def draw_learning_curve(
     searches.set_ylabel("searches")
     searches.set_xlabel("step")
     figure.suptitle(title)
-    # Renamed when complete, so that a viewer never reads half a file.
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=120, format="png")
-    temporary.rename(path)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
 
 
 def _column(rows: Rows, key: str) -> list[float]:

@@ -19,6 +19,7 @@ from agents.llm.rollout.types import Group
 from agents.llm.trainer.config import RunSettings, TrainConfig
 from agents.specs import rewritten, spec_from_text
 from agents.storage.config_file import settings_of, with_settings
+from agents.storage.output_folder import atomic_path
 
 _STATE = "state.pt"
 _PREFIX = "step-"
@@ -295,6 +296,5 @@ def _compared(name: str, value: Any) -> Any:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    temporary.rename(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
