@@ -68,8 +68,11 @@ class RowCache(Cache):
         double, old_rows, heads, old_positions, size = self.stored.shape
         if rows > old_rows or positions > old_positions:
             if positions > old_positions:
-                # A quarter more than needed, so that growth from turn to turn rarely copies.
-                positions += positions // 4 if old_positions else 0
+                # Growth copies. On a CPU, room for later turns takes no memory until it is written.
+                if self.stored.is_cpu:
+                    positions *= 4
+                elif old_positions:
+                    positions += positions // 4
                 positions = -(-positions // 64) * 64
             positions = max(positions, old_positions)
             grown = _lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
