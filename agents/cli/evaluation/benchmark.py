@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 import tyro
@@ -23,7 +24,7 @@ from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.benchmark import markdown
-from agents.studies.benchmark.cells import BenchmarkSession, Cell, list_cells, play_cells
+from agents.studies.benchmark.cells import BenchmarkSession, Cell, play_cells
 from agents.studies.benchmark.config import BenchmarkConfig, question_sets
 from agents.studies.benchmark.sample import Sample, choose_samples
 from agents.studies.benchmark.scores import Result, Score, compare_all, csv_rows, score_all
@@ -46,7 +47,10 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     existing = sorted((output / "evaluations").glob(f"*/*/*/{RESULTS_FILE}"))
     ensure_settings(output / "benchmark.json", config.setting(), what="benchmark", files=existing)
     samples = choose_samples(config, sets, output, started=bool(existing))
-    cells = list_cells(config, sets)
+    cells = [
+        Cell(agent=agent, set_name=name, repeat=repeat)
+        for agent, repeat, name in product(config.named_agents(), range(config.repeats), sets)
+    ]
     console = Console(stderr=True)
     total = sum(len(samples[cell.set_name].ids) for cell in cells)
     with BenchmarkSession(console, total, prices) as session:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +120,6 @@ class BenchmarkSession(ProgressBar):
         if self._failures:
             parts.append(f"{self._failures} failures")
         return ", ".join(parts)
-
-
-def list_cells(config: BenchmarkConfig, sets: Iterable[str]) -> list[Cell]:
-    """Return all cells, in the order in which they are played."""
-    return [
-        Cell(agent=agent, set_name=name, repeat=repeat)
-        for agent, repeat, name in product(config.named_agents(), range(config.repeats), sets)
-    ]
 
 
 def play_cells(

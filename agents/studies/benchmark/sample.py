@@ -125,13 +125,13 @@ def read_samples(path: Path) -> dict[str, Sample]:
         raise ValueError(f"{path} is not JSON ({error}); expected a benchmark's sample") from error
     if not isinstance(value, dict):
         raise ValueError(f'{path} contains no object {{"nq": {{"ids": [...]}}, ...}}')
-    return {name: _sample_from_json(one, f"{path}, set {name!r}") for name, one in value.items()}
-
-
-def _sample_from_json(value: Any, where: str) -> Sample:
-    if isinstance(value, list):
-        value = {"ids": value}
-    ids = value.get("ids") if isinstance(value, dict) else None
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise ValueError(f"{where}: expected a list of question ids, or an object with one")
-    return Sample(digest=value.get("digest"), ids=tuple(ids))
+    samples = {}
+    for name, one in value.items():
+        fields = one if isinstance(one, dict) else {"ids": one}
+        ids = fields.get("ids")
+        if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+            raise ValueError(
+                f"{path}, set {name!r}: expected a list of question ids, or an object with one"
+            )
+        samples[name] = Sample(digest=fields.get("digest"), ids=tuple(ids))
+    return samples

@@ -20,7 +20,6 @@ from agents.studies.benchmark.config import AVERAGE
 SCORES = ("substring_match", "exact_match", "cover_match", "f1")
 METRICS = (*SCORES, "searches", "turns", "malformed_share", "answered")
 
-Means = Mapping[str, Mapping[str, float]]  # metric by question id
 _Pair = tuple[Sequence["Result"], Sequence["Result"]]  # of the agent and of the other
 
 
@@ -103,8 +102,8 @@ def _by_agent(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
     return grouped
 
 
-def question_means(results: Iterable[Result]) -> Means:
-    """Average the repeats of each question, without failed episodes."""
+def question_means(results: Iterable[Result]) -> dict[str, dict[str, float]]:
+    """Average the repeats of each question, without failed episodes: metrics by question id."""
     repeats: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         if result.failure is None:

@@ -26,9 +26,8 @@ from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
 from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
-from agents.studies.counterfactuals.replay import check_replay, check_replay_until
 from zs_env.transcripts.storage import append_transcripts
-from zs_env.transcripts.transcript import Transcript
+from zs_env.transcripts.transcript import Transcript, Turn
 from zs_env.vector_env import ZeroSearchVectorEnv
 
 PAGES_FILE = "pages.jsonl"
@@ -203,3 +202,78 @@ class _Record:
         with open(self._pages, "a", encoding="utf-8") as lines:
             lines.write(f"{json.dumps(asdict(page))}\n")
         self.pages.append(page)
+
+
+def check_replay(recorded: Transcript, replayed: Transcript) -> None:
+    """Raise a ValueError with the first difference and its remedy if an episode differs."""
+    if replayed == recorded:
+        return
+    if (recorded.question, recorded.prompt) != (replayed.question, replayed.prompt):
+        reason = "its question or prompt differs; the questions or the package have changed"
+    elif difference := _first_different_turn(recorded.turns, replayed.turns):
+        reason = difference
+    elif len(recorded.turns) != len(replayed.turns):
+        reason = f"it takes {len(replayed.turns)} turns, recorded {len(recorded.turns)}"
+    elif recorded.reward_terms != replayed.reward_terms:
+        reason = f"its reward is {replayed.reward_terms}, recorded {recorded.reward_terms}"
+    else:
+        reason = (
+            f"its rules or its seed differ: {_rules(replayed)}, recorded {_rules(recorded)}; "
+            "evaluate again"
+        )
+    raise ValueError(f"question {recorded.question.id!r} is not replayed as recorded: {reason}")
+
+
+def check_replay_until(recorded: Transcript, flipped: Transcript, turn: int) -> None:
+    """Check an episode up to the search whose page was flipped.
+
+    Raises:
+        ValueError: if it differs, or the search did not request the opposite page.
+    """
+    request = recorded.turns[turn].request
+    difference = _first_different_turn(recorded.turns[:turn], flipped.turns[:turn])
+    if difference is None and len(flipped.turns) <= turn:
+        difference = f"it ended before turn {turn} ({flipped.failure or flipped.reason})"
+    if difference is None and flipped.turns[turn].text != recorded.turns[turn].text:
+        difference = _different_text(turn, recorded.turns[turn], flipped.turns[turn])
+    if difference is None and (request is None or flipped.turns[turn].request != request.flipped()):
+        difference = f"turn {turn} did not request the opposite of {request}"
+    if difference is not None:
+        raise ValueError(
+            f"question {recorded.question.id!r}, before its flipped page, is not replayed as "
+            f"recorded: {difference}"
+        )
+
+
+def _rules(transcript: Transcript) -> tuple[object, ...]:
+    names = ("noise_probability", "seed", "max_turns", "num_documents", "reason")
+    return tuple(getattr(transcript, name) for name in names)
+
+
+def _first_different_turn(recorded: Sequence[Turn], replayed: Sequence[Turn]) -> str | None:
+    """Explain the first difference between the turns that both have; None without one."""
+    for number, (before, after) in enumerate(zip(recorded, replayed, strict=False)):
+        if before == after:
+            continue
+        if before.text != after.text:
+            return _different_text(number, before, after)
+        if before.request != after.request:
+            return f"the search of turn {number} is {after.request}, recorded {before.request}"
+        if not after.message:
+            return f"the engine returned no page at turn {number}; run the command again"
+        return (
+            f"the engine returned another page at turn {number} for the same request; wrap it in a "
+            'cache, {"kind": "cache", "path": FILE, "engine": ...}, and evaluate again'
+        )
+    return None
+
+
+def _different_text(number: int, before: Turn, after: Turn) -> str:
+    return (
+        f"at turn {number} the agent wrote {_short(after.text)}, recorded {_short(before.text)}; "
+        "its text must depend only on the seed of `reset` and on its observations"
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")
