@@ -27,5 +27,5 @@ class Agent(Protocol):
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return the action; `zs_env.observations.Observation` documents the observation."""
+        """Return the action; `zs_env.ZeroSearchEnv` documents the observation."""
         ...

@@ -10,26 +10,20 @@ from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
 
+from agents import baselines
 from agents.agent import Agent
-from agents.baselines import (
-    AnswerAtOnce,
-    FollowTheHops,
-    QuotePage,
-    RandomWords,
-    SearchEachName,
-    SearchOnce,
-)
-from agents.prompted.config import EXAMPLE, METHODS, build_prompted_agent
+from agents.prompted.methods import METHODS
+from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import spec_from_text
 from zs_env.text.suggestions import unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
-    "random": RandomWords,
-    "answer-at-once": AnswerAtOnce,
-    "search-once": SearchOnce,
-    "quote-page": QuotePage,
-    "search-names": SearchEachName,
-    "follow-the-hops": FollowTheHops,
+    "random": baselines.RandomWords,
+    "answer-at-once": baselines.AnswerAtOnce,
+    "search-once": baselines.SearchOnce,
+    "quote-page": baselines.QuotePage,
+    "search-names": baselines.SearchEachName,
+    "follow-the-hops": baselines.FollowTheHops,
 }
 
 
@@ -55,7 +49,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
         return BASELINES[name]()
     if (Path(name) / "sb3.json").exists():
         with _needs_extra(name, "was trained with stable-baselines3", "sb3"):
-            from agents.sb3.agent import ChoiceAgent
+            from agents.sb3.training import ChoiceAgent
         return ChoiceAgent.load(name)
     if _is_policy(name):
         with _needs_extra(name, "is a language model", "train"):

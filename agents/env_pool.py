@@ -40,7 +40,6 @@ class EnvPool:
             are left to the environment.
 
     Attributes:
-        num_slots: number of sub-environments.
         active: slots with an unfinished episode, ascending.
         question_indices: by slot, the question of its latest episode.
 
@@ -92,8 +91,7 @@ class EnvPool:
         Args:
             question_indices: question by slot.
             seeds: seed of the episode by slot.
-            group_seeds: `group_seed` reset option by slot; None draws the engine's randomness from
-                the episode's own seed.
+            group_seeds: `group_seed` reset option by slot; None for none.
         """
         slots = list(question_indices)
         first = slots[0]
@@ -128,11 +126,7 @@ class EnvPool:
         return self._infos[slot]
 
     def step(self, actions: Mapping[int, str]) -> list[int]:
-        """Act in every active slot and return the slots whose episode ended.
-
-        Args:
-            actions: text by active slot.
-        """
+        """Act in every active slot, given texts by slot; return the slots whose episode ended."""
         # The episode of a slot that was never started may still run; its actions are empty texts.
         texts = [actions.get(slot, "") for slot in range(self.num_slots)]
         observation, _, terminated, truncated, info = self._env.step(texts)
@@ -140,11 +134,7 @@ class EnvPool:
         return self._end([slot for slot in self.active if terminated[slot] or truncated[slot]])
 
     def send(self, actions: Mapping[int, str]) -> None:
-        """Act in some slots without waiting for their pages.
-
-        Args:
-            actions: text by slot; no earlier action of these slots may be pending.
-        """
+        """Act in some slots, none with a pending action, without waiting for their pages."""
         self._env.unwrapped.send(actions)
 
     def can_recv(self) -> bool:
@@ -158,15 +148,13 @@ class EnvPool:
             timeout_s: longest wait in seconds; None waits as long as the engine may take.
 
         Returns:
-            The slots whose episode continues, and those whose episode ended. Both are empty if no
-            action is pending or the time ran out.
+            The slots whose episode continues, and those whose episode ended; see
+            `ZeroSearchVectorEnv.recv`.
         """
         steps: Mapping[int, Any] = self._env.unwrapped.recv(timeout_s)
-        ended = []
-        for slot, (observation, _, terminated, truncated, info) in steps.items():
+        for slot, (observation, *_, info) in steps.items():
             self._observations[slot], self._infos[slot] = observation, info
-            if terminated or truncated:
-                ended.append(slot)
+        ended = [slot for slot, (_, _, *over, _) in steps.items() if any(over)]
         return [slot for slot in steps if slot not in ended], self._end(ended)
 
     def transcript(self, slot: int) -> Transcript | None:
@@ -205,11 +193,6 @@ class SeparateEnvPool(EnvPool):
 
     `send` and `recv` are not supported. The last info of an episode has Gymnasium's `episode`
     statistics and a `reason` ("terminated" or "truncated" by default).
-
-    Args:
-        make_env: makes the environment of a slot.
-        num_slots: number of slots.
-        options: see `EnvPool`.
 
     Raises:
         ValueError: if actions are not texts.
@@ -257,10 +240,8 @@ class SeparateEnvPool(EnvPool):
             observation, _, terminated, truncated, info = self._envs[slot].step(text)
             self._observations[slot], self._infos[slot] = observation, info
             if terminated or truncated:
-                self._infos[slot] = {
-                    "reason": "terminated" if terminated else "truncated",
-                    **info,
-                }
+                reason = "terminated" if terminated else "truncated"
+                self._infos[slot] = {"reason": reason, **info}
                 ended.append(slot)
         return self._end(ended)
 

@@ -15,9 +15,8 @@ _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by k
 def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None) -> dict[str, Any]:
     """Return the spec of the questions to evaluate on.
 
-    Args:
-        questions: spec of the training questions; a world has a held-out split.
-        eval_questions: value of --eval-questions, which names other questions.
+    These are `eval_questions`, the value of --eval-questions, or the held-out split of a world of
+    training questions.
 
     Raises:
         ValueError: if there are none.
@@ -33,11 +32,7 @@ def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None)
 
 
 def data_files(specs: Any) -> dict[str, str]:
-    """Return the fingerprints of the data files that specs name, by path.
-
-    Args:
-        specs: JSON values, which may be nested.
-    """
+    """Return the fingerprints of the data files that specs name, by path."""
     found: dict[str, str] = {}
 
     def collect(spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -52,12 +47,9 @@ def data_files(specs: Any) -> dict[str, str]:
 
 
 def rewritten(spec: Any, change: Callable[[Mapping[str, Any]], Any]) -> Any:
-    """Return a spec in which every mapping is replaced, outer mappings first.
+    """Return a spec in which every mapping is replaced by `change` of it, outer mappings first.
 
-    Args:
-        spec: JSON values, which may be nested.
-        change: returns the replacement of a mapping. If it is a mapping too, the mappings inside
-            it are replaced next.
+    If a replacement is a mapping too, the mappings inside it are replaced next.
     """
     if isinstance(spec, Mapping):
         spec = change(spec)

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from safetensors.torch import load_file
 from torch import equal
 
-from agents.llm.trainer.checkpoint import CheckpointStore
+from agents.llm.trainer.run_folder import CheckpointStore
 from benchmarks.report import Row, print_rows
 
 # Small, but with all parts of a full run.

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from agents.llm.trainer.collapse import CollapseGuard
+from agents.llm.trainer.collapse import check_collapse
 from agents.llm.trainer.metrics import read_metrics
 from benchmarks.workers.train_run import ended_run
 from zs_env.questions.rows import read_rows
@@ -169,12 +169,12 @@ def _run(case: Case, output: Path, flags: Sequence[str]) -> LongRun:
 
 
 def _collapses(steps: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    watch = CollapseGuard()
+    recent: Sequence[Mapping[str, Any]] = ()
     for row in steps:
-        message = watch.check(row["step"], row)
+        recent, message = check_collapse(recent, row["step"], row)
         if message is not None:
             yield str(row["step"]), message
-            watch = CollapseGuard()
+            recent = ()
 
 
 def _append(record: Path, run: LongRun) -> None:

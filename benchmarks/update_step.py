@@ -31,7 +31,7 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.experience import score
-from agents.llm.learner.logprobs import action_logprobs
+from agents.llm.learner.logprobs import LogprobModel
 from benchmarks.peers.peer_venv import run_json, run_peer
 from benchmarks.report import Row, print_rows
 from benchmarks.trl_parity import TOLERANCE, TRL_SCRIPT, trl_python
@@ -205,7 +205,7 @@ def _rollouts(model_folder: Path, number: int) -> list[list[dict[str, Any]]]:
     groups = [_group(rng) for _ in range(number // GROUP_SIZE)]
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     batch = Batch.from_groups(from_json(groups))
-    logprobs_A = score(batch, lambda rows: action_logprobs(model, rows)[0], 2048)
+    logprobs_A = score(batch, lambda rows: LogprobModel(model)(rows)[0], 2048)
     given = iter(logprobs_A.tolist())
     for rollout in (rollout for group in groups for rollout in group):
         rollout["logprobs"] = [next(given) if acted else 0.0 for acted in rollout["action_mask"]]

@@ -60,7 +60,7 @@ def verl_row(
 
     Args:
         env: an environment with the question; it is reset.
-        index: index of the question.
+        index: of the question.
         data_source: name of the environment in the agent loop.
         noise_probability: noise probability of the episodes; None for the environment's schedule.
         seed: seed of the first episode of the row in every step; None for a new seed in each step.

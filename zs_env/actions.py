@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 MalformedKind = Literal[
     "no_action", "unclosed", "unopened", "empty_query", "empty_answer", "spoofed_tag", "too_long"
@@ -20,6 +20,7 @@ _TAG_LENGTH = len("<search>")  # and of "<answer>"
 class Search:
     """A search; `query` is not empty and has single spaces between words."""
 
+    kind: ClassVar = "search"
     query: str
 
 
@@ -27,6 +28,7 @@ class Search:
 class Answer:
     """An answer, which ends the episode; `text` is not empty and has single spaces."""
 
+    kind: ClassVar = "answer"
     text: str
 
 

@@ -13,12 +13,7 @@ import gymnasium
 
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
-from zs_env.observations import (
-    action_space,
-    get_info,
-    get_obs,
-    observation_space,
-)
+from zs_env.observations import action_space, get_info, get_obs, observation_space
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_start, render_transcript, render_turn

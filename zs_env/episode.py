@@ -9,9 +9,9 @@ The caller passes actions and calls the engine; the environments and adapters ar
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
 from zs_env.noise import NoiseDraw
@@ -87,6 +87,9 @@ class Finished:
         return self.reason == "answer"
 
 
+_FINISHED: dict[EndReason, Finished] = {reason: Finished(reason) for reason in get_args(EndReason)}
+
+
 class Episode:
     """One question, from the prompt to the reward.
 
@@ -121,9 +124,7 @@ class Episode:
         self.flipped_turn = flipped_turn
         self.prompt = clean_text(
             self.config.prompt.render_prompt(
-                question,
-                max_turns=self.config.max_turns,
-                num_documents=self.config.num_documents,
+                question, max_turns=self.config.max_turns, num_documents=self.config.num_documents
             )
         )
         if len(self.prompt) > self.config.limits.max_prompt_chars:
@@ -144,7 +145,7 @@ class Episode:
         self.reward_terms: dict[str, float] = {}
         self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
-        self._query_counts: Counter[str] = Counter()
+        self._query_counts: dict[str, int] = {}
 
     def act(self, text: str) -> SearchRequest | Malformed | Finished:
         """Apply the agent's action.
@@ -234,7 +235,8 @@ class Episode:
         self.prompt = self.text = self.message = prompt
         for turn in turns:
             if turn.request is not None:
-                self._query_counts[turn.request.query] += 1
+                query = turn.request.query
+                self._query_counts[query] = self._query_counts.get(query, 0) + 1
             self._record(turn)
         self.document_texts = tuple(map(render_document, self.documents))
 
@@ -262,7 +264,7 @@ class Episode:
         self.document_texts = ()
 
     def _finish(self, reason: EndReason) -> Finished:
-        self.finished = Finished(reason)
+        self.finished = _FINISHED[reason]
         if reason != "failure":
             transcript = self.transcript()
             self.scores = transcript.scores()
@@ -270,17 +272,18 @@ class Episode:
         return self.finished
 
     def _request(self, query: str) -> SearchRequest:
-        digest = stable_hash(f"{self.seed}\0{query}\0{self._query_counts[query]}")
-        self._query_counts[query] += 1
-        draw, count = self.config.noise_draw, self.config.num_documents
+        count = self._query_counts.get(query, 0)
+        self._query_counts[query] = count + 1
+        digest = stable_hash(f"{self.seed}\0{query}\0{count}")
+        draw, num_documents = self.config.noise_draw, self.config.num_documents
         if draw == "document":
             useful = tuple(
                 uniform(stable_hash(f"{digest}\0{rank}")) >= self.noise_probability
-                for rank in range(count)
+                for rank in range(num_documents)
             )
         else:
             bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
-            useful = (uniform(bits) >= self.noise_probability,) * count
+            useful = (uniform(bits) >= self.noise_probability,) * num_documents
         question = self.question
         # Hashed again, so that the seed does not reveal the draw of `useful`.
         seed = derive_seed(f"{digest}\0page")

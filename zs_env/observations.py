@@ -7,36 +7,17 @@ episodes give equal values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from zs_env.actions import MALFORMED_KINDS, Answer, Malformed, Search
+from zs_env.actions import MALFORMED_KINDS
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.prompts import render_document, render_page
 from zs_env.search.types import Document
 from zs_env.spaces import UnicodeText
-
-_NAMES: dict[type, str] = {Search: "search", Answer: "answer"}
-
-
-class Observation(TypedDict):
-    """An agent's observation.
-
-    Attributes:
-        question: the question.
-        message: the environment's newest message: the prompt, then documents or a notice; "" at
-            the end.
-        transcript: the whole episode so far, the agent's actions included.
-        documents: `num_documents` texts, those of the last search; "" for missing ones.
-    """
-
-    question: str
-    message: str
-    transcript: str
-    documents: tuple[str, ...]
 
 
 def observation_space(config: EpisodeConfig) -> spaces.Dict:
@@ -65,7 +46,7 @@ def action_space(config: EpisodeConfig) -> UnicodeText:
 
 
 def get_obs(episode: Episode) -> dict[str, Any]:
-    """Return the current observation of an episode; see `Observation`."""
+    """Return the current observation of an episode; `ZeroSearchEnv` documents the keys."""
     texts = episode.document_texts
     missing = episode.config.num_documents - len(texts)
     return {
@@ -83,12 +64,9 @@ def get_info(episode: Episode) -> dict[str, Any]:
         "question_id": episode.question.id,
         "noise_probability": episode.noise_probability,
         "num_searches": episode.num_searches,
-        "action": None,
+        "action": episode.turns[-1].action.kind if episode.turns else None,
         "documents": episode.documents,
     }
-    if episode.turns:
-        action = episode.turns[-1].action
-        info["action"] = action.kind if isinstance(action, Malformed) else _NAMES[type(action)]
     if episode.finished is not None:
         info["reason"] = episode.finished.reason
         info["scores"] = dict(episode.scores)

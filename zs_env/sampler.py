@@ -18,13 +18,7 @@ from zs_env.search.engine import SearchEngine
 from zs_env.text.numbers import as_int, as_probability
 from zs_env.text.suggestions import check_names
 
-OPTIONS = (
-    "noise_probability",
-    "training_step",
-    "group_seed",
-    "question_index",
-    "flipped_turn",
-)
+OPTIONS = ("noise_probability", "training_step", "group_seed", "question_index", "flipped_turn")
 _MAX_SEED = 2**63
 QuestionOrder = Literal["random", "shuffled"]
 

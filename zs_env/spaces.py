@@ -47,11 +47,7 @@ class UnicodeText(spaces.Space[str]):
     """
 
     def __init__(
-        self,
-        max_length: int,
-        *,
-        min_length: int = 0,
-        seed: int | np.random.Generator | None = None,
+        self, max_length: int, *, min_length: int = 0, seed: int | np.random.Generator | None = None
     ) -> None:
         if not 0 <= min_length <= max_length:
             raise ValueError(

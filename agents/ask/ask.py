@@ -12,7 +12,7 @@ from agents.agent import Agent
 from agents.ask.reply import Reply
 from agents.ask.view import View
 from agents.env_pool import EnvPool, episode_seed
-from agents.evaluation.episodes import play_episodes
+from agents.evaluation.evaluate import play_episodes
 from zs_env.env import ZeroSearchEnv
 from zs_env.questions.question import Question
 from zs_env.search.engine import SearchEngine
@@ -25,20 +25,14 @@ def ask(
     engine: SearchEngine,
     *,
     view: View,
-    seed: int = 0,
-    noise: float = 0.0,
+    seed: int,
+    noise: float,
     rules: Mapping[str, Any],
 ) -> Reply:
-    """Play one question and show it live.
+    """Play one question and show it live; the engine is not closed.
 
-    Args:
-        agent: see `agents.agent.Agent`; with `stream`, its text is shown piece by piece.
-        question: its gold answers may be empty.
-        engine: search engine; it is not closed.
-        view: shows the episode.
-        seed: of every random choice.
-        noise: noise probability of a search, in [0, 1].
-        rules: further arguments of `ZeroSearchEnv`.
+    The text of an agent with `stream` is shown piece by piece. `rules` are further arguments of
+    `ZeroSearchEnv`.
     """
     stream = getattr(agent, "stream", None)
     with closing(ZeroSearchEnv([question], engine, noise=noise, **rules)) as env:
@@ -70,21 +64,14 @@ def ask_all(
     *,
     numbers: Iterable[int],
     concurrency: int,
-    seed: int = 0,
-    noise: float = 0.0,
+    seed: int,
+    noise: float,
     rules: Mapping[str, Any],
 ) -> Iterator[tuple[int, Reply]]:
-    """Play many questions at once; yield each reply with its number when the episode ends.
+    """Play the questions of these numbers; yield each reply with its number when it is complete.
 
-    Args:
-        agent: see `agents.agent.Agent`.
-        questions: all questions of the file.
-        engine: search engine; it is not closed.
-        numbers: which questions to play, from 0.
-        concurrency: questions played at once; the replies do not depend on it.
-        seed: of every random choice, together with the number of the question.
-        noise: noise probability of a search, in [0, 1].
-        rules: further arguments of `ZeroSearchEnv`.
+    The replies do not depend on `concurrency`. The engine is not closed. `rules` are further
+    arguments of `ZeroSearchEnv`.
     """
     vector = ZeroSearchVectorEnv(
         concurrency, questions, engine, autoreset_mode=AutoresetMode.DISABLED, **rules

@@ -9,7 +9,6 @@ from typing import Any
 from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation, read_rows
 
-_FIELDS = ("question", "text")
 _ROWS_BEGIN = (b"{", b"[", b"\x1f\x8b", b"PAR1")  # JSON, gzip, Parquet
 MAX_CHARS = 8192  # of a question; leaves room for the rest of the prompt
 
@@ -59,7 +58,7 @@ def _text_rows(path: Path) -> Iterator[tuple[RowLocation, Mapping[str, Any]]]:
 
 
 def _question(place: RowLocation, row: Mapping[str, Any]) -> Question:
-    field = next((name for name in _FIELDS if row.get(name) is not None), _FIELDS[0])
+    field = "text" if row.get("question") is None and row.get("text") is not None else "question"
     text, own_id = row.get(field), row.get("id")
     if not isinstance(text, str) or not text.strip():
         raise place.error(field, text, "a question that is not blank")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from agents.storage.output_folder import atomic_path
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import Question, is_yes_no
 from zs_env.questions.rows import HALF_CHARACTERS
@@ -23,10 +24,7 @@ class Source:
     Attributes:
         search: number of the search that returned it, from 1.
         rank: its position in that page, from 1.
-        query: of the search.
         title: "" without one.
-        text: as shown.
-        engine: name of the engine.
         contains_answer: whether it contains the given answer.
     """
 
@@ -45,12 +43,9 @@ class Reply:
 
     Attributes:
         id: of the question, or else its number.
-        question: its text.
         answer: None without one.
         reason: "answer", "turn_limit", or "failure".
         failure: the engine's error; None without one.
-        turns: number of actions.
-        queries: of all searches, in order.
         sources: the distinct documents that contain the answer; all documents if none does, as
             with yes or no.
     """
@@ -110,7 +105,7 @@ class ReplyFile:
         setting: digest of everything else that determines a reply; written in every line.
 
     Raises:
-        ValueError: if the file contains replies to other questions or with another setting.
+        ValueError: if the file contains other lines: of other questions or with another setting.
     """
 
     def __init__(self, path: Path, questions: Sequence[Question], setting: str) -> None:
@@ -132,10 +127,9 @@ class ReplyFile:
     def finish(self) -> list[Mapping[str, Any]]:
         """Sort the lines by question and return them."""
         rows = [row for _, row in sorted(self._rows.items())]
-        temporary = self.path.with_name(f"{self.path.name}.tmp")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._write("w", temporary, rows)
-        temporary.replace(self.path)
+        with atomic_path(self.path) as temporary:
+            self._write("w", temporary, rows)
         return rows
 
     def _write(self, mode: str, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

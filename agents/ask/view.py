@@ -19,18 +19,13 @@ _STYLES = {"think": "dim italic", "search": "bold yellow", "answer": "bold green
 
 
 class View:
-    """Shows one episode.
-
-    Args:
-        console: where to write.
-    """
+    """Shows one episode on a console."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._turn = ""
 
     def question(self, text: str) -> None:
-        """Show the question."""
         self._print(text, "bold", end="\n\n")
 
     def piece(self, text: str) -> None:

@@ -15,16 +15,12 @@ _WORD = re.compile(r"\w[\w'-]*")
 
 
 class RandomWords:
-    """Searches 1 to 4 random words of the question, answers 1 to 3 adjacent words of a page.
+    """Searches 1 to 4 random words of the question, or answers 1 to 3 adjacent words of a page.
 
-    Args:
-        answer_probability: probability of an answer in a turn.
-        malformed_probability: probability of neither a search nor an answer.
+    The probability of an answer is 0.4 in each turn, and that of a text without an action is 0.1.
     """
 
-    def __init__(self, answer_probability: float = 0.4, malformed_probability: float = 0.1) -> None:
-        self.answer_probability = answer_probability
-        self.malformed_probability = malformed_probability
+    def __init__(self) -> None:
         self._random = random.Random(0)
 
     def reset(self, seed: int) -> None:
@@ -32,13 +28,12 @@ class RandomWords:
         self._random = random.Random(seed)
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return a search, an answer, or a text without an action."""
         rng = self._random
         question = _WORD.findall(observation["question"]) or ["nothing"]
         draw = rng.random()
-        if draw < self.malformed_probability:
+        if draw < 0.1:
             return rng.choice(question)
-        if draw < self.malformed_probability + self.answer_probability:
+        if draw < 0.5:
             words = _WORD.findall(" ".join(observation["documents"])) or question
             first, length = rng.randrange(len(words)), rng.randint(1, 3)
             return f"<answer>{' '.join(words[first : first + length])}</answer>"
@@ -53,7 +48,6 @@ class AnswerAtOnce:
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return an answer."""
         name = _NAME.search(observation["question"])
         return f"<answer>{name[0] if name else 'yes'}</answer>"
 
@@ -65,7 +59,6 @@ class SearchOnce:
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return a search in the first turn and an answer in the second."""
         question = observation["question"]
         if observation["message"] == observation["transcript"]:  # the first turn
             return f"<search>{question}</search>"
@@ -83,46 +76,32 @@ class QuotePage(SearchOnce):
     """
 
     def answer(self, question: str, documents: Sequence[str]) -> str:
-        """Return the page's text, cut to the maximum length of an action."""
         return " ".join(documents)[:_LONGEST_QUOTE]
 
 
 class SearchEachName:
-    """Searches the question, then each name in it, then answers from the last page.
+    """Searches the question, then each name in it, in at most three searches.
 
-    Args:
-        max_searches: maximum number of searches, including that of the question.
+    The answer is the most frequent name or year of the last page.
     """
 
-    def __init__(self, max_searches: int = 3) -> None:
-        if max_searches < 1:
-            raise ValueError(f"max_searches must be at least 1, got {max_searches}")
-        self.max_searches = max_searches
-
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return the next search, or the answer."""
         question, transcript = observation["question"], observation["transcript"]
         # The first word is always capitalised.
-        names = capitalised_spans(question.partition(" ")[2])
-        queries = list(dict.fromkeys([question, *names]))[: self.max_searches]
-        for query in queries:
+        names = _SPAN.findall(question.partition(" ")[2])
+        for query in list(dict.fromkeys([question, *names]))[:3]:
             if f"<search>{query}</search>" not in transcript:
                 return f"<search>{query}</search>"
         return f"<answer>{most_frequent_span(question, observation['documents'])}</answer>"
 
 
-def capitalised_spans(text: str) -> list[str]:
-    """Return capitalised names and numbers of three or four digits, in order."""
-    return _SPAN.findall(text)
-
-
 def most_frequent_span(question: str, documents: Sequence[str]) -> str:
-    """Return the most frequent name or year of the documents that is not in the question."""
+    """Return the most frequent name or number of 3 or 4 digits that is not in the question."""
     asked = question.lower()
     counts = Counter(
         span
         for document in documents
-        for span in capitalised_spans(document)
+        for span in _SPAN.findall(document)
         if span.lower() not in asked and span.lower() not in ("the", "a", "an")
     )
     best = counts.most_common(1)

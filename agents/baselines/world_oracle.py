@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from zs_env.world import Chain, Comparison, Intersection, parse_question
 
@@ -18,8 +18,7 @@ _SENTENCE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """A parsed sentence of the world."""
 
     relation: str
@@ -61,33 +60,33 @@ def read_statements(text: str) -> list[Statement]:
     ]
 
 
-@dataclass
 class Plan:
     """The lookups of a question, and its answer so far.
+
+    Args:
+        question: about the world.
 
     Attributes:
         question: the parsed question.
         answer: set once it is known.
         guess: the best answer without another search; None without one.
+
+    Raises:
+        ValueError: if the question is not about the world.
     """
 
-    question: Chain | Comparison | Intersection
-    answer: str | None = None
-    guess: str | None = None
-
-    @classmethod
-    def of(cls, question: str) -> Plan:
-        """Return the plan of a question. Raises ValueError if it is not about the world."""
-        return cls(parse_question(question))
+    def __init__(self, question: str) -> None:
+        self.question = parse_question(question)
+        self.answer: str | None = None
+        self.guess: str | None = None
 
     def read(self, statements: list[Statement]) -> Lookup | None:
         """Use the facts found so far; return the next lookup, or None once the answer is known."""
-        question = self.question
-        if isinstance(question, Chain):
-            return self._follow(question, statements)
-        if isinstance(question, Comparison):
-            return self._compare(question, statements)
-        return self._intersect(question, statements)
+        if isinstance(self.question, Chain):
+            return self._follow(self.question, statements)
+        if isinstance(self.question, Comparison):
+            return self._compare(self.question, statements)
+        return self._intersect(self.question, statements)
 
     def _follow(self, chain: Chain, statements: list[Statement]) -> Lookup | None:
         name = chain.start
@@ -145,8 +144,7 @@ class FollowTheHops:
         Raises:
             ValueError: if the question is not about the fictional world.
         """
-        plan = Plan.of(observation["question"])
-        transcript = observation["transcript"]
+        plan, transcript = Plan(observation["question"]), observation["transcript"]
         lookup = plan.read(read_statements(transcript))
         turns_taken = transcript.count("\n</information>\n")
         if lookup is None or turns_taken + 1 >= self.max_turns:

@@ -1,9 +1,11 @@
-"""Command lines: settings from flags over settings from files."""
+"""Command lines: settings from flags over settings from files, and optional packages."""
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from importlib.util import find_spec
 from typing import Any, TypeVar, get_type_hints
 
 import tyro
@@ -27,7 +29,7 @@ def parse_flags(
         config_class: a dataclass.
         argv: the flags.
         prog: name of the command, for its help.
-        description: shown above the flags.
+        description: shown above the flags in the help.
         settings: values that take the place of the defaults, as `read_settings` gives them.
 
     Raises:
@@ -59,27 +61,16 @@ def _defaults(config_class: Any, default: Any, settings: Mapping[str, Any]) -> A
     return config
 
 
-def take_flag(flags: list[str], name: str, value: str) -> str | None:
-    """Remove a flag and its value from a command line; returns the value, None without the flag.
-
-    Args:
-        flags: of the command line; changed in place.
-        name: of the flag, such as "--config".
-        value: what the flag takes, for the error message.
+def take_flag(flags: list[str], name: str) -> str | None:
+    """Remove a flag and its value from a command line, in place; returns the value, if any.
 
     Raises:
-        ValueError: if no value follows the flag.
+        SystemExit: if no value follows the flag (status 2).
     """
-    for place, flag in enumerate(flags):
-        found, equals, text = flag.partition("=")
-        if found != name:
-            continue
-        if not equals and place + 1 == len(flags):
-            raise ValueError(f"{name} needs {value}")
-        taken = text if equals else flags[place + 1]
-        del flags[place : place + (1 if equals else 2)]
-        return taken
-    return None
+    parser = ArgumentParser(prog="zerosearch train", add_help=False, allow_abbrev=False)
+    parser.add_argument(name, dest="value")
+    found, flags[:] = parser.parse_known_args(flags)
+    return found.value
 
 
 def flags_by_setting(
@@ -94,10 +85,15 @@ def flags_by_setting(
     Raises:
         ValueError: if a word follows no flag, or a flag belongs to no setting.
     """
+    settings = {f"--{name.replace('_', '-')}": name for name in known}
+    negated = {flag.replace("--", "--no-", 1): name for flag, name in settings.items()}
     groups: list[tuple[str, tuple[str, ...]]] = []
     for word in flags:
         if word.startswith("--"):
-            groups.append((_setting(word, known), (word,)))
+            flag = word.partition("=")[0].replace("_", "-")
+            if flag not in negated | settings:
+                raise unknown_name("flag", flag, settings)
+            groups.append(((negated | settings)[flag], (word,)))
         elif groups:
             name, words = groups[-1]
             groups[-1] = name, (*words, word)
@@ -106,12 +102,10 @@ def flags_by_setting(
     return groups
 
 
-def _setting(flag: str, known: Collection[str]) -> str:
-    word = flag.partition("=")[0]
-    name = word.removeprefix("--").replace("-", "_")
-    if name not in known and name.removeprefix("no_") in known:
-        return name.removeprefix("no_")
-    if name not in known:
-        flags = [f"--{one.replace('_', '-')}" for one in known]
-        raise unknown_name("flag", word, flags)
-    return name
+def require_packages(command: str, extra: str, *names: str) -> None:
+    """Raise a `ValueError` with the way to install them if packages of a command are missing."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f'{command} needs {", ".join(missing)}: pip install "zerosearch-gym[{extra}]"'
+        )

@@ -23,10 +23,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "train-sb3": ("training.train_sb3", "train a small network with stable-baselines3"),
     "evaluate": ("evaluation.evaluate", "evaluate an agent and report its scores"),
     "sweep-noise": ("evaluation.sweep_noise", "compare agents at several noise levels"),
-    "counterfactuals": (
-        "evaluation.counterfactuals",
-        "measure the effect of single pages",
-    ),
+    "counterfactuals": ("evaluation.counterfactuals", "measure the effect of single pages"),
     "benchmark": ("evaluation.benchmark", "compare agents on the seven question sets"),
     "report": ("evaluation.report", "write evaluations as one HTML page"),
     "ask": ("ask", "answer a question, or a file of questions"),

@@ -61,14 +61,7 @@ class EpisodeResult:
     def from_transcript(
         cls, index: int, transcript: Transcript, *, f1_tokens: F1Tokens = "words", **fields: Any
     ) -> Self:
-        """Score a finished transcript.
-
-        Args:
-            index: number of the question.
-            transcript: of the episode.
-            f1_tokens: what F1 counts.
-            fields: further fields of a subclass.
-        """
+        """Score a finished transcript; `fields` are further fields of a subclass."""
         documents = [document for turn in transcript.turns for document in turn.documents]
         failed = Counter(
             f"{'noisy' if document.useful is False else 'useful'}/{check}"
@@ -104,9 +97,7 @@ class EpisodeResult:
     def from_info(cls, index: int, info: Mapping[str, Any]) -> Self:
         """Read the last info of an environment that keeps no transcript.
 
-        Args:
-            index: number of the question.
-            info: with Gymnasium's `episode` statistics and a `reason`.
+        It has Gymnasium's `episode` statistics and a `reason`.
         """
         scores = info.get("scores", {})
         return cls(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
+from copy import deepcopy
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent
-from agents.env_pool import open_pool
+from agents.env_pool import EnvPool, episode_seed, open_pool
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.episodes import play_episodes
-from agents.evaluation.record import EvaluationRecord
+from agents.evaluation.evaluation_folder import EvaluationRecord
 from agents.evaluation.summary import Report
 from agents.specs import data_files
+from zs_env.transcripts.transcript import Transcript
 
 DEFAULT_CONCURRENCY = 64
 
@@ -111,3 +113,66 @@ def evaluate(
         folder=str(record.folder) if record else None,
         costs=costs,
     )
+
+
+def play_episodes(
+    agent: Agent, pool: EnvPool, question_indices: Iterable[int], *, seed: int = 0
+) -> Iterator[tuple[EpisodeResult, Transcript | None]]:
+    """Play one episode of each question and yield each as it ends.
+
+    Args:
+        agent: see `agents.agent.Agent`.
+        pool: the environments; it is left open.
+        question_indices: questions to play.
+        seed: each episode's seed is `episode_seed(seed, question_index)`.
+
+    Raises:
+        TypeError: if an action of the agent is not a string.
+    """
+    waiting = iter(question_indices)
+    # One agent acts for all slots; an agent that keeps the state of an episode is copied for each.
+    keeps_state = not hasattr(agent, "act_batch") and hasattr(agent, "reset")
+    agents = [deepcopy(agent) if keeps_state else agent for _ in range(pool.num_slots)]
+    while True:
+        free = pool.free_slots
+        starting = dict(zip(free, islice(waiting, len(free)), strict=False))
+        if starting:
+            seeds = {slot: episode_seed(seed, index) for slot, index in starting.items()}
+            pool.start(starting, seeds=seeds)
+            if keeps_state:
+                for slot in starting:
+                    agents[slot].reset(seeds[slot])  # type: ignore[attr-defined]
+        if not pool.active:
+            return
+        for slot in pool.step(_actions(agents, pool)):
+            transcript = pool.transcript(slot)
+            index = pool.question_indices[slot]
+            if transcript is None:
+                yield EpisodeResult.from_info(index, pool.info(slot)), None
+            else:
+                yield EpisodeResult.from_transcript(index, transcript), transcript
+
+
+def _actions(agents: Sequence[Agent], pool: EnvPool) -> dict[int, str]:
+    """Return the next action of every active slot, by its agent."""
+    slots = pool.active
+    act_batch = getattr(agents[0], "act_batch", None)
+    texts: Sequence[str]
+    if act_batch is not None:
+        texts = act_batch(
+            [pool.observation(slot) for slot in slots], [pool.info(slot) for slot in slots]
+        )
+    else:
+        texts = [agents[slot].act(pool.observation(slot)) for slot in slots]
+    name = type(agents[0]).__name__
+    if len(texts) != len(slots):
+        raise TypeError(
+            f"{name}.act_batch returned {len(texts)} texts for {len(slots)} observations; "
+            "expected one for each, in order"
+        )
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{name} acted with {type(text).__name__}; return the text to act with, as a string"
+            )
+    return dict(zip(slots, texts, strict=True))

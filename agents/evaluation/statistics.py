@@ -14,6 +14,9 @@ _ROWS_AT_ONCE = 2**16
 _FLIPS_AT_ONCE = 250  # bounds the memory
 _ROUNDING = 1e-12
 
+Columns = Mapping[str, Sequence[float]]
+Table = npt.NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -57,9 +60,7 @@ def bootstrap_interval(values: Sequence[float]) -> Interval:
     return bootstrap_intervals({"values": values})["values"]
 
 
-def bootstrap_intervals(
-    columns: Mapping[str, Sequence[float]],
-) -> dict[str, Interval]:
+def bootstrap_intervals(columns: Columns) -> dict[str, Interval]:
     """Return the mean and the 95 % percentile-bootstrap interval of each column.
 
     Args:
@@ -74,9 +75,7 @@ def bootstrap_intervals(
     return stratified_intervals([columns])
 
 
-def stratified_intervals(
-    strata: Sequence[Mapping[str, Sequence[float]]],
-) -> dict[str, Interval]:
+def stratified_intervals(strata: Sequence[Columns]) -> dict[str, Interval]:
     """Return the unweighted mean of the strata's means and its 95 % interval, for each column.
 
     Args:
@@ -123,9 +122,7 @@ def bootstrap_ratio(numerators: Sequence[float], denominators: Sequence[float]) 
     return Interval(float(top / bottom), float(low), float(high))
 
 
-def paired_differences(
-    strata: Sequence[Mapping[str, Sequence[float]]],
-) -> dict[str, PairedDifference]:
+def paired_differences(strata: Sequence[Columns]) -> dict[str, PairedDifference]:
     """Return the mean difference of each column, with its interval and p-value.
 
     Under the null hypothesis a pair's difference has either sign with equal probability. The
@@ -153,7 +150,7 @@ def paired_differences(
     }
 
 
-def _table_of(columns: Mapping[str, Sequence[float]]) -> npt.NDArray[np.float64]:
+def _table_of(columns: Columns) -> Table:
     """Return the columns as one [N, C] array."""
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -161,13 +158,10 @@ def _table_of(columns: Mapping[str, Sequence[float]]) -> npt.NDArray[np.float64]
     return np.array([list(values) for values in columns.values()], dtype=np.float64).T
 
 
-def _resampled_means(
-    values_NC: npt.NDArray[np.float64], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _resampled_means(values_NC: Table, rng: np.random.Generator) -> Table:
     """Return the means of `NUM_RESAMPLES` draws of N rows with replacement: [R, C]."""
     num = len(values_NC)
-    # Bounds the memory to some megabytes.
-    at_once = max(1, _ROWS_AT_ONCE // num)
+    at_once = max(1, _ROWS_AT_ONCE // num)  # bounds the memory to some megabytes
     means = []
     for begin in range(0, NUM_RESAMPLES, at_once):
         drawn_RN = rng.integers(num, size=(min(at_once, NUM_RESAMPLES - begin), num))
@@ -175,9 +169,7 @@ def _resampled_means(
     return np.concatenate(means)
 
 
-def _flipped_means(
-    values_NC: npt.NDArray[np.float64], rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _flipped_means(values_NC: Table, rng: np.random.Generator) -> Table:
     """Return the means under `NUM_FLIPS` random sign assignments: [R, C]."""
     # A difference of 0 in every column is the same under either sign.
     moving_MC = values_NC[values_NC.any(axis=1)] / len(values_NC)

@@ -6,8 +6,7 @@ Any text can be parsed; the result may be None.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 _TAGGED = re.compile(r"<(search|answer)>(.*?)</\1>", re.DOTALL)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
@@ -26,8 +25,7 @@ _TAG = re.compile(r"</?(?:think|search|answer)>")
 _MARKUP = " \t\r\n*_`\"'\u2018\u2019\u201c\u201d\u00ab\u00bb#>[]"
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A search or an answer, and the text before it."""
 
     kind: Literal["search", "answer"]
@@ -77,15 +75,12 @@ def first_move(text: str) -> Move | None:
     Later moves are ignored, because the model generated them before it saw the first result.
     """
     thinking, response = without_thinking(text)
-    moves = []
-    for match in _MOVE_LINE.finditer(response):
-        if content := _plain(_first_line(response[match.end() :])):
-            moves.append((match.start(), match[1], content))
-            break
-    for match in _TAGGED.finditer(response):
-        if content := _plain(match[2]):
-            moves.append((match.start(), match[1], content))
-            break
+    found = [
+        (match.start(), match[1], _plain(_first_line(response[match.end() :])))
+        for match in _MOVE_LINE.finditer(response)
+    ]
+    found += [(tag.start(), tag[1], _plain(tag[2])) for tag in _TAGGED.finditer(response)]
+    moves = [move for move in found if move[2]]
     if not moves:
         return None
     start, kind, content = min(moves)

@@ -1,4 +1,4 @@
-"""The agent that runs a method with a language model, for many episodes at a time.
+"""The agent that runs a method with a language model, and its construction from a JSON spec.
 
 If a prompt is rejected (too long, or answered with no text), the agent answers "unknown" and its
 thought contains the reason. If the model fails for another reason, the run stops, because such
@@ -8,16 +8,18 @@ run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
-from agents.prompted.method import Ask, Method, Step
-from agents.prompted.turn_text import answer_turn
+from agents.prompted.methods import METHODS, Ask, Method, Step
+from agents.prompted.turns import answer_turn
+from zs_env.config import build_generator
 from zs_env.simulator.generators.base import (
     Completion,
-    Output,
     Prompt,
     PromptRejected,
     TextGenerator,
@@ -25,20 +27,18 @@ from zs_env.simulator.generators.base import (
     generate_checked,
 )
 from zs_env.text.hashing import derive_seed
+from zs_env.text.suggestions import check_names, keywords
+
+EXAMPLE = '{"kind": "rag", "generator": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
+# Agents with equal generator specs share a generator while one of them holds it.
+_generators: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class PromptedAgent:
     """Runs a method with the completions of a generator.
 
-    Its actions depend only on the observation and the seed.
-
-    Args:
-        method: builds the prompts and parses the completions.
-        generator: the language model.
-        seed: of the sampling; it has no effect at temperature 0.
-
-    Attributes:
-        prompt: name of the environment's prompt. It is short, because methods have their own.
+    Its actions depend only on the observation and on the `seed` of the sampling. `prompt` is the
+    name of the environment's prompt, which is short, because methods have their own.
     """
 
     prompt = "bare"
@@ -68,32 +68,71 @@ class PromptedAgent:
         steps: list[Step] = [self.method.step(observation) for observation in observations]
         num_asked = 0
         while asks := [(index, step) for index, step in enumerate(steps) if isinstance(step, Ask)]:
-            prompts = [self._prompt(ask, observations[index], num_asked) for index, ask in asks]
+            seeds = [f"{self.seed}\0{observations[i]['transcript']}\0{num_asked}" for i, _ in asks]
+            prompts = [
+                Prompt(ask.prompt, None, derive_seed(seed))
+                for (_, ask), seed in zip(asks, seeds, strict=True)
+            ]
             outputs = generate_checked(self.generator, prompts)
             for (index, ask), output in zip(asks, outputs, strict=True):
-                steps[index] = _next(ask, output)
+                if isinstance(output, Completion):
+                    steps[index] = ask.then(output.text)
+                elif isinstance(output, PromptRejected):
+                    reason = f"The language model generated no text: {output}"
+                    steps[index] = answer_turn(None, reason)
+                else:
+                    raise ConnectionError(
+                        f"the language model generated no text: {output}; check that it runs, then "
+                        "run the same command again to resume"
+                    ) from output
             num_asked += 1
         return [step for step in steps if isinstance(step, str)]
 
-    def _prompt(self, ask: Ask, observation: Mapping[str, Any], number: int) -> Prompt:
-        seed = derive_seed(f"{self.seed}\0{observation['transcript']}\0{number}")
-        return Prompt(ask.prompt, None, seed)
+
+def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedAgent:
+    """Build a prompted agent.
+
+    Args:
+        spec: `kind`, a key of `METHODS`; `generator`, a spec of `zs_env.config.GENERATOR_KINDS`,
+            with temperature 0 unless `sampling` sets it; `seed` of the sampling, 0 by default; and
+            the method's settings. Agents with equal generator specs share one generator, so that a
+            model is loaded once.
+        seed: added to the seed of the spec; differs between the repeats of a benchmark.
+
+    Raises:
+        ValueError: if a kind or a field is invalid; the message names the valid ones.
+    """
+    kind: Any = spec.get("kind")
+    own_seed, generator = spec.get("seed", 0), spec.get("generator")
+    check_names("agent kind", [kind], METHODS)
+    settings = {name: spec[name] for name in spec if name not in ("kind", "seed", "generator")}
+    known = ["seed", "generator", *keywords(METHODS[kind])]
+    check_names(f"field of agent kind {kind!r}", settings, known)
+    if not isinstance(own_seed, int) or isinstance(own_seed, bool):
+        raise ValueError(f"the seed of an agent must be a whole number, got {own_seed!r}")
+    if not isinstance(generator, Mapping):
+        raise ValueError(
+            f"agent kind {kind!r} needs 'generator', the spec of a language model, got "
+            f"{generator!r}; an example: {EXAMPLE}"
+        )
+    method = METHODS[kind](**settings)
+    return PromptedAgent(method, _shared_generator(generator), seed=own_seed + seed)
 
 
-def _next(ask: Ask, output: Output) -> Step:
-    if isinstance(output, Completion):
-        return ask.then(output.text)
-    if isinstance(output, PromptRejected):
-        return answer_turn(None, f"The language model generated no text: {output}")
-    raise ConnectionError(
-        f"the language model generated no text: {output}; check that it runs, then run the "
-        "same command again to resume"
-    ) from output
+def _shared_generator(spec: Mapping[str, Any]) -> Any:
+    # Answers are compared between agents, so generation is greedy by default.
+    sampling = spec.get("sampling") or {}
+    if not isinstance(sampling, Mapping):
+        raise ValueError(f"the sampling of a generator must be an object, got {sampling!r}")
+    spec = {**spec, "sampling": {"temperature": 0.0, **sampling}}
+    key = json.dumps(spec, sort_keys=True)
+    generator = _generators.get(key)
+    if generator is None:
+        generator = _generators[key] = build_generator(spec)
+    return generator
 
 
 def _source_digest() -> str:
     """Return a digest of this package, whose source contains the prompts and the parsing."""
-    digest = blake2b(digest_size=8)
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    paths = sorted(Path(__file__).parent.glob("*.py"))
+    return blake2b(b"".join(path.read_bytes() for path in paths), digest_size=8).hexdigest()

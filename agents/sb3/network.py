@@ -48,11 +48,9 @@ class ChoiceNetwork(nn.Module):
         return scores_BN.masked_fill(empty_BN, self._masked_score), summary_BH
 
     def forward_actor(self, features_BX: Tensor) -> Tensor:
-        """Return the scores alone."""
         return self(features_BX)[0]
 
     def forward_critic(self, features_BX: Tensor) -> Tensor:
-        """Return the summary alone."""
         return self(features_BX)[1]
 
 

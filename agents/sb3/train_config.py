@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.evaluation.settings import specs_from_flags
 from agents.sb3.choices import Limits
-from agents.specs import held_out_questions, spec_from_text
+from agents.specs import held_out_questions
 from envs_registry import find_preset
 
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
@@ -92,11 +93,8 @@ class TrainSB3Config:
         Raises:
             ValueError: if there are no held-out questions.
         """
-        kwargs: dict[str, Any] = {"max_turns": self.max_turns}
-        if self.questions is not None:
-            kwargs["questions"] = spec_from_text(self.questions, role="questions")
-        if self.engine is not None:
-            kwargs["engine"] = spec_from_text(self.engine, role="engine")
+        specs = specs_from_flags(questions=self.questions, engine=self.engine)
+        kwargs: dict[str, Any] = {"max_turns": self.max_turns, **specs}
         if held_out:
             questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
             kwargs["questions"] = held_out_questions(questions, self.eval_questions)

@@ -46,14 +46,8 @@ JUDGE_PROMPT = (
 class LabeledPage:
     """A page of a real engine with labels of its documents.
 
-    Attributes:
-        question_id: id of the question behind the query.
-        source: data set of the question.
-        question: text of the question.
-        answers: gold answers of the question.
-        query: the query.
-        documents: titles and texts, best first.
-        labels: for each judge, whether each document is useful.
+    `question` is the question behind the query, and `source` its data set. `documents` are pairs of
+    title and text, best first. `labels` has for each judge whether each document is useful.
     """
 
     question_id: str
@@ -92,9 +86,7 @@ def label_transcripts(
 ) -> Iterator[LabeledPage]:
     """Label the pages of all episodes without a failure, except for yes/no questions.
 
-    Args:
-        transcripts: of any agent with a real engine.
-        generator: the model of the judge "model"; None omits this judge.
+    `generator` is the model of the judge "model"; None omits this judge.
 
     Raises:
         ConnectionError: if the model fails, except for a rejected prompt.
@@ -147,21 +139,18 @@ def agreement(pages: Sequence[LabeledPage]) -> dict[str, dict[str, float]]:
 
 
 def _with_model_labels(page: LabeledPage, generator: TextGenerator) -> LabeledPage:
-    prompts = [_prompt(page, title, text) for title, text in page.documents]
+    texts = [
+        JUDGE_PROMPT.format(
+            query=page.query,
+            document=f"{title}. {text}" if title else text,
+            question=page.question,
+            answers=" / ".join(page.answers),
+        )
+        for title, text in page.documents
+    ]
+    prompts = [Prompt(text, None, derive_seed(text)) for text in texts]
     outputs = generate_checked(generator, prompts)
     return replace(page, labels={**page.labels, "model": tuple(map(_says_yes, outputs))})
-
-
-def _prompt(page: LabeledPage, title: str, text: str) -> Prompt:
-    prompt = JUDGE_PROMPT.format_map(
-        {
-            "query": page.query,
-            "document": f"{title}. {text}" if title else text,
-            "question": page.question,
-            "answers": " / ".join(page.answers),
-        }
-    )
-    return Prompt(prompt, None, derive_seed(prompt))
 
 
 def _says_yes(output: Output) -> bool:

@@ -1,15 +1,15 @@
-"""Builds the training data of a simulator from labeled pages: pairs of a prompt and a page.
+"""Builds the training data of a simulator: pairs of a prompt and a page.
 
-A pair is useful or noisy. A useful page has all documents with the label useful, filled up with
-others. A noisy page has documents with the label noisy that contain no gold answer. The prompt of a
-useful page lists the answers in the page first, so that the model learns to copy them and not to
-guess an alias. There are as many useful as noisy pairs, and no two pairs have the same prompt.
-Questions of evaluation sets are excluded. A hash selects the held-out questions, so that they stay
-the same when data are added.
+A useful page has all documents with the label useful, filled up with others. A noisy page has
+documents with the label noisy that contain no gold answer. The prompt of a useful page lists the
+answers in the page first, so that the model learns to copy them and not to guess an alias. There
+are as many useful as noisy pairs, and no two pairs have the same prompt. A hash selects the
+held-out questions, so that they stay the same when data are added.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,28 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from agents.simulator_tuning.labels import LabeledPage
-from agents.simulator_tuning.snippet import snippet
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.rows import read_rows, write_rows
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.page_parsing import join_documents, split_documents
 from zs_env.simulator.prompts import SimulatorPrompts
 from zs_env.text.hashing import stable_hash
+from zs_env.text.words import content_words
+
+_Shape = tuple[bool, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A prompt and the page to generate.
+    """A prompt, and as `completion` the page to generate, in the format of `join_documents`.
 
-    Attributes:
-        prompt: rendered from `SimulatorPrompts`.
-        completion: the page, in the format of `join_documents`.
-        kind: "useful" or "noisy".
-        query: the query of the page.
-        question: the question behind the query.
-        answers: gold answers of the question.
-        question_id: id of the question.
-        source: data set of the question.
+    `kind` is "useful" or "noisy", `source` the data set of the question behind the query, and
+    `answers` are the question's gold answers.
     """
 
     prompt: str
@@ -63,10 +58,10 @@ def build_pairs(
     """Build as many useful as noisy pairs, see `balance`.
 
     Args:
-        pages: labeled pages, with more documents than a page of the pairs.
+        pages: labeled pages; those with fewer than `num_documents` documents are skipped.
         prompts: prompts of the pairs.
         judge: whose labels are used.
-        num_documents: documents of a pair's page. Labeled pages with fewer documents are skipped.
+        num_documents: documents of a pair's page.
         min_useful: minimum number of useful documents in a useful page.
         excluded: texts of questions that must not be used.
 
@@ -89,9 +84,7 @@ def build_pairs(
 def balance(pairs: Iterable[Pair], *, excluded: Iterable[str] = ()) -> list[Pair]:
     """Keep as many useful as noisy pairs, each prompt once, ordered by a hash.
 
-    Args:
-        pairs: of both kinds.
-        excluded: texts of questions that must not be used.
+    `excluded` are texts of questions that must not be used.
     """
     excluded = {normalize_answer(text) for text in excluded}
     by_kind: dict[str, dict[str, Pair]] = {"useful": {}, "noisy": {}}
@@ -121,27 +114,108 @@ def is_held_out(pair: Pair, share: float) -> bool:
     return stable_hash(normalize_answer(pair.question)) < share * 2**64
 
 
+def snippet(
+    title: str, text: str, *, query: str, num_words: int, answers: Sequence[str] = ()
+) -> str:
+    """Return the title and a window of the text, together at most `num_words` words.
+
+    If the text contains one of the answers, so does the window, in its first third if possible: a
+    small model that learns such windows states the answer early. Among the possible windows, the
+    first one with the most words of the query is returned.
+    """
+    head = title.split()[: num_words // 2]
+    words = text.split()
+    width = num_words - len(head)
+    query_words = set(content_words(query))
+    starts = range(0, max(len(words) - width, 0) + 1)
+    windows = [words[start : start + width] for start in starts]
+    if answers and not contains_answer(" ".join(head), answers):
+        answering = [window for window in windows if contains_answer(" ".join(window), answers)]
+        third = max(width // 3, 1)
+        early = [one for one in answering if contains_answer(" ".join(one[:third]), answers)]
+        windows = early or answering[-1:] or windows
+    best = max(windows, key=lambda one: len(query_words.intersection(content_words(" ".join(one)))))
+    return f"{' '.join(head)}: {' '.join(best)}" if head else " ".join(best)
+
+
+def substitute_answers(
+    pairs: Sequence[Pair], prompts: SimulatorPrompts, *, share: float
+) -> list[Pair]:
+    """Replace the answers of a `share` of the useful pairs, in both prompt and page.
+
+    A small model that is tuned only on real pages learns to recall facts about a topic instead of
+    copying the answer from its prompt. If prompt and page contain a wrong answer, only the prompt
+    predicts it. Source: entity substitution, Longpre et al., arXiv:2109.05052.
+
+    A pair is unchanged if its query or question contains the answer, or if an alias of the answer
+    would remain in the page. A changed pair has only its new answer in `answers`. The order of the
+    pairs is kept; a hash of the prompt selects the share, in [0, 1].
+    """
+    candidates: dict[_Shape, list[str]] = {}
+    for pair in pairs:
+        for answer in _stated_answers(pair)[:1]:
+            candidates.setdefault(_shape(answer), []).append(answer)
+    return [
+        (_substituted(pair, candidates, prompts) or pair)
+        if pair.kind == "useful" and stable_hash(f"exchange\0{pair.prompt}") < share * 2**64
+        else pair
+        for pair in pairs
+    ]
+
+
+def _substituted(
+    pair: Pair, candidates: dict[_Shape, list[str]], prompts: SimulatorPrompts
+) -> Pair | None:
+    stated = _stated_answers(pair)
+    if not stated or contains_answer(f"{pair.query} {pair.question}", pair.answers):
+        return None
+    same_shape = candidates[_shape(stated[0])]
+    new = same_shape[stable_hash(f"donor\0{pair.prompt}") % len(same_shape)]
+    if contains_answer(pair.completion, [new]):
+        return None
+    longest_first = "|".join(re.escape(one) for one in sorted(stated, key=len, reverse=True))
+    old = re.compile(rf"(?<!\w)(?:{longest_first})(?!\w)", re.IGNORECASE)
+    documents = [old.sub(lambda _: new, text) for text in split_documents(pair.completion)]
+    page = " ".join(documents)
+    if contains_answer(page, pair.answers) or not contains_answer(page, [new]):
+        return None
+    return with_prompt(replace(pair, completion=join_documents(documents), answers=(new,)), prompts)
+
+
+def _stated_answers(pair: Pair) -> list[str]:
+    """Return the gold answers that a useful page contains."""
+    if pair.kind != "useful":
+        return []
+    return [answer for answer in pair.answers if contains_answer(pair.completion, [answer])]
+
+
+def _shape(answer: str) -> _Shape:
+    """Return whether an answer has a digit, and its number of words; equal shapes are exchanged."""
+    return any(char.isdigit() for char in answer), min(len(answer.split()), 4)
+
+
 def write_dataset(
     folder: Path, pairs: Sequence[Pair], *, held_out: float, made_of: dict[str, Any]
 ) -> dict[str, Any]:
     """Write train.jsonl, held_out.jsonl, a `datasets` folder with both, and the card README.md.
 
-    Args:
-        folder: created if missing.
-        pairs: all pairs.
-        held_out: share of the held-out questions, in [0, 1].
-        made_of: lines of the card: engine, agent, sources, licences.
-
-    Returns:
-        The counts in the card.
+    `held_out` is the share of the held-out questions, in [0, 1], and `made_of` has lines of the
+    card: engine, agent, sources, licences. Returns the counts in the card.
     """
+    from datasets import Dataset, DatasetDict
+
     folder.mkdir(parents=True, exist_ok=True)
     splits: dict[str, list[Pair]] = {"train": [], "held_out": []}
     for pair in pairs:
         splits["held_out" if is_held_out(pair, held_out) else "train"].append(pair)
     for name, part in splits.items():
         write_rows(folder / f"{name}.jsonl", part)
-    _save_for_datasets(folder / "dataset", splits)
+    rows: Any = {
+        name: Dataset.from_list([{**asdict(pair), "answers": list(pair.answers)} for pair in part])
+        for name, part in splits.items()
+        if part
+    }
+    DatasetDict(rows).save_to_disk(str(folder / "dataset"))
     counts: dict[str, Any] = {
         name: {
             "pairs": len(part),
@@ -213,21 +287,6 @@ def _pair(
         question_id=page.question_id,
         source=page.source,
     )
-
-
-def _save_for_datasets(folder: Path, splits: dict[str, list[Pair]]) -> None:
-    try:
-        from datasets import Dataset, DatasetDict
-    except ImportError as error:
-        raise ImportError(
-            'writing the data set needs datasets; pip install "zerosearch-gym[data]"'
-        ) from error
-    rows: Any = {
-        name: Dataset.from_list([{**asdict(pair), "answers": list(pair.answers)} for pair in part])
-        for name, part in splits.items()
-        if part
-    }
-    DatasetDict(rows).save_to_disk(str(folder))
 
 
 def _card(counts: dict[str, Any], made_of: dict[str, Any]) -> str:

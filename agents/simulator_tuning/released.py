@@ -9,7 +9,7 @@ the same in every row.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from agents.simulator_tuning.pairs import Pair
 from zs_env.questions.hub import load_dataset
 from zs_env.questions.rows import RowLocation, read_rows
 from zs_env.simulator.page_parsing import join_documents, split_documents
-from zs_env.text.suggestions import unknown_name
+from zs_env.text.suggestions import check_names
 
 RELEASED: dict[str, str] = {
     "google": "Alibaba-NLP/SimulationTuning_google_dataset",
@@ -44,35 +44,15 @@ def load_released(name: str, *, location: str | Path | None = None) -> list[Pair
         ImportError: if `datasets` is missing.
         ConnectionError: if the data set cannot be downloaded.
     """
-    if name not in RELEASED:
-        raise unknown_name("released data set", name, RELEASED)
-    return list(_pairs(_rows(RELEASED[name], location), source=RELEASED[name]))
-
-
-def _rows(
-    repository: str, location: str | Path | None
-) -> Iterable[tuple[RowLocation, dict[str, Any]]]:
-    if location is not None and Path(location).suffix != ".json":
-        return read_rows(location)
-    if location is None:
-        rows = load_dataset(repository, split="train")
-    else:
-        rows = load_dataset("json", split="train", data_files=str(location))
-    origin = str(location or repository)
-    return ((RowLocation(origin, number, "row"), dict(row)) for number, row in enumerate(rows))
-
-
-def _pairs(rows: Iterable[tuple[RowLocation, dict[str, Any]]], *, source: str) -> Iterator[Pair]:
-    for number, (location, row) in enumerate(rows):
-        prompt, completion = _prompt_and_page(location, row)
+    check_names("released data set", [name], RELEASED)
+    source, pairs = RELEASED[name], []
+    for number, (row_location, row) in enumerate(_rows(source, location)):
+        prompt, completion = _prompt_and_page(row_location, row)
         query, question, kind = (form.search(prompt) for form in (_QUERY, _QUESTION, _KIND))
         if query is None or kind is None:
-            raise location.error(
-                "prompt",
-                prompt,
-                'a line "Query: …" and the end "Useful Output:" or "Noisy Output:"',
-            )
-        yield Pair(
+            expected = 'a line "Query: …" and the end "Useful Output:" or "Noisy Output:"'
+            raise row_location.error("prompt", prompt, expected)
+        pair = Pair(
             prompt=prompt,
             completion=join_documents(split_documents(completion)),
             kind=kind["kind"].lower(),
@@ -82,31 +62,37 @@ def _pairs(rows: Iterable[tuple[RowLocation, dict[str, Any]]], *, source: str) -
             question_id=f"{source}/{number}",
             source=source,
         )
+        pairs.append(pair)
+    return pairs
+
+
+def _rows(
+    repository: str, location: str | Path | None
+) -> Iterable[tuple[RowLocation, dict[str, Any]]]:
+    if location is None:
+        rows = load_dataset(repository, split="train")
+    elif Path(location).suffix == ".json":
+        rows = load_dataset("json", split="train", data_files=str(location))
+    else:
+        return read_rows(location)
+    origin = str(location or repository)
+    return ((RowLocation(origin, number, "row"), dict(row)) for number, row in enumerate(rows))
 
 
 def _prompt_and_page(location: RowLocation, row: Mapping[str, Any]) -> tuple[str, str]:
-    for field in ("messages", "conversations"):
-        if row.get(field):
-            by_role = {
-                message.get("role") or message.get("from"): message.get("content")
-                or message.get("value")
-                for message in row[field]
-            }
-            prompt = by_role.get("user") or by_role.get("human")
-            page = by_role.get("assistant") or by_role.get("gpt")
-            break
+    if messages := row.get("messages") or row.get("conversations"):
+        by_role = {
+            one.get("role") or one.get("from"): one.get("content") or one.get("value")
+            for one in messages
+        }
+        prompt = by_role.get("user") or by_role.get("human")
+        page = by_role.get("assistant") or by_role.get("gpt")
     else:
         parts = [row.get("instruction") or row.get("prompt"), row.get("input")]
         prompt = "\n".join(part for part in parts if isinstance(part, str) and part) or None
-        page = next(
-            (row[field] for field in ("output", "completion", "response") if row.get(field)), None
-        )
+        page = row.get("output") or row.get("completion") or row.get("response") or None
     for name, text in (("prompt", prompt), ("output", page)):
         if not isinstance(text, str):
-            raise location.error(
-                name,
-                text,
-                f"text under instruction and output, prompt and completion, or messages; the row "
-                f"has {sorted(row)}",
-            )
+            expected = "text under instruction and output, prompt and completion, or messages"
+            raise location.error(name, text, f"{expected}; the row has {sorted(row)}")
     return str(prompt), str(page)

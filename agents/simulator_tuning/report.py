@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -18,7 +17,7 @@ from agents.evaluation.statistics import Interval, bootstrap_interval
 from agents.simulator_tuning.pairs import Pair
 from zs_env.engines.retrieval.dense_index import Encoder
 from zs_env.metrics import contains_answer, f1_score
-from zs_env.search.types import SearchError, SearchRequest
+from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.checks import failed_checks
 from zs_env.simulator.generators.base import (
@@ -49,12 +48,9 @@ _RETRY_ON = ("count", "no_answer", "leak")  # the checks of a page's kind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedPage:
-    """A generated page, parsed and checked.
+    """The documents of a generated page, with the names of the failed checks of each.
 
-    Attributes:
-        pair: the held-out pair, with the real engine's page.
-        documents: texts of the documents.
-        failed: names of the failed checks per document.
+    The held-out `pair` has the real engine's page.
     """
 
     pair: Pair
@@ -74,45 +70,36 @@ def generate_pages(
 ) -> list[GeneratedPage]:
     """Generate a page for each held-out pair. A page whose prompt is rejected is empty.
 
-    Args:
-        generator: the model.
-        prompts: its prompts.
-        pairs: held-out pairs.
-        num_documents: requested documents per page.
-        batch_size: pages per batch.
-        with_retries: generate through a `LanguageModelEngine`, which retries a page that has too
-            few documents, is useful and contains no answer, or is noisy and contains one.
-        on_batch: called with the number of pages generated so far.
+    If `with_retries`, a `LanguageModelEngine` retries a page that has too few documents, is useful
+    and contains no answer, or is noisy and contains one. `on_batch` is called with the number of
+    pages generated so far.
 
     Raises:
         ConnectionError: if the model fails, except for a rejected prompt.
     """
     engine = LanguageModelEngine(generator, prompts, retry_on=_RETRY_ON)
-
-    def generate(batch: Sequence[Pair]) -> list[list[str] | SearchError]:
-        if with_retries:
-            found = engine.search([_request(pair, num_documents, _seed(pair)) for pair in batch])
-            return [
-                page if isinstance(page, SearchError) else [one.text for one in page.documents]
-                for page in found
-            ]
-        batch_prompts = [Prompt(pair.prompt, prompts.system, _seed(pair)) for pair in batch]
-        return [
-            split_documents(one.text) if isinstance(one, Completion) else one
-            for one in generate_checked(generator, batch_prompts)
-        ]
-
     pages = []
     for start in range(0, len(pairs), batch_size):
         batch = pairs[start : start + batch_size]
-        for pair, documents in zip(batch, generate(batch), strict=True):
-            if isinstance(documents, SearchError):
-                if not isinstance(documents, PromptRejected):
-                    raise ConnectionError(
-                        f"a page could not be generated: {documents}; check that the model runs, "
-                        "then run the same command again to resume"
-                    )
+        outputs: Sequence[SearchPage | Completion | SearchError]
+        if with_retries:
+            outputs = engine.search([_request(pair, num_documents) for pair in batch])
+        else:
+            outputs = generate_checked(
+                generator, [Prompt(pair.prompt, prompts.system, _seed(pair)) for pair in batch]
+            )
+        for pair, output in zip(batch, outputs, strict=True):
+            if isinstance(output, SearchPage):
+                documents = [document.text for document in output.documents]
+            elif isinstance(output, Completion):
+                documents = split_documents(output.text)
+            elif isinstance(output, PromptRejected):
                 documents = []
+            else:
+                raise ConnectionError(
+                    f"a page could not be generated: {output}; check that the model runs, then run "
+                    "the same command again to resume"
+                )
             pages.append(_checked(pair, documents, prompts, num_documents))
         if on_batch is not None:
             on_batch(start + len(batch))
@@ -133,10 +120,8 @@ def measure(
 ) -> dict[str, Interval]:
     """Return the mean of each metric in `METRICS` with its bootstrap interval.
 
-    Args:
-        pages: pages of one simulator.
-        num_documents: requested documents per page.
-        encoder: embeds pages for "similarity"; None omits this metric.
+    `num_documents` were requested per page. `encoder` embeds pages for "similarity"; None omits
+    this metric.
     """
     useful = [page for page in pages if page.pair.kind == "useful"]
     noisy = [page for page in pages if page.pair.kind == "noisy"]
@@ -178,28 +163,25 @@ def plot(reports: Mapping[str, Mapping[str, Interval]], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def samples_html(
-    pages: Mapping[str, Sequence[GeneratedPage]], *, count: int = 12, title: str = "Sample pages"
-) -> str:
-    """Return an HTML document with sample pages of several simulators side by side."""
-    names = list(pages)
+def samples_html(pages: Mapping[str, Sequence[GeneratedPage]]) -> str:
+    """Return an HTML document with the pages of several simulators side by side."""
     rows = []
-    for number in range(min(count, *(len(one) for one in pages.values()))):
-        pair = pages[names[0]][number].pair
-        cells = "".join(f"<td>{_cell(pages[name][number])}</td>" for name in names)
+    for row in zip(*pages.values(), strict=True):
+        pair = row[0].pair
+        cells = "".join(f"<td>{_cell(page)}</td>" for page in row)
         head = (
             f"<b>{html.escape(pair.kind)}</b> · {html.escape(pair.query)}<br>"
             f"<small>{html.escape(pair.question)} → {html.escape(' / '.join(pair.answers))}</small>"
         )
-        rows.append(f'<tr><th colspan="{len(names)}">{head}</th></tr><tr>{cells}</tr>')
-    columns = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        rows.append(f'<tr><th colspan="{len(pages)}">{head}</th></tr><tr>{cells}</tr>')
+    columns = "".join(f"<th>{html.escape(name)}</th>" for name in pages)
     style = (
         "body{font:14px sans-serif}table{border-collapse:collapse}td,th{border:1px solid #ccc;"
         "padding:6px;vertical-align:top;text-align:left}mark{background:#fd6}.bad{color:#b00}"
     )
     return (
-        f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{style}</style><h1>{html.escape(title)}</h1><table><tr>{columns}</tr>"
+        '<!doctype html><meta charset="utf-8"><title>Sample pages</title>'
+        f"<style>{style}</style><h1>Sample pages</h1><table><tr>{columns}</tr>"
         f"{''.join(rows)}</table>\n"
     )
 
@@ -208,9 +190,9 @@ def _seed(pair: Pair) -> int:
     return derive_seed(f"{pair.kind}\0{pair.query}")
 
 
-def _request(pair: Pair, num_documents: int, seed: int = 0) -> SearchRequest:
+def _request(pair: Pair, num_documents: int) -> SearchRequest:
     useful = (pair.kind == "useful",) * num_documents
-    return SearchRequest(pair.query, pair.question, pair.answers, useful, seed)
+    return SearchRequest(pair.query, pair.question, pair.answers, useful, _seed(pair))
 
 
 def _checked(
@@ -261,8 +243,3 @@ def _cell(page: GeneratedPage) -> str:
         marks = f' <span class="bad">{html.escape(", ".join(failed))}</span>' if failed else ""
         lines.append(f"<li>{shown}{marks}</li>")
     return f"<ol>{''.join(lines)}</ol>" if lines else '<span class="bad">nothing</span>'
-
-
-def to_json(report: Mapping[str, Interval]) -> dict[str, Any]:
-    """Return a report as JSON values."""
-    return {name: asdict(interval) for name, interval in report.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from rich.table import Table
 
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
-from agents.simulator_tuning.answer_substitution import substitute_answers
-from agents.simulator_tuning.cached_generator import CachedTextGenerator
+from agents.evaluation.settings import specs_from_flags
 from agents.simulator_tuning.labels import agreement, label_transcripts, read_labeled_pages
 from agents.simulator_tuning.pairs import (
     Pair,
@@ -26,20 +25,72 @@ from agents.simulator_tuning.pairs import (
     build_pairs,
     is_held_out,
     read_pairs,
+    substitute_answers,
     with_prompt,
     write_dataset,
 )
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import spec_from_text
+from agents.storage.output_folder import truncate_lines, whole_lines
 from zs_env.config import build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
-from zs_env.simulator.generators.base import TextGenerator, TextSampling, as_generator
+from zs_env.simulator.generators.base import (
+    Completion,
+    Output,
+    Prompt,
+    TextGenerator,
+    TextSampling,
+    as_generator,
+    generate_checked,
+)
 from zs_env.transcripts.storage import read_transcripts
 
 Log = Callable[[str], None]
 _TOKENS_PER_WORD = 4  # a high estimate, because names take many tokens
+
+
+class CachedTextGenerator(TextGenerator):
+    """Generates only texts that are not in the file. Failed prompts are not stored.
+
+    Args:
+        generator: the generator of new texts.
+        path: JSONL file in an existing folder, one line per text. A truncated last line is
+            dropped; lines of a generator with another fingerprint are ignored.
+    """
+
+    def __init__(self, generator: TextGenerator, path: Path) -> None:
+        self.generator = generator
+        self.fingerprint = generator.fingerprint
+        self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
+        if self.fingerprint is None:
+            raise ValueError("the generator has no fingerprint, so its texts cannot be stored")
+        self._path = path
+        self._stored: dict[Prompt, Completion] = {}
+        lines = whole_lines(path)
+        truncate_lines(path, len(lines))
+        for row in map(json.loads, lines):
+            if row["fingerprint"] == self.fingerprint:
+                prompt = Prompt(row["prompt"], row["system"], row["seed"])
+                self._stored[prompt] = Completion(**row["completion"])
+
+    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
+        """Return one output per prompt, from the file or from the generator."""
+        missing = [prompt for prompt in prompts if prompt not in self._stored]
+        outputs = generate_checked(self.generator, missing)
+        generated = dict(zip(missing, outputs, strict=True))
+        new = {prompt: one for prompt, one in generated.items() if isinstance(one, Completion)}
+        with open(self._path, "a", encoding="utf-8") as file:
+            for prompt, completion in new.items():
+                row = {"fingerprint": self.fingerprint, "prompt": prompt.text}
+                row |= {"system": prompt.system, "seed": prompt.seed}
+                file.write(json.dumps(row | {"completion": asdict(completion)}) + "\n")
+        self._stored |= new
+        return [self._stored.get(prompt) or generated[prompt] for prompt in prompts]
+
+    def close(self) -> None:
+        self.generator.close()
 
 
 def collect(config: TuneConfig, log: Log) -> dict[str, Any]:
@@ -53,8 +104,7 @@ def collect(config: TuneConfig, log: Log) -> dict[str, Any]:
         episodes=config.episodes,
         seed=config.seed,
         env_kwargs={
-            "questions": spec_from_text(config.questions, role="questions"),
-            "engine": spec_from_text(config.engine, role="engine"),
+            **specs_from_flags(questions=config.questions, engine=config.engine),
             "num_documents": config.page_documents,
             "max_turns": config.max_turns,
         },
@@ -128,15 +178,12 @@ def train(config: TuneConfig, log: Log) -> dict[str, Any]:
     """Tune the model on the training pairs."""
     from agents.simulator_tuning.train import tune
 
-    result = tune(
-        _base_model(config),
+    return tune(
         config,
         read_pairs(config.output / "data" / "train.jsonl"),
         config.output / "tuned",
-        system=config.simulator_prompts().system,
         on_log=lambda step, steps, loss: log(f"step {step}/{steps}: {loss:.3f} nats per token"),
     )
-    return asdict(result)
 
 
 def report(config: TuneConfig, log: Log) -> Table:
@@ -175,7 +222,7 @@ def report(config: TuneConfig, log: Log) -> Table:
         for name, part in pages.items()
     }
     values: dict[str, Any] = {
-        name.replace(", ", "_").replace(" ", "_"): reports.to_json(part)
+        name.replace(", ", "_").replace(" ", "_"): {key: asdict(one) for key, one in part.items()}
         for name, part in figures.items()
     }
     values["pages"] = dict(Counter(pair.kind for pair in pairs))
@@ -208,16 +255,10 @@ def _report_generator(config: TuneConfig, name: str) -> TextGenerator:
     from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 
     tuned = str(config.output / "tuned" / "model")
-    model = _base_model(config) if name == "before" else tuned
+    model = config.base_model() if name == "before" else tuned
     return TransformersTextGenerator(
         model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
     )
-
-
-def _base_model(config: TuneConfig) -> str:
-    if config.model is None:
-        raise ValueError("--model is missing: the folder or hub name of the model to tune")
-    return config.model
 
 
 def _required(path: Path, stage: str) -> Path:

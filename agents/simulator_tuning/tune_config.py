@@ -7,12 +7,15 @@ from pathlib import Path
 
 from agents.simulator_tuning.labels import JUDGES
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
-from zs_env.text.suggestions import unknown_name
+from zs_env.text.suggestions import check_names
+
+_POSITIVE = ("epochs", "learning_rate", "batch_size", "micro_batch_size")
+_POSITIVE += ("save_steps", "min_useful")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneSettings:
-    """Settings of the training.
+class TuneConfig:
+    """Tune a language model to generate the pages of a search engine.
 
     Attributes:
         epochs: passes over the pairs.
@@ -25,35 +28,6 @@ class TuneSettings:
         bf16: compute in bfloat16, with weights in float32.
         save_steps: optimizer steps between checkpoints.
         seed: random seed of all stages.
-    """
-
-    epochs: float = 1.0
-    learning_rate: float = 3e-4
-    warmup_steps: int = 10
-    batch_size: int = 8
-    micro_batch_size: int = 4
-    max_tokens: int = 1024
-    lora_rank: int = 0
-    bf16: bool = True
-    save_steps: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "learning_rate", "batch_size", "micro_batch_size", "save_steps"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.batch_size % self.micro_batch_size:
-            raise ValueError(
-                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
-                f"{self.micro_batch_size}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig(TuneSettings):
-    """Tune a language model to generate the pages of a search engine.
-
-    Attributes:
         output: folder of all stages.
         questions: training questions: a JSON spec, a kind, or a data file.
         engine: the real engine to imitate: a JSON spec, a kind, or a passage file.
@@ -92,6 +66,16 @@ class TuneConfig(TuneSettings):
         json: print one JSON object to standard output.
     """
 
+    epochs: float = 1.0
+    learning_rate: float = 3e-4
+    warmup_steps: int = 10
+    batch_size: int = 8
+    micro_batch_size: int = 4
+    max_tokens: int = 1024
+    lora_rank: int = 0
+    bf16: bool = True
+    save_steps: int = 50
+    seed: int = 0
     output: Path = Path("runs/simulator")
     questions: str | None = None
     engine: str | None = None
@@ -123,21 +107,23 @@ class TuneConfig(TuneSettings):
     json: bool = False
 
     def __post_init__(self) -> None:
-        TuneSettings.__post_init__(self)
-        if self.judge not in JUDGES:
-            raise unknown_name("judge", self.judge, JUDGES)
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of micro_batch_size "
+                f"{self.micro_batch_size}"
+            )
+        check_names("judge", [self.judge], JUDGES)
+        check_names("prompts", [self.prompts], PROMPT_SETS)
         if self.judge == "model" and self.judge_model is None:
             raise ValueError("the judge 'model' needs --judge-model, the spec of a generator")
-        if self.prompts not in PROMPT_SETS:
-            raise unknown_name("prompts", self.prompts, PROMPT_SETS)
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"--held-out is a share between 0 and 1, got {self.held_out}")
-        if not 0.0 <= self.answer_substitution <= 1.0:
-            raise ValueError(
-                f"--answer-substitution is a share from 0 to 1, got {self.answer_substitution}"
-            )
-        if self.min_useful < 1:
-            raise ValueError(f"--min-useful must be at least 1, got {self.min_useful}")
+        share = self.answer_substitution
+        if not 0.0 <= share <= 1.0:
+            raise ValueError(f"--answer-substitution is a share from 0 to 1, got {share}")
         if self.page_documents < self.num_documents:
             raise ValueError(
                 f"--page-documents {self.page_documents} must be at least --num-documents "
@@ -147,3 +133,9 @@ class TuneConfig(TuneSettings):
     def simulator_prompts(self) -> SimulatorPrompts:
         """Return the prompts with the configured document length."""
         return replace(PROMPT_SETS[self.prompts], num_words=self.num_words)
+
+    def base_model(self) -> str:
+        """Return the model to tune; ValueError if it is missing."""
+        if self.model is None:
+            raise ValueError("--model is missing: the folder or hub name of the model to tune")
+        return self.model

@@ -1,1 +1,1 @@
-"""Files and folders: locks, settings, JSON Lines, CSV."""
+"""Files and folders: locks, settings, JSON Lines."""

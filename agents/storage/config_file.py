@@ -30,7 +30,7 @@ class FlatSettings:
 
     def to_json(self) -> dict[str, Any]:
         """All settings, flat, as JSON values."""
-        return to_json(self)
+        return {name: _plain(value) for name, value in settings_of(self).items()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -78,23 +78,13 @@ def with_settings(config: Config, values: Mapping[str, Any]) -> Config:
     for name in values:
         if name not in known:
             raise unknown_name(f"setting of {type(config).__name__}", name, known)
-    return _replaced(config, values)
-
-
-def _replaced(config: Any, values: Mapping[str, Any]) -> Any:
-    changes: dict[str, Any] = {}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if is_dataclass(value):
-            changes[field.name] = _replaced(value, values)
-        elif field.name in values:
-            changes[field.name] = values[field.name]
-    return replace(config, **changes)
-
-
-def to_json(config: Any) -> dict[str, Any]:
-    """All settings of a configuration as JSON values."""
-    return {name: _plain(value) for name, value in settings_of(config).items()}
+    changes = dict(values)
+    for field in fields(config):  # type: ignore[arg-type]
+        nested = getattr(config, field.name)
+        if is_dataclass(nested):
+            own = {name: changes.pop(name) for name in settings_of(nested) if name in values}
+            changes[field.name] = with_settings(nested, own)
+    return replace(config, **changes)  # type: ignore[type-var]
 
 
 def _plain(value: Any) -> Any:

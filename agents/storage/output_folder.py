@@ -1,4 +1,7 @@
-"""Output folders: their names, their lock, and their settings."""
+"""Output folders: their names, their lock, their settings, and JSON Lines files in them.
+
+The last line of a JSON Lines file may be incomplete, since its writer may be killed.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,7 @@ def folder_name(agent: str) -> str:
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder, created if missing. The lock is released when the process is killed.
 
-    Args:
-        folder: to lock.
-        wait: wait for another writer without a time limit.
+    With `wait`, another writer is waited for without a time limit.
 
     Raises:
         ValueError: if another process, or another call in this one, holds the lock and `wait` is
@@ -50,6 +51,17 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path whose file replaces `path` at the end; after an error, it is gone."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def ensure_settings(
@@ -78,9 +90,8 @@ def ensure_settings(
         )
     if earlier is None or (earlier != settings and not existing):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
     changes = "; ".join(
         f"{name} was {_shown(earlier.get(name))}, now {_shown(settings.get(name))}"
@@ -115,3 +126,30 @@ def read_settings(path: Path) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Return the lines that end with a line break; none if the file is missing."""
+    if not path.exists():
+        return []
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+
+def truncate_lines(path: Path, count: int) -> None:
+    """Remove everything after the first `count` lines of a file, if it exists."""
+    if path.exists():
+        with open(path, "r+b") as file:
+            file.truncate(sum(map(len, whole_lines(path)[:count])))
+
+
+def replace_lines(path: Path, lines: Mapping[int, bytes]) -> None:
+    """Replace the lines of the given numbers, from 0, atomically.
+
+    Raises:
+        OSError: if the file cannot be written; it is unchanged then.
+    """
+    with atomic_path(path) as temporary, path.open("rb") as old, temporary.open("wb") as new:
+        for number, line in enumerate(old):
+            new.write(lines.get(number, line))
+        new.flush()
+        os.fsync(new.fileno())

@@ -10,18 +10,13 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from agents.storage.output_folder import atomic_path
+
 
 def figure_table(
-    title: str, headers: Sequence[str], rows: Iterable[Sequence[str]], *, no_wrap: str
+    title: str, headers: Sequence[str], rows: Iterable[Sequence[object]], *, no_wrap: str
 ) -> Table:
-    """Return a table that fits into a terminal of 80 columns.
-
-    Args:
-        title: shown above.
-        headers: one for each column.
-        rows: one text for each column.
-        no_wrap: header of the column that never wraps: means with their intervals.
-    """
+    """Return a table that fits into a terminal of 80 columns; column `no_wrap` never wraps."""
     table = Table(
         title=title,
         title_justify="left",
@@ -32,7 +27,7 @@ def figure_table(
     for header in headers:
         table.add_column(header, no_wrap=header == no_wrap, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(str, row))
     return table
 
 
@@ -47,33 +42,27 @@ def markdown_table(
     )
 
 
-def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace each interval of a row by three columns: NAME (the mean), NAME_low and NAME_high.
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows of equal columns atomically; without rows, delete the file.
 
-    Args:
-        row: JSON values, with intervals as `Interval.to_json` returns them.
+    An interval, as a mapping, becomes three columns: NAME (the mean), NAME_low and NAME_high.
     """
+    flat = [_flat_row(row) for row in rows]
+    if not flat:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, flat[0])
+        writer.writeheader()
+        writer.writerows(flat)
+
+
+def _flat_row(row: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Mapping):
-            flat |= {
-                name: value["mean"],
-                f"{name}_low": value["low"],
-                f"{name}_high": value["high"],
-            }
+            flat[name] = value["mean"]
+            flat |= {f"{name}_{end}": value[end] for end in ("low", "high")}
         else:
             flat[name] = value
     return flat
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of equal columns atomically; without rows, delete the file."""
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)

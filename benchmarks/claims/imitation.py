@@ -9,14 +9,16 @@ import random
 from collections.abc import Iterator
 
 from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.question_order import question_indices
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
-from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
-from agents.llm.sft.world_teacher import NO_ERRORS, demonstrate
+from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
+from agents.llm.sft.world_teacher import NO_ERRORS, WorldTeacher
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import training_questions
+from zs_env.config import build_questions
 from zs_env.episode import EpisodeConfig, Limits
 from zs_env.prompts import PromptTemplate
 from zs_env.world import WorldEngine, WorldQuestions
@@ -44,13 +46,14 @@ def imitate(config: TrainConfig, policy: Policy) -> None:
         max_grad_norm=config.optimizer.max_grad_norm,
         autocast=config.optimizer.autocast,
     )
-    train_steps(
-        supervised_learner(policy.model, optimizer, total_steps=len(steps)), rollouts, steps
+    learner = Learner(
+        policy.model, algorithm=SUPERVISED, optimizer=optimizer, total_updates=len(steps)
     )
+    train_steps(learner, rollouts, steps)
 
 
 def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
-    questions = training_questions(config.environment)
+    questions = build_questions(training_questions(config.environment))
     if not isinstance(questions, WorldQuestions):
         raise ValueError(
             "the oracle needs questions about a fictional world, got "
@@ -71,12 +74,7 @@ def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
         )
         for index in indices:
             for _ in range(config.rollouts.group_size):
-                demonstration = demonstrate(
-                    questions[index],
-                    engine,
-                    config=rules,
-                    errors=NO_ERRORS,
-                    noise_probability=noise.probability(step),
-                    rng=rng,
+                demonstration = WorldTeacher(questions[index], NO_ERRORS, rng).play(
+                    engine, config=rules, noise_probability=noise.probability(step)
                 )
                 yield encode_demonstration(policy, demonstration)

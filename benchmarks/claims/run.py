@@ -18,11 +18,10 @@ import torch
 
 from agents.cli.training.train import parse_arguments
 from agents.llm.policy.policy import Policy, load_policy
-from agents.llm.trainer.checkpoint import CheckpointStore
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import TrainingDiverged, train
 from agents.llm.trainer.metrics import read_metrics
-from agents.llm.trainer.run_folder import write_json
+from agents.llm.trainer.run_folder import CheckpointStore, write_json
 from agents.storage.config_file import with_settings
 from agents.storage.output_folder import folder_lock
 from benchmarks.claims.arms import ARMS, Learning

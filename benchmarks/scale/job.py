@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents.llm.learner.batch import Batch, MicroBatch
 from agents.llm.learner.experience import score
-from agents.llm.learner.logprobs import action_logprobs
+from agents.llm.learner.logprobs import LogprobModel
 from agents.llm.policy.policy import Policy
 from benchmarks.peers.process_cost import peak_bytes
 from benchmarks.report import Row
@@ -101,7 +101,7 @@ class Job:
 
         def logprobs(rows: MicroBatch) -> Tensor:
             with self.computing():
-                return action_logprobs(policy.model, rows.to(device))[0]
+                return LogprobModel(policy.model)(rows.to(device))[0]
 
         scores_A = score(Batch.from_groups(from_json(groups)), logprobs, self.tokens_per_pass)
         given = iter(scores_A.tolist())

@@ -22,7 +22,7 @@ from agents.llm.learner.batch import Batch, MicroBatch
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.experience import score
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.logprobs import action_logprobs
+from agents.llm.learner.logprobs import LogprobModel
 from benchmarks.peers.peer_venv import run_peer
 from benchmarks.report import Row
 from benchmarks.scale.job import Job, Made, ParityError
@@ -49,7 +49,7 @@ def rollout(job: Job) -> Iterator[Row]:
     batch = Batch.from_groups(from_json([written]))
     scores_A = score(
         batch,
-        lambda rows: action_logprobs(policy.model, rows.to(device))[0],
+        lambda rows: LogprobModel(policy.model)(rows.to(device))[0],
         job.tokens_per_pass,
     )
     gap = float((scores_A - batch.sampled_logprobs_A).abs().mean())
@@ -179,7 +179,7 @@ def _batch(job: Job) -> Batch:
 
 
 def _action_only(model: Any, rows: MicroBatch) -> Tensor:
-    return action_logprobs(model, rows)[0]
+    return LogprobModel(model)(rows)[0]
 
 
 def _from_all_logits(model: Any, rows: MicroBatch) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 
 from agents.baselines import RandomWords
 from agents.env_pool import EnvPool, SeparateEnvPool, episode_seed, open_pool
-from agents.evaluation.episodes import play_episodes
+from agents.evaluation.evaluate import play_episodes
 
 
 def _separate(**settings) -> SeparateEnvPool:

@@ -4,9 +4,14 @@ Every function that takes a spec also takes the object itself, so
 `gymnasium.make(env_id, engine=my_engine)` works.
 """
 
-from zs_env.config.engines import ENGINE_KINDS, build_engine
+from zs_env.config.engines import (
+    ENGINE_KINDS,
+    GENERATOR_KINDS,
+    build_engine,
+    build_generator,
+    build_sampling,
+)
 from zs_env.config.environments import make_env, make_vector_env
-from zs_env.config.generators import GENERATOR_KINDS, build_generator, build_sampling
 from zs_env.config.questions import QUESTION_KINDS, WORLD, build_questions
 from zs_env.config.registration import PRESETS, Preset, find_preset, register_presets
 from zs_env.config.spec import Spec

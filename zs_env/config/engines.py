@@ -1,11 +1,13 @@
-"""Search engines from a spec; a module behind a kind is imported when that kind is built."""
+"""Search engines and text generators from a spec.
+
+A module behind a kind is imported when that kind is built.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zs_env.config.generators import build_generator
 from zs_env.config.questions import build_world, world_of
 from zs_env.config.spec import Spec, as_spec, build_from_spec
 from zs_env.noise import Schedule
@@ -36,6 +38,28 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     return build_from_spec(
         "engine kind", ENGINE_KINDS, as_spec(spec, "engine"), questions, converters=converters
     )
+
+
+def build_generator(spec: Any) -> Any:
+    """Build a `zs_env.simulator.TextGenerator` from its spec; a generator is returned unchanged."""
+    spec = as_spec(spec, "generator")
+    if not isinstance(spec, Mapping):
+        return spec
+    converters = {"sampling": build_sampling, "limits": _build_limits}
+    return build_from_spec("generator kind", GENERATOR_KINDS, spec, converters=converters)
+
+
+def build_sampling(values: Mapping[str, Any] | None) -> Any:
+    """Build a `zs_env.simulator.TextSampling` from its fields."""
+    from zs_env.simulator import TextSampling
+
+    return make_named("sampling setting", TextSampling, values)
+
+
+def _build_limits(fields: Mapping[str, Any]) -> Any:
+    from zs_env.simulator.generators.server import ServerLimits
+
+    return make_named("limit", ServerLimits, fields)
 
 
 def _world_engine(
@@ -103,6 +127,11 @@ def _build_prompts(name_or_fields: str | Mapping[str, Any]) -> Any:
     return make_named("field of simulator prompts", SimulatorPrompts, name_or_fields)
 
 
+GENERATOR_KINDS: dict[str, str] = {
+    "server": "zs_env.simulator.generators.server:ServerTextGenerator",
+    "transformers": "zs_env.simulator.generators.local_transformers:TransformersTextGenerator",
+    "vllm": "zs_env.simulator.generators.local_vllm:VLLMTextGenerator",
+}
 ENGINE_KINDS: dict[str, str | Callable[..., SearchEngine]] = {
     "world": _world_engine,
     "paragraphs": _paragraphs_engine,

@@ -62,7 +62,13 @@ def _build_arguments(
     dataset = build_questions(questions) if isinstance(questions, Mapping) else questions
     check_questions(dataset)
     if engine is None:
-        engine = _default_engine(dataset)
+        if world_of(dataset) is None:
+            raise ValueError(
+                "these questions have no default engine; pass an engine, such as "
+                "{'kind': 'bm25', 'passages': FILE} for a passage file, {'kind': 'paragraphs'} for "
+                "questions with paragraphs, or {'kind': 'none'}"
+            )
+        engine = {"kind": "world"}
     if isinstance(engine, Mapping):
         engine = build_engine(engine, dataset)
         settings.setdefault("owns_engine", True)
@@ -71,13 +77,3 @@ def _build_arguments(
     if isinstance(settings.get("limits"), Mapping):
         settings["limits"] = make_named("limit", Limits, settings["limits"])
     return dataset, engine, settings
-
-
-def _default_engine(questions: QuestionDataset) -> Spec:
-    if world_of(questions) is not None:
-        return {"kind": "world"}
-    raise ValueError(
-        "these questions have no default engine; pass an engine, such as "
-        "{'kind': 'bm25', 'passages': FILE} for a passage file, {'kind': 'paragraphs'} for "
-        "questions with paragraphs, or {'kind': 'none'}"
-    )

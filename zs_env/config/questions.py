@@ -52,14 +52,6 @@ def _file_questions(*, path: str | PathLike[str] | Sequence[str]) -> QuestionDat
     return load_questions_files([path] if isinstance(path, str | PathLike) else path)
 
 
-def _hub_questions(
-    *, name: str, split: str | None = None, location: str | None = None
-) -> QuestionDataset:
-    from zs_env.questions import load_hub_questions
-
-    return load_hub_questions(name, split=split, location=location)
-
-
 def _subset_questions(*, of: Spec, ids: Sequence[str]) -> QuestionDataset:
     """Select the questions with these ids from another spec, in the order of the ids."""
     from zs_env.questions import questions_by_id
@@ -67,9 +59,9 @@ def _subset_questions(*, of: Spec, ids: Sequence[str]) -> QuestionDataset:
     return questions_by_id(build_questions(of), ids)
 
 
-QUESTION_KINDS: dict[str, Callable[..., QuestionDataset]] = {
+QUESTION_KINDS: dict[str, str | Callable[..., QuestionDataset]] = {
     "world": _world_questions,
     "file": _file_questions,
-    "hub": _hub_questions,
+    "hub": "zs_env.questions.hub:load_hub_questions",
     "subset": _subset_questions,
 }

@@ -28,10 +28,11 @@ def build_from_spec(
 
     Args:
         what: what the kinds are, for error messages, such as "engine kind".
-        table: by kind, a class as "module:name", or a function whose first arguments are `context`.
+        table: by kind, a class or function as "module:name", or a function whose first arguments
+            are `context`.
         spec: kind and fields.
         context: first arguments of a function.
-        converters: applied to the fields of a class, by the name of the field.
+        converters: applied to the fields of a "module:name", by the name of the field.
 
     Raises:
         ValueError: if the kind is missing or unknown, or a field is missing or unknown.
@@ -42,8 +43,8 @@ def build_from_spec(
     if not isinstance(kind, str) or kind not in table:
         raise unknown_name(what, kind, table)
     build = table[kind]
-    is_class = isinstance(build, str)
-    if is_class:
+    is_named = isinstance(build, str)
+    if is_named:
         module, _, name = build.partition(":")
         build, context = getattr(import_module(module), name), ()
     fields = {name: value for name, value in spec.items() if name != "kind"}
@@ -53,7 +54,7 @@ def build_from_spec(
         if parameter.default is parameter.empty and fields.get(name) is None:
             raise ValueError(f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}")
     for name, convert in (converters or {}).items():
-        if is_class and fields.get(name) is not None:
+        if is_named and fields.get(name) is not None:
             fields[name] = convert(fields[name])
     return build(*context, **fields)
 

@@ -2,7 +2,7 @@
 
 from zs_env.questions.files import load_questions_file, load_questions_files
 from zs_env.questions.hub import HUB_SETS, HubSet, load_hub_questions
-from zs_env.questions.subset import questions_by_id
+from zs_env.questions.question import questions_by_id
 
 __all__ = [
     "HUB_SETS",

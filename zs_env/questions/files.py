@@ -7,13 +7,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from zs_env.questions.paragraphs import read_paragraphs
-from zs_env.questions.question import Question
+from zs_env.questions.question import Paragraph, Question
 from zs_env.questions.rows import RowLocation, read_rows
 
 QUESTION_FIELDS = ("question", "text")
 ANSWER_FIELDS = ("answers", "golden_answers", "answer")
 SOURCE_FIELDS = ("source", "data_source")
+_TEXT_FIELDS = ("text", "paragraph_text")
+_GOLD_FIELDS = ("is_gold", "is_supporting")
 _READ_FIELDS = {"id", "prompt", *QUESTION_FIELDS, *ANSWER_FIELDS, *SOURCE_FIELDS}
 
 
@@ -22,8 +23,8 @@ def load_questions_file(path: str | Path, *, source: str = "") -> list[Question]
 
     A row must have `question` (or `text`) and `answers` (or `golden_answers`, `answer`), a string
     or a list of strings. It may have `id`, `source` (or `data_source`), `prompt` (a string, or a
-    list of chat messages, whose contents are joined) and `paragraphs` (see
-    `zs_env.questions.paragraphs`). Other strings, numbers and booleans become metadata.
+    list of chat messages, whose contents are joined) and `paragraphs` (see `read_paragraphs`).
+    Other strings, numbers and booleans become metadata.
 
     Args:
         path: JSONL or Parquet file, plain or gzipped.
@@ -66,7 +67,19 @@ def questions_from_rows(
     questions: list[Question] = []
     seen: dict[str, RowLocation] = {}
     for location, row in rows:
-        question = question_from_row(row, location, source=source)
+        row_source = _first(row, SOURCE_FIELDS)[1]
+        if row_source is not None and not isinstance(row_source, str):
+            raise location.error("source", row_source, "a string, the name of the data set")
+        row_source = row_source or source
+        question = Question(
+            id=_read_id(row.get("id"), location, row_source),
+            text=_read_text(row, location),
+            answers=_read_answers(row, location),
+            source=row_source,
+            prompt=_read_prompt(row.get("prompt"), location),
+            paragraphs=read_paragraphs(row, location),
+            metadata=_read_metadata(row),
+        )
         if question.id in seen:
             raise location.error(
                 "id",
@@ -77,23 +90,6 @@ def questions_from_rows(
         seen[question.id] = location
         questions.append(question)
     return questions
-
-
-def question_from_row(row: Mapping[str, Any], location: RowLocation, *, source: str) -> Question:
-    """Convert a row to a question."""
-    row_source = _first(row, SOURCE_FIELDS)[1]
-    if row_source is not None and not isinstance(row_source, str):
-        raise location.error("source", row_source, "a string, the name of the data set")
-    row_source = row_source or source
-    return Question(
-        id=_read_id(row.get("id"), location, row_source),
-        text=_read_text(row, location),
-        answers=_read_answers(row, location),
-        source=row_source,
-        prompt=_read_prompt(row.get("prompt"), location),
-        paragraphs=read_paragraphs(row, location),
-        metadata=_read_metadata(row),
-    )
 
 
 def _first(row: Mapping[str, Any], fields: Iterable[str]) -> tuple[str | None, Any]:
@@ -159,3 +155,60 @@ def _read_metadata(row: Mapping[str, Any]) -> dict[str, object]:
     if isinstance(nested, Mapping):
         extra = {**nested, **extra}
     return {key: value for key, value in extra.items() if isinstance(value, str | int | float)}
+
+
+def read_paragraphs(row: Mapping[str, Any], location: RowLocation) -> tuple[Paragraph, ...]:
+    """Return the paragraphs of a row in order; () if it has none.
+
+    Formats: a field `paragraphs` with objects `{title, text, is_gold}`, or as in MuSiQue `{title,
+    paragraph_text, is_supporting}`; or the fields `context` and `supporting_facts` of HotpotQA and
+    2WikiMultihopQA, in the row or in its `metadata`.
+    """
+    if row.get("paragraphs") is not None:
+        items = row["paragraphs"]
+        if not isinstance(items, list):
+            raise location.error("paragraphs", items, "a list of {title, text, is_gold}")
+        return tuple(_read_object(item, number, location) for number, item in enumerate(items))
+    nested = row.get("metadata")
+    for holder in (row, nested if isinstance(nested, Mapping) else {}):
+        context, facts = holder.get("context"), holder.get("supporting_facts")
+        if isinstance(context, Mapping) and isinstance(facts, Mapping):
+            return _from_context(context, facts, location)
+    return ()
+
+
+def _read_object(item: Any, number: int, location: RowLocation) -> Paragraph:
+    name = f"paragraphs[{number}]"
+    if not isinstance(item, Mapping):
+        raise location.error(name, item, "an object {title, text, is_gold}")
+    title = item.get("title") or ""
+    text = next((item[field] for field in _TEXT_FIELDS if field in item), None)
+    is_gold = next((item[field] for field in _GOLD_FIELDS if field in item), None)
+    if not isinstance(title, str):
+        raise location.error(f"{name}.title", title, "a string, or no title")
+    if not isinstance(text, str):
+        raise location.error(f"{name}.text", text, "a string, the text of the paragraph")
+    if not isinstance(is_gold, bool):
+        raise location.error(f"{name}.is_gold", is_gold, "true if it supports the answer, or false")
+    return Paragraph(title=title, text=text, is_gold=is_gold)
+
+
+def _from_context(
+    context: Mapping[str, Any], facts: Mapping[str, Any], location: RowLocation
+) -> tuple[Paragraph, ...]:
+    titles = context.get("title")
+    bodies = context.get("sentences", context.get("content"))
+    if not isinstance(titles, Sequence) or not isinstance(bodies, Sequence):
+        raise location.error("context", context, "{title: [...], sentences: [[...], ...]}")
+    if len(titles) != len(bodies):
+        raise location.error("context", context, f"as many texts as titles ({len(titles)})")
+    gold = set(facts.get("title") or ())
+    return tuple(
+        Paragraph(title=title, text=_joined(sentences), is_gold=title in gold)
+        for title, sentences in zip(titles, bodies, strict=True)
+    )
+
+
+def _joined(sentences: str | Sequence[str]) -> str:
+    parts = [sentences] if isinstance(sentences, str) else sentences
+    return " ".join(part.strip() for part in parts)

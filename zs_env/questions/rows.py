@@ -122,15 +122,11 @@ def _json_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[str,
         if line is None:
             return
         if number == 1:
-            line = _without_bom(location, line)
+            if line.startswith(_UTF16_BOMS):
+                raise ValueError(f"{location}: the file is UTF-16; save it as UTF-8")
+            line = line.removeprefix(_UTF8_BOM)
         if line.strip():
             yield location, _parse_line(location, line)
-
-
-def _without_bom(location: RowLocation, line: bytes) -> bytes:
-    if line.startswith(_UTF16_BOMS):
-        raise ValueError(f"{location}: the file is UTF-16; save it as UTF-8")
-    return line.removeprefix(_UTF8_BOM)
 
 
 def _parse_line(location: RowLocation, line: bytes) -> dict[str, Any]:

@@ -150,9 +150,10 @@ class EngineClient:
         costs = self.costs
         costs.batches += 1
         costs.searches += len(requests)
-        if isinstance(result, BudgetExceeded):
-            raise result
-        if result is TIMED_OUT:
+        if not isinstance(result, list):
+            if isinstance(result, BudgetExceeded):
+                raise result
+            assert result is TIMED_OUT
             result = [f"timeout: no page within {self.timeout_s} s"] * len(requests)
         for episode, request, page in zip(episodes, requests, result, strict=True):
             if isinstance(page, SearchPage):

@@ -261,7 +261,7 @@ def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
     else:
         with engine_turn(engine):
             pages = engine.search(requests)
-    if not isinstance(pages, list | tuple):
+    if not isinstance(pages, (list, tuple)):
         raise SearchError(f"wrong type: search() returned {type(pages).__name__}, expected a list")
     if len(pages) != len(requests):
         raise SearchError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from zs_env.metrics import contains_answer
+from zs_env.metrics import contains_padded, padded, padded_answers
 from zs_env.prompts import render_document, render_page
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document, SearchPage
@@ -59,7 +59,9 @@ def postprocess_page(
         )
         texts = tuple(map(render_document, documents))
         known = _SanitizedPage(
-            page.documents, PostprocessedPage(documents, texts, render_page(documents))
+            page.documents,
+            PostprocessedPage(documents, texts, render_page(documents)),
+            tuple([padded(f"{one.title} {one.text}") for one in documents]),
         )
         # Long web pages are not kept in memory.
         if all(len(one.title) + len(one.text) <= max_chars for one in page.documents):
@@ -80,20 +82,20 @@ class _SanitizedPage:
 
     source: tuple[Document, ...]  # the key has its identity, so it must stay alive
     page: PostprocessedPage
+    words: tuple[str, ...]  # title and text of each document, normalized
     by_answers: dict[tuple[str, ...], PostprocessedPage] = field(default_factory=dict)
     by_labels: dict[tuple[bool | None, ...], PostprocessedPage] = field(default_factory=dict)
 
 
 def _annotate(known: _SanitizedPage, answers: tuple[str, ...]) -> PostprocessedPage:
     """Return the page with the labels of a question with these gold answers."""
-    skip = is_yes_no(answers)
-    documents = known.page.documents
-    labels = tuple(
-        None if skip else contains_answer(f"{one.title} {one.text}", answers) for one in documents
-    )
+    labels: tuple[bool | None, ...] = (None,) * len(known.words)
+    if not is_yes_no(answers):
+        golds = padded_answers(answers)
+        labels = tuple([contains_padded(words, golds) for words in known.words])
     page = known.by_labels.get(labels)
     if page is None:
-        labelled = zip(documents, labels, strict=True)
+        labelled = zip(known.page.documents, labels, strict=True)
         page = known.page._replace(
             documents=tuple(replace(one, contains_answer=label) for one, label in labelled)
         )

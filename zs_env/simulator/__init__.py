@@ -5,10 +5,10 @@ from zs_env.simulator.generators.base import (
     Completion,
     GenerationError,
     Prompt,
+    ScriptedTextGenerator,
     TextGenerator,
     TextSampling,
 )
-from zs_env.simulator.generators.scripted import ScriptedTextGenerator
 from zs_env.simulator.prompts import PROMPTED, TUNED, SimulatorPrompts
 
 __all__ = [

@@ -151,8 +151,7 @@ class LanguageModelEngine(SearchEngine):
         if batch:
             # Streaming parses and checks texts while others are still being generated.
             self.generator.generate_stream(
-                batch,
-                lambda index, output: rendered[index].update(output, self.prompts.num_words),
+                batch, lambda index, output: rendered[index].update(output, self.prompts.num_words)
             )
 
     def _page(self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float) -> Answer:
@@ -200,11 +199,7 @@ class _Draft:
         )
         texts = split_documents(output.text, self.count)
         failed = failed_checks(
-            texts,
-            self.request,
-            useful=self.useful,
-            num_documents=self.count,
-            num_words=num_words,
+            texts, self.request, useful=self.useful, num_documents=self.count, num_words=num_words
         )
         flaws = (self.count - len(texts), sum(map(len, failed)))
         if self.flaws is None or flaws < self.flaws:

@@ -103,7 +103,7 @@ class WorldQuestions(Sequence[Question]):
             if len(facts) == hops and len(set(visited)) == len(visited):
                 break
         answer = facts[-1].object
-        described = _refer_to(rng, facts[0].subject)
+        described = rng.choice(facts[0].subject.names)
         for fact in facts:
             described = f"the {fact.relation.name} of {described}"
         return f"{'Who' if answer.kind == 'person' else 'What'} is {described}?", answer
@@ -118,7 +118,7 @@ class WorldQuestions(Sequence[Question]):
         earliest = min(one, other, key=lambda fact: int(fact.object.name))
         word = rng.choice(("earlier", "later"))
         answer = earliest if word == "earlier" else (other if earliest is one else one)
-        names = f"{_refer_to(rng, one.subject)} or {_refer_to(rng, other.subject)}"
+        names = f"{rng.choice(one.subject.names)} or {rng.choice(other.subject.names)}"
         return f"Which has the {word} {relation.name}, {names}?", answer.subject
 
     def _intersection(self, rng: random.Random) -> tuple[str, Entity]:
@@ -155,11 +155,6 @@ class WorldQuestions(Sequence[Question]):
                     continue
                 crossings.append((fact, those[fact.subject]))
         return crossings
-
-
-def _refer_to(rng: random.Random, entity: Entity) -> str:
-    """Return a random name of an entity."""
-    return rng.choice(entity.names)
 
 
 @dataclass(frozen=True, slots=True)

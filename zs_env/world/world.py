@@ -11,32 +11,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from zs_env.world.names import SPLITS, Split, names_of
+from zs_env.world.names import NAME_PARTS, SPLITS, Split, names_of
 from zs_env.world.relations import RELATIONS, Kind, Relation
 
 YEARS = tuple(str(year) for year in range(1800, 1900))
 _ALIASED_SHARE = 0.15
-_COUNTS: dict[Kind, int] = {
-    "person": 260,
-    "city": 60,
-    "country": 12,
-    "river": 20,
-    "mountain": 20,
-    "work": 140,
-    "organisation": 60,
-    "language": 12,
-    "currency": 12,
-}
-_NAME_STOCK: dict[Kind, str] = {
-    "person": "person",
-    "city": "place",
-    "country": "place",
-    "river": "place",
-    "mountain": "place",
-    "work": "work",
-    "organisation": "organisation",
-    "language": "organisation",
-    "currency": "organisation",
+# Number of entities by kind, and the stock of their names.
+_ENTITIES: dict[Kind, tuple[int, str]] = {
+    "person": (260, "person"),
+    "city": (60, "place"),
+    "country": (12, "place"),
+    "river": (20, "place"),
+    "mountain": (20, "place"),
+    "work": (140, "work"),
+    "organisation": (60, "organisation"),
+    "language": (12, "organisation"),
+    "currency": (12, "organisation"),
 }
 
 
@@ -89,19 +79,17 @@ class World:
         self.facts: tuple[Fact, ...] = tuple(self._make_facts(rng))
 
     def _make_entities(self, rng: random.Random) -> dict[Kind, tuple[Entity, ...]]:
-        stocks = {
-            stock: names_of(stock, self.split, rng) for stock in dict.fromkeys(_NAME_STOCK.values())
-        }
+        stocks = {stock: names_of(stock, self.split, rng) for stock in NAME_PARTS}
         entities: dict[Kind, tuple[Entity, ...]] = {
             kind: tuple(
                 Entity(
-                    next(stocks[_NAME_STOCK[kind]]),
+                    next(stocks[stock]),
                     kind,
-                    next(stocks[_NAME_STOCK[kind]]) if rng.random() < _ALIASED_SHARE else None,
+                    next(stocks[stock]) if rng.random() < _ALIASED_SHARE else None,
                 )
                 for _ in range(count)
             )
-            for kind, count in _COUNTS.items()
+            for kind, (count, stock) in _ENTITIES.items()
         }
         entities["year"] = tuple(Entity(year, "year") for year in YEARS)
         return entities

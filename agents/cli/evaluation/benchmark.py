@@ -11,34 +11,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.evaluation.evaluation_folder import EvaluationFolder
+from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
 from agents.evaluation.progress import print_plain
-from agents.evaluation.record import RESULTS_FILE as EPISODES_FILE
 from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.benchmark import markdown
-from agents.studies.benchmark.cells import Cell, list_cells, play_cells
+from agents.studies.benchmark.cells import BenchmarkSession, Cell, play_cells
 from agents.studies.benchmark.config import BenchmarkConfig, question_sets
 from agents.studies.benchmark.sample import Sample, choose_samples
 from agents.studies.benchmark.scores import Result, Score, compare_all, csv_rows, score_all
-from agents.studies.benchmark.session import BenchmarkSession
 from agents.studies.tables import write_csv
 from zs_env.questions.rows import write_rows
 from zs_env.search.prices import cost_table, prices_from_json
-
-SETTING_FILE = "benchmark.json"
-RESULTS_FILE = "results.jsonl"
-SCORES_FILE = "scores.csv"
-COMPARISONS_FILE = "comparisons.csv"
-TABLES_FILE = "tables.md"
-REPORT_FILE = "report.html"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,10 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(config: BenchmarkConfig, output: Path) -> int:
     prices = prices_from_json(config.prices)
     sets = question_sets(config.sets)
-    existing = sorted((output / "evaluations").glob(f"*/*/*/{EPISODES_FILE}"))
-    ensure_settings(output / SETTING_FILE, config.setting(), what="benchmark", files=existing)
+    existing = sorted((output / "evaluations").glob(f"*/*/*/{RESULTS_FILE}"))
+    ensure_settings(output / "benchmark.json", config.setting(), what="benchmark", files=existing)
     samples = choose_samples(config, sets, output, started=bool(existing))
-    cells = list_cells(config, sets)
+    cells = [
+        Cell(agent=agent, set_name=name, repeat=repeat)
+        for agent, repeat, name in product(config.named_agents(), range(config.repeats), sets)
+    ]
     console = Console(stderr=True)
     total = sum(len(samples[cell.set_name].ids) for cell in cells)
     with BenchmarkSession(console, total, prices) as session:
@@ -63,14 +58,18 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     by_cell = {cell: list(cell.results(output, f1_tokens=config.f1_tokens)) for cell in cells}
     results = [result for some in by_cell.values() for result in some]
     scores, comparisons = score_all(results), compare_all(results)
-    write_rows(output / RESULTS_FILE, results)
-    write_csv(output / SCORES_FILE, [row for one in scores for row in csv_rows(one)])
-    write_csv(output / COMPARISONS_FILE, [row for one in comparisons for row in csv_rows(one)])
-    published = markdown.load_published()
-    text = markdown.document(_about(config, samples), scores, comparisons, published)
-    (output / TABLES_FILE).write_text(text, encoding="utf-8")
-    evaluations = [_evaluation(cell, some, config, output) for cell, some in by_cell.items()]
-    write_report(evaluations, output / REPORT_FILE, title="Benchmark")
+    write_rows(output / "results.jsonl", results)
+    write_csv(output / "scores.csv", [row for one in scores for row in csv_rows(one)])
+    write_csv(output / "comparisons.csv", [row for one in comparisons for row in csv_rows(one)])
+    text = markdown.document(_about(config, samples), scores, comparisons)
+    (output / "tables.md").write_text(text, encoding="utf-8")
+    evaluations = []
+    for cell, some in by_cell.items():  # with the labels and the results of the tables
+        repeat = f", repeat {cell.repeat}" if config.repeats > 1 else ""
+        names = {"agent": cell.agent + repeat, "set_name": cell.set_name}
+        evaluation = EvaluationFolder.read(cell.folder(output))
+        evaluations.append(replace(evaluation, results=tuple(some), **names))
+    write_report(evaluations, output / "report.html", title="Benchmark")
     for table in _tables(scores):
         console.print(table)
     console.print(f"Searches of this session: {session.summary()}")
@@ -89,17 +88,6 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
         }
         print(json.dumps(figures))
     return 1 if any(all(one.failure for one in some) for some in by_cell.values()) else 0
-
-
-def _evaluation(
-    cell: Cell, results: Sequence[Result], config: BenchmarkConfig, output: Path
-) -> EvaluationFolder:
-    """Return a cell's evaluation with the labels and the results of the tables."""
-    repeat = f", repeat {cell.repeat}" if config.repeats > 1 else ""
-    evaluation = EvaluationFolder.read(
-        cell.folder(output), agent=cell.agent + repeat, set_name=cell.set_name
-    )
-    return replace(evaluation, results=tuple(results))
 
 
 def _about(config: BenchmarkConfig, samples: Mapping[str, Sample]) -> str:

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = config.output or config.evaluation / "counterfactuals"
     console = Console(stderr=True)
     agent = build_agent(evaluation.setting["agent"])
-    report = CounterfactualReport.of(
+    report = CounterfactualReport(
         flip_pages(agent, evaluation, output, concurrency=config.concurrency, console=console)
     )
     report.write_csv(output)

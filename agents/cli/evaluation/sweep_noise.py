@@ -22,9 +22,6 @@ from agents.storage.output_folder import folder_lock
 from agents.studies.noise.report import SweepReport
 from agents.studies.noise.sweep import run_sweep
 
-PLOT_FILE = "sweep.png"
-REPORT_FILE = "report.html"
-
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig(EvaluationSettings):
@@ -68,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             concurrency=config.concurrency,
             console=console,
         )
-        report = SweepReport.of(cells)
+        report = SweepReport(cells)
         report.write_csv(config.output)
         evaluations = [cell.evaluation for cell in cells]
-        write_report(evaluations, config.output / REPORT_FILE, title="Noise sweep")
+        write_report(evaluations, config.output / "report.html", title="Noise sweep")
         for table in report.tables():
             console.print(table)
         _draw(report, config, console)
@@ -97,7 +94,7 @@ def _draw(report: SweepReport, config: SweepConfig, console: Console) -> None:
             markup=False,
         )
         return
-    path = config.output / PLOT_FILE
+    path = config.output / "sweep.png"
     episodes = max(cell.report.num_episodes for cell in report.cells)
     draw_sweep(report, path, title=f"{config.env}, the same {episodes} questions for all agents")
     print_plain(console, f"Plot: {path}")

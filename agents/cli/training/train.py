@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from agents.cli.flags import parse_flags, take_flag
-from agents.cli.training.recipe_run import run_recipe
+from agents.cli.flags import parse_flags, require_packages, take_flag
+from agents.cli.training.recipes import run_recipe
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.config_file import read_settings, read_toml
@@ -41,7 +40,7 @@ stages."""
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand; returns 0, also after SIGTERM, or 1 if training failed."""
     flags = list(argv)
-    recipe = take_flag(flags, "--recipe", "the name of a recipe, or a TOML file")
+    recipe = take_flag(flags, "--recipe")
     if recipe is None or {"-h", "--help"} & set(flags):
         return 0 if run_training(parse_arguments(flags)) else 1
     return run_recipe(load_recipe(recipe), flags, run_training)
@@ -55,7 +54,7 @@ def parse_arguments(argv: Sequence[str]) -> TrainConfig:
         SystemExit: if a flag is wrong (status 2) or help was asked for (status 0).
     """
     flags = list(argv)
-    path = take_flag(flags, "--config", "the name of a TOML file")
+    path = take_flag(flags, "--config")
     table = {} if path is None else read_toml(Path(path))
     return parse_flags(
         TrainConfig,
@@ -69,11 +68,11 @@ def parse_arguments(argv: Sequence[str]) -> TrainConfig:
 def run_training(config: TrainConfig) -> TrainResult | None:
     """Train, then write and show the result; returns None after an error, which is printed."""
     prices = prices_from_json(config.run.prices)
-    _require_extra()
+    require_packages("training", "train", "torch", "transformers", "matplotlib")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.generators.base import GenerationError
-    from agents.llm.trainer.checkpoint import CheckpointError
     from agents.llm.trainer.loop import EngineFailing, TrainingDiverged, train
+    from agents.llm.trainer.run_folder import CheckpointError
     from agents.llm.trainer.setup import open_session
 
     console = Console(stderr=True)
@@ -92,9 +91,44 @@ def run_training(config: TrainConfig) -> TrainResult | None:
 
 
 def _report(config: TrainConfig, result: TrainResult, prices: PriceTable, console: Console) -> None:
-    summary = summarize(config, result)
-    _write_files(config, result, summary)
-    _show(console, config, result)
+    """Write the learning curve and, after the last step, the result and sample transcripts."""
+    from agents.llm.trainer.metrics import read_metrics
+    from agents.llm.trainer.report import (
+        before_after_table,
+        draw_learning_curve,
+        structure_table,
+        transcript_table,
+    )
+    from agents.llm.trainer.run_folder import write_json
+    from zs_env.transcripts.storage import append_transcripts
+
+    output, summary = config.run.output, summarize(config, result)
+    curve = output / "learning_curve.png"
+    rows, evaluations = (read_metrics(output, kind) for kind in ("train", "evaluation"))
+    title = f"{config.model.policy}, {config.algorithm.algorithm}, seed {config.run.seed}"
+    draw_learning_curve(rows, evaluations, curve, title=title)
+    if result.stopped:
+        console.print(
+            f"stopped after {result.steps} of {config.run.steps} steps; continue with --output "
+            f"{output} --resume",
+            soft_wrap=True,
+        )
+    else:
+        parts = ("before", "after", "oracle", "costs")
+        values = {**summary, **{name: getattr(result, name) for name in parts}}
+        write_json(output / "result.json", values)
+        samples = output / "samples.jsonl"
+        samples.unlink(missing_ok=True)
+        append_transcripts(samples, result.transcripts)
+        console.print(transcript_table(result.transcripts[:6]))
+        if result.after[0]["structures"]:
+            console.print(structure_table(result.before, result.after))
+        console.print(before_after_table(result.before, result.after, result.oracle))
+        console.print(
+            f"trained {result.train_seconds:.0f} s in {result.steps} steps; checkpoint "
+            f"{result.checkpoint}, learning curve {curve}",
+            soft_wrap=True,
+        )
     if result.costs.get("completion_tokens"):
         console.print(cost_table(result.costs, prices))
     if config.run.json:
@@ -121,63 +155,6 @@ def summarize(config: TrainConfig, result: TrainResult) -> dict[str, Any]:
         "steps": result.steps,
         "checkpoint": result.checkpoint,
     }
-
-
-def _require_extra() -> None:
-    missing = [name for name in ("torch", "transformers", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f'training needs {", ".join(missing)}: pip install "zerosearch-gym[train]"'
-        )
-
-
-def _write_files(config: TrainConfig, result: TrainResult, summary: dict[str, Any]) -> None:
-    """Write the learning curve and, after the last step, the result and sample transcripts."""
-    from agents.llm.trainer.learning_curve import draw_learning_curve
-    from agents.llm.trainer.metrics import read_metrics
-    from agents.llm.trainer.run_folder import write_json
-    from zs_env.transcripts.storage import append_transcripts
-
-    output = config.run.output
-    rows, evaluations = (read_metrics(output, kind) for kind in ("train", "evaluation"))
-    title = f"{config.model.policy}, {config.algorithm.algorithm}, seed {config.run.seed}"
-    draw_learning_curve(rows, evaluations, output / "learning_curve.png", title=title)
-    if not result.stopped:
-        write_json(
-            output / "result.json",
-            {
-                **summary,
-                "before": result.before,
-                "after": result.after,
-                "oracle": result.oracle,
-                "costs": result.costs,
-            },
-        )
-        samples = output / "samples.jsonl"
-        samples.unlink(missing_ok=True)
-        append_transcripts(samples, result.transcripts)
-
-
-def _show(console: Console, config: TrainConfig, result: TrainResult) -> None:
-    from agents.llm.trainer.report import before_after_table, structure_table, transcript_table
-
-    output = config.run.output
-    if result.stopped:
-        console.print(
-            f"stopped after {result.steps} of {config.run.steps} steps; continue with --output "
-            f"{output} --resume",
-            soft_wrap=True,
-        )
-        return
-    console.print(transcript_table(result.transcripts[:6]))
-    if result.after[0]["structures"]:
-        console.print(structure_table(result.before, result.after))
-    console.print(before_after_table(result.before, result.after, result.oracle))
-    console.print(
-        f"trained {result.train_seconds:.0f} s in {result.steps} steps; checkpoint "
-        f"{result.checkpoint}, learning curve {output / 'learning_curve.png'}",
-        soft_wrap=True,
-    )
 
 
 if __name__ == "__main__":

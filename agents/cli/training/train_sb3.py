@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import Any
 
 import tyro
@@ -18,6 +17,7 @@ from rich.table import Table
 
 from agents.agent import Agent
 from agents.baselines import RandomWords, SearchOnce
+from agents.cli.flags import require_packages
 from agents.evaluation.evaluate import evaluate
 from agents.sb3.train_config import TrainSB3Config
 from agents.storage.output_folder import folder_lock
@@ -28,9 +28,7 @@ _PROGRESS_LINES = 20
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand and return its exit status."""
     config = tyro.cli(TrainSB3Config, args=list(argv), prog="zerosearch train-sb3")
-    missing = [name for name in ("stable_baselines3", "tensorboard") if find_spec(name) is None]
-    if missing:
-        raise ValueError(f'train-sb3 needs {", ".join(missing)}: pip install "zerosearch-gym[sb3]"')
+    require_packages("train-sb3", "sb3", "stable_baselines3", "tensorboard")
     if config.eval_episodes:
         config.env_kwargs(held_out=True)  # raises before the training, not after it
     with folder_lock(config.output):
@@ -38,8 +36,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(config: TrainSB3Config) -> int:
-    from agents.sb3.agent import ChoiceAgent
-    from agents.sb3.training import train
+    from agents.sb3.training import ChoiceAgent, train
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     printed = 0

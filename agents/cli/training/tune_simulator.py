@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from agents.cli.flags import require_packages
 from agents.simulator_tuning.stages import STAGES
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.storage.output_folder import folder_lock
@@ -34,21 +34,14 @@ def main(argv: Sequence[str]) -> int:
     if stage != "run" and stage not in STAGES:
         raise unknown_name("stage", stage, [*STAGES, "run"])
     config = tyro.cli(TuneConfig, args=rest, prog=f"zerosearch tune-simulator {stage}")
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f'tuning a simulator needs {", ".join(missing)}: pip install "zerosearch-gym[tune]"'
-        )
+    require_packages("tuning a simulator", "tune", *_PACKAGES)
     with folder_lock(config.output):
-        for name in _all_stages(config) if stage == "run" else [stage]:
+        # A released data set makes the first two stages unnecessary.
+        skipped = ("collect", "judge") if config.released else ()
+        for name in [one for one in STAGES if one not in skipped] if stage == "run" else [stage]:
             _CONSOLE.print(f"[bold]{name}[/bold]")
             summary = STAGES[name](config, lambda text: _CONSOLE.print(text, highlight=False))
             _CONSOLE.print(summary if isinstance(summary, Table) else json.dumps(summary, indent=2))
     if config.json and stage in ("report", "run"):
         print((config.output / "report" / "report.json").read_text(encoding="utf-8").strip())
     return 0
-
-
-def _all_stages(config: TuneConfig) -> list[str]:
-    """Return the stages of `run`; a released data set makes the first two unnecessary."""
-    return [name for name in STAGES if not config.released or name not in ("collect", "judge")]

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from agents.cli.flags import parse_flags
+from agents.cli.flags import parse_flags, require_packages
 from agents.llm.sft.config import WarmStartConfig
 
 if TYPE_CHECKING:
@@ -38,11 +37,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
-    """Read flags.
-
-    Raises:
-        SystemExit: if a flag is wrong (status 2) or help was asked for (status 0).
-    """
+    """Read flags; a `SystemExit` follows a wrong flag (status 2) and --help (status 0)."""
     return parse_flags(
         WarmStartConfig, argv, prog="zerosearch warm-start", description=_DESCRIPTION
     )
@@ -50,14 +45,10 @@ def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
 
 def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:
     """Make the warm start and show its result; returns None after an error, which is printed."""
-    missing = [name for name in ("torch", "transformers") if find_spec(name) is None]
-    if missing:
-        raise ValueError(
-            f'a warm start needs {", ".join(missing)}: pip install "zerosearch-gym[train]"'
-        )
+    require_packages("a warm start", "train", "torch", "transformers")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.sft.pipeline import warm_start
-    from agents.llm.trainer.checkpoint import CheckpointError
+    from agents.llm.trainer.run_folder import CheckpointError
     from agents.llm.trainer.setup import open_session
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval, bootstrap_ratio
 from agents.evaluation.summary import Report, observed_noise
 from zs_env.actions import Answer, Malformed, Search
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document
-from zs_env.transcripts.serialization import document_to_json
 from zs_env.transcripts.transcript import Transcript, Turn
 
 SHOWN_METRICS = ("f1", "exact_match", "cover_match", "searches", "malformed")
-_RESULT_COLUMNS = (
+RESULT_COLUMNS = (
     "index",
     "prediction",
     "f1",
@@ -35,18 +33,14 @@ _RESULT_COLUMNS = (
 )
 # "evaluation" is its number in the report, "chunk" the number of the chunk with the transcript
 # (None without one), and "place" the transcript's number in the chunk.
-COLUMNS = ("evaluation", "chunk", "place", "question", "answers", *_RESULT_COLUMNS)
+COLUMNS = ("evaluation", "chunk", "place", "question", "answers", *RESULT_COLUMNS)
 
 
 @dataclass(slots=True)
 class PageCounts:
-    """Counts of the pages of an evaluation, collected transcript by transcript.
+    """Noise and counts of pages of each episode, collected transcript by transcript.
 
-    Attributes:
-        noise: noise probability of each episode.
-        labeled: number of each episode's pages with answer labels; those of yes/no questions have
-            none.
-        without_answer: number of labeled pages that contain no gold answer.
+    The pages of yes/no questions have no answer labels.
     """
 
     noise: list[float] = field(default_factory=list)
@@ -75,6 +69,7 @@ class PageCounts:
 def evaluation_figures(evaluation: EvaluationFolder, pages: PageCounts) -> dict[str, Any]:
     """Return an evaluation's figures as JSON values; an interval is [mean, low, high] or null."""
     report = Report.of(evaluation.results, setting=evaluation.setting)
+    searches = Counter(result.searches for result in evaluation.results if result.failure is None)
     return {
         "agent": evaluation.agent,
         "set": evaluation.set_name,
@@ -87,7 +82,7 @@ def evaluation_figures(evaluation: EvaluationFolder, pages: PageCounts) -> dict[
         "failure_rate": _ends(report.failure_rate),
         **{name: _ends(report.metrics[name]) for name in SHOWN_METRICS},
         "reasons": dict(report.reasons),
-        "searches_counts": _searches_counts(evaluation),
+        "searches_counts": [searches[number] for number in range(max(searches, default=-1) + 1)],
         "noisy_share": _ends(observed_noise(evaluation.results)),
         "unanswering_share": _ends(bootstrap_ratio(pages.without_answer, pages.labeled)),
     }
@@ -109,44 +104,14 @@ def with_unique_names(figures: Sequence[Mapping[str, Any]]) -> list[dict[str, An
     return named
 
 
-def _ends(interval: Interval) -> list[float] | None:
-    if interval.mean is None or interval.low is None or interval.high is None:
-        return None
-    return [interval.mean, interval.low, interval.high]
-
-
-def _searches_counts(evaluation: EvaluationFolder) -> list[int]:
-    """Count the episodes with 0, 1, 2 and more searches, without failures."""
-    counts = Counter(result.searches for result in evaluation.results if result.failure is None)
-    return [counts[number] for number in range(max(counts, default=-1) + 1)]
-
-
-def report_row(
-    evaluation: int,
-    result: EpisodeResult,
-    transcript: Transcript | None,
-    *,
-    chunk: int | None,
-    place: int,
-) -> list[Any]:
-    """Return the values of `COLUMNS`; without a transcript, the question is its id."""
-    question = transcript.question if transcript else None
-    return [
-        evaluation,
-        chunk,
-        place,
-        question.text if question else result.question_id,
-        question.answers if question else (),
-        *(getattr(result, name) for name in _RESULT_COLUMNS),
-    ]
+def _ends(interval: Interval) -> list[float | None] | None:
+    return None if interval.mean is None else [interval.mean, interval.low, interval.high]
 
 
 def transcript_view(transcript: Transcript, number: Callable[[Document], int]) -> dict[str, Any]:
     """Return the transcript that opens with a row, as JSON values.
 
-    Args:
-        transcript: of the episode.
-        number: stores a document and returns its number; many episodes often show the same one.
+    `number` stores a document and returns its number: many episodes often show the same one.
     """
     question = transcript.question
     return {
@@ -176,11 +141,4 @@ def _turn_view(turn: Turn, number: Callable[[Document], int]) -> dict[str, Any]:
         view["documents"] = [number(document) for document in turn.documents]
     elif turn.message:
         view["message"] = turn.message
-    return view
-
-
-def document_view(document: Document) -> dict[str, Any]:
-    """Return a document as JSON values, without its rank, which is its position in the page."""
-    view = document_to_json(document)
-    view.pop("rank", None)
     return view

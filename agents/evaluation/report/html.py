@@ -28,14 +28,15 @@ from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.report.contents import (
     COLUMNS,
+    RESULT_COLUMNS,
     PageCounts,
-    document_view,
     evaluation_figures,
-    report_row,
     transcript_view,
     with_unique_names,
 )
+from agents.storage.output_folder import atomic_path
 from zs_env.search.types import Document
+from zs_env.transcripts.serialization import document_to_json
 from zs_env.transcripts.transcript import Transcript
 
 # Classic scripts share one scope, so each may use the names of those before it.
@@ -66,8 +67,7 @@ def write_report(
     """Write the report of evaluations atomically; equal evaluations give equal bytes.
 
     Args:
-        folders: written by `agents.evaluation.record`, or read already, in the order in which they
-            are shown.
+        folders: of evaluations, or read already, in the order in which they are shown.
         path: of the page; its folder is created if missing.
         title: of the page.
 
@@ -81,16 +81,12 @@ def write_report(
     ]
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with (
+        atomic_path(path) as temporary,
         # Characters that UTF-8 cannot encode, such as half a surrogate pair, become references.
-        with temporary.open(
-            "w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n"
-        ) as page:
-            _write_page(page, evaluations, title)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as page,
+    ):
+        _write_page(page, evaluations, title)
 
 
 def script_json(value: Any) -> str:
@@ -128,7 +124,7 @@ class _Chunks:
         if not self._transcripts:
             return
         text = (
-            f'{{"documents":[{",".join(self._documents)}],'
+            f'{{"documents":[{",".join(self._numbers)}],'
             f'"transcripts":[{",".join(self._transcripts)}]}}'
         )
         packed = base64.b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii")
@@ -137,23 +133,21 @@ class _Chunks:
         self._start()
 
     def _start(self) -> None:
-        self._documents: list[str] = []
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}  # by document
         self._transcripts: list[str] = []
         self._size = 0
 
     def _number(self, document: Document) -> int:
-        text = script_json(document_view(document))
+        view = document_to_json(document)
+        view.pop("rank", None)  # the position in the page
+        text = script_json(view)
         if text not in self._numbers:
-            self._numbers[text] = len(self._documents)
-            self._documents.append(text)
             self._size += len(text)
-        return self._numbers[text]
+        return self._numbers.setdefault(text, len(self._numbers))
 
 
 def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: str) -> None:
-    style = _asset("page.css")
-    scripts = [_asset(name) for name in SCRIPTS]
+    style, scripts = _asset("page.css"), list(map(_asset, SCRIPTS))
     head, _, tail = _asset("page.html").partition(_DATA_MARKER)
     page.write(
         Template(head).substitute(
@@ -164,10 +158,13 @@ def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: st
     pages = [PageCounts() for _ in evaluations]
     rows = []
     for number, result, transcript in _side_by_side(evaluations):
-        chunk, place = (None, 0) if transcript is None else chunks.add(transcript)
-        if transcript is not None:
+        if transcript is None:
+            start = [None, 0, result.question_id, ()]
+        else:
+            question = transcript.question
+            start = [*chunks.add(transcript), question.text, question.answers]
             pages[number].add(transcript)
-        rows.append(report_row(number, result, transcript, chunk=chunk, place=place))
+        rows.append([number, *start, *(getattr(result, name) for name in RESULT_COLUMNS)])
     chunks.write()
     report = {
         "title": title,
@@ -185,16 +182,10 @@ def content_security_policy(scripts: Sequence[str], style: str) -> str:
 
     Trusted types prevent our own scripts from turning text into markup.
     """
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {' '.join(map(_digest, scripts))}",
-            f"style-src {_digest(style)}",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
-        ]
+    return (
+        f"default-src 'none'; script-src {' '.join(map(_digest, scripts))}; "
+        f"style-src {_digest(style)}; base-uri 'none'; form-action 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

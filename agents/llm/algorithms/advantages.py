@@ -8,39 +8,58 @@ Shapes: B rollouts, A action tokens of all of them in rollout order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.registry import AdvantageName, AlgorithmConfig
+from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.algorithms.segment_ops import rows_of, sum_by_rollout
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdvantageInput:
-    """Rewards and values of an update's action tokens.
+def estimate_advantages(
+    config: AlgorithmConfig,
+    *,
+    rewards_A: Tensor,
+    values_A: Tensor,
+    counts_B: Tensor,
+    groups_B: Tensor,
+    turns_A: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return [A] advantages and [A] returns, the targets of the critic, of an update.
 
-    Attributes:
+    Args:
+        config: settings of the algorithm; its row names the estimator.
         rewards_A: [A] reward of each action token: the episode's on its last one, minus the KL
             penalty on each if the KL is in the reward.
         values_A: [A] values of the critic; zeros without one.
         counts_B: [B] number of action tokens of each rollout.
         groups_B: [B] group of each rollout.
-        turns_A: [A] turn of each action token in its rollout, from 0.
+        turns_A: [A] turn of each action token in its rollout, ascending from 0.
     """
-
-    rewards_A: Tensor
-    values_A: Tensor
-    counts_B: Tensor
-    groups_B: Tensor
-    turns_A: Tensor
-
-    @property
-    def totals_B(self) -> Tensor:
-        """[B] undiscounted reward of each rollout."""
-        return sum_by_rollout(self.rewards_A, self.counts_B)
+    name = config.row.advantage
+    if name == "one":
+        # Supervised training ignores rewards.
+        return torch.ones_like(rewards_A), torch.ones_like(rewards_A)
+    if name == "group_turn":
+        return turn_advantages(rewards_A, counts_B, groups_B, turns_A, gamma=config.gamma)
+    if name == "gae":
+        advantages_A, returns_A = gae(
+            rewards_A, values_A, counts_B, gamma=config.gamma, gae_lambda=config.gae_lambda
+        )
+        return whiten(advantages_A), returns_A
+    if name in ("return", "return_whitened"):
+        # Without a baseline; "return" is the default of ZeroSearch.
+        returns_A = returns_to_go(rewards_A, counts_B, gamma=config.gamma)
+        return whiten(returns_A) if name == "return_whitened" else returns_A, returns_A
+    # The same undiscounted reward for every token of a rollout.
+    totals_B = sum_by_rollout(rewards_A, counts_B)
+    if name == "leave_one_out":
+        advantages_B = leave_one_out(totals_B, groups_B)
+    else:
+        advantages_B = group_advantages(totals_B, groups_B, scale=name == "group")
+    advantages_A = advantages_B.repeat_interleave(counts_B)
+    if name == "group_whitened":
+        advantages_A = whiten(advantages_A)
+    return advantages_A, totals_B.repeat_interleave(counts_B)
 
 
 def group_advantages(
@@ -78,27 +97,23 @@ def leave_one_out(rewards_B: Tensor, groups_B: Tensor) -> Tensor:
     return centred_B * sizes_B / (sizes_B - 1).clamp_min(1)
 
 
-def turn_returns(
-    rewards_A: Tensor, counts_B: Tensor, turns_A: Tensor, *, gamma: float = 1.0
+def turn_advantages(
+    rewards_A: Tensor, counts_B: Tensor, groups_B: Tensor, turns_A: Tensor, *, gamma: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the discounted sum of rewards from each turn to the end of its rollout.
+    """Discounted return of each turn, normalized over all turns of its group.
 
-    Args:
-        rewards_A: [A] reward of each action token; the reward of a turn is their sum.
-        counts_B: [B] action tokens of each rollout.
-        turns_A: [A] turn of each token within its rollout, ascending from 0.
-        gamma: discount per turn, in [0, 1].
-
-    Returns:
-        [N] returns of all turns in order, and [A] the turn index of each token.
+    The reward of a turn is the sum of its tokens' rewards; `gamma` is the discount per turn. The
+    other arguments and the results are those of `estimate_advantages`.
     """
     rows_A = rows_of(counts_B)
-    changes_A = torch.ones(len(rewards_A), dtype=torch.bool)
-    changes_A[1:] = (rows_A.diff() != 0) | (turns_A.diff() != 0)
-    index_A = changes_A.cumsum(0) - 1
-    turns_of_B = torch.bincount(rows_A[changes_A], minlength=len(counts_B))
-    rewards_N = rewards_A.new_zeros(int(changes_A.sum())).index_add_(0, index_A, rewards_A)
-    return returns_to_go(rewards_N, turns_of_B, gamma=gamma), index_A
+    begins_A = torch.ones(len(rewards_A), dtype=torch.bool)
+    begins_A[1:] = (rows_A.diff() != 0) | (turns_A.diff() != 0)
+    index_A = begins_A.cumsum(0) - 1
+    rows_N = rows_A[begins_A]
+    rewards_N = rewards_A.new_zeros(len(rows_N)).index_add_(0, index_A, rewards_A)
+    turns_B = torch.bincount(rows_N, minlength=len(counts_B))
+    returns_N = returns_to_go(rewards_N, turns_B, gamma=gamma)
+    return group_advantages(returns_N, groups_B[rows_N])[index_A], returns_N[index_A]
 
 
 def zero_variance_groups(rewards_B: Tensor, groups_B: Tensor) -> int:
@@ -163,88 +178,3 @@ def gae(
         advantages_TB[time] = delta_B + gamma * gae_lambda * advantages_TB[time + 1]
     advantages_A = advantages_TB[place]
     return advantages_A, advantages_A + values_A
-
-
-def _return(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """The return of every token, without a baseline (the default of ZeroSearch)."""
-    returns_A = returns_to_go(inputs.rewards_A, inputs.counts_B, gamma=config.gamma)
-    return returns_A, returns_A
-
-
-def _return_whitened(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Returns whitened over all tokens of the update."""
-    returns_A = returns_to_go(inputs.rewards_A, inputs.counts_B, gamma=config.gamma)
-    return whiten(returns_A), returns_A
-
-
-def _group_whitened(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Rewards minus the mean of their group, whitened over all tokens of the update."""
-    centred_A, returns_A = _group_centered(inputs, config)
-    return whiten(centred_A), returns_A
-
-
-def _group(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Group-normalized undiscounted reward of the rollout, the same on every token."""
-    return _of_rollouts(inputs, group_advantages(inputs.totals_B, inputs.groups_B))
-
-
-def _group_centered(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Reward of the rollout minus the mean of its group."""
-    return _of_rollouts(inputs, group_advantages(inputs.totals_B, inputs.groups_B, scale=False))
-
-
-def _leave_one_out(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Reward of the rollout minus the mean of the other rollouts of its group."""
-    return _of_rollouts(inputs, leave_one_out(inputs.totals_B, inputs.groups_B))
-
-
-def _group_turn(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Discounted return of each turn, normalized over all turns of the group."""
-    returns_N, index_A = turn_returns(
-        inputs.rewards_A, inputs.counts_B, inputs.turns_A, gamma=config.gamma
-    )
-    groups_A = inputs.groups_B.repeat_interleave(inputs.counts_B)
-    groups_N = torch.zeros(len(returns_N), dtype=torch.long).index_put_((index_A,), groups_A)
-    return group_advantages(returns_N, groups_N)[index_A], returns_N[index_A]
-
-
-def _of_rollouts(inputs: AdvantageInput, advantages_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Spread one advantage and one return per rollout over its tokens."""
-    counts_B = inputs.counts_B
-    return (
-        advantages_B.repeat_interleave(counts_B),
-        inputs.totals_B.repeat_interleave(counts_B),
-    )
-
-
-def _gae(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Whitened GAE; the returns are not whitened."""
-    advantages_A, returns_A = gae(
-        inputs.rewards_A,
-        inputs.values_A,
-        inputs.counts_B,
-        gamma=config.gamma,
-        gae_lambda=config.gae_lambda,
-    )
-    return whiten(advantages_A), returns_A
-
-
-def _one(inputs: AdvantageInput, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Advantage 1 on every token: supervised training, which ignores rewards."""
-    ones_A = torch.ones_like(inputs.rewards_A)
-    return ones_A, ones_A
-
-
-# Each returns [A] advantages and [A] returns, the targets of the critic.
-AdvantageFunction = Callable[[AdvantageInput, AlgorithmConfig], tuple[Tensor, Tensor]]
-ADVANTAGES: Mapping[AdvantageName, AdvantageFunction] = {
-    "group": _group,
-    "group_centered": _group_centered,
-    "group_turn": _group_turn,
-    "group_whitened": _group_whitened,
-    "leave_one_out": _leave_one_out,
-    "return": _return,
-    "return_whitened": _return_whitened,
-    "gae": _gae,
-    "one": _one,
-}

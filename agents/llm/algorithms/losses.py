@@ -1,4 +1,4 @@
-"""Losses of single tokens, and the weight of each token in an optimizer step.
+"""Losses and KL terms of single tokens, and the weights of tokens in an optimizer step.
 
 Weights are computed over the whole step, so the gradient does not depend on the micro-batches.
 """
@@ -10,11 +10,21 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from agents.llm.algorithms.registry import Clip, LossAggregation, PolicyLossName
+from agents.llm.algorithms.registry import (
+    Clip,
+    ImportanceSamplingName,
+    KLEstimator,
+    LossAggregation,
+    PolicyLossName,
+)
+from agents.llm.algorithms.segment_ops import rows_of, sum_by_rollout
 
 # exp(20) is 5e8: far beyond any clip range, far below overflow in float32.
 _MAX_LOG_RATIO = 20.0
-
+# Larger than the logarithm of any sensible limit of importance weights.
+_MAX_IMPORTANCE_LOG_RATIO = 60.0
+# Bounds the value of a KL term, so that one token does not dominate; its gradient is not bounded.
+_MAX_KL_LOG_RATIO = 10.0
 
 # [A] losses; [A] ratios new/old and [A] whether the clip is active, both detached.
 PolicyLoss = tuple[Tensor, Tensor, Tensor]
@@ -37,6 +47,52 @@ def token_weights(counts_B: Tensor, aggregation: LossAggregation, *, divisor: in
     if aggregation == "constant":
         return torch.full_like(counts_A, 1.0 / (num_rollouts * divisor))
     return 1.0 / (counts_A * num_rollouts)
+
+
+def importance_weights(
+    log_ratios_A: Tensor, counts_B: Tensor, name: ImportanceSamplingName, *, limit: float
+) -> Tensor:
+    """[A] weights of the token losses that correct for a sampler other than the policy.
+
+    The sampler may compute in another precision or use older weights. The weights are bounded,
+    because the ratios of long rollouts are not.
+
+    Args:
+        log_ratios_A: [A] log-probability under the learner minus that under the sampler, nats.
+        counts_B: [B] action tokens of each rollout.
+        name: "token_*" weights each token by its own ratio (biased, low variance); "sequence_*"
+            weights all tokens of a rollout by the product of their ratios (unbiased, high
+            variance). "*_truncate" caps weights at the limit; "*_mask" sets larger ones to 0.
+        limit: largest weight.
+
+    Source: truncated importance sampling (Ionides, 2008), per token or per rollout.
+    """
+    if name == "none":
+        return torch.ones_like(log_ratios_A)
+    if name.startswith("sequence"):
+        log_ratios_A = sum_by_rollout(log_ratios_A, counts_B)[rows_of(counts_B)]
+    ratios_A = log_ratios_A.clamp_max(_MAX_IMPORTANCE_LOG_RATIO).exp()
+    if name.endswith("mask"):
+        return ratios_A.where(ratios_A <= limit, 0.0)
+    return ratios_A.clamp_max(limit)
+
+
+def importance_metrics(log_ratios_A: Tensor, weights_A: Tensor) -> dict[str, float]:
+    """Metrics of the difference between sampler and learner.
+
+    `sampler_ess` is the effective sample size as a fraction of the tokens; `sampler_k1` and
+    `sampler_k3` estimate KL(sampler || learner) in nats per token.
+    """
+    ratios_A = log_ratios_A.clamp_max(_MAX_IMPORTANCE_LOG_RATIO).exp()
+    total, squares = weights_A.sum(), weights_A.square().sum()
+    return {
+        "sampler_ratio_mean": float(ratios_A.mean()),
+        "sampler_ratio_max": float(ratios_A.max()),
+        "sampler_ess": float(total.square() / (squares * len(weights_A)).clamp_min(1e-300)),
+        "sampler_k1": float(-log_ratios_A.mean()),
+        "sampler_k3": float((ratios_A - 1 - log_ratios_A).mean()),
+        "sampler_masked": float((weights_A == 0).double().mean()),
+    }
 
 
 def clipped_loss(
@@ -125,3 +181,34 @@ def clipped_value_loss(
     """
     bounded_A = old_values_A + (values_A - old_values_A).clamp(-value_clip, value_clip)
     return torch.maximum((values_A - returns_A) ** 2, (bounded_A - returns_A) ** 2) / 2
+
+
+def kl_estimate(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimator) -> Tensor:
+    """[A] estimates of KL(policy || reference) at each sampled token, nats.
+
+    k1 = log p - log r is unbiased and may be negative; k2 = k1^2 / 2 is biased, never negative;
+    k3 = r/p - 1 - log(r/p) is both unbiased and never negative.
+
+    Source: Schulman, "Approximating KL divergence" (2020).
+    """
+    log_ratio_A = ref_logprobs_A - logprobs_A
+    if estimator == "k1":
+        return -log_ratio_A
+    if estimator == "k2":
+        return log_ratio_A.square() / 2
+    # Clamp the value only: clamped gradients would release the tokens that are furthest away.
+    bounded_A = log_ratio_A + (log_ratio_A.clamp_max(_MAX_KL_LOG_RATIO) - log_ratio_A).detach()
+    return torch.expm1(bounded_A) - bounded_A
+
+
+def kl_loss(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimator) -> Tensor:
+    """[A] KL terms to add to a loss that is minimized.
+
+    Value and gradient are those of the estimator, except that k1 has the gradient of k2: its own
+    has the expectation zero, that of k2 the gradient of the KL.
+    """
+    values_A = kl_estimate(logprobs_A, ref_logprobs_A, estimator)
+    if estimator != "k1":
+        return values_A
+    pull_A = kl_estimate(logprobs_A, ref_logprobs_A, "k2")
+    return values_A.detach() + pull_A - pull_A.detach()

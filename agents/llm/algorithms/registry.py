@@ -1,8 +1,7 @@
 """The algorithms as rows of a table, and the settings of an update. Imports no torch.
 
-A row says how advantages are estimated, where the KL penalty goes and whether a critic is trained.
-The learner never compares names of algorithms: a new one is a function in `advantages.py` and a
-row here.
+The learner never compares names of algorithms: a new one is a case in
+`advantages.estimate_advantages` and a row here.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class Algorithm:
     """One row of `ALGORITHMS`: what a configuration leaves to the algorithm.
 
     Attributes:
-        advantage: row of `advantages.ADVANTAGES`.
+        advantage: case in `advantages.estimate_advantages`.
         kl_in: whether its source adds the KL to the loss or subtracts it from the reward.
         kl_estimator: the KL estimator of its source.
         policy_loss: row of `losses.POLICY_LOSSES`.
@@ -76,8 +75,8 @@ class Algorithm:
     """
 
     advantage: AdvantageName
-    kl_in: KLIn
-    kl_estimator: KLEstimator
+    kl_in: KLIn = "loss"
+    kl_estimator: KLEstimator = "k3"
     policy_loss: PolicyLossName = "clip"
     # The upper bound is DAPO's: in our runs no algorithm was better with 0.2.
     clip: tuple[float, float] = (0.2, 0.28)
@@ -88,54 +87,41 @@ class Algorithm:
 
 ALGORITHMS: Mapping[AlgorithmName | Literal["sft"], Algorithm] = {
     # DeepSeekMath, arXiv:2402.03300, with the mean over tokens and the upper clip of DAPO
-    "grpo": Algorithm(advantage="group", kl_in="loss", kl_estimator="k3", needs_groups=True),
+    "grpo": Algorithm(advantage="group", needs_groups=True),
     # arXiv:2503.20783
     "dr_grpo": Algorithm(
-        advantage="group_centered",
-        kl_in="loss",
-        kl_estimator="k3",
-        loss_aggregation="constant",
-        needs_groups=True,
+        advantage="group_centered", loss_aggregation="constant", needs_groups=True
     ),
     # arXiv:2503.14476. The same row as grpo: dynamic sampling, the other half of DAPO, is the
     # setting `max_refills` of the rollouts.
-    "dapo": Algorithm(advantage="group", kl_in="loss", kl_estimator="k3", needs_groups=True),
+    "dapo": Algorithm(advantage="group", needs_groups=True),
     # arXiv:2507.18071
     "gspo": Algorithm(
         advantage="group",
-        kl_in="loss",
-        kl_estimator="k3",
         policy_loss="gspo",
         clip=(3e-4, 4e-4),
         loss_aggregation="sequence",
         needs_groups=True,
     ),
     # arXiv:2506.13585; the bound is that of ScaleRL, arXiv:2510.13786
-    "cispo": Algorithm(
-        advantage="group",
-        kl_in="loss",
-        kl_estimator="k3",
-        policy_loss="cispo",
-        clip=(1.0, 4.0),
-        needs_groups=True,
-    ),
+    "cispo": Algorithm(advantage="group", policy_loss="cispo", clip=(1.0, 4.0), needs_groups=True),
     # Turn-level credit, arXiv:2505.11821, with discounted returns
-    "grpo_turn": Algorithm(advantage="group_turn", kl_in="loss", kl_estimator="k3"),
+    "grpo_turn": Algorithm(advantage="group_turn"),
     # arXiv:2402.14740
     "rloo": Algorithm(
         advantage="leave_one_out", kl_in="reward", kl_estimator="k1", needs_groups=True
     ),
     # ZeroSearch, arXiv:2505.04588
-    "reinforce": Algorithm(advantage="return", kl_in="loss", kl_estimator="k3"),
+    "reinforce": Algorithm(advantage="return"),
     # arXiv:2501.03262
     "reinforce_pp": Algorithm(advantage="return_whitened", kl_in="reward", kl_estimator="k1"),
     "reinforce_pp_baseline": Algorithm(
-        advantage="group_whitened", kl_in="loss", kl_estimator="k2", needs_groups=True
+        advantage="group_whitened", kl_estimator="k2", needs_groups=True
     ),
     # arXiv:1707.06347, with KL in the reward as ZeroSearch has it, arXiv:2505.04588
     "ppo": Algorithm(advantage="gae", kl_in="reward", kl_estimator="k1", needs_critic=True),
     # Supervised fine-tuning on demonstrations: the mean cross-entropy of all action tokens.
-    "sft": Algorithm(advantage="one", kl_in="loss", kl_estimator="k3", policy_loss="nll"),
+    "sft": Algorithm(advantage="one", policy_loss="nll"),
 }
 
 

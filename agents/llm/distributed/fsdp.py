@@ -60,11 +60,17 @@ def full_tensor(values: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def gather_weights(source: nn.Module, target: nn.Module) -> None:
-    """Copy the trained weights of a sharded module into a full copy on every rank, one by one."""
-    for theirs, ours in zip(source.parameters(), target.parameters(), strict=True):
-        if theirs.requires_grad:
-            ours.copy_(full_tensor(theirs.detach()))
+def gather_weights(source: nn.Module, target: nn.Module, distributed: DistributedContext) -> None:
+    """Copy the trained weights of a sharded module into a full copy on every rank, one by one.
+
+    A no-op if both are the same module, as in a single process.
+    """
+    if source is target:
+        return
+    with distributed.waiting_for("gather the new weights"):
+        for theirs, ours in zip(source.parameters(), target.parameters(), strict=True):
+            if theirs.requires_grad:
+                ours.copy_(full_tensor(theirs.detach()))
 
 
 def trained_weights(module: nn.Module) -> dict[str, Any]:

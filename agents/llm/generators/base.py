@@ -108,12 +108,7 @@ class Generator(Protocol):
 
 
 def check_requests(requests: Sequence[GenerationRequest], in_progress: Collection[int]) -> None:
-    """Raise a ValueError if a request of `submit` is invalid.
-
-    Args:
-        requests: turns to start.
-        in_progress: sessions with an unfinished turn.
-    """
+    """Raise a ValueError if a request is invalid; `in_progress` are sessions with a turn."""
     names = {request.session for request in requests}
     if len(names) != len(requests) or not names.isdisjoint(in_progress):
         raise ValueError("got two turns of the same session; give each episode its own session")

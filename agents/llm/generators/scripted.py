@@ -9,7 +9,7 @@ from torch import Tensor
 from agents.llm.generators.base import Generation, GenerationRequest, Generator, never
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
-from agents.llm.policy.stopping import StopReason, StopRule
+from agents.llm.policy.stopping import StopRule
 
 
 class ScriptedGenerator(Generator):
@@ -31,8 +31,7 @@ class ScriptedGenerator(Generator):
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Generate one turn for each request; all logprobs are 0."""
         for request in requests:
-            turn = self._turn(request.token_ids, sampling.max_new_tokens)
-            self._ended[request.session] = turn
+            self._ended[request.session] = self._turn(request.token_ids, sampling.max_new_tokens)
 
     def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
         ended, self._ended = self._ended, {}
@@ -55,13 +54,9 @@ class ScriptedGenerator(Generator):
             self._write(self._policy.codec.decode(token_ids))
         )
         wanted += tuple(sorted(self._policy.codec.stop_token_ids))[:1]
-        written: list[int] = []
-        reason: StopReason | None = None
-        while len(written) < min(limit, len(wanted)) and reason is None:
-            written.append(wanted[len(written)])
-            reason = self._stop.reason(written)
+        written, reason = self._stop.cut(wanted[: max(limit, 0)])
         return Generation(
-            token_ids=tuple(written),
+            token_ids=written,
             logprobs=(0.0,) * len(written),
             stop_reason=reason or ("context" if limit >= room else "length"),
         )

@@ -8,7 +8,7 @@ Shapes: B rollouts, T positions that the model reads, A action tokens of all B r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -96,20 +96,6 @@ class Batch:
             for rollout in group.rollouts
             if rollout.has_actions and not rollout.failed
         ]
-        return cls._from_members(members)
-
-    @classmethod
-    def from_rollouts(cls, rollouts: Iterable[Rollout]) -> Batch:
-        """Batch unrelated rollouts: each is a group of its own; failed ones are left out.
-
-        Raises:
-            ValueError: if a rollout does not begin with a prompt or has no action token.
-        """
-        members = [(n, rollout) for n, rollout in enumerate(rollouts) if not rollout.failed]
-        return cls._from_members(members)
-
-    @classmethod
-    def _from_members(cls, members: Sequence[tuple[int, Rollout]]) -> Batch:
         positions = tuple(_action_positions(rollout) for _, rollout in members)
         token_ids = tuple(
             torch.tensor(rollout.token_ids[: int(where[-1]) + 1])
@@ -219,11 +205,6 @@ def split_minibatches(
 def _action_positions(rollout: Rollout) -> Tensor:
     """[A_b] positions of the action tokens."""
     positions = torch.tensor(rollout.action_mask).nonzero()[:, 0]
-    if not len(positions):
-        raise ValueError(
-            f"a rollout of question {rollout.transcript.question.id!r} has no policy token; "
-            "expected at least one: mark it failed (transcript.failure) or leave it out"
-        )
     if positions[0] == 0:
         raise ValueError(
             f"a rollout of question {rollout.transcript.question.id!r} begins with a policy token, "

@@ -30,18 +30,19 @@ from agents.llm.distributed.fsdp import (
 from agents.llm.learner.batch import Batch, MicroBatch, split_minibatches
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.critic import Critic
-from agents.llm.learner.experience import Experience, make_experience, score
+from agents.llm.learner.experience import (
+    Experience,
+    critic_objective,
+    make_experience,
+    policy_objective,
+    score,
+)
 from agents.llm.learner.logprobs import LogprobModel
 from agents.llm.learner.metrics import StepMeans, UpdateReport, input_metrics
-from agents.llm.learner.objective import critic_objective, policy_objective
 from agents.llm.learner.optimizer import adamw, learning_rate_factor, policy_optimizers
 from agents.llm.policy.layers import compiling, marked_layers, recomputing
 from agents.llm.policy.lora import without_adapter
 from agents.llm.rollout.types import Group
-
-
-class _NonFiniteError(FloatingPointError):
-    """A loss or gradient that is not finite; the optimizer step is refused."""
 
 
 class Learner:
@@ -251,12 +252,9 @@ class Learner:
             len(batch), self.config.minibatches, self.config.epochs, seed=self.updates
         ):
             computed = [row for row in rows if row in with_gradient]
-            if not computed:
-                continue
-            try:
-                self._step(batch, experience, rows, computed, means)
-            except _NonFiniteError as error:
-                reason = str(error)
+            if computed:
+                reason = self._step(batch, experience, rows, computed, means)
+            if reason:
                 break
         means = StepMeans.merged(self.distributed.all_gather(means, "count the computed tokens"))
         metrics |= {**means.metrics(), **experience.metrics}
@@ -270,8 +268,11 @@ class Learner:
         rows: Sequence[int],
         computed: Sequence[int],
         means: StepMeans,
-    ) -> None:
-        """Make one optimizer step on `rows`, of which only `computed` have a gradient."""
+    ) -> str:
+        """Make one optimizer step on `rows`, of which only `computed` have a gradient.
+
+        Returns which numbers are not finite, in which case no weight changes; "" if all are.
+        """
         members_A = torch.isin(batch.rows_A, torch.tensor(rows))
         weights_A = torch.zeros_like(experience.advantages_A)
         weights_A[members_A] = token_weights(
@@ -283,7 +284,19 @@ class Learner:
         max_tokens = self.optimizer_config.tokens_per_micro_batch
         for micro_batch in batch.micro_batches(max_tokens, computed, distributed=self.distributed):
             loss = loss + self._backward(micro_batch, batch, experience, weights_A, means)
-        self._apply(self.distributed.all_reduce(loss, "add up the loss"), means)
+        loss = self.distributed.all_reduce(loss, "add up the loss")
+        norms = {"grad_norm": self._clip(self.policy)}
+        if self.critic is not None:
+            norms["critic_grad_norm"] = self._clip(self.critic)
+        means.add_step(**norms)
+        numbers = {"loss": loss} | norms
+        broken = [f"{name} is {float(n)}" for name, n in numbers.items() if not n.isfinite()]
+        for optimizer in self.optimizers.values():
+            if broken:
+                optimizer.zero_grad()
+            else:
+                optimizer.step()
+        return "; ".join(broken)
 
     def _backward(
         self,
@@ -312,21 +325,6 @@ class Learner:
             means.add(**metrics)
             loss = loss + value_loss.detach()
         return loss.cpu()
-
-    def _apply(self, loss: Tensor, means: StepMeans) -> None:
-        """Clip the gradients and step the optimizers, or raise if a number is not finite."""
-        norms = {"grad_norm": self._clip(self.policy)}
-        if self.critic is not None:
-            norms["critic_grad_norm"] = self._clip(self.critic)
-        means.add_step(**norms)
-        numbers = {"loss": loss} | norms
-        broken = [f"{name} is {float(n)}" for name, n in numbers.items() if not n.isfinite()]
-        if broken:
-            for optimizer in self.optimizers.values():
-                optimizer.zero_grad()
-            raise _NonFiniteError("; ".join(broken))
-        for optimizer in self.optimizers.values():
-            optimizer.step()
 
     def _clip(self, module: nn.Module) -> Tensor:
         limit = self.optimizer_config.max_grad_norm

@@ -172,35 +172,29 @@ def predicting_states(body: nn.Module, micro_batch: MicroBatch) -> Tensor:
     return hidden_BTD.flatten(0, 1).index_select(0, micro_batch.predictors_A)
 
 
-def action_logprobs(
-    model: Any, micro_batch: MicroBatch, *, temperature: float = 1.0
-) -> tuple[Tensor, Tensor]:
+class LogprobModel(nn.Module):
     """[A] log-probabilities and entropies of a micro-batch's action tokens, in its order.
+
+    A module, so that FSDP can wrap it.
 
     Args:
         model: a Hugging Face causal language model.
-        micro_batch: on the model's device.
         temperature: sampling temperature, > 0.
     """
-    config = model.config
-    scale = 1.0 / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
-    return head_logprobs(
-        predicting_states(model.base_model, micro_batch),
-        model.get_output_embeddings(),
-        micro_batch.target_ids_A,
-        temperature=temperature,
-        scale=scale,
-        cap=getattr(config, "final_logit_softcapping", None),
-    )
 
-
-class LogprobModel(nn.Module):
-    """`action_logprobs` as a module, which FSDP can wrap."""
-
-    def __init__(self, model: Any, *, temperature: float) -> None:
+    def __init__(self, model: Any, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.model = model
         self.temperature = temperature
 
     def forward(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        return action_logprobs(self.model, micro_batch, temperature=self.temperature)
+        config = self.model.config
+        scale = 1.0 / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
+        return head_logprobs(
+            predicting_states(self.model.base_model, micro_batch),
+            self.model.get_output_embeddings(),
+            micro_batch.target_ids_A,
+            temperature=self.temperature,
+            scale=scale,
+            cap=getattr(config, "final_logit_softcapping", None),
+        )

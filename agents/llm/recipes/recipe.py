@@ -29,23 +29,16 @@ STAGE_CONFIGS: Mapping[str, type[StageConfig]] = {
     "train": TrainConfig,
     "warm-start": WarmStartConfig,
 }
-_FOLDER = Path(__file__).parent
 _KEYS = frozenset(("paper", "about", "settings", "stages", "published"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipeStage:
-    """One run of a recipe.
+    """One run of a recipe."""
 
-    Attributes:
-        kind: key of `STAGE_CONFIGS`.
-        settings: settings of the stage, by name.
-        published: the authors' values; they override `settings` if they are asked for.
-    """
-
-    kind: str
+    kind: str  # key of `STAGE_CONFIGS`
     settings: Mapping[str, Any]
-    published: Mapping[str, Any]
+    published: Mapping[str, Any]  # the authors' values; with --published they override `settings`
 
     @property
     def config_class(self) -> type[StageConfig]:
@@ -55,14 +48,7 @@ class RecipeStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """The training of a published system.
-
-    Attributes:
-        name: name of the file without its suffix.
-        paper: reference.
-        about: one line.
-        stages: in order, at least one.
-    """
+    """The training of a published system; `name` is that of the file without its suffix."""
 
     name: str
     paper: str
@@ -72,7 +58,7 @@ class Recipe:
 
 def recipe_paths() -> dict[str, Path]:
     """Files of the package's recipes, by name."""
-    paths = {path.stem: path for path in _FOLDER.glob("*.toml")}
+    paths = {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
     return dict(sorted(paths.items()))
 
 

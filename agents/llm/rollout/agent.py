@@ -20,6 +20,7 @@ from agents.llm.generators.base import Generation, GenerationRequest, Generator,
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy, load_policy
+from zs_env.text.hashing import stable_hash
 from zs_env.text.sanitize import clean_text
 
 _GREEDY = Sampling(temperature=0.0)
@@ -44,6 +45,9 @@ class PolicyAgent:
         generator: generates the turns; a `TransformersGenerator` by default.
         sampling: temperature and longest turn. Samples depend only on the transcript and `seed`.
         seed: of the samples.
+
+    Attributes:
+        prompt: the prompt that the policy was trained with; None if unknown.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class PolicyAgent:
         seed: int = 0,
     ) -> None:
         self.policy = policy
+        self.prompt = policy.prompt
         self.sampling = sampling
         self.seed = seed
         self._generator = generator or TransformersGenerator(policy)
@@ -77,18 +82,10 @@ class PolicyAgent:
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    @property
-    def prompt(self) -> str | None:
-        """The prompt that the policy was trained with; None if unknown."""
-        return self.policy.prompt
-
     def act(self, observation: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> str:
         """Return the policy's next turn.
 
-        Args:
-            observation: of the environment.
-            info: of the environment. Without its `episode_id` the whole transcript is encoded as
-                one prompt.
+        Without an `info["episode_id"]` the whole transcript is encoded as one prompt.
         """
         return self.act_batch([observation], [info or {}])[0]
 
@@ -104,10 +101,7 @@ class PolicyAgent:
         return texts
 
     def stream(
-        self,
-        observation: Mapping[str, Any],
-        info: Mapping[str, Any],
-        show: Callable[[str], None],
+        self, observation: Mapping[str, Any], info: Mapping[str, Any], show: Callable[[str], None]
     ) -> str:
         """Return the policy's next turn, and show its text while it is generated.
 
@@ -151,10 +145,8 @@ class PolicyAgent:
             token_ids = self.policy.codec.encode_prompt(transcript)
         self._open_sessions[session] = None
         self._open_sessions.move_to_end(session)
-        digest = blake2b(f"{self.seed}\0{transcript}".encode(), digest_size=8).digest()
-        return GenerationRequest(
-            session=session, token_ids=token_ids, seed=int.from_bytes(digest, "little")
-        )
+        seed = stable_hash(f"{self.seed}\0{transcript}")
+        return GenerationRequest(session=session, token_ids=token_ids, seed=seed)
 
     def _finish_turn(
         self,

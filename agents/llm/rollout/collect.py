@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -17,9 +18,8 @@ from agents.env_pool import EnvPool
 from agents.llm.generators.base import Generation, Generator, generate
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
-from agents.llm.rollout.episode import TokenEpisode
 from agents.llm.rollout.question_order import group_seeds
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, TokenEpisode
 
 _DEFAULT_SAMPLING = Sampling()
 
@@ -82,7 +82,14 @@ def collect_rollouts(
         for number, (index, seed) in enumerate(zip(question_indices, seeds, strict=True))
     ]
     episodes = list(chain.from_iterable(groups))
-    collector = _Collector(pool, policy, generator, sampling, episodes, share_group_seed)
+    collector = _Collector(
+        pool=pool,
+        policy=policy,
+        generator=generator,
+        sampling=sampling,
+        share_group_seed=share_group_seed,
+        waiting=deque(episodes),
+    )
     try:
         if lock_step:
             collector.run_in_lock_step()
@@ -93,91 +100,85 @@ def collect_rollouts(
     return [Group(rollouts=tuple(episode.rollout() for episode in group)) for group in groups]
 
 
+@dataclass(kw_only=True, slots=True, eq=False)
 class _Collector:
     """Plays token episodes in the slots of a pool."""
 
-    def __init__(
-        self,
-        pool: EnvPool,
-        policy: Policy,
-        generator: Generator,
-        sampling: Sampling,
-        episodes: Iterable[TokenEpisode],
-        share_group_seed: bool,
-    ) -> None:
-        self._pool, self._policy = pool, policy
-        self._generator, self._sampling = generator, sampling
-        self._waiting = deque(episodes)
-        self._share_group_seed = share_group_seed
-        self._by_slot: dict[int, TokenEpisode] = {}
+    pool: EnvPool
+    policy: Policy
+    generator: Generator
+    sampling: Sampling
+    share_group_seed: bool
+    waiting: deque[TokenEpisode]
+    by_slot: dict[int, TokenEpisode] = field(default_factory=dict)
 
     def run_in_lock_step(self) -> None:
         """Alternate between one turn of every episode and one step of every environment."""
-        while self._waiting or self._by_slot:
+        while self.waiting or self.by_slot:
             self._start_waiting()
-            slots = self._pool.active
+            slots = self.pool.active
             actions = dict.fromkeys(slots, "")
-            writing = [slot for slot in slots if not self._by_slot[slot].context_full]
-            requests = [self._by_slot[slot].request() for slot in writing]
-            turns = generate(self._generator, requests, self._sampling)
+            writing = [slot for slot in slots if not self.by_slot[slot].context_full]
+            requests = [self.by_slot[slot].request() for slot in writing]
+            turns = generate(self.generator, requests, self.sampling)
             for slot, turn in zip(writing, turns, strict=True):
                 actions[slot] = self._append_action(slot, turn)
-            ended = self._pool.step(actions)
-            self._append_observations(self._pool.active)
+            ended = self.pool.step(actions)
+            self._append_observations(self.pool.active)
             self._finish(ended)
 
     def run_asynchronously(self) -> None:
         """Continue each episode as soon as its own turn or its own page is there."""
         slot_of: dict[int, int] = {}  # of the sessions whose turn is being generated
         ready = self._start_waiting()
-        while self._by_slot:
-            writing = [slot for slot in ready if not self._by_slot[slot].context_full]
-            slot_of |= {self._by_slot[slot].session: slot for slot in writing}
-            requests = [self._by_slot[slot].request() for slot in writing]
-            self._generator.submit(requests, self._sampling)
+        while self.by_slot:
+            writing = [slot for slot in ready if not self.by_slot[slot].context_full]
+            slot_of |= {self.by_slot[slot].session: slot for slot in writing}
+            requests = [self.by_slot[slot].request() for slot in writing]
+            self.generator.submit(requests, self.sampling)
             actions = {slot: "" for slot in ready if slot not in writing}
-            for session, turn in self._generator.poll(self._pool.can_recv).items():
+            for session, turn in self.generator.poll(self.pool.can_recv).items():
                 slot = slot_of.pop(session)
                 actions[slot] = self._append_action(slot, turn)
-            self._pool.send(actions)
+            self.pool.send(actions)
             # If no turn is left to generate, wait for a page.
-            ready, ended = self._pool.recv(0.0 if slot_of else None)
+            ready, ended = self.pool.recv(0.0 if slot_of else None)
             self._append_observations(ready)
             self._finish(ended)
             ready += self._start_waiting()
 
     def _start_waiting(self) -> list[int]:
         """Start waiting episodes in free slots and return these slots."""
-        slots = self._pool.free_slots[: len(self._waiting)]
+        slots = self.pool.free_slots[: len(self.waiting)]
         if not slots:
             return []
-        starting = {slot: self._waiting.popleft() for slot in slots}
-        self._by_slot |= starting
+        starting = {slot: self.waiting.popleft() for slot in slots}
+        self.by_slot |= starting
         groups = {slot: episode.group_seed for slot, episode in starting.items()}
-        self._pool.start(
+        self.pool.start(
             {slot: episode.question_index for slot, episode in starting.items()},
             seeds={slot: episode.environment_seed for slot, episode in starting.items()},
-            group_seeds=groups if self._share_group_seed else None,
+            group_seeds=groups if self.share_group_seed else None,
         )
         for slot, episode in starting.items():
-            message = self._pool.observation(slot)["message"]
-            episode.append_prompt(self._policy.codec.encode_prompt(message))
+            message = self.pool.observation(slot)["message"]
+            episode.append_prompt(self.policy.codec.encode_prompt(message))
         return slots
 
     def _append_action(self, slot: int, turn: Generation) -> str:
         """Record a turn and return its text."""
-        self._by_slot[slot].append_action(turn)
-        return self._policy.codec.decode_action(turn.token_ids)
+        self.by_slot[slot].append_action(turn)
+        return self.policy.codec.decode_action(turn.token_ids)
 
     def _append_observations(self, slots: Sequence[int]) -> None:
-        messages = [self._pool.observation(slot)["message"] for slot in slots]
-        encoded = self._policy.codec.encode_environments(messages)
+        messages = [self.pool.observation(slot)["message"] for slot in slots]
+        encoded = self.policy.codec.encode_environments(messages)
         for slot, token_ids in zip(slots, encoded, strict=True):
-            self._by_slot[slot].append_observation(token_ids)
+            self.by_slot[slot].append_observation(token_ids)
 
     def _finish(self, slots: Iterable[int]) -> None:
         """Keep the transcripts of ended episodes and release their sessions."""
-        ended = {slot: self._by_slot.pop(slot) for slot in slots}
+        ended = {slot: self.by_slot.pop(slot) for slot in slots}
         for slot, episode in ended.items():
-            episode.transcript = self._pool.transcript(slot)
-        self._generator.release([episode.session for episode in ended.values()])
+            episode.transcript = self.pool.transcript(slot)
+        self.generator.release([episode.session for episode in ended.values()])

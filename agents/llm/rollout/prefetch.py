@@ -18,8 +18,7 @@ import torch
 from agents.llm.distributed.context import DistributedContext
 from agents.llm.distributed.stop_signal import Stopped, StopSignal
 from agents.llm.generators.base import Generation, Generator, never
-from agents.llm.rollout.serialization import group_from_json, group_to_json
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, group_from_json, group_to_json
 
 
 class RolloutPrefetcher:
@@ -57,10 +56,6 @@ class RolloutPrefetcher:
 
         SIGTERM or an exception in the block cancels the collection after the engine call in
         progress. An exception of the collection is raised by `get`.
-
-        Args:
-            step: whose groups are collected.
-            collect: collects this rank's share with the given generator.
         """
         self.clear()
         groups: Future[list[Group]] = Future()

@@ -19,15 +19,9 @@ _SEARCH_LENGTH = 500
 
 
 def question_indices(cursor: int, count: int, *, num_questions: int, seed: int) -> list[int]:
-    """Indices of the next `count` questions after `cursor` earlier ones.
+    """Indices of the next `count` questions of a run after `cursor` earlier ones.
 
-    Every epoch holds each question once, in an order of its own.
-
-    Args:
-        cursor: number of questions taken so far in the run.
-        count: number of questions to take.
-        num_questions: size of the set.
-        seed: of the order.
+    Every epoch holds each question once, in an order of its own, which depends on `seed`.
 
     Raises:
         ValueError: if the set is empty.
@@ -55,15 +49,13 @@ def matching_questions(
     structures: Sequence[str],
     seed: int,
 ) -> tuple[list[int], int]:
-    """Indices of the next `count` questions with one of some structures, and the cursor after them.
-
-    Questions of other structures are skipped.
+    """Like `question_indices`, but skip questions of other structures; also return the new cursor.
 
     Args:
         cursor: number of questions taken or skipped so far.
         count: number of questions to take.
-        questions: the set; `metadata["structure"]` is compared.
-        structures: allowed values.
+        questions: the set.
+        structures: allowed values of `metadata["structure"]`.
         seed: of the order.
 
     Raises:
@@ -88,8 +80,8 @@ def structures_at(step: int, *, curriculum: Sequence[str], steps: int) -> tuple[
 
     The first is used from the start; the others are added at equal intervals, the last at `steps`.
     """
-    joined = (len(curriculum) - 1) * step // max(steps, 1)
-    return tuple(curriculum[: 1 + min(joined, len(curriculum) - 1)])
+    added = (len(curriculum) - 1) * step // max(steps, 1)
+    return tuple(curriculum[: 1 + added])
 
 
 def step_seeds(seed: int, step: int, count: int, *, refill: int = 0) -> list[int]:

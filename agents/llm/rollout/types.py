@@ -5,11 +5,15 @@ The loss mask is not stored. It is derived from the source of each segment (`Rol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
+from agents.llm.generators.base import Generation, GenerationRequest
+from zs_env.transcripts.serialization import transcript_from_json, transcript_to_json
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -86,12 +90,7 @@ class Rollout:
     @cached_property
     def action_mask(self) -> tuple[bool, ...]:
         """[T] True for tokens that the policy sampled."""
-        return tuple(
-            chain.from_iterable(
-                (segment.source is Source.POLICY,) * len(segment.token_ids)
-                for segment in self.segments
-            )
-        )
+        return tuple(turn >= 0 for turn in self.turn_ids)
 
     @cached_property
     def logprobs(self) -> tuple[float, ...]:
@@ -114,6 +113,68 @@ class Rollout:
         return tuple(turns)
 
 
+@dataclass(slots=True, eq=False)
+class TokenEpisode:
+    """Collects the segments of a `Rollout` while its episode is played.
+
+    Attributes:
+        environment_seed, sampling_seed, group_seed: see `group_seeds`.
+        context_full: whether the policy's context has no room for another token.
+        transcript: set when the episode has ended.
+    """
+
+    session: int = 0
+    question_index: int = 0
+    environment_seed: int = 0
+    sampling_seed: int = 0
+    group_seed: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    token_mismatch: int = 0
+    context_full: bool = False
+    transcript: Transcript | None = None
+
+    @property
+    def token_ids(self) -> list[int]:
+        """All ids so far."""
+        return list(chain.from_iterable(segment.token_ids for segment in self.segments))
+
+    def request(self) -> GenerationRequest:
+        """Request for the next turn."""
+        return GenerationRequest(
+            session=self.session, token_ids=self.token_ids, seed=self.sampling_seed
+        )
+
+    def append_prompt(self, token_ids: tuple[int, ...]) -> None:
+        """Add the first observation."""
+        self.segments.append(Segment(source=Source.PROMPT, token_ids=token_ids))
+
+    def append_observation(self, token_ids: tuple[int, ...]) -> None:
+        """Add a later observation, unless the context is full."""
+        if token_ids and not self.context_full:
+            self.segments.append(Segment(source=Source.ENVIRONMENT, token_ids=token_ids))
+
+    def append_action(self, turn: Generation) -> None:
+        """Add a turn as it was sampled."""
+        self.token_mismatch += turn.token_mismatch
+        self.context_full = turn.stop_reason == "context"
+        if turn.token_ids:
+            self.segments.append(
+                Segment(source=Source.POLICY, token_ids=turn.token_ids, logprobs=turn.logprobs)
+            )
+        elif self.segments[-1].source is Source.ENVIRONMENT:
+            # The context was full before this observation, so the model did not process it.
+            self.segments.pop()
+
+    def rollout(self) -> Rollout:
+        """The finished episode."""
+        assert self.transcript is not None, "the episode has not ended"
+        return Rollout(
+            segments=tuple(self.segments),
+            transcript=self.transcript,
+            token_mismatch=self.token_mismatch,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Rollouts of the same question; their mean reward is the baseline."""
@@ -124,3 +185,40 @@ class Group:
     def has_signal(self) -> bool:
         """Whether rewards differ, so that group-relative advantages are not all 0."""
         return len({rollout.reward for rollout in self.rollouts if not rollout.failed}) > 1
+
+
+def group_to_json(group: Group) -> list[dict[str, Any]]:
+    """Return a group's rollouts as JSON values, without loss of precision."""
+    return [
+        {
+            "segments": [
+                {**asdict(segment), "source": segment.source.value} for segment in rollout.segments
+            ],
+            "transcript": transcript_to_json(rollout.transcript),
+            "token_mismatch": rollout.token_mismatch,
+        }
+        for rollout in group.rollouts
+    ]
+
+
+def group_from_json(values: list[dict[str, Any]]) -> Group:
+    """Inverse of `group_to_json`."""
+    return Group(
+        rollouts=tuple(
+            Rollout(
+                segments=tuple(map(_segment_from_json, value["segments"])),
+                transcript=transcript_from_json(value["transcript"]),
+                token_mismatch=value["token_mismatch"],
+            )
+            for value in values
+        )
+    )
+
+
+def _segment_from_json(value: Mapping[str, Any]) -> Segment:
+    logprobs = value["logprobs"]
+    return Segment(
+        source=Source(value["source"]),
+        token_ids=tuple(value["token_ids"]),
+        logprobs=None if logprobs is None else tuple(logprobs),
+    )

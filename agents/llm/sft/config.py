@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.trainer.config import ModelConfig, SessionConfig, at_least, heading
+from agents.llm.trainer.config import ModelConfig, RunSettings, SessionConfig, at_least, heading
 from agents.specs import spec_from_text
-from agents.storage.config_file import FlatSettings
 
 _OPTIMIZER = OptimizerConfig(
     learning_rate=1e-4, warmup_steps=5, lr_schedule="cosine", tokens_per_micro_batch=2048
@@ -90,10 +89,10 @@ class SupervisionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmStartConfig(FlatSettings):
+class WarmStartConfig(RunSettings):
     """All settings of `zerosearch warm-start`."""
 
-    settings_file: ClassVar[str] = "warm_start.json"  # config.json is that of the saved policy
+    settings_file = "warm_start.json"  # config.json is that of the saved policy
 
     demonstrations: Annotated[DemonstrationConfig, heading("demonstrations")] = (
         DemonstrationConfig()

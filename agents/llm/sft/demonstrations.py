@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout, Segment, Source
 from agents.llm.sft.config import DemonstrationConfig
-from agents.llm.sft.paragraph_teacher import demonstrate_paragraphs
-from agents.llm.sft.world_teacher import NO_ERRORS, demonstrate
+from agents.llm.sft.paragraph_teacher import ParagraphTeacher
+from agents.llm.sft.world_teacher import NO_ERRORS, WorldTeacher
 from zs_env.config import build_engine, build_questions
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.prompts import PromptTemplate
-from zs_env.questions.question import Question, QuestionDataset
+from zs_env.questions.question import Question
 from zs_env.transcripts.transcript import Transcript
 from zs_env.world import WorldEngine, WorldQuestions
 
-# Plays an episode; None if it is no demonstration, because the answer is missing or wrong.
-_Teacher = Callable[[Question, EpisodeConfig, random.Random], Transcript | None]
-
 
 def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[Transcript | None]:
-    """Play each question that can be taught once, in random order; None if the teacher failed."""
+    """Play each question that can be taught once, in random order; None if the answer is wrong."""
     questions = build_questions(config.question_spec())
-    teacher = _teacher(config, questions)
+    world = isinstance(questions, WorldQuestions)
+    engine = None
+    if config.max_turns > 1:
+        engine = (
+            WorldEngine(questions.world)
+            if world
+            else build_engine({"kind": "paragraphs"}, questions)
+        )
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,
@@ -34,10 +38,17 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
     rng = random.Random(f"demonstrations {seed}")
     order = range(len(questions))
     # The questions of a world are in random order.
-    for index in order if isinstance(questions, WorldQuestions) else rng.sample(order, len(order)):
+    for index in order if world else rng.sample(order, len(order)):
         question = questions[index]
-        if _can_be_taught(question, config):
-            yield teacher(question, rules, rng)
+        if engine is None:
+            yield answer_at_once(question, rules)
+        elif world or any(paragraph.is_gold for paragraph in question.paragraphs):
+            noise = rng.uniform(0.0, config.max_noise)
+            teacher = (
+                WorldTeacher(question, NO_ERRORS, rng) if world else ParagraphTeacher(question, rng)
+            )
+            played = teacher.play(engine, config=rules, noise_probability=noise)
+            yield played if played.scores()["exact_match"] else None
 
 
 def answer_at_once(question: Question, rules: EpisodeConfig) -> Transcript:
@@ -65,39 +76,3 @@ def encode_demonstration(policy: Policy, transcript: Transcript) -> Rollout:
             message = policy.codec.encode_environment(turn.message)
             segments.append(Segment(source=Source.ENVIRONMENT, token_ids=message))
     return Rollout(segments=tuple(segments), transcript=transcript)
-
-
-def _teacher(config: DemonstrationConfig, questions: QuestionDataset) -> _Teacher:
-    if config.max_turns == 1:
-        return lambda question, rules, rng: answer_at_once(question, rules)
-    if isinstance(questions, WorldQuestions):
-        engine = WorldEngine(questions.world)
-        return lambda question, rules, rng: _if_correct(
-            demonstrate(
-                question,
-                engine,
-                config=rules,
-                errors=NO_ERRORS,
-                noise_probability=rng.uniform(0.0, config.max_noise),
-                rng=rng,
-            )
-        )
-    paragraphs = build_engine({"kind": "paragraphs"}, questions)
-    return lambda question, rules, rng: demonstrate_paragraphs(
-        question,
-        paragraphs,
-        config=rules,
-        noise_probability=rng.uniform(0.0, config.max_noise),
-        rng=rng,
-    )
-
-
-def _if_correct(transcript: Transcript) -> Transcript | None:
-    """None if the answer, which may be a guess in the last turn, is wrong."""
-    return transcript if transcript.scores()["exact_match"] else None
-
-
-def _can_be_taught(question: Question, config: DemonstrationConfig) -> bool:
-    """Whether a teacher knows what to look up, or does not search."""
-    no_lookup = config.max_turns == 1 or question.source == "world"
-    return no_lookup or any(paragraph.is_gold for paragraph in question.paragraphs)

@@ -10,16 +10,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from agents.llm.sft.teacher import play_episode
-from zs_env.episode import Episode, EpisodeConfig
+from agents.llm.sft.teacher import Teacher
+from zs_env.episode import Episode
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.question import Paragraph, Question
-from zs_env.search.engine import SearchEngine
 from zs_env.search.types import Document
 from zs_env.text.words import STOPWORDS, content_words
-from zs_env.transcripts.transcript import Transcript
 
 _WINDOW_WORDS = 12
 _QUERY_WORDS = 8
@@ -42,71 +39,40 @@ _AGAIN = (
 )
 
 
-def demonstrate_paragraphs(
-    question: Question,
-    engine: SearchEngine,
-    *,
-    config: EpisodeConfig,
-    noise_probability: float,
-    rng: random.Random,
-) -> Transcript | None:
-    """Play one episode as the teacher; None if no page shows the answer in time.
+class ParagraphTeacher(Teacher):
+    """Looks up the gold paragraphs one after the other until the answer has been shown.
+
+    If no page shows the answer in time, the transcript has no prediction.
 
     Args:
         question: a question with gold paragraphs.
-        engine: answers the searches.
-        config: settings of the episode.
-        noise_probability: noise probability of each search.
-        rng: random source of the teacher's words and of the episode's seed.
+        rng: random source of the words and of the episode's seed.
 
     Raises:
         ValueError: if the question has no gold paragraph.
-        SearchError: if the engine cannot answer.
-    """
-    episode = Episode(
-        question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
-    )
-    transcript = play_episode(episode, _Teacher(question, rng), engine)
-    return None if transcript.prediction is None else transcript
-
-
-@dataclass
-class _Teacher:
-    """Looks up the gold paragraphs one after the other until the answer has been shown.
-
-    Attributes:
-        question: the question.
-        rng: random source of its words.
-        hops: the gold paragraphs, in the order in which the question names them, then the others.
-        seen: gold documents shown so far, by title.
-        wanted: paragraph of the last search; None before the first search.
-        tries: earlier searches in a row for this paragraph.
     """
 
-    question: Question
-    rng: random.Random
-    hops: list[Paragraph] = field(init=False)
-    seen: dict[str, Document] = field(default_factory=dict)
-    wanted: Paragraph | None = None
-    tries: int = 0
-
-    def __post_init__(self) -> None:
-        gold = [paragraph for paragraph in self.question.paragraphs if paragraph.is_gold]
+    def __init__(self, question: Question, rng: random.Random) -> None:
+        super().__init__(question, rng)
+        gold = [paragraph for paragraph in question.paragraphs if paragraph.is_gold]
         if not gold:
             raise ValueError(
-                f"question {self.question.id!r} has no gold paragraph; the teacher needs at least "
+                f"question {question.id!r} has no gold paragraph; the teacher needs at least "
                 "one with is_gold true: choose another file"
             )
-        text = self.question.text.lower()
+        text = question.text.lower()
 
         def position(paragraph: Paragraph) -> int:
             found = text.find(_core(paragraph.title).lower())
             return found if found >= 0 else len(text)
 
+        # In the order in which the question names them, then the others.
         self.hops = sorted(gold, key=position)
+        self.seen: dict[str, Document] = {}  # gold documents shown so far, by title
+        self.wanted: Paragraph | None = None  # paragraph of the last search
+        self.tries = 0  # earlier searches in a row for it
 
     def act(self, episode: Episode) -> str:
-        """Return the next turn after the episode's latest page."""
         unseen = {paragraph.title for paragraph in self.hops} - self.seen.keys()
         new = [document for document in episode.documents if document.title in unseen]
         self.seen.update((document.title, document) for document in new)

@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import torch
-
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.fsdp import gather_weights
 from agents.llm.learner.learner import Learner
@@ -27,10 +25,9 @@ from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout, Source
 from agents.llm.sft.config import DemonstrationConfig, WarmStartConfig
 from agents.llm.sft.demonstrations import encode_demonstration, play_demonstrations
-from agents.llm.sft.supervised import mean_loss, plan_steps, supervised_learner, train_steps
-from agents.llm.trainer.checkpoint import load_state
+from agents.llm.sft.supervised import SUPERVISED, mean_loss, plan_steps, train_steps
 from agents.llm.trainer.metrics import MetricsLog
-from agents.llm.trainer.run_folder import RunFolder, write_json
+from agents.llm.trainer.run_folder import RunFolder, load_state, write_json
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
 from zs_env.transcripts.storage import append_transcripts
 
@@ -62,14 +59,7 @@ class WarmStartResult:
 
 @dataclass
 class _State:
-    """State of a warm start beside weights and optimizer.
-
-    Attributes:
-        fingerprint: hash of the demonstrations.
-        loss_before: as in `WarmStartResult`.
-        train_seconds: time of the steps so far.
-        metrics_position: size of the metrics file, in bytes.
-    """
+    """State of a warm start beside weights and optimizer; part of its checkpoints."""
 
     fingerprint: str
     loss_before: float
@@ -103,7 +93,7 @@ def warm_start(
     output = config.run.output
     if not (output / config.settings_file).exists() and any(output.glob("[!.]*")):
         raise FileExistsError(f"{output} is not empty; choose another --output")
-    folder = RunFolder(config, threads=torch.get_num_threads())
+    folder = RunFolder(config)
     config = folder.config
     if (output / _RESULT).exists():
         recorded = json.loads((output / _RESULT).read_text(encoding="utf-8"))
@@ -122,15 +112,15 @@ def warm_start(
         num_steps=config.supervision.steps or None,
         seed=config.run.seed,
     )
-    learner = supervised_learner(
+    learner = Learner(
         # Only a full copy can be saved; a sharded model is gathered into it.
         policy.model if distributed.world_size == 1 else deepcopy(policy.model),
-        config.optimizer,
-        total_steps=len(steps),
+        algorithm=SUPERVISED,
+        optimizer=config.optimizer,
+        total_updates=len(steps),
         distributed=distributed,
     )
-    state = _restore(learner, checkpoint, rollouts)
-    state = state or _State(_fingerprint(rollouts), mean_loss(learner, held_out))
+    state = _begin(learner, checkpoint, rollouts, held_out)
     distributed.run_on_main(folder.record_config, "begin the run")
     metrics = None
     if distributed.is_main:
@@ -145,7 +135,7 @@ def warm_start(
         if (step + 1) % config.run.checkpoint_every == 0:
             if metrics is not None:
                 state.metrics_position = metrics.position()
-            _gather(learner, policy)
+            gather_weights(learner.policy, policy.model, distributed)
             saved = {"state": asdict(state), "learner": learner.state_dict()}
             distributed.run_on_main(
                 lambda: folder.checkpoints.save(step + 1, saved, policy.save),
@@ -159,7 +149,7 @@ def warm_start(
     finally:
         if metrics is not None:
             metrics.close()
-    _gather(learner, policy)
+    gather_weights(learner.policy, policy.model, distributed)
     result = WarmStartResult(
         demonstrations=len(trained_on),
         tokens=sum(len(rollout.token_ids) for rollout in trained_on),
@@ -175,32 +165,26 @@ def warm_start(
     return result
 
 
-def _restore(
-    learner: Learner, checkpoint: Path | None, rollouts: Sequence[Rollout]
-) -> _State | None:
-    """Load the state of a checkpoint; returns None if there is no checkpoint."""
+def _begin(
+    learner: Learner,
+    checkpoint: Path | None,
+    rollouts: Sequence[Rollout],
+    held_out: Sequence[Rollout],
+) -> _State:
+    """Load the state of the checkpoint, or return that of a new warm start."""
+    ids = [rollout.token_ids for rollout in rollouts]
+    fingerprint = sha256(repr(ids).encode()).hexdigest()
     if checkpoint is None:
-        return None
+        return _State(fingerprint, mean_loss(learner, held_out))
     saved = load_state(checkpoint)
     state = _State(**saved["state"])
-    if state.fingerprint != _fingerprint(rollouts):
+    if state.fingerprint != fingerprint:
         raise ValueError(
             f"--resume got other demonstrations than those of {checkpoint}; restore the question "
             "files and the version of the package, or choose another --output"
         )
     learner.load_state_dict(saved["learner"])
     return state
-
-
-def _fingerprint(rollouts: Sequence[Rollout]) -> str:
-    return sha256(repr([rollout.token_ids for rollout in rollouts]).encode()).hexdigest()
-
-
-def _gather(learner: Learner, policy: Policy) -> None:
-    """Copy the learner's weights into the policy, if they are not the same."""
-    if learner.distributed.world_size > 1:
-        with learner.distributed.waiting_for("gather the new weights"):
-            gather_weights(learner.policy, policy.model)
 
 
 def _finish(
@@ -221,16 +205,16 @@ def _finish(
 
 def _demonstrations(config: DemonstrationConfig, policy: Policy, *, seed: int) -> list[Rollout]:
     """Held-out demonstrations, then those to train on, each on another question."""
-    wanted = config.held_out + config.episodes
     rollouts: list[Rollout] = []
     tried = 0
     for transcript in play_demonstrations(config, seed=seed):
         tried += 1
         if transcript is not None:
             rollout = encode_demonstration(policy, transcript)
-            if _longest_turn(rollout) <= config.max_new_tokens:
+            actions = [s.token_ids for s in rollout.segments if s.source is Source.POLICY]
+            if max(map(len, actions)) <= config.max_new_tokens:
                 rollouts.append(rollout)
-        if len(rollouts) == wanted:
+        if len(rollouts) == config.held_out + config.episodes:
             break
     if len(rollouts) <= config.held_out:
         raise ValueError(
@@ -239,7 +223,3 @@ def _demonstrations(config: DemonstrationConfig, policy: Policy, *, seed: int) -
             "max_turns or max_new_tokens, or a lower held_out"
         )
     return rollouts
-
-
-def _longest_turn(rollout: Rollout) -> int:
-    return max(len(s.token_ids) for s in rollout.segments if s.source is Source.POLICY)

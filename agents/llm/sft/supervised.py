@@ -7,35 +7,16 @@ trained, as in RL.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 
 from agents.llm.algorithms.registry import AlgorithmConfig
-from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.rollout.types import Group, Rollout
 
-
-def supervised_learner(
-    model: Any,
-    optimizer: OptimizerConfig,
-    *,
-    total_steps: int,
-    muon_learning_rate: float | None = None,
-    distributed: DistributedContext = SINGLE_PROCESS,
-) -> Learner:
-    """Make a learner whose updates are single supervised steps; see `Learner`."""
-    return Learner(
-        model,
-        algorithm=AlgorithmConfig(algorithm="sft"),
-        optimizer=optimizer,
-        total_updates=total_steps,
-        muon_learning_rate=muon_learning_rate,
-        distributed=distributed,
-    )
+# The settings of a learner whose updates are single supervised steps.
+SUPERVISED = AlgorithmConfig(algorithm="sft")
 
 
 def train_steps(
@@ -48,7 +29,7 @@ def train_steps(
     """Make the steps that the learner has not made yet, and return their losses.
 
     Args:
-        learner: from `supervised_learner`; its `updates` is the index of the next step.
+        learner: with the algorithm `SUPERVISED`; its `updates` is the index of the next step.
         rollouts: demonstrations; their log-probabilities and rewards are not used.
         steps: rollouts of each optimizer step, from `plan_steps`.
         on_step: called after each step with its 0-based index and loss, nats per policy token.
@@ -73,7 +54,7 @@ def train_steps(
 
 def mean_loss(learner: Learner, rollouts: Sequence[Rollout]) -> float:
     """Return the mean cross-entropy of the rollouts' policy tokens, nats per token."""
-    return -float(learner.score(Batch.from_rollouts(rollouts)).mean())
+    return -float(learner.score(Batch.from_groups([Group(rollouts=tuple(rollouts))])).mean())
 
 
 def plan_steps(

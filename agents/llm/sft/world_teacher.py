@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
-from agents.llm.sft.teacher import play_episode
-from zs_env.episode import Episode, EpisodeConfig
+from agents.llm.sft.teacher import Teacher
+from zs_env.episode import Episode
 from zs_env.questions.question import Question
-from zs_env.transcripts.transcript import Transcript
-from zs_env.world import Comparison, Intersection, WorldEngine
+from zs_env.world import Comparison, Intersection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,31 +38,6 @@ class TeacherErrors:
 # The first words of the conclusion of a comparison and of an intersection.
 _SO, _BOTH = " So earlier", " Both have"
 NO_ERRORS = TeacherErrors(vague_query=0.0, early_answer=0.0, hasty_guess=0.0)
-
-
-def demonstrate(
-    question: Question,
-    engine: WorldEngine,
-    *,
-    config: EpisodeConfig,
-    errors: TeacherErrors,
-    noise_probability: float,
-    rng: random.Random,
-) -> Transcript:
-    """Play one episode of a fictional world's question as the teacher.
-
-    Args:
-        question: of the world behind `engine`.
-        engine: answers the searches.
-        config: the episode's rules.
-        errors: probabilities of the teacher's errors.
-        noise_probability: in [0, 1], of each search.
-        rng: random source of the errors and of the episode's seed.
-    """
-    episode = Episode(
-        question, config=config, noise_probability=noise_probability, seed=rng.getrandbits(63)
-    )
-    return play_episode(episode, _Teacher(question.text, errors, rng), engine)
 
 
 def fact_prefix(lookup: Lookup) -> str:
@@ -111,16 +85,22 @@ def _done(answer: str) -> str:
     return f" Done.</think><answer> {answer}</answer>"
 
 
-class _Teacher:
-    """States what it read and decides what to look up."""
+class WorldTeacher(Teacher):
+    """States what it read and decides what to look up.
 
-    def __init__(self, question: str, errors: TeacherErrors, rng: random.Random) -> None:
-        self.plan, self.errors, self.rng = Plan.of(question), errors, rng
+    Args:
+        question: a question of a fictional world, whose engine must answer the searches.
+        errors: probabilities of the teacher's errors.
+        rng: random source of the errors and of the episode's seed.
+    """
+
+    def __init__(self, question: Question, errors: TeacherErrors, rng: random.Random) -> None:
+        super().__init__(question, rng)
+        self.plan, self.errors = Plan(question.text), errors
         self.statements: list[Statement] = []
         self.lookup: Lookup | None = None
 
     def act(self, episode: Episode) -> str:
-        """Return the next turn after the episode's latest page."""
         last = len(episode.turns) + 1 >= episode.config.max_turns
         before, page = self.lookup, []
         if before is not None:

@@ -52,15 +52,11 @@ def init_induction_heads(model: Any) -> None:
         # The output of random features would be larger than the blocks.
         for projection in (attention.o_proj, layer.mlp.down_proj):
             projection.weight.normal_(0.0, 0.002)
-    frequencies = _rotary_frequencies(model, width)
+    # [width / 2] radians per position of each rotated pair of a head.
+    base = model.config.rope_parameters["rope_theta"]
+    frequencies = base ** -(torch.arange(0, width, 2).float() / width)
     _init_shift_heads(model, size, frequencies)
     _init_match_heads(model, size, frequencies)
-
-
-def _rotary_frequencies(model: Any, width: int) -> Tensor:
-    """[width / 2] radians per position of each rotated pair of a head."""
-    base = model.config.rope_parameters["rope_theta"]
-    return base ** -(torch.arange(0, width, 2).float() / width)
 
 
 def _init_shift_heads(model: Any, size: int, frequencies: Tensor) -> None:

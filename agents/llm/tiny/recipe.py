@@ -25,15 +25,16 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
 from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import TINY_POLICY, Policy
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
-from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
+from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
 from agents.llm.sft.world_teacher import (
     NO_ERRORS,
     TeacherErrors,
+    WorldTeacher,
     conclude,
-    demonstrate,
     fact_prefix,
     has_conclusion,
     state,
@@ -196,7 +197,7 @@ def comparisons(recipe: Recipe, policy: Policy) -> Iterator[Rollout]:
     questions = [WorldQuestions(world, ["comparison"], seed=recipe.seed + 1) for world in worlds]
     for index in track(range(recipe.num_comparisons), "years to compare"):
         question = questions[index % len(worlds)][index]
-        plan = Plan.of(question.text)
+        plan = Plan(question.text)
         parsed = plan.question
         assert isinstance(parsed, Comparison)
         found = [rng.choice(YEARS) for _ in parsed.names]
@@ -262,14 +263,9 @@ def _play(
     sources: list[_Source], index: int, errors: TeacherErrors, rng: random.Random
 ) -> Transcript:
     questions, engine = sources[index % len(sources)]
-    return demonstrate(
-        questions[index],
-        engine,
-        config=_CONFIG,
-        errors=errors,
-        noise_probability=rng.uniform(0.0, 0.5),
-        rng=rng,
-    )
+    noise = rng.uniform(0.0, 0.5)
+    teacher = WorldTeacher(questions[index], errors, rng)
+    return teacher.play(engine, config=_CONFIG, noise_probability=noise)
 
 
 def make_tiny_policy(recipe: Recipe) -> Policy:
@@ -310,16 +306,17 @@ def _train(policy: Policy, rollouts: list[Rollout], recipe: Recipe, name: str) -
     short = sum(len(rollout.token_ids) for rollout in rollouts) < 120 * len(rollouts)
     with sdpa_kernel(SDPBackend.MATH if short else SDPBackend.FLASH_ATTENTION):
         steps = plan_steps(rollouts, tokens_per_step=4096, epochs=recipe.epochs, seed=recipe.seed)
-        learner = supervised_learner(
+        learner = Learner(
             policy.model,
-            OptimizerConfig(
+            algorithm=SUPERVISED,
+            optimizer=OptimizerConfig(
                 learning_rate=scale * recipe.lr,
                 warmup_steps=20,
                 lr_schedule="cosine",
                 tokens_per_micro_batch=2048,
                 autocast=True,
             ),
-            total_steps=len(steps),
+            total_updates=len(steps),
             muon_learning_rate=scale * recipe.muon_lr,
         )
         train_steps(learner, rollouts, steps, on_step=report)

@@ -20,34 +20,10 @@ from zs_env.world.world import YEARS
 
 END_TOKEN = "<|end|>"
 _TAGS = ("<think>", "</think>", "<search>", "</search>", "<answer>", "</answer>")
-_PHRASES = (
-    "Question:",
-    " Who is the",
-    " What is the",
-    " Which",
-    " has the",
-    " and the",
-    " or",
-    " the",
-    " of",
-    " is",
-    " earlier",
-    " later",
-    " First the",
-    " and",
-    " has",
-    " Next the",
-    " Again the",
-    " The",
-    " not there",
-    " nothing",
-    " Done.",
-    " Both have",
-    " is the",
-    " Maybe",
-    " So",
-    " first",
-    " second",
+_PHRASES = (  # separated by |
+    "Question:| Who is the| What is the| Which| has the| and the| or| the| of| is| earlier|"
+    " later| First the| and| has| Next the| Again the| The| not there| nothing| Done.|"
+    " Both have| is the| Maybe| So| first| second"
 )
 _WORD_SCORE, _CHARACTER_SCORE = -1.0, -10.0
 
@@ -87,7 +63,7 @@ def _words() -> list[str]:
     words = [
         *_TAGS,
         *frame,
-        *_PHRASES,
+        *_PHRASES.split("|"),
         *[f" {word}" for word in (*names, *decades, *kinds, *relations)],
         *string.digits,
         *[f" {word}" for word in notices],

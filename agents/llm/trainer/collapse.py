@@ -22,21 +22,13 @@ _MIN_BEST_REWARD = 0.02
 
 @dataclass(frozen=True, slots=True)
 class _Symptom:
-    """A metric and its usual range.
-
-    Attributes:
-        metric: its name.
-        words: its name in messages.
-        above: upper threshold as a multiple of the past median.
-        below: lower threshold as a multiple of the past median.
-        rise: upper threshold as an increase over the past median, in place of `above`.
-    """
+    """A metric and its usual range, as multiples of the past median."""
 
     metric: str
     words: str
     above: float = math.inf
     below: float = 0.0
-    rise: float | None = None
+    rise: float | None = None  # upper threshold as an increase, in place of `above`
 
 
 _SYMPTOMS = (
@@ -46,41 +38,33 @@ _SYMPTOMS = (
     _Symptom("kl", "KL to the reference in nats per token", above=10.0),
     _Symptom("grad_norm", "gradient norm", above=5.0),
 )
-WATCHED = ("reward_mean", *(symptom.metric for symptom in _SYMPTOMS))
+_WATCHED = ("reward_mean", *(symptom.metric for symptom in _SYMPTOMS))
 
 
-class CollapseGuard:
-    """Checks the metrics of every step for a collapse.
+def check_collapse(
+    recent: Sequence[Mapping[str, Any]], step: int, row: Mapping[str, Any]
+) -> tuple[list[Mapping[str, Any]], str | None]:
+    """Check the metrics of a step.
 
     Args:
-        recent: `recent` of an earlier guard, to continue it.
+        recent: returned by the check of the step before; empty at first.
+        step: updates made so far.
+        row: metrics of the step; any that is watched may be missing or NaN.
 
-    Attributes:
-        recent: watched metrics of the latest steps, JSON values, oldest first.
+    Returns:
+        Watched metrics of the latest steps, JSON values, oldest first, and a description of the
+        collapse, or None.
     """
-
-    def __init__(self, recent: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.recent: list[dict[str, Any]] = [dict(row) for row in recent]
-
-    def check(self, step: int, row: Mapping[str, Any]) -> str | None:
-        """Add a step; returns a description of the collapse, or None.
-
-        Args:
-            step: updates made so far.
-            row: metrics of the step; any of `WATCHED` may be missing or NaN.
-        """
-        watched = {
-            name: float(row[name]) for name in WATCHED if math.isfinite(row.get(name, math.nan))
-        }
-        self.recent = [*self.recent, {"step": step, **watched}][-(_WINDOW + _PAST) :]
-        past, now = self.recent[:-_WINDOW], self.recent[-_WINDOW:]
-        if len(past) < _WINDOW:
-            return None
-        lost = _lost_reward(self.recent)
-        if lost is None:
-            return None
-        changes = [text for symptom in _SYMPTOMS if (text := _change(symptom, past, now))]
-        return f"{lost}; at the same time {', '.join(changes)}" if changes else None
+    watched = {
+        name: float(row[name]) for name in _WATCHED if math.isfinite(row.get(name, math.nan))
+    }
+    recent = [*recent, {"step": step, **watched}][-(_WINDOW + _PAST) :]
+    past, now = recent[:-_WINDOW], recent[-_WINDOW:]
+    lost = _lost_reward(recent) if len(past) >= _WINDOW else None
+    if lost is None:
+        return recent, None
+    changes = [text for symptom in _SYMPTOMS if (text := _change(symptom, past, now))]
+    return recent, f"{lost}; at the same time {', '.join(changes)}" if changes else None
 
 
 def _lost_reward(rows: Sequence[Mapping[str, Any]]) -> str | None:

@@ -255,6 +255,17 @@ class SessionConfig:
             raise ValueError(f"rank_deadline_s must be above 0, got {self.rank_deadline_s}")
 
 
+class RunSettings(FlatSettings):
+    """Settings of a command that has a run folder."""
+
+    settings_file: ClassVar[str]
+
+    @property
+    def run(self) -> SessionConfig:
+        """Output folder and session."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(SessionConfig):
     """Length, guard and reports of a run of `train`.
@@ -288,10 +299,10 @@ def heading(title: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(FlatSettings):
+class TrainConfig(RunSettings):
     """All settings of `zerosearch train`."""
 
-    settings_file: ClassVar[str] = "config.json"
+    settings_file = "config.json"
 
     environment: Annotated[EnvironmentConfig, heading("questions and engine")] = EnvironmentConfig()
     noise: Annotated[NoiseConfig, heading("noise")] = NoiseConfig()

@@ -20,8 +20,7 @@ from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import EnvironmentConfig, TrainConfig
 from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
-from zs_env.config import build_questions, build_sampling
-from zs_env.questions.question import QuestionDataset
+from zs_env.config import build_sampling
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 from zs_env.text.suggestions import make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -32,15 +31,10 @@ _POLICY_KIND = "policy"
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
     """Make the training environment; the policy may generate its engine's pages."""
-    questions = _training_questions(config.environment)
+    questions = training_questions(config.environment)
     engine = with_policy_as_generator(_training_engine(config.environment), policy)
     noise = asdict(config.noise.schedule(config.run.steps))
     return _make(config, num_envs, questions, engine, noise=noise)
-
-
-def training_questions(config: EnvironmentConfig) -> QuestionDataset:
-    """Make the questions of the training environment."""
-    return build_questions(_training_questions(config))
 
 
 def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
@@ -49,11 +43,10 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     Raises:
         ValueError: if the settings do not say which questions are held out.
     """
-    questions = _held_out_questions(config.environment)
+    engine = _training_engine(config.environment)
     if config.environment.eval_engine is not None:
         engine = spec_from_text(config.environment.eval_engine, role="engine", name="--eval-engine")
-    else:
-        engine = _training_engine(config.environment)
+    questions = _held_out_questions(config.environment)
     noise = max(config.noise.noise_end, *config.evaluation.eval_noise)
     engine = with_policy_as_generator(engine, policy)
     return _make(config, num_envs, questions, engine, noise=noise)
@@ -61,14 +54,12 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
 
 def real_engine_environment(config: TrainConfig, num_envs: int) -> ZeroSearchVectorEnv | None:
     """Make the environment of held-out questions with the real engine; None without one."""
-    questions = _held_out_questions(config.environment)
+    engine = {"kind": "bm25"}  # over all true statements about the world of the questions
     if config.environment.real_engine is not None:
         engine = spec_from_text(config.environment.real_engine, role="engine", name="--real-engine")
-        return _make(config, num_envs, questions, engine)
-    if is_about_world(config.environment):
-        # BM25 over all true statements about the world of the held-out questions.
-        return _make(config, num_envs, questions, {"kind": "bm25"})
-    return None
+    elif not is_about_world(config.environment):
+        return None
+    return _make(config, num_envs, _held_out_questions(config.environment), engine)
 
 
 def is_about_world(config: EnvironmentConfig) -> bool:
@@ -88,7 +79,8 @@ def _make(
     environment = config.environment
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
-    settings: dict[str, Any] = {
+    presets = {"prompt": environment.prompt, "reward": environment.reward}
+    settings = {
         "questions": questions,
         "engine": rewritten(
             engine, lambda one: {**ledger, **one} if one.get("kind") == "metered" else one
@@ -99,10 +91,8 @@ def _make(
         "noise_draw": config.noise.noise_draw,
         "engine_timeout_s": environment.engine_timeout_s,
         "limits": {"max_document_chars": environment.max_document_chars},
+        **{name: value for name, value in presets.items() if value is not None},
     }
-    for name in ("prompt", "reward"):
-        if getattr(environment, name) is not None:
-            settings[name] = getattr(environment, name)
     return open_vector(environment.env, num_envs, settings)
 
 
@@ -112,7 +102,8 @@ def _preset(config: EnvironmentConfig) -> Mapping[str, Any]:
     return find_preset(config.env).kwargs
 
 
-def _training_questions(config: EnvironmentConfig) -> Spec:
+def training_questions(config: EnvironmentConfig) -> Spec:
+    """Return the spec of the training questions."""
     if config.questions is not None:
         return spec_from_text(config.questions, role="questions")
     return dict(_preset(config)["questions"])
@@ -122,13 +113,13 @@ def _training_engine(config: EnvironmentConfig) -> Spec | None:
     if config.engine is not None:
         return spec_from_text(config.engine, role="engine")
     engine = _preset(config)["engine"]
-    about_world = _training_questions(config)["kind"] == "world"
+    about_world = training_questions(config)["kind"] == "world"
     # A world's engine answers only questions about that world.
     return engine if engine is None or engine["kind"] != "world" or about_world else None
 
 
 def _held_out_questions(config: EnvironmentConfig) -> Spec:
-    return held_out_questions(_training_questions(config), config.eval_questions)
+    return held_out_questions(training_questions(config), config.eval_questions)
 
 
 def uses_policy(spec: object) -> bool:
@@ -146,11 +137,9 @@ def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
     """
 
     def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
+        drawn = build_sampling(sampling)
         return TransformersTextGenerator(
-            policy.model,
-            policy.tokenizer,
-            sampling=build_sampling(sampling),
-            batch_size=batch_size,
+            policy.model, policy.tokenizer, sampling=drawn, batch_size=batch_size
         )
 
     def change(one: Mapping[str, Any]) -> Any:

@@ -6,7 +6,7 @@ never used in training. Episodes have the same seeds as in `zerosearch evaluate`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from agents.baselines.world_oracle import FollowTheHops
 from agents.env_pool import EnvPool, episode_seed
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.episodes import play_episodes
+from agents.evaluation.evaluate import play_episodes
 from agents.evaluation.summary import Report
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.generators.base import Generator
@@ -56,24 +56,18 @@ class Evaluator:
     """The held-out environments of a run, kept open between evaluations.
 
     Args:
-        config: of the run; noise 0 and `noise_end` are always among the settings.
+        config: of the run.
         policy: generates pages if the engine of the run is the policy itself.
         distributed: ranks that share the episodes.
     """
 
     def __init__(
-        self,
-        config: TrainConfig,
-        policy: Policy,
-        distributed: DistributedContext = SINGLE_PROCESS,
+        self, config: TrainConfig, policy: Policy, distributed: DistributedContext = SINGLE_PROCESS
     ) -> None:
         self._config = config
         self._distributed = distributed
-        rollouts = config.rollouts
-        num_envs = max(
-            rollouts.questions_per_step * rollouts.group_size,
-            min(config.evaluation.final_episodes, _MIN_ENVS),
-        )
+        per_step = config.rollouts.questions_per_step * config.rollouts.group_size
+        num_envs = max(per_step, min(config.evaluation.final_episodes, _MIN_ENVS))
         num_envs = -(-num_envs // distributed.world_size)
         held_out = held_out_environment(config, num_envs, policy)
         real = real_engine_environment(config, num_envs)
@@ -92,29 +86,29 @@ class Evaluator:
         Returns:
             The transcripts of each setting.
         """
-        return [list(self._play(setting, policy, generator, episodes)) for setting in self.settings]
-
-    def _play(
-        self, setting: Setting, policy: Policy, generator: Generator, episodes: int
-    ) -> Iterator[Transcript]:
-        config = self._config
-        sampling = Sampling(temperature=0.0, max_new_tokens=config.generation.max_new_tokens)
-        questions = range(min(episodes, setting.environment.num_questions))
-        mine = self._distributed.shard(questions)
-        for start in range(0, len(mine), setting.environment.num_envs):
-            indices = mine[start : start + setting.environment.num_envs]
-            groups = collect_rollouts(
-                setting.environment,
-                policy,
-                generator,
-                question_indices=indices,
-                seeds=[episode_seed(config.run.seed, index) for index in indices],
-                group_size=1,
-                sampling=sampling,
-                noise_probability=setting.noise,
-            )
-            generator.close()
-            yield from (group.rollouts[0].transcript for group in groups)
+        max_new_tokens = self._config.generation.max_new_tokens
+        sampling = Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
+        played: list[list[Transcript]] = []
+        for setting in self.settings:
+            transcripts: list[Transcript] = []
+            environment = setting.environment
+            mine = self._distributed.shard(range(min(episodes, environment.num_questions)))
+            for start in range(0, len(mine), environment.num_envs):
+                indices = mine[start : start + environment.num_envs]
+                groups = collect_rollouts(
+                    environment,
+                    policy,
+                    generator,
+                    question_indices=indices,
+                    seeds=[episode_seed(self._config.run.seed, index) for index in indices],
+                    group_size=1,
+                    sampling=sampling,
+                    noise_probability=setting.noise,
+                )
+                generator.close()
+                transcripts += [group.rollouts[0].transcript for group in groups]
+            played.append(transcripts)
+        return played
 
     def aggregate(
         self, shares: Sequence[Sequence[Sequence[Transcript]]]
@@ -125,19 +119,15 @@ class Evaluator:
             One row of means per setting, and the transcripts of the last setting.
         """
         whole = [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)]
-        rows = [
-            _row(setting.name, transcripts)
-            for setting, transcripts in zip(self.settings, whole, strict=True)
-        ]
-        return rows, whole[-1]
+        names = [setting.name for setting in self.settings]
+        return list(map(_row, names, whole)), whole[-1]
 
     def oracle(self, *, episodes: int) -> dict[str, float]:
         """F1 by setting of an agent that follows every hop; {} if the questions are not a world's.
 
         It plays the same questions with the same seeds.
         """
-        config = self._config
-        scores: dict[str, float] = {}
+        config, scores = self._config, {}
         if not is_about_world(config.environment):
             return scores
         for setting in self.settings:
@@ -154,16 +144,13 @@ class Evaluator:
 
     def close(self) -> None:
         """Close the environments."""
-        for environment in {id(s.environment): s.environment for s in self.settings}.values():
+        for environment in {setting.environment for setting in self.settings}:
             environment.close()
 
 
 def _row(name: str, transcripts: Sequence[Transcript]) -> Row:
     """Means over the episodes that did not fail; NaN if all failed."""
-    results = [
-        EpisodeResult.from_transcript(index, transcript)
-        for index, transcript in enumerate(transcripts)
-    ]
+    results = list(map(EpisodeResult.from_transcript, range(len(transcripts)), transcripts))
     valid = [result for result in results if result.failure is None]
     report = Report.of(results, setting={})
     f1 = report.metrics["f1"]

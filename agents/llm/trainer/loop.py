@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,13 @@ from agents.llm.generators.base import GenerationError
 from agents.llm.learner.metrics import UpdateReport
 from agents.llm.rollout.metrics import rollout_metrics
 from agents.llm.rollout.types import Group
-from agents.llm.trainer.checkpoint import random_state, restore_random_state
-from agents.llm.trainer.collapse import CollapseGuard
+from agents.llm.trainer.collapse import check_collapse
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Row
 from agents.llm.trainer.report import evaluation_summary, step_summary
 from agents.llm.trainer.rollouts import drop_zero_variance, prefetch_next_step, roll_out
 from agents.llm.trainer.run import Run, open_run
+from agents.llm.trainer.setup import random_state, restore_random_state
 from zs_env.search.types import BudgetExceeded
 from zs_env.transcripts.transcript import Transcript
 
@@ -129,9 +130,13 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
                     _save(run)
             after, transcripts = _evaluate(run, evaluation.final_episodes)
             _keep_if_best(run, after)
-            oracle = _oracle(run)
+            play_oracle = partial(run.evaluator.oracle, episodes=evaluation.final_episodes)
+            (oracle,) = run.split(
+                lambda: [play_oracle()] if distributed.is_main else [], "play the oracle"
+            )
         except Stopped:
-            return _result(run, checkpoint=_save(run), stopped=True)
+            _save(run)
+            return _result(run, stopped=True)
         except (BudgetExceeded, EngineFailing, GenerationError):
             _save(run)
             raise
@@ -152,15 +157,6 @@ def _evaluate(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
             run.metrics.write("evaluation", run.state.step, row)
     run.progress.print(evaluation_summary(run.state.step, rows))
     return rows, transcripts
-
-
-def _oracle(run: Run) -> dict[str, float]:
-    def play() -> list[dict[str, float]]:
-        if not run.distributed.is_main:
-            return []
-        return [run.evaluator.oracle(episodes=run.config.evaluation.final_episodes)]
-
-    return run.split(play, "play the oracle")[0]
 
 
 def _check_engine(run: Run, groups: Sequence[Group]) -> None:
@@ -218,12 +214,10 @@ def _record(
 def _check_collapse(run: Run, row: Mapping[str, Any]) -> None:
     """Report a collapse of the policy, and roll back or stop as `guard` says."""
     state, reaction = run.state, run.config.run.guard
-    guard = CollapseGuard(state.recent)
-    collapse = guard.check(state.step, row)
-    state.recent = guard.recent
+    state.recent, collapse = check_collapse(state.recent, state.step, row)
     if collapse is None:
         return
-    state.recent = []
+    state.recent = ()
     run.progress.print(f"step {state.step}: the policy collapses: {collapse}")
     if reaction == "roll_back" and state.rollbacks < _MAX_ROLLBACKS:
         state.rollbacks += 1
@@ -247,15 +241,15 @@ def _snapshot(run: Run) -> None:
     run.state.random = random_state()
 
 
-def _save(run: Run) -> str:
+def _save(run: Run) -> None:
     step, checkpoints = run.state.step, run.folder.checkpoints
     state = {
         "run": asdict(run.state),
         "learner": run.learner.state_dict(),
         "prefetched": run.prefetcher.to_json(step),
     }
-    return run.distributed.run_on_main(
-        lambda: str(checkpoints.save(step, state, run.policy.save)),
+    run.distributed.run_on_main(
+        lambda: checkpoints.save(step, state, run.policy.save),
         f"write the checkpoint of step {step}",
     )
 
@@ -273,11 +267,11 @@ def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
 
 
 def _result(run: Run, **ending: Any) -> TrainResult:
-    checkpoint = str(run.folder.checkpoints.latest())
     return TrainResult(
         steps=run.state.step,
         train_seconds=run.state.train_seconds,
+        checkpoint=str(run.folder.checkpoints.latest()),
         before=run.state.before or (),
         costs=run.costs(),
-        **{"checkpoint": checkpoint, **ending},
+        **ending,
     )

@@ -49,20 +49,29 @@ class MetricsLog:
                 f"{self.path} has {size} bytes but the checkpoint counts {position}; "
                 "the file was changed: restore it, or start again in another --output"
             )
-        self._writer = _tensorboard_writer(folder / "tensorboard", step) if tensorboard else None
+        self._writer: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second and is optional
+
+            purge_step = step + 1 if step else None
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=purge_step)
         self._tracker = _open_tracker(tracker, folder, dict(config or {}))
         os.truncate(self.path, position)
         self._file = self.path.open("ab")
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one row; numbers that are not finite become null."""
-        row = {"kind": kind, "step": step, **{key: _plain(value) for key, value in values.items()}}
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in values.items()
+        }
+        row = {"kind": kind, "step": step, **finite}
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
         numbers = {
             f"{kind}/{key}": value
-            for key, value in row.items()
-            if key not in ("kind", "step") and isinstance(value, int | float)
+            for key, value in finite.items()
+            if isinstance(value, int | float)
         }
         if self._writer is not None:
             for name, value in numbers.items():
@@ -88,17 +97,6 @@ def read_metrics(folder: Path, kind: str) -> list[dict[str, Any]]:
     """Return the rows of one kind, in order."""
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _tensorboard_writer(folder: Path, step: int) -> Any:
-    # Imported here because it takes a second and is optional.
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
 def _open_tracker(name: TrackerName, folder: Path, config: dict[str, Any]) -> Any:

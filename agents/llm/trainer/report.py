@@ -1,13 +1,15 @@
-"""Output of a training run: one line for each step and evaluation, and tables of results."""
+"""Output of a training run: lines for steps and evaluations, tables, and the learning curve."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from agents.storage.output_folder import atomic_path
 from zs_env.transcripts.transcript import Transcript
 
 Rows = Sequence[Mapping[str, Any]]
@@ -49,9 +51,8 @@ def before_after_table(before: Rows, after: Rows, oracle: Mapping[str, float]) -
         oracle: F1 by setting of a scripted agent that follows every hop.
     """
     episodes = after[0]["episodes"] if after else 0
-    table = Table(title=f"F1 on {episodes} held-out questions (95% interval)")
-    for column in ("setting", "before", "after", "oracle", "searches", "answered"):
-        table.add_column(column, justify="left" if column == "setting" else "right")
+    columns = ("setting", "before", "after", "oracle", "searches", "answered")
+    table = _table(f"F1 on {episodes} held-out questions (95% interval)", *columns)
     for old, new in zip(before, after, strict=True):
         top = oracle.get(new["setting"])
         table.add_row(
@@ -67,9 +68,8 @@ def before_after_table(before: Rows, after: Rows, oracle: Mapping[str, float]) -
 
 def structure_table(before: Rows, after: Rows) -> Table:
     """Make a table of the F1 before and after training by question structure, first setting."""
-    table = Table(title=f"F1 by structure, {after[0]['setting']}")
-    for column in ("structure", "questions", "before", "after"):
-        table.add_column(column, justify="left" if column == "structure" else "right")
+    title = f"F1 by structure, {after[0]['setting']}"
+    table = _table(title, "structure", "questions", "before", "after")
     for name, new in after[0]["structures"].items():
         old = before[0]["structures"].get(name, {"f1": float("nan")})
         table.add_row(name, str(new["episodes"]), f"{old['f1']:.3f}", f"{new['f1']:.3f}")
@@ -93,5 +93,52 @@ def transcript_table(transcripts: Sequence[Transcript]) -> Table:
     return table
 
 
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
+
+
 def _interval(row: Mapping[str, Any]) -> str:
     return f"{row['f1']:.3f} [{row['f1_low']:.3f}, {row['f1_high']:.3f}]"
+
+
+def draw_learning_curve(
+    train_rows: Rows, evaluation_rows: Rows, path: Path, *, title: str = ""
+) -> None:
+    """Plot reward, held-out F1, noise probability and number of searches over the steps.
+
+    Args:
+        train_rows: rows with `step`, `reward_mean`, `noise_probability` and `searches_mean`.
+        evaluation_rows: rows with `step`, `setting`, `f1` and its interval `f1_low`, `f1_high`.
+        path: PNG file to write.
+        title: title of the figure.
+    """
+    from matplotlib.figure import Figure  # takes a second
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    scores, searches = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    steps = _column(train_rows, "step")
+    reward, noise = (_column(train_rows, key) for key in ("reward_mean", "noise_probability"))
+    scores.plot(steps, reward, color="0.6", linewidth=1, label="training reward (sampled)")
+    scores.plot(steps, noise, color="0.4", linestyle=":", label="noise probability in training")
+    for setting in dict.fromkeys(row["setting"] for row in evaluation_rows):
+        rows = [row for row in evaluation_rows if row["setting"] == setting]
+        at, f1, low, high = (_column(rows, key) for key in ("step", "f1", "f1_low", "f1_high"))
+        (line,) = scores.plot(at, f1, marker="o", markersize=3, label=f"held-out F1, {setting}")
+        scores.fill_between(at, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    scores.set_ylim(0, 1)
+    scores.set_ylabel("F1 · reward · probability")
+    scores.legend(fontsize=8)
+    searches.plot(steps, _column(train_rows, "searches_mean"), color="0.3")
+    searches.set_ylabel("searches")
+    searches.set_xlabel("step")
+    figure.suptitle(title)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def _column(rows: Rows, key: str) -> list[float]:
+    """A column; null becomes NaN, a gap in the line."""
+    return [float("nan") if row[key] is None else row[key] for row in rows]

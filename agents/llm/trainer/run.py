@@ -9,13 +9,12 @@ policy to sample from; only the main rank writes files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-import torch
 from rich.console import Console
 
 from agents.evaluation.progress import ProgressBar
@@ -27,19 +26,20 @@ from agents.llm.generators.factory import make_generator
 from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.prefetch import RolloutPrefetcher
-from agents.llm.trainer.checkpoint import load_state, random_state, restore_random_state
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.environments import (
-    training_environment,
-    training_questions,
-    uses_policy,
-)
+from agents.llm.trainer.environments import training_environment, training_questions, uses_policy
 from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog
-from agents.llm.trainer.run_folder import RunFolder
-from agents.llm.trainer.setup import load_trained_policy, set_up_torch
+from agents.llm.trainer.run_folder import RunFolder, load_state
+from agents.llm.trainer.setup import (
+    load_trained_policy,
+    random_state,
+    restore_random_state,
+    set_up_torch,
+)
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
+from zs_env.config import build_questions
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.types import SearchCost
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -49,63 +49,43 @@ T = TypeVar("T")
 
 @dataclass
 class RunState:
-    """State of a run beside weights and optimizer.
+    """State of a run beside weights and optimizer."""
 
-    Attributes:
-        step: updates made.
-        cursor: questions passed so far, whether asked or skipped.
-        train_seconds: from the first rollout to the last update, with the evaluations in between.
-        skipped_in_a_row: latest steps whose loss or gradient was not finite.
-        failed_in_a_row: latest steps in which engine failures ended most episodes.
-        metrics_position: size of the metrics file after this step, in bytes.
-        before: evaluation of the initial policy; None until it is made.
-        rollbacks: how often the policy was rolled back after a collapse.
-        recent: metrics that `CollapseGuard` compares.
-        costs: cost of the searches so far, fields of `zs_env.search.types.SearchCost`.
-        random: every global random state; of the main rank, and after a resume of all ranks.
-            Nothing that differs between ranks is drawn from it: rollouts have their own seeds.
-    """
-
-    step: int = 0
-    cursor: int = 0
-    train_seconds: float = 0.0
-    skipped_in_a_row: int = 0
-    failed_in_a_row: int = 0
-    metrics_position: int = 0
-    before: list[Row] | None = None
-    rollbacks: int = 0
-    recent: list[dict[str, Any]] = field(default_factory=list)
-    costs: dict[str, Any] = field(default_factory=dict)
+    step: int = 0  # updates made
+    cursor: int = 0  # questions passed so far, whether asked or skipped
+    train_seconds: float = 0.0  # as in `TrainResult`
+    skipped_in_a_row: int = 0  # latest steps whose loss or gradient was not finite
+    failed_in_a_row: int = 0  # latest steps in which engine failures ended most episodes
+    metrics_position: int = 0  # size of the metrics file after this step, in bytes
+    before: list[Row] | None = None  # evaluation of the initial policy; None until it is made
+    rollbacks: int = 0  # how often the policy was rolled back after a collapse
+    recent: Sequence[Mapping[str, Any]] = ()  # metrics that `check_collapse` compares
+    costs: dict[str, Any] = field(default_factory=dict)  # fields of `SearchCost`, so far
+    # Every global random state; of the main rank, and after a resume of all ranks. Nothing that
+    # differs between ranks is drawn from it: rollouts have their own seeds.
     random: dict[str, Any] = field(default_factory=random_state)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The objects of a run.
-
-    Attributes:
-        policy: the policy that is sampled from and saved. With one rank the learner trains its
-            model in place. With several it is a full copy on each rank, updated by `sync_weights`;
-            the copy takes the memory of all weights once more (twice with `rollout_dtype`).
-        questions: the training questions; empty without a curriculum.
-        stop: SIGTERM interrupts what `split` runs.
-        prefetcher: collects the rollouts of the next step.
-        metrics: None on ranks other than the main one.
-    """
+    """The objects of a run."""
 
     config: TrainConfig
     distributed: DistributedContext
-    stop: StopSignal
+    stop: StopSignal  # SIGTERM interrupts what `split` runs
     folder: RunFolder[TrainConfig]
     state: RunState
+    # Sampled from and saved. With one rank the learner trains this model in place. With several it
+    # is a full copy on each rank, updated by `sync_weights`; the copy takes the memory of all
+    # weights once more (twice with `rollout_dtype`).
     policy: Policy
     learner: Learner
     generator: Generator
     prefetcher: RolloutPrefetcher
     environment: ZeroSearchVectorEnv
-    questions: QuestionDataset
+    questions: QuestionDataset  # for training; empty without a curriculum
     evaluator: Evaluator
-    metrics: MetricsLog | None
+    metrics: MetricsLog | None  # None on ranks other than the main one
     progress: ProgressBar
 
     def split(self, work: Callable[[], Sequence[T]], what: str) -> list[T]:
@@ -123,16 +103,11 @@ class Run:
 
     def sync_weights(self) -> None:
         """Send the learner's weights to the generator."""
-        if self.distributed.world_size > 1:
-            with self.distributed.waiting_for("gather the new weights"):
-                gather_weights(self.learner.policy, self.policy.model)
-
-        def load() -> Sequence[None]:
-            self.generator.load_weights()
-            return ()
-
+        gather_weights(self.learner.policy, self.policy.model, self.distributed)
         # Ranks share servers: no rank samples from them before they have the weights.
-        self.distributed.gather(load, "send the new weights to the generators")
+        self.distributed.gather(
+            lambda: [self.generator.load_weights()], "send the new weights to the generators"
+        )
 
     def costs(self) -> dict[str, float]:
         """Cost of all searches of the run, except those of the real engine."""
@@ -140,15 +115,12 @@ class Run:
         return asdict(sum(self.distributed.all_gather(mine, "add up costs"), SearchCost()))
 
     def rollback(self, *, lr_scale: float) -> str:
-        """Restore the policy of the best checkpoint, or the initial one.
+        """Restore the policy of the best checkpoint, or the initial one; returns its name.
 
         The step count stays, prefetched rollouts are dropped, and `sync_weights` must follow.
 
         Args:
             lr_scale: factor of all learning rates from now on.
-
-        Returns:
-            The checkpoint, or the name of the initial policy.
         """
         checkpoints, model = self.folder.checkpoints, self.config.model
         best = checkpoints.best()
@@ -165,7 +137,7 @@ def open_run(
     config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS
 ) -> Iterator[Run]:
     """Make the objects of a run in the state of its newest checkpoint, and close them."""
-    folder = RunFolder(config, threads=torch.get_num_threads())
+    folder = RunFolder(config)
     config = folder.config
     check_one_step_off(config, distributed)
     set_up_torch(config.run, device=config.model.device, distributed=distributed)
@@ -204,7 +176,12 @@ def open_run(
                 config=config.to_json(),
             )
             opened.callback(metrics.close)
+        questions: QuestionDataset = ()
+        if rollouts.curriculum:
+            questions = build_questions(training_questions(config.environment))
         console = Console(stderr=True, quiet=not distributed.is_main)
+        total, step = config.run.steps, state.step
+        progress = ProgressBar(console, "step", total=total, completed=step, print_updates=True)
         stop = opened.enter_context(StopSignal(outlasting=RankLostError))
         generator = _open_generator(config, policy, distributed, opened)
         yield Run(
@@ -218,18 +195,10 @@ def open_run(
             generator=generator,
             prefetcher=RolloutPrefetcher(distributed, generator, stop, saved.get("prefetched")),
             environment=environment,
-            questions=training_questions(config.environment) if rollouts.curriculum else (),
+            questions=questions,
             evaluator=evaluator,
             metrics=metrics,
-            progress=opened.enter_context(
-                ProgressBar(
-                    console,
-                    "step",
-                    total=config.run.steps,
-                    completed=state.step,
-                    print_updates=True,
-                )
-            ),
+            progress=opened.enter_context(progress),
         )
 
 
@@ -265,14 +234,12 @@ def make_learner(
 
     The reference model is the initial policy, also if `model` comes from a checkpoint.
     """
-    reference = None
-    if config.algorithm.kl_coef > 0 and config.model.lora_rank:
+    reference, settings = None, config.model
+    if config.algorithm.kl_coef > 0:
         reference = model
-    elif config.algorithm.kl_coef > 0:
-        initial = load_policy(
-            config.model.policy, dtype=config.model.dtype, device=str(model.device)
-        )
-        reference = initial.model.requires_grad_(False)
+        if not settings.lora_rank:
+            initial = load_policy(settings.policy, dtype=settings.dtype, device=str(model.device))
+            reference = initial.model.requires_grad_(False)
     return Learner(
         model,
         algorithm=config.algorithm,

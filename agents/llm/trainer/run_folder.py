@@ -1,23 +1,28 @@
-"""The folder of a run: its settings, checkpoints, metrics and result.
+"""The folder of a run: its settings, checkpoints and result.
 
-A folder holds one run: an existing run is continued with `resume`, and otherwise never touched.
+A folder holds one run: an existing run is continued with `resume`, and otherwise never touched. A
+checkpoint is a folder in Hugging Face format that also holds `state.pt`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from agents.llm.rollout.types import Group
-from agents.llm.trainer.checkpoint import CheckpointStore
-from agents.llm.trainer.config import SessionConfig, TrainConfig
+from agents.llm.trainer.config import RunSettings, TrainConfig
 from agents.specs import rewritten, spec_from_text
 from agents.storage.config_file import settings_of, with_settings
+from agents.storage.output_folder import atomic_path
 
+_STATE = "state.pt"
+_PREFIX = "step-"
 # They affect speed, files and output, but not the weights.
 _FREE = frozenset(
     (
@@ -30,28 +35,138 @@ _FREE = frozenset(
 _FREE_OF_ENGINES = frozenset(("servers", "limits", "prices", "budget"))
 _ENGINES = ("engine", "eval_engine", "real_engine")
 
-
-class RunSettings(Protocol):
-    """Settings of a command that has a run folder: `TrainConfig` or `WarmStartConfig`."""
-
-    settings_file: ClassVar[str]
-
-    @property
-    def run(self) -> SessionConfig:
-        """Output folder and session."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """All settings, flat, as JSON values."""
-        ...
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Inverse of `to_json`."""
-        ...
-
-
 Settings = TypeVar("Settings", bound=RunSettings)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read."""
+
+
+class CheckpointStore:
+    """The checkpoints of one run, named by their step.
+
+    Args:
+        folder: their folder; created with the first checkpoint.
+        keep: number of newest checkpoints that are kept, at least 1; the best is kept too.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2) -> None:
+        self.folder = folder
+        self.keep = keep
+
+    def steps(self) -> list[int]:
+        """Steps with a checkpoint, ascending."""
+        found = (path.name.removeprefix(_PREFIX) for path in self.folder.glob(f"{_PREFIX}*"))
+        return sorted(int(step) for step in found if step.isdigit())
+
+    def path(self, step: int) -> Path:
+        """Folder of the checkpoint after `step` updates."""
+        return self.folder / f"{_PREFIX}{step:06d}"
+
+    def latest(self) -> Path | None:
+        """Newest checkpoint; None if there is none."""
+        steps = self.steps()
+        return self.path(steps[-1]) if steps else None
+
+    def best(self) -> tuple[int, float] | None:
+        """Step and score of the best checkpoint; None if there is none."""
+        marker = self.folder / "best.json"
+        if not marker.exists():
+            return None
+        best = json.loads(marker.read_text())
+        # The user may have deleted it, as the error for a damaged checkpoint advises.
+        return (best["step"], best["score"]) if self.path(best["step"]).exists() else None
+
+    def save(
+        self, step: int, state: Mapping[str, Any], write_model: Callable[[Path], object]
+    ) -> Path:
+        """Write a checkpoint and delete those that are no longer kept.
+
+        An existing checkpoint of the same step is kept: it holds the same state.
+
+        Args:
+            step: updates made so far.
+            state: tensors, numbers, strings and containers of them.
+            write_model: writes the policy in Hugging Face format into a folder.
+
+        Raises:
+            CheckpointError: if it cannot be written, for instance because the disk is full.
+        """
+
+        def write(folder: Path) -> None:
+            folder.mkdir()
+            write_model(folder)
+            torch.save(dict(state), folder / _STATE)
+
+        target = self.path(step)
+        if not target.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # A process that died may have left incomplete folders.
+            for path in self.folder.glob(".*"):
+                if path.is_dir():
+                    shutil.rmtree(path)
+            self._write(target, write, f"the checkpoint of step {step} could not be saved")
+        return target
+
+    def mark_best(self, step: int, score: float) -> None:
+        """Mark the saved checkpoint of `step` as the best."""
+        text = json.dumps({"step": step, "score": score})
+        failed = f"step {step} could not be marked as the best"
+        self._write(self.folder / "best.json", lambda path: path.write_text(text), failed)
+
+    def _write(self, target: Path, write: Callable[[Path], object], failed: str) -> None:
+        """Write a file or a folder whole or not at all, then delete checkpoints.
+
+        It is written under a temporary name, flushed to the disk and renamed, so the previous
+        checkpoint survives a crash at any moment.
+        """
+        temporary = self.folder / f".writing-{target.name}"
+        try:
+            write(temporary)
+            for path in (*temporary.rglob("*"), temporary):
+                _flush(path)
+            temporary.rename(target)
+            _flush(self.folder)
+        except Exception as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            latest = self.latest()
+            good = f"the last good checkpoint is {latest}" if latest else "there is no earlier one"
+            raise CheckpointError(
+                f"{failed} in {self.folder}: {error}; {good}; make room there and continue with "
+                "--resume"
+            ) from error
+        best = self.best()
+        for step in self.steps()[: -self.keep]:
+            if best is None or step != best[0]:
+                # Renamed first, because a partly deleted folder must not look like a checkpoint.
+                deleting = self.folder / f".deleting-{step}"
+                self.path(step).rename(deleting)
+                shutil.rmtree(deleting)
+
+
+def load_state(checkpoint: Path) -> dict[str, Any]:
+    """Read the state of a checkpoint.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    try:
+        return torch.load(checkpoint / _STATE, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            # The first sentence is the cause; torch adds lines of advice.
+            f"the checkpoint {checkpoint} cannot be read: {str(error).split('. ')[0]}; "
+            "delete that folder to continue from the one before"
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class RunFolder(Generic[Settings]):
@@ -63,27 +178,22 @@ class RunFolder(Generic[Settings]):
             another number changes the last bits.
         checkpoints: the run's checkpoints.
 
-    Args:
-        config: settings as requested.
-        threads: CPU threads that `config.run.threads == 0` means.
-
     Raises:
         FileExistsError: if the folder holds a run and `resume` is off.
         ValueError: if the run in it has other settings.
     """
 
-    def __init__(self, config: Settings, *, threads: int) -> None:
+    def __init__(self, config: Settings) -> None:
         self.path = config.run.output
-        recorded = read_run_config(self.path, type(config))
+        recorded = _recorded(config)
         if recorded is not None:
             if not config.run.resume:
                 raise FileExistsError(
                     f"{self.path} already holds a run; continue it with --resume, or choose "
                     "another --output"
                 )
-            config = with_threads(config, recorded.run.threads)
-            check_resumes(config, recorded)
-        self.config = with_threads(config, threads)
+            config = resumed_config(config, recorded)
+        self.config = _with_threads(config, torch.get_num_threads())
         self.checkpoints = CheckpointStore(
             self.path / "checkpoints", keep=self.config.run.keep_checkpoints
         )
@@ -113,21 +223,23 @@ class RunFolder(Generic[Settings]):
         return path
 
 
-def read_run_config(folder: Path, config_class: type[Settings]) -> Settings | None:
-    """Settings of the run in a folder; None if there is none."""
-    path = folder / config_class.settings_file
-    if not path.exists():
+def finished_training(config: TrainConfig) -> str | None:
+    """Return the checkpoint of a finished run that is to be resumed; None for any other.
+
+    Raises:
+        ValueError: if the run had other settings.
+    """
+    path = config.run.output / "result.json"
+    recorded = _recorded(config)
+    if not config.run.resume or not path.exists() or recorded is None:
         return None
-    return config_class.from_json(json.loads(path.read_text(encoding="utf-8")))
+    resumed_config(config, recorded)
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result["checkpoint"] if result["steps"] >= config.run.steps else None
 
 
-def with_threads(config: Settings, threads: int) -> Settings:
-    """Return the settings with `threads` in place of 0 threads."""
-    return config if config.run.threads else with_settings(config, {"threads": threads})
-
-
-def check_resumes(config: Settings, recorded: Settings) -> None:
-    """Check that a run can be resumed with these settings.
+def resumed_config(config: Settings, recorded: Settings) -> Settings:
+    """Return the settings of a resumed run: as requested, with the threads of the run.
 
     Args:
         config: settings as requested.
@@ -136,6 +248,7 @@ def check_resumes(config: Settings, recorded: Settings) -> None:
     Raises:
         ValueError: naming every setting that differs, with both values.
     """
+    config = _with_threads(config, recorded.run.threads)
     free = _FREE | ({"steps"} if _more_steps_change_nothing(recorded) else set())
     before = settings_of(recorded)
     differing = [
@@ -148,6 +261,19 @@ def check_resumes(config: Settings, recorded: Settings) -> None:
             f"--resume continues the run in {config.run.output} with its own settings, but got "
             f"{', '.join(differing)}; leave those flags as they were, or choose another --output"
         )
+    return config
+
+
+def _recorded(config: Settings) -> Settings | None:
+    """Settings of the run in the output folder; None if there is none."""
+    path = config.run.output / config.settings_file
+    if not path.exists():
+        return None
+    return type(config).from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _with_threads(config: Settings, threads: int) -> Settings:
+    return config if config.run.threads else with_settings(config, {"threads": threads})
 
 
 def _more_steps_change_nothing(config: RunSettings) -> bool:
@@ -170,6 +296,5 @@ def _compared(name: str, value: Any) -> Any:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    temporary.rename(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

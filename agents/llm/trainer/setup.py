@@ -1,12 +1,13 @@
-"""Sets up torch and the policy of a run."""
+"""Sets up torch and the policy of a run, and keeps its random states."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,28 @@ def set_up_torch(config: SessionConfig, *, device: str, distributed: Distributed
         torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
 
 
+def random_state() -> dict[str, Any]:
+    """State of all global random generators: Python, NumPy, torch and CUDA."""
+    name, keys, position, has_gauss, gauss = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (name, keys.tolist(), position, has_gauss, gauss),  # pyright: ignore
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """Restore the states of `random_state`."""
+    random.setstate(state["python"])
+    name, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        # The run may be resumed with fewer devices.
+        torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
+
+
 def resolve_device(device: str) -> str:
     """Return the device that "auto" means; any other name as it is."""
     if device != "auto":
@@ -73,24 +96,21 @@ def load_trained_policy(
     """
     source = checkpoint or config.policy
     policy = load_policy(source, dtype=config.dtype, device=resolve_device(config.device))
-    if checkpoint is None and has_adapter(policy.model):
-        _check_adapter(config, *adapter_size(policy.model), kl_coef=kl_coef)
-    if config.lora_rank and not has_adapter(policy.model):
-        add_adapter(policy.model, rank=config.lora_rank, alpha=config.lora_alpha)
-    elif config.lora_rank:
-        train_adapter(policy.model)
-    return policy
-
-
-def _check_adapter(config: ModelConfig, rank: int, alpha: int, *, kl_coef: float) -> None:
-    if (config.lora_rank, config.lora_alpha) != (rank, alpha):
+    if not has_adapter(policy.model):
+        if config.lora_rank:
+            add_adapter(policy.model, rank=config.lora_rank, alpha=config.lora_alpha)
+        return policy
+    rank, alpha = adapter_size(policy.model)
+    if checkpoint is None and (config.lora_rank, config.lora_alpha) != (rank, alpha):
         raise ValueError(
             f"the policy {config.policy} has an adapter of rank {rank} and alpha {alpha}, got "
             f"lora_rank={config.lora_rank}, lora_alpha={config.lora_alpha}; use those of the "
             "adapter, or merge it: load_policy(FOLDER).save_merged(OTHER)"
         )
-    if kl_coef > 0:
+    if checkpoint is None and kl_coef > 0:
         raise ValueError(
             f"kl_coef={kl_coef} would keep the policy {config.policy} near the model without its "
             "adapter, not near itself; merge the adapter: load_policy(FOLDER).save_merged(OTHER)"
         )
+    train_adapter(policy.model)
+    return policy

@@ -10,16 +10,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from omegaconf import OmegaConf  # type: ignore[import-not-found]
 from verl.experimental.agent_loop.agent_loop import (  # type: ignore[import-not-found]
     AgentLoopBase,
+    AgentLoopMetrics,
+    AgentLoopOutput,
 )
 from verl.utils.fs import copy_to_local  # type: ignore[import-not-found]
 from verl.utils.model import get_generation_config  # type: ignore[import-not-found]
@@ -27,9 +33,8 @@ from verl.utils.model import get_generation_config  # type: ignore[import-not-fo
 from agents.llm.generators.base import Generation
 from agents.llm.policy.stopping import CLOSING_TAGS, StopRule
 from agents.llm.policy.text_codec import TextCodec, as_ids
-from agents.llm.rollout.episode import TokenEpisode
 from agents.llm.rollout.question_order import group_seeds
-from agents.llm.verl.output import GenerationStats, episode_output, turn_logprobs
+from agents.llm.rollout.types import Rollout, TokenEpisode
 from envs_registry.verl import SharedEnvironment
 from zs_env.env import ZeroSearchEnv
 from zs_env.text.suggestions import unknown_name
@@ -38,6 +43,41 @@ _LOGGER = logging.getLogger(__name__)
 # Environment steps that may block at the same time; the event loop of the worker stays free.
 _THREADS = ThreadPoolExecutor(256, thread_name_prefix="zerosearch")
 _BUILDING = Lock()
+
+
+@dataclass(slots=True)
+class _Stats:
+    """Times of an episode and the weights that generated its turns.
+
+    Attributes:
+        generating_s: seconds spent in generation.
+        searching_s: seconds spent in environment steps.
+        num_preempted: number of preemptions on the servers; -1 if unknown.
+        first_version: trainer step of the weights that generated the first turn.
+        last_version: trainer step of the weights that generated the last turn.
+    """
+
+    generating_s: float = 0.0
+    searching_s: float = 0.0
+    num_preempted: int = -1
+    first_version: int | None = None
+    last_version: int | None = None
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds that the block takes to attribute `name`."""
+        started = time.perf_counter()
+        yield
+        setattr(self, name, getattr(self, name) + time.perf_counter() - started)
+
+    def add(self, output: Any) -> None:
+        """Record the weights and preemptions of a turn."""
+        fields = output.extra_fields
+        if self.first_version is None:
+            self.first_version = fields.get("min_global_steps", fields.get("global_steps"))
+        self.last_version = fields.get("max_global_steps", fields.get("global_steps"))
+        if output.num_preempted is not None:
+            self.num_preempted = max(self.num_preempted, 0) + output.num_preempted
 
 
 class _EpisodeFailed(Exception):
@@ -96,22 +136,24 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         Raises:
             ValueError: if the row was made from other questions, or its prompt is too long.
         """
-        episode, stats = TokenEpisode(), GenerationStats()
+        episode, stats = TokenEpisode(), _Stats()
         has_logprobs = bool(sampling_params.get("logprobs"))
         env, message = await _in_thread(lambda: self._start(row))
         try:
             episode.append_prompt(self._encode_prompt(message))
-            await self._play(env, episode, stats, sampling_params, int(row.get("priority", 0)))
+            # One server keeps the cache of the episode, by its request_id.
+            request = {"request_id": uuid4().hex, "priority": int(row.get("priority", 0))}
+            await self._play(env, episode, stats, sampling_params, **request)
             episode.transcript = transcript = env.transcript()
             if transcript.failure is not None:
                 raise _EpisodeFailed(transcript.failure)
-            return episode_output(episode.rollout(), stats, has_logprobs)
+            return _episode_output(episode.rollout(), stats, has_logprobs)
         except _EpisodeFailed as failure:
             _LOGGER.warning("the episode of %s failed: %s", row.get("extra_info"), failure)
             if "session_id" in row:
                 return []
             episode.transcript = env.transcript()
-            return self._untrained(episode_output(episode.rollout(), stats, has_logprobs))
+            return self._untrained(_episode_output(episode.rollout(), stats, has_logprobs))
         finally:
             env.close()
 
@@ -119,16 +161,16 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         self,
         env: ZeroSearchEnv,
         episode: TokenEpisode,
-        stats: GenerationStats,
+        stats: _Stats,
         sampling_params: Mapping[str, Any],
-        priority: int,
+        **request: Any,
     ) -> None:
         over = False
         while not over:
             text = ""
             if not episode.context_full:
                 with stats.timed("generating_s"):
-                    turn = await self._generate(episode, stats, sampling_params, priority)
+                    turn = await self._generate(episode, stats, sampling_params, **request)
                 episode.append_action(turn)
                 text = self._codec.decode_action(turn.token_ids)
             with stats.timed("searching_s"):
@@ -143,7 +185,11 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         name, info = str(row["data_source"]), row["extra_info"]
         if name not in self._environments:
             raise unknown_name("data_source", name, self._environments)
-        env = _shared_environment(json.dumps(self._environments[name], sort_keys=True)).make()
+        spec = json.dumps(self._environments[name], sort_keys=True)
+        # The first episodes of a worker start at the same time; only one builds the environment.
+        with _BUILDING:
+            environment = _shared_environment(spec)
+        env = environment.make()
         index, step = int(info["index"]), int(row.get("global_steps", 0))
         member, seed = int(row.get("session_id", 0)), info.get("seed")
         if seed is None:
@@ -183,9 +229,9 @@ class ZeroSearchAgentLoop(AgentLoopBase):
     async def _generate(
         self,
         episode: TokenEpisode,
-        stats: GenerationStats,
+        stats: _Stats,
         sampling_params: Mapping[str, Any],
-        priority: int,
+        **request: Any,
     ) -> Generation:
         token_ids = episode.token_ids
         room = self._room(len(token_ids), len(episode.segments[0].token_ids))
@@ -193,20 +239,26 @@ class ZeroSearchAgentLoop(AgentLoopBase):
             return Generation(token_ids=(), logprobs=(), stop_reason="context")
         limit = min(self._max_new_tokens, room)
         output = await self.server_manager.generate(
-            request_id=stats.request_id,
             prompt_ids=token_ids,
             sampling_params={**sampling_params, **self._stops(), "max_tokens": limit},
-            priority=priority,
+            **request,
         )
         if output.stop_reason in ("abort", "aborted") or not output.token_ids:
             raise _EpisodeFailed(f"the server aborted a turn ({output.stop_reason})")
         stats.add(output)
         turn, reason = self._stop_rule.cut(output.token_ids[:limit])
+        logprobs = (0.0,) * len(turn)
+        if sampling_params.get("logprobs"):
+            if output.log_probs is None:
+                raise ValueError(
+                    "the server returned no logprobs; set "
+                    "actor_rollout_ref.rollout.calculate_log_probs=False or use a server that "
+                    "returns them"
+                )
+            logprobs = tuple(output.log_probs[: len(turn)])
         return Generation(
             token_ids=turn,
-            logprobs=turn_logprobs(
-                output, len(turn), requested=bool(sampling_params.get("logprobs"))
-            ),
+            logprobs=logprobs,
             stop_reason=reason or ("context" if len(turn) >= room else "length"),
         )
 
@@ -237,18 +289,43 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         return output
 
 
+def _episode_output(rollout: Rollout, stats: _Stats, has_logprobs: bool) -> Any:
+    """Return the episode for verl: the prompt, and everything after it as the response."""
+    prompt = rollout.segments[0].token_ids
+    start, transcript = len(prompt), rollout.transcript
+    return AgentLoopOutput(
+        prompt_ids=list(prompt),
+        response_ids=list(rollout.token_ids[start:]),
+        response_mask=[int(acted) for acted in rollout.action_mask[start:]],
+        response_logprobs=list(rollout.logprobs[start:]) if has_logprobs else None,
+        reward_score=float(rollout.reward),
+        num_turns=len(rollout.segments),
+        metrics=AgentLoopMetrics(
+            generate_sequences=stats.generating_s,
+            tool_calls=stats.searching_s,
+            num_preempted=stats.num_preempted,
+        ),
+        extra_fields={
+            "turn_scores": [],
+            "tool_rewards": [],
+            "global_steps": stats.last_version,
+            "min_global_steps": stats.first_version,
+            "max_global_steps": stats.last_version,
+            "reward_extra_info": {
+                **transcript.scores(),
+                "num_searches": transcript.num_searches,
+                "noise_probability": transcript.noise_probability,
+            },
+        },
+    )
+
+
 async def _in_thread(call: Callable[[], Any]) -> Any:
     return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
 
 
-def _shared_environment(spec: str) -> SharedEnvironment:
-    # The first episodes of a worker start at the same time; only one builds the environment.
-    with _BUILDING:
-        return _build_environment(spec)
-
-
 @lru_cache(maxsize=32)
-def _build_environment(spec: str) -> SharedEnvironment:
+def _shared_environment(spec: str) -> SharedEnvironment:
     return SharedEnvironment(json.loads(spec))
 
 

@@ -1,36 +1,42 @@
-"""The cells of a benchmark: each agent on each question set, once or several times."""
+"""The cells of a benchmark: each agent on each question set, once or several times.
+
+A session plays them, and counts episodes and costs.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from agents.agent_registry import build_agent, fingerprint
+from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import evaluate
-from agents.evaluation.record import TRANSCRIPTS_FILE
+from agents.evaluation.evaluation_folder import TRANSCRIPTS_FILE
+from agents.evaluation.progress import ProgressBar
+from agents.evaluation.summary import Report
 from agents.storage.output_folder import folder_name
 from agents.studies.benchmark.config import BenchmarkConfig
 from agents.studies.benchmark.sample import Sample
 from agents.studies.benchmark.scores import Result
-from agents.studies.benchmark.session import BenchmarkSession
 from zs_env.metrics import F1Tokens
+from zs_env.search.prices import PriceTable
+from zs_env.search.types import SearchCost
 from zs_env.transcripts.storage import read_transcripts
 
 _ENV_ID = "ZeroSearch/File-v0"
+# Episodes end in bursts, as batches of searches do, so the speed is averaged over ten minutes.
+_SPEED_PERIOD_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One repeat of an agent on a question set: an evaluation with its own folder.
-
-    Attributes:
-        agent: label of the agent in tables.
-        set_name: name of the question set.
-        repeat: from 0.
-    """
+    """One repeat (from 0) of an agent on a question set: an evaluation with its own folder."""
 
     agent: str
     set_name: str
@@ -41,7 +47,6 @@ class Cell:
         return f"{self.agent} on {self.set_name}{repeat}"
 
     def folder(self, output: Path) -> Path:
-        """Return the folder of the evaluation."""
         return output / "evaluations" / folder_name(self.agent) / self.set_name / str(self.repeat)
 
     def results(self, output: Path, *, f1_tokens: F1Tokens = "words") -> Iterator[Result]:
@@ -52,12 +57,69 @@ class Cell:
             yield Result.from_transcript(index, transcript, f1_tokens=f1_tokens, **labels)
 
 
-def list_cells(config: BenchmarkConfig, sets: Iterable[str]) -> list[Cell]:
-    """Return all cells, in the order in which they are played."""
-    return [
-        Cell(agent=agent, set_name=name, repeat=repeat)
-        for agent, repeat, name in product(config.named_agents(), range(config.repeats), sets)
-    ]
+class BenchmarkSession(ProgressBar):
+    """Counts episodes and costs over all cells; off a terminal it prints one line a cell."""
+
+    def __init__(self, console: Console, total: int, prices: PriceTable) -> None:
+        super().__init__(console, "", total=total, speed_period_s=_SPEED_PERIOD_S)
+        self._num_episodes, self._prices = total, prices
+        self._cell = ""
+        self._completed = self._played = self._failures = 0
+        self._earlier_costs, self._cell_costs = Counter[str](), Counter[str]()
+
+    def begin_cell(self, cell: str) -> None:
+        """Show the name of the cell that is played next."""
+        self._cell = cell
+        self.update(self._completed, self.summary(), description=cell)
+
+    def start_cell(self, total: int, completed: int) -> None:
+        """Count the episodes of the cell that an earlier session played."""
+        self._completed += completed
+        if completed:
+            self.restart(self._completed, self.summary())
+        if 0 < completed < total:
+            self.print(
+                f"{self._cell}: {completed} of {total} episodes were played before; "
+                "playing the others"
+            )
+
+    def episode(self, result: EpisodeResult) -> None:
+        """Count an episode that ended."""
+        self._completed += 1
+        self._played += 1
+        self._failures += result.failure is not None
+        self.update(self._completed, self.summary())
+
+    def costs(self, costs: Mapping[str, float]) -> None:
+        """Set the costs of the cell's searches so far."""
+        self._cell_costs = Counter(costs)
+
+    def end_cell(self, report: Report) -> None:
+        """Add the costs of the cell to those of the session."""
+        self._earlier_costs.update(self._cell_costs)
+        self._cell_costs = Counter()
+        if not self.console.is_terminal:
+            exact_match = report.metrics["exact_match"]
+            self.print(
+                f"{self._completed}/{self._num_episodes}  {self._cell}: exact match {exact_match}"
+            )
+
+    @property
+    def total_costs(self) -> SearchCost:
+        """Costs of the searches of this session."""
+        return SearchCost(**(self._earlier_costs + self._cell_costs))  # type: ignore[arg-type]
+
+    def summary(self) -> str:
+        """Return searches and dollars so far, and the expected dollars of the whole benchmark."""
+        costs = self.total_costs
+        dollars = self._prices.dollars(costs)
+        parts = [f"{costs.searches:,} searches"]
+        if dollars and self._played:
+            expected = dollars * (1 + (self._num_episodes - self._completed) / self._played)
+            parts.append(f"${dollars:.4f} of about ${expected:.4f}")
+        if self._failures:
+            parts.append(f"{self._failures} failures")
+        return ", ".join(parts)
 
 
 def play_cells(
@@ -70,15 +132,8 @@ def play_cells(
 ) -> None:
     """Play the episodes that the output folder does not contain yet.
 
-    Only one agent is loaded at a time, since it may need most of the memory.
-
-    Args:
-        config: of the benchmark.
-        cells: the cells of an agent and a repeat follow each other.
-        sets: specs of the questions by the names of the sets.
-        samples: by the names of the sets.
-        output: folder of the benchmark.
-        session: counts episodes and costs.
+    Only one agent is loaded at a time, since it may need most of the memory: the cells of an agent
+    and a repeat follow each other. `sets` are the specs of the questions by the names of the sets.
 
     Raises:
         ValueError: if the folder contains episodes of another setting or of a changed agent.

@@ -90,7 +90,11 @@ class BenchmarkConfig(EpisodeSettings):
 
     def named_agents(self) -> dict[str, str]:
         """Return the agents by label."""
-        return dict(_labelled(agent) for agent in self.agents)
+        named = {}
+        for agent in self.agents:
+            match = _LABEL.match(agent)
+            named[match[1] if match else agent] = agent[match.end() :] if match else agent
+        return named
 
     @property
     def set_size(self) -> int | None:
@@ -123,16 +127,8 @@ class BenchmarkConfig(EpisodeSettings):
         return DEFAULT_FOLDER / digest
 
 
-def _labelled(agent: str) -> tuple[str, str]:
-    match = _LABEL.match(agent)
-    return (match[1], agent[match.end() :]) if match else (agent, agent)
-
-
 def question_sets(texts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Read NAME, one of `PAPER_SETS` from the hub, or NAME=FILE, or NAME=JSON spec.
-
-    Returns:
-        The specs of the questions by the names of the sets.
+    """Read sets, see `BenchmarkConfig.sets`, as the specs of the questions by name.
 
     Raises:
         ValueError: if a name is unknown or given twice, or a spec is invalid.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from statistics import fmean
 from typing import Any
 
-from agents.evaluation.statistics import NUM_FLIPS, NUM_RESAMPLES, Interval, PairedDifference
+from agents.evaluation.statistics import NUM_FLIPS, NUM_RESAMPLES, Interval
 from agents.studies.benchmark.config import AVERAGE, PAPER_SETS
 from agents.studies.benchmark.scores import Comparison, Score
 from agents.studies.tables import markdown_table
@@ -27,56 +26,34 @@ TABLES: dict[str, tuple[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """A selection of rows of a published table.
+def load_published() -> Mapping[str, Any]:
+    """Return the original's main table, without Llama and a few baselines.
 
-    Attributes:
-        source: the publication.
-        metric: our name of its metric.
-        caveat: differences that limit the comparison.
-        rows: in the order of the paper, each with `model`, `method`, `scores` in percent by
-            question set, and `bamboogle_questions`: how many of Bamboogle's 125 questions count.
+    Returns:
+        `source`: the publication; `metric`: our name of its metric; `caveat`: differences that
+        limit the comparison; and `rows` in the order of the paper, each with `model`, `method`,
+        `scores` in percent by question set, and `bamboogle_questions`: how many of Bamboogle's 125
+        questions count.
     """
-
-    source: str
-    metric: str
-    caveat: str
-    rows: Sequence[Mapping[str, Any]]
+    return json.loads(
+        files("agents.studies.benchmark").joinpath("published.json").read_text("utf-8")
+    )
 
 
-def load_published() -> Published:
-    """Return the original's main table, without Llama and a few baselines."""
-    text = files("agents.studies.benchmark").joinpath("published.json").read_text("utf-8")
-    return Published(**json.loads(text))
-
-
-def document(
-    about: str,
-    scores: Sequence[Score],
-    comparisons: Sequence[Comparison],
-    published: Published | None,
-) -> str:
-    """Return the whole document.
-
-    Args:
-        about: a paragraph on what was played.
-        scores: of every agent on every set, with the averages.
-        comparisons: of every two agents.
-        published: rows to show below ours where the metric is the same; None to omit them.
-    """
-    names = list(dict.fromkeys(score.set for score in scores))
-    parts = [f"# Benchmark\n\n{about}\n"]
-    parts.append(
+def document(about: str, scores: Sequence[Score], comparisons: Sequence[Comparison]) -> str:
+    """Return the whole document; `about` is a paragraph on what was played."""
+    names, published = list(dict.fromkeys(score.set for score in scores)), load_published()
+    parts = [
+        f"# Benchmark\n\n{about}\n",
         "Every score is a percentage, with a 95 % interval: a bootstrap over questions, "
         f"{NUM_RESAMPLES:,} resamples, repeats of a question averaged first. Avg is the mean over "
-        "the sets shown with equal weights, resampled within each set.\n"
-    )
+        "the sets shown with equal weights, resampled within each set.\n",
+    ]
     for metric, (title, meaning) in TABLES.items():
-        shown = published if published and published.metric == metric else None
+        shown = published["rows"] if metric == published["metric"] else []
         parts.append(f"## {title}\n\n{meaning}\n\n{_scores(scores, names, metric, shown)}")
         if shown:
-            parts.append(f"† Published: {shown.source}. {shown.caveat}\n")
+            parts.append(f"† Published: {published['source']}. {published['caveat']}\n")
     if comparisons:
         parts.append(_comparisons(comparisons, names))
     parts.append(f"## What was played\n\n{_behaviour(scores)}")
@@ -94,12 +71,12 @@ def percent(interval: Interval | None) -> str:
 
 
 def _scores(
-    scores: Sequence[Score], names: Sequence[str], metric: str, published: Published | None
+    scores: Sequence[Score], names: Sequence[str], metric: str, published: Sequence[Any]
 ) -> str:
     agents = dict.fromkeys(score.agent for score in scores)
     found = {(score.agent, score.set): score.metrics[metric] for score in scores}
     rows = [[agent, *(percent(found.get((agent, name))) for name in names)] for agent in agents]
-    rows += [_published_row(row, names) for row in (published.rows if published else ())]
+    rows += [_published_row(row, names) for row in published]
     return markdown_table(["method", *map(set_label, names)], rows)
 
 
@@ -124,7 +101,11 @@ def _comparisons(comparisons: Sequence[Comparison], names: Sequence[str]) -> str
         pairs: dict[str, dict[str, str]] = {}
         for one in comparisons:
             row = pairs.setdefault(f"{one.agent} minus {one.other}", {})
-            row[one.set] = _difference(one.metrics[metric])
+            paired = one.metrics[metric]
+            row[one.set] = "-"
+            if paired.p_value is not None:
+                points = paired.difference.format(1, scale=100, sign=True)
+                row[one.set] = f"{points}, p = {paired.p_value:.2g}"
         rows = [[pair, *(row.get(name, "-") for name in names)] for pair, row in pairs.items()]
         table = markdown_table(["", *map(set_label, names)], rows)
         parts.append(f"### {TABLES[metric][0]}\n\n{table}")
@@ -134,12 +115,6 @@ def _comparisons(comparisons: Sequence[Comparison], names: Sequence[str]) -> str
             f"Failures excluded {excluded} pairs; comparisons.csv counts them for each set.\n"
         )
     return "\n".join(parts)
-
-
-def _difference(paired: PairedDifference) -> str:
-    if paired.p_value is None:
-        return "-"
-    return f"{paired.difference.format(1, scale=100, sign=True)}, p = {paired.p_value:.2g}"
 
 
 def _behaviour(scores: Sequence[Score]) -> str:

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
+from agents.storage.output_folder import atomic_path
 from agents.studies.benchmark.config import BenchmarkConfig
 from zs_env.config import build_questions
 from zs_env.questions import questions_by_id
@@ -69,17 +70,13 @@ def choose_samples(
 ) -> dict[str, Sample]:
     """Choose the questions of each set, or read them from the given file, and write them down.
 
-    Args:
-        config: of the benchmark.
-        sets: specs of the questions by the names of the sets.
-        output: folder of the benchmark.
-        started: whether episodes of the samples in the folder were played.
+    If the benchmark has started, its folder contains episodes of the samples there.
 
     Raises:
         ValueError: if the folder contains another sample of a set, or the set contains other
             questions than those that the given file was made from.
     """
-    given = None if config.sample is None else read_samples(config.sample)
+    given = {} if config.sample is None else read_samples(config.sample)
     path = output / SAMPLE_FILE
     earlier = read_samples(path) if started else {}
     samples = {}
@@ -92,19 +89,15 @@ def choose_samples(
                 "changed; choose another --output, or delete that folder"
             )
     value = {name: asdict(sample) for name, sample in {**earlier, **samples}.items()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     return samples
 
 
 def _choose(
-    config: BenchmarkConfig,
-    name: str,
-    questions: QuestionDataset,
-    given: Mapping[str, Sample] | None,
+    config: BenchmarkConfig, name: str, questions: QuestionDataset, given: Mapping[str, Sample]
 ) -> Sample:
-    if given is None:
+    if config.sample is None:
         return Sample.draw(questions, config.set_size, seed=config.sample_seed)
     if name not in given:
         raise ValueError(f"{config.sample} contains no sample of {name!r}, only of {sorted(given)}")
@@ -132,13 +125,13 @@ def read_samples(path: Path) -> dict[str, Sample]:
         raise ValueError(f"{path} is not JSON ({error}); expected a benchmark's sample") from error
     if not isinstance(value, dict):
         raise ValueError(f'{path} contains no object {{"nq": {{"ids": [...]}}, ...}}')
-    return {name: _sample_from_json(one, f"{path}, set {name!r}") for name, one in value.items()}
-
-
-def _sample_from_json(value: Any, where: str) -> Sample:
-    if isinstance(value, list):
-        value = {"ids": value}
-    ids = value.get("ids") if isinstance(value, dict) else None
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise ValueError(f"{where}: expected a list of question ids, or an object with one")
-    return Sample(digest=value.get("digest"), ids=tuple(ids))
+    samples = {}
+    for name, one in value.items():
+        fields = one if isinstance(one, dict) else {"ids": one}
+        ids = fields.get("ids")
+        if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+            raise ValueError(
+                f"{path}, set {name!r}: expected a list of question ids, or an object with one"
+            )
+        samples[name] = Sample(digest=fields.get("digest"), ids=tuple(ids))
+    return samples

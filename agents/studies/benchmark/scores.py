@@ -20,19 +20,12 @@ from agents.studies.benchmark.config import AVERAGE
 SCORES = ("substring_match", "exact_match", "cover_match", "f1")
 METRICS = (*SCORES, "searches", "turns", "malformed_share", "answered")
 
-Means = Mapping[str, Mapping[str, float]]  # metric by question id
 _Pair = tuple[Sequence["Result"], Sequence["Result"]]  # of the agent and of the other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result(EpisodeResult):
-    """One repeat of an agent on a question.
-
-    Attributes:
-        agent: label of the agent in tables.
-        set: name of the question set.
-        repeat: from 0.
-    """
+    """One repeat (from 0) of an agent on a question of a set."""
 
     agent: str
     set: str
@@ -44,12 +37,9 @@ class Score:
     """The scores of an agent on a question set, or on average.
 
     Attributes:
-        agent: label of the agent.
         set: name of the set, or `AVERAGE`: the mean over the sets with equal weights.
         metrics: by name of `METRICS`. Repeats of a question are averaged first; the interval is a
             bootstrap over questions, within each set.
-        questions: number of questions.
-        episodes: number of episodes.
         failures: number of episodes that an engine failure ended. `metrics` excludes them.
         failed_questions: number of questions of which every episode failed.
     """
@@ -68,9 +58,7 @@ class Comparison:
     """The scores of one agent minus those of another.
 
     Attributes:
-        agent: label of the agent.
         other: label of the agent whose scores are subtracted.
-        set: name of the set, or `AVERAGE`.
         metrics: differences by name of `SCORES`.
         questions: number of questions that either agent has results of.
         pairs: number of questions for which both have an episode without a failure. The others are
@@ -100,22 +88,22 @@ def csv_rows(scored: Score | Comparison) -> list[dict[str, Any]]:
 def score_all(results: Iterable[Result]) -> list[Score]:
     """Score every agent on each of its sets and on average, in the order of the results."""
     scores = []
-    for agent, by_set in results_by_agent(results).items():
+    for agent, by_set in _by_agent(results).items():
         scores += [_score(agent, name, [some]) for name, some in by_set.items()]
         scores.append(_score(agent, AVERAGE, list(by_set.values())))
     return scores
 
 
-def results_by_agent(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
+def _by_agent(results: Iterable[Result]) -> dict[str, dict[str, list[Result]]]:
     """Group results by agent and set, in their order."""
     grouped: defaultdict[str, dict[str, list[Result]]] = defaultdict(dict)
     for result in results:
         grouped[result.agent].setdefault(result.set, []).append(result)
-    return dict(grouped)
+    return grouped
 
 
-def question_means(results: Iterable[Result]) -> Means:
-    """Average the repeats of each question, without failed episodes."""
+def question_means(results: Iterable[Result]) -> dict[str, dict[str, float]]:
+    """Average the repeats of each question, without failed episodes: metrics by question id."""
     repeats: defaultdict[str, list[Result]] = defaultdict(list)
     for result in results:
         if result.failure is None:
@@ -149,7 +137,7 @@ def _score(agent: str, name: str, strata: Sequence[Sequence[Result]]) -> Score:
 
 def compare_all(results: Iterable[Result]) -> list[Comparison]:
     """Compare every agent with each earlier one, on every shared set and on average."""
-    by_agent = results_by_agent(results)
+    by_agent = _by_agent(results)
     comparisons = []
     for other, agent in combinations(by_agent, 2):
         first, second = by_agent[agent], by_agent[other]

@@ -9,26 +9,83 @@ search with another query gets its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
 from agents.env_pool import EnvPool, open_vector
-from agents.evaluation.episodes import play_episodes
-from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
+from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
-from agents.storage.output_folder import folder_lock
-from agents.studies.counterfactuals.flipped_page import CounterfactualRecord, FlippedPage
-from agents.studies.counterfactuals.replay import check_replay, check_replay_until
-from zs_env.transcripts.transcript import Transcript
+from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
+from zs_env.transcripts.storage import append_transcripts
+from zs_env.transcripts.transcript import Transcript, Turn
 from zs_env.vector_env import ZeroSearchVectorEnv
+
+PAGES_FILE = "pages.jsonl"
+PageKind = Literal["useful", "noisy", "mixed"]
+_OPPOSITE: dict[PageKind, PageKind] = {"useful": "noisy", "noisy": "useful", "mixed": "mixed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlippedPage:
+    """One flipped page of a recorded episode.
+
+    Attributes:
+        index: number of the question in its set, from 0.
+        turn: number of the turn with the search, from 0 over all turns.
+        kind: requested quality of the page; "mixed" if its documents were drawn one by one.
+        reward: of the recorded episode.
+        reward_flipped: of the episode with the flipped page; None if a failure ended it.
+        same_page: whether the flipped page shows the same documents, because the engine has no
+            others.
+        failure: the engine's error in the flipped episode; None without one.
+    """
+
+    index: int
+    question_id: str
+    turn: int
+    kind: PageKind
+    reward: float
+    reward_flipped: float | None
+    same_page: bool
+    failure: str | None = None
+
+    @classmethod
+    def of(cls, index: int, turn: int, recorded: Transcript, flipped: Transcript) -> FlippedPage:
+        """Compare two episodes; in both, the turn is a search that was sent."""
+        before, after = recorded.turns[turn], flipped.turns[turn]
+        assert before.request is not None
+        useful = set(before.request.useful)
+        kind: PageKind = "mixed" if len(useful) > 1 else "useful" if True in useful else "noisy"
+        return cls(
+            index=index,
+            question_id=recorded.question.id,
+            turn=turn,
+            kind=kind,
+            reward=recorded.reward,
+            reward_flipped=None if flipped.failure else flipped.reward,
+            same_page=before.message == after.message,
+            failure=flipped.failure,
+        )
+
+    @property
+    def difference(self) -> float | None:
+        """Change of the reward; None if a failure ended the flipped episode."""
+        return None if self.reward_flipped is None else self.reward_flipped - self.reward
+
+    @property
+    def direction(self) -> str:
+        """The change of the page, such as "useful to noisy"."""
+        return f"{self.kind} to {_OPPOSITE[self.kind]}"
 
 
 def page_turns(transcript: Transcript) -> list[int]:
@@ -52,8 +109,8 @@ def flip_pages(
     the output folder contains already are not flipped again.
 
     Args:
-        agent: the evaluated one.
-        evaluation: with transcripts; engine and agent must be deterministic given their seeds.
+        agent: the evaluated one; agent and engine must be deterministic given their seeds.
+        evaluation: with transcripts.
         output: folder for the pages and their transcripts.
         concurrency: episodes played at once.
         console: where progress is shown.
@@ -74,9 +131,14 @@ def flip_pages(
             f"agent {setting['agent']!r} is not the one that was evaluated (fingerprint {current}, "
             f"recorded {recorded_agent}); evaluate it again"
         )
-    transcripts = _transcripts(evaluation)
+    transcripts = [one for one in evaluation.transcripts() if one is not None]
+    if len(transcripts) < len(evaluation.results):
+        raise ValueError(
+            f"{evaluation.folder} contains no transcripts; flipping pages needs an environment "
+            "that keeps them"
+        )
     with folder_lock(Path(output)):
-        record = CounterfactualRecord(Path(output), setting)
+        record = _Record(Path(output), setting)
         done = {(page.index, page.turn) for page in record.pages}
         missing = [
             (index, turn)
@@ -101,16 +163,6 @@ def flip_pages(
     return sorted(pages, key=lambda page: (page.index, page.turn))
 
 
-def _transcripts(evaluation: EvaluationFolder) -> list[Transcript]:
-    transcripts = [one for one in evaluation.transcripts() if one is not None]
-    if len(transcripts) < len(evaluation.results):
-        raise ValueError(
-            f"{evaluation.folder} contains no transcripts; flipping pages needs an environment "
-            "that keeps them"
-        )
-    return transcripts
-
-
 def _replay(
     agent: Agent,
     vector: ZeroSearchVectorEnv,
@@ -121,9 +173,8 @@ def _replay(
     console: Console | None,
 ) -> Iterator[tuple[int, Transcript]]:
     """Replay episodes of an evaluation, unchanged or with the page of one turn flipped."""
-    label = "replayed without a change"
-    if flipped_turn is not None:
-        label = f"page of turn {flipped_turn} flipped"
+    unchanged = flipped_turn is None
+    label = "replayed without a change" if unchanged else f"page of turn {flipped_turn} flipped"
     options = {"noise_probability": setting["noise"], "flipped_turn": flipped_turn}
     pool = EnvPool(vector, options=options)
     with ProgressBar(console or Console(quiet=True), label, total=len(indices)) as bar:
@@ -131,3 +182,98 @@ def _replay(
             assert transcript is not None, "our environments keep transcripts"
             bar.episode(result)
             yield result.index, transcript
+
+
+class _Record:
+    """Stores the flipped pages of one evaluation and their transcripts, line i of each file."""
+
+    def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
+        self._pages, self._transcripts = folder / PAGES_FILE, folder / "transcripts.jsonl"
+        files = [self._pages, self._transcripts]
+        path = folder / "counterfactuals.json"
+        ensure_settings(path, setting, what="counterfactual study", files=files)
+        count = min(len(whole_lines(file)) for file in files)
+        for file in files:
+            truncate_lines(file, count)
+        self.pages = [FlippedPage(**json.loads(line)) for line in whole_lines(self._pages)]
+
+    def add(self, page: FlippedPage, transcript: Transcript) -> None:
+        append_transcripts(self._transcripts, [transcript])
+        with open(self._pages, "a", encoding="utf-8") as lines:
+            lines.write(f"{json.dumps(asdict(page))}\n")
+        self.pages.append(page)
+
+
+def check_replay(recorded: Transcript, replayed: Transcript) -> None:
+    """Raise a ValueError with the first difference and its remedy if an episode differs."""
+    if replayed == recorded:
+        return
+    if (recorded.question, recorded.prompt) != (replayed.question, replayed.prompt):
+        reason = "its question or prompt differs; the questions or the package have changed"
+    elif difference := _first_different_turn(recorded.turns, replayed.turns):
+        reason = difference
+    elif len(recorded.turns) != len(replayed.turns):
+        reason = f"it takes {len(replayed.turns)} turns, recorded {len(recorded.turns)}"
+    elif recorded.reward_terms != replayed.reward_terms:
+        reason = f"its reward is {replayed.reward_terms}, recorded {recorded.reward_terms}"
+    else:
+        reason = (
+            f"its rules or its seed differ: {_rules(replayed)}, recorded {_rules(recorded)}; "
+            "evaluate again"
+        )
+    raise ValueError(f"question {recorded.question.id!r} is not replayed as recorded: {reason}")
+
+
+def check_replay_until(recorded: Transcript, flipped: Transcript, turn: int) -> None:
+    """Check an episode up to the search whose page was flipped.
+
+    Raises:
+        ValueError: if it differs, or the search did not request the opposite page.
+    """
+    request = recorded.turns[turn].request
+    difference = _first_different_turn(recorded.turns[:turn], flipped.turns[:turn])
+    if difference is None and len(flipped.turns) <= turn:
+        difference = f"it ended before turn {turn} ({flipped.failure or flipped.reason})"
+    if difference is None and flipped.turns[turn].text != recorded.turns[turn].text:
+        difference = _different_text(turn, recorded.turns[turn], flipped.turns[turn])
+    if difference is None and (request is None or flipped.turns[turn].request != request.flipped()):
+        difference = f"turn {turn} did not request the opposite of {request}"
+    if difference is not None:
+        raise ValueError(
+            f"question {recorded.question.id!r}, before its flipped page, is not replayed as "
+            f"recorded: {difference}"
+        )
+
+
+def _rules(transcript: Transcript) -> tuple[object, ...]:
+    names = ("noise_probability", "seed", "max_turns", "num_documents", "reason")
+    return tuple(getattr(transcript, name) for name in names)
+
+
+def _first_different_turn(recorded: Sequence[Turn], replayed: Sequence[Turn]) -> str | None:
+    """Explain the first difference between the turns that both have; None without one."""
+    for number, (before, after) in enumerate(zip(recorded, replayed, strict=False)):
+        if before == after:
+            continue
+        if before.text != after.text:
+            return _different_text(number, before, after)
+        if before.request != after.request:
+            return f"the search of turn {number} is {after.request}, recorded {before.request}"
+        if not after.message:
+            return f"the engine returned no page at turn {number}; run the command again"
+        return (
+            f"the engine returned another page at turn {number} for the same request; wrap it in a "
+            'cache, {"kind": "cache", "path": FILE, "engine": ...}, and evaluate again'
+        )
+    return None
+
+
+def _different_text(number: int, before: Turn, after: Turn) -> str:
+    return (
+        f"at turn {number} the agent wrote {_short(after.text)}, recorded {_short(before.text)}; "
+        "its text must depend only on the seed of `reset` and on its observations"
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 80 else f"{text[:77]}...")

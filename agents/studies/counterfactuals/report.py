@@ -11,11 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from agents.evaluation.statistics import Interval, bootstrap_ratio
-from agents.studies.counterfactuals.flipped_page import FlippedPage
-from agents.studies.tables import figure_table, flat_row, write_csv
-
-PAGES_FILE = "pages.csv"
-MEANS_FILE = "means.csv"
+from agents.studies.counterfactuals.flip_pages import FlippedPage
+from agents.studies.tables import figure_table, write_csv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +20,7 @@ class MeanDifference:
     """The mean effect of flipping pages in one direction.
 
     Attributes:
-        direction: such as "useful to noisy".
         turn: number of the pages' turn; None for all turns.
-        pages: number of flipped pages, without failures.
         difference: mean change of the reward. The interval resamples questions, since pages of one
             question are not independent.
         changed: share of the pages whose flip changed the reward.
@@ -53,38 +48,29 @@ class MeanDifference:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CounterfactualReport:
     """The results of flipping the pages of an evaluation.
 
-    Attributes:
+    Args:
         pages: by question and turn, including those with failures.
-        means: of each direction over all turns, then by turn.
+
+    Attributes:
+        means: of each direction over all turns, then by turn; without failures.
+        num_failures: number of flips that an engine failure ended.
+        num_same: number of flips for which the engine returned the same page.
     """
 
-    pages: Sequence[FlippedPage]
-    means: Sequence[MeanDifference]
-
-    @classmethod
-    def of(cls, pages: Sequence[FlippedPage]) -> CounterfactualReport:
-        """Average the pages without failures."""
+    def __init__(self, pages: Sequence[FlippedPage]) -> None:
+        self.pages = pages
+        valid = [page for page in pages if page.failure is None]
+        self.num_failures = len(pages) - len(valid)
+        self.num_same = sum(page.same_page for page in valid)
         groups: dict[tuple[str, int | None], list[FlippedPage]] = defaultdict(list)
-        for page in pages:
-            if page.failure is None:
-                groups[page.direction, None].append(page)
-                groups[page.direction, page.turn].append(page)
+        for page in valid:
+            groups[page.direction, None].append(page)
+            groups[page.direction, page.turn].append(page)
         order = sorted(groups, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
-        return cls(pages=pages, means=[MeanDifference.of(*key, pages=groups[key]) for key in order])
-
-    @property
-    def num_failures(self) -> int:
-        """Number of flips that an engine failure ended."""
-        return sum(page.failure is not None for page in self.pages)
-
-    @property
-    def num_same(self) -> int:
-        """Number of flips for which the engine returned the same page."""
-        return sum(page.same_page for page in self.pages if page.failure is None)
+        self.means = [MeanDifference.of(*key, pages=groups[key]) for key in order]
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values, without the single pages."""
@@ -100,9 +86,9 @@ class CounterfactualReport:
         rows = [
             (
                 mean.direction,
-                "all" if mean.turn is None else str(mean.turn),
-                str(mean.pages),
-                str(mean.difference),
+                "all" if mean.turn is None else mean.turn,
+                mean.pages,
+                mean.difference,
                 f"{mean.changed:.3f}",
             )
             for mean in self.means
@@ -114,5 +100,5 @@ class CounterfactualReport:
     def write_csv(self, folder: Path) -> None:
         """Write one file with a row for each page, and one with a row for each mean."""
         pages = [{**asdict(page), "difference": page.difference} for page in self.pages]
-        write_csv(folder / PAGES_FILE, pages)
-        write_csv(folder / MEANS_FILE, [flat_row(asdict(mean)) for mean in self.means])
+        write_csv(folder / "pages.csv", pages)
+        write_csv(folder / "means.csv", map(asdict, self.means))

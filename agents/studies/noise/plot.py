@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+from agents.storage.output_folder import atomic_path
 from agents.studies.noise.report import SweepReport
 
 _MARKERS = "os^Dv*Xp"
 
 
 def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
-    """Draw each agent's F1 over the noise level, with its interval and its area.
-
-    Args:
-        report: results of the sweep.
-        path: PNG file to write.
-        title: shown above.
-    """
+    """Draw each agent's F1 over the noise level, with its interval and its area, as a PNG file."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for number, robustness in enumerate(report.robustness):
         cells = [cell for cell in report.cells if cell.agent == robustness.agent]
         noises = [cell.noise for cell in cells]
-        f1s = [cell.report.metrics["f1"] for cell in cells]
+        f1s = [astuple(cell.report.metrics["f1"]) for cell in cells]
+        mean, low, high = np.array(f1s, dtype=float).T  # None becomes NaN: a gap in the curve
         marker = _MARKERS[number % len(_MARKERS)]
-        (line,) = axes.plot(noises, _numbers([f1.mean for f1 in f1s]), marker=marker, markersize=5)
+        (line,) = axes.plot(noises, mean, marker=marker, markersize=5)
         line.set_label(f"{robustness.agent}, area {robustness.area}")
-        low, high = _numbers([f1.low for f1 in f1s]), _numbers([f1.high for f1 in f1s])
         axes.fill_between(noises, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set_xlabel("noise probability of a search")
     axes.set_ylabel("token F1, 95 % intervals")
@@ -40,11 +36,5 @@ def draw_sweep(report: SweepReport, path: Path, *, title: str = "") -> None:
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     axes.set_title(title, fontsize=10)
-    temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=110, format="png")
-    temporary.replace(path)
-
-
-def _numbers(values: Sequence[float | None]) -> list[float]:
-    """Replace None by NaN, which leaves a gap in the curve."""
-    return [float("nan") if value is None else value for value in values]
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

@@ -6,7 +6,6 @@ noise probability. A query whose page is noisy at one level is therefore noisy a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,43 +15,27 @@ from rich.console import Console
 
 from agents.agent import Agent
 from agents.agent_registry import fingerprint
-from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import evaluate
-from agents.evaluation.evaluation_folder import EvaluationFolder
+from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
 from agents.evaluation.progress import ProgressBar
-from agents.evaluation.record import RESULTS_FILE
 from agents.evaluation.statistics import Interval
 from agents.evaluation.summary import Report, observed_noise
 from agents.specs import data_files
 from agents.storage.output_folder import ensure_settings, folder_name
 
-SETTING_FILE = "sweep.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One agent at one noise level.
-
-    Attributes:
-        agent: its name.
-        noise: noise probability of a search.
-        report: of the evaluation.
-        evaluation: the folder of the evaluation.
-    """
+    """The evaluation of one agent at one noise level."""
 
     agent: str
     noise: float
     report: Report
     evaluation: EvaluationFolder
 
-    @property
-    def results(self) -> tuple[EpisodeResult, ...]:
-        """The episodes; entry i is question i."""
-        return self.evaluation.results
-
     def observed_noise(self) -> Interval:
         """Return the share of noisy documents, see `agents.evaluation.summary.observed_noise`."""
-        return observed_noise(self.results)
+        return observed_noise(self.evaluation.results)
 
 
 def run_sweep(
@@ -74,7 +57,7 @@ def run_sweep(
     Args:
         agents: constructors by name, called one at a time, so that only one language model is in
             memory.
-        noises: different probabilities in [0, 1].
+        noises: two or more different probabilities in [0, 1].
         output: folder of the cells.
         env_id: an environment with the reset option `noise_probability`.
         env_kwargs: arguments of the environment, JSON values.
@@ -85,16 +68,16 @@ def run_sweep(
     Raises:
         ValueError: if a noise level is invalid, or the folder contains another sweep.
     """
-    check_noises(noises)
+    if len(noises) < 2 or len(set(noises)) != len(noises):
+        raise ValueError(f"a sweep needs two or more different noise levels, got {list(noises)}")
+    for noise in noises:
+        if not 0.0 <= noise <= 1.0:
+            raise ValueError(f"a noise level is a probability in [0, 1], got {noise}")
     output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
-    shared = {
-        "env": env_id,
-        "env_kwargs": env_kwargs,
-        "seed": seed,
-        "files": data_files(env_kwargs),
-    }
+    shared = {"env": env_id, "env_kwargs": env_kwargs, "seed": seed}
+    shared["files"] = data_files(env_kwargs)
     existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
-    ensure_settings(output / SETTING_FILE, shared, what="sweep", files=existing)
+    ensure_settings(output / "sweep.json", shared, what="sweep", files=existing)
     cells = []
     for name, build in agents.items():
         agent = build()
@@ -120,19 +103,6 @@ def run_sweep(
             evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
             cells.append(Cell(agent=name, noise=noise, report=report, evaluation=evaluation))
     return cells
-
-
-def check_noises(noises: Sequence[float]) -> None:
-    """Check that the noise levels make a curve.
-
-    Raises:
-        ValueError: if there are fewer than two, or one is repeated or not a probability.
-    """
-    if len(noises) < 2 or len(set(noises)) != len(noises):
-        raise ValueError(f"a sweep needs two or more different noise levels, got {list(noises)}")
-    for noise in noises:
-        if not (math.isfinite(noise) and 0.0 <= noise <= 1.0):
-            raise ValueError(f"a noise level is a probability in [0, 1], got {noise}")
 
 
 def cell_folder(output: Path, agent: str, noise: float) -> Path:

@@ -14,7 +14,7 @@ from rich.console import Console
 from agents.agent import Agent
 from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
 from agents.evaluation import EpisodeResult, Report, evaluate
-from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
+from agents.evaluation.evaluation_folder import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
 from zs_env import Document, Question, SearchError, SearchPage
 from zs_env.config.engines import ENGINE_KINDS
 from zs_env.simulator import LanguageModelEngine, ScriptedTextGenerator

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout, Segment, Source
-from agents.llm.trainer.checkpoint import random_state, restore_random_state
+from agents.llm.trainer.setup import random_state, restore_random_state
 from zs_env import Question, Transcript
 
 VOCABULARY = 40

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agents.agent_registry import build_agent, fingerprint
-from agents.prompted.config import METHODS
+from agents.prompted.methods import METHODS
 from zs_env.config import GENERATOR_KINDS
 from zs_env.simulator import ScriptedTextGenerator
 

@@ -15,7 +15,7 @@ from agents.prompted import (
     RetrieveOnce,
     SearchO1,
 )
-from agents.prompted.config import METHODS
+from agents.prompted.methods import METHODS
 from zs_env import Malformed, Question
 from zs_env.env import ZeroSearchEnv
 from zs_env.simulator import ScriptedTextGenerator

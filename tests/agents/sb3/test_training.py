@@ -13,9 +13,8 @@ import torch
 from agents.agent_registry import build_agent, fingerprint
 from agents.cli.main import main
 from agents.evaluation import evaluate
-from agents.sb3.agent import ChoiceAgent
 from agents.sb3.train_config import TrainSB3Config
-from agents.sb3.training import ALGORITHMS, train
+from agents.sb3.training import ALGORITHMS, ChoiceAgent, train
 from agents.storage.output_folder import folder_lock
 from tests.agents.sb3.pages import PROMPT, page
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from agents.sb3.view import DiscreteSearchView
+from agents.sb3.choices import DiscreteSearchView
 from zs_env.engines.scripted import ScriptedEngine
 from zs_env.questions.question import Question
 from zs_env.search.types import SearchError

@@ -1,7 +1,6 @@
 """A substituted answer replaces the old one in prompt and page; the rest is unchanged."""
 
-from agents.simulator_tuning.answer_substitution import substitute_answers
-from agents.simulator_tuning.pairs import Pair
+from agents.simulator_tuning.pairs import Pair, substitute_answers
 from zs_env.metrics import contains_answer
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.page_parsing import join_documents, split_documents

@@ -2,9 +2,9 @@
 
 import json
 
-from agents.simulator_tuning.cached_generator import CachedTextGenerator
+from agents.simulator_tuning.stages import CachedTextGenerator
+from zs_env.simulator import ScriptedTextGenerator
 from zs_env.simulator.generators.base import GenerationError, Prompt
-from zs_env.simulator.generators.scripted import ScriptedTextGenerator
 
 ONE, TWO, THREE = (Prompt(text, "", 7) for text in ("one", "two", "three"))
 

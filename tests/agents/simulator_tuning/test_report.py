@@ -13,7 +13,6 @@ from agents.simulator_tuning.report import (
     plot,
     real_pages,
     samples_html,
-    to_json,
 )
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.simulator import ScriptedTextGenerator
@@ -115,7 +114,7 @@ def test_plot_and_samples(tmp_path):
     assert (tmp_path / "report.png").stat().st_size > 1000
     shown = samples_html({"after": generated})
     assert "Ada &lt;b&gt;" in shown and "<mark>" in shown and "nothing" in shown
-    assert set(to_json(reports["after"])) == set(METRICS) - {"similarity"}
+    assert set(reports["after"]) == set(METRICS) - {"similarity"}
 
 
 def test_similar_pages_score_higher_and_empty_pages_score_0():

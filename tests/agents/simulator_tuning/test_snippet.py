@@ -1,6 +1,6 @@
 import pytest
 
-from agents.simulator_tuning.snippet import snippet
+from agents.simulator_tuning.pairs import snippet
 
 TEXT = "one two three four five six seven eight nine ten"
 

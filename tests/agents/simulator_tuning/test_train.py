@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from agents.llm.tiny.tokenizer import build_tokenizer
 from agents.simulator_tuning.pairs import Pair
 from agents.simulator_tuning.train import encode_pair, pad_rows, tune
-from agents.simulator_tuning.tune_config import TuneSettings
+from agents.simulator_tuning.tune_config import TuneConfig
 from zs_env.simulator.generators.base import Prompt, TextSampling
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 
@@ -40,10 +40,10 @@ def model(make_worded_llama, tmp_path_factory):
     return folder
 
 
-def settings(**changes):
+def settings(model, **changes):
     values = {"epochs": 30, "learning_rate": 1e-2, "warmup_steps": 0, "bf16": False}
     sizes = {"batch_size": 4, "micro_batch_size": 2, "save_steps": 10}
-    return TuneSettings(**{**values, **sizes, **changes})
+    return TuneConfig(model=str(model), **{**values, **sizes, **changes})
 
 
 def weights(folder):
@@ -71,19 +71,13 @@ def test_padding_changes_no_loss(model):
 
 def test_a_tuned_model_generates_its_training_pages(model, tmp_path):
     seen = []
-    result = tune(
-        str(model),
-        settings(epochs=100),
-        PAIRS,
-        tmp_path,
-        system=None,
-        on_log=lambda *row: seen.append(row),
-    )
-    assert (result.pairs, result.too_long, result.steps) == (4, 0, 100)
-    assert result.loss < 0.2 < seen[0][2]
+    config = settings(model, epochs=100)
+    result = tune(config, PAIRS, tmp_path, on_log=lambda *row: seen.append(row))
+    assert (result["pairs"], result["too_long"], result["steps"]) == (4, 0, 100)
+    assert result["loss"] < 0.2 < seen[0][2]
     assert seen[-1][:2] == (100, 100)
     generator = TransformersTextGenerator(
-        result.model, sampling=TextSampling(temperature=0, max_tokens=30)
+        result["model"], sampling=TextSampling(temperature=0, max_tokens=30)
     )
     outputs = generator.generate([Prompt(one.prompt, None, 0) for one in PAIRS])
     assert [one.text.strip() for one in outputs] == [one.completion.strip() for one in PAIRS]
@@ -92,12 +86,12 @@ def test_a_tuned_model_generates_its_training_pages(model, tmp_path):
 
 def test_a_resumed_tuning_gives_the_same_model(model, tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    tune(str(model), settings(), PAIRS, whole)
+    tune(settings(model), PAIRS, whole)
     shutil.copytree(whole, stopped)
     shutil.rmtree(stopped / "model")
     shutil.rmtree(stopped / "checkpoints" / "checkpoint-30")
     steps = []
-    tune(str(model), settings(), PAIRS, stopped, on_log=lambda step, *_: steps.append(step))
+    tune(settings(model), PAIRS, stopped, on_log=lambda step, *_: steps.append(step))
     assert steps[0] == 21
     one, other = weights(whole / "model"), weights(stopped / "model")
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
@@ -106,13 +100,13 @@ def test_a_resumed_tuning_gives_the_same_model(model, tmp_path):
 @pytest.mark.parametrize(("incomplete", "first"), [({30: None}, 21), ({30: "{", 20: None}, 1)])
 def test_incomplete_checkpoints_are_not_resumed(model, tmp_path, incomplete, first):
     whole, damaged = tmp_path / "whole", tmp_path / "damaged"
-    tune(str(model), settings(), PAIRS, whole)
+    tune(settings(model), PAIRS, whole)
     shutil.copytree(whole, damaged)
     for number, state in incomplete.items():
         path = damaged / "checkpoints" / f"checkpoint-{number}" / "trainer_state.json"
         path.unlink() if state is None else path.write_text(state)
     steps = []
-    tune(str(model), settings(), PAIRS, damaged, on_log=lambda step, *_: steps.append(step))
+    tune(settings(model), PAIRS, damaged, on_log=lambda step, *_: steps.append(step))
     assert steps[0] == first
     one, other = weights(whole / "model"), weights(damaged / "model")
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
@@ -127,29 +121,29 @@ def test_incomplete_checkpoints_are_not_resumed(model, tmp_path, incomplete, fir
     ],
 )
 def test_checkpoints_of_another_tuning_are_refused(model, tmp_path, changes, pairs, hint):
-    tune(str(model), settings(epochs=10), PAIRS, tmp_path)
+    tune(settings(model, epochs=10), PAIRS, tmp_path)
     if hint is None:
-        tune(str(model), settings(epochs=10, **changes), pairs, tmp_path)
+        tune(settings(model, epochs=10, **changes), pairs, tmp_path)
         return
     with pytest.raises(ValueError, match=f"another tuning .*{hint}"):
-        tune(str(model), settings(epochs=10, **changes), pairs, tmp_path)
+        tune(settings(model, epochs=10, **changes), pairs, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's own
 def test_adapters_are_merged(model, tmp_path):
     pytest.importorskip("peft", reason="LoRA needs peft")
-    result = tune(str(model), settings(lora_rank=4, epochs=5), PAIRS, tmp_path)
-    one, other = weights(model), weights(result.model)
+    result = tune(settings(model, lora_rank=4, epochs=5), PAIRS, tmp_path)
+    one, other = weights(model), weights(result["model"])
     assert one.keys() == other.keys()
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
 def test_long_pairs_are_skipped_and_counted(model, tmp_path):
     long = replace(pair(), prompt="the " * 50)
-    result = tune(str(model), settings(epochs=1, max_tokens=40), [*PAIRS, long], tmp_path)
-    assert (result.pairs, result.too_long) == (4, 1)
+    result = tune(settings(model, epochs=1, max_tokens=40), [*PAIRS, long], tmp_path)
+    assert (result["pairs"], result["too_long"]) == (4, 1)
     with pytest.raises(ValueError, match="none of 1 pairs fits into 40 tokens"):
-        tune(str(model), settings(max_tokens=40), [long], tmp_path / "other")
+        tune(settings(model, max_tokens=40), [long], tmp_path / "other")
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(model, tmp_path):
@@ -160,11 +154,11 @@ def test_a_loss_that_is_not_finite_stops_the_training(model, tmp_path):
         network.model.norm.weight.fill_(float("nan"))
     network.save_pretrained(broken)
     with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        tune(str(broken), settings(), PAIRS, tmp_path / "run")
+        tune(settings(broken), PAIRS, tmp_path / "run")
 
 
 def test_invalid_settings_are_refused():
     with pytest.raises(ValueError, match="not a multiple of micro_batch_size"):
-        TuneSettings(batch_size=5, micro_batch_size=2)
+        TuneConfig(batch_size=5, micro_batch_size=2)
     with pytest.raises(ValueError, match="epochs must be positive"):
-        TuneSettings(epochs=0)
+        TuneConfig(epochs=0)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from agents.storage.config_file import read_settings, settings_of, to_json, with_settings
+from agents.storage.config_file import FlatSettings, read_settings, settings_of, with_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Inner:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outer:
+class Outer(FlatSettings):
     inner: Inner = Inner(rate=0.25)
     steps: int = 3
     output: Path = Path("runs")
@@ -69,5 +69,5 @@ def test_settings_are_replaced_in_nested_configurations():
 
 def test_a_record_in_json_is_read_back_equal():
     config = Outer(inner=Inner(noise=(0.0, 0.3)), output=Path("there"))
-    record = json.loads(json.dumps(to_json(config)))
+    record = json.loads(json.dumps(config.to_json()))
     assert with_settings(Outer(), read_settings(record, Outer, where="a record")) == config

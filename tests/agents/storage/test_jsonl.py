@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from agents.storage.jsonl import replace_lines
+from agents.storage.output_folder import replace_lines
 
 
 def test_lines_are_replaced_by_number(tmp_path):

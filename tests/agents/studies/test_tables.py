@@ -3,13 +3,13 @@
 from dataclasses import asdict
 
 from agents.evaluation.statistics import Interval
-from agents.studies.tables import flat_row, write_csv
+from agents.studies.tables import write_csv
 
 
 def test_an_interval_becomes_three_columns(tmp_path):
     path = tmp_path / "figures.csv"
     rows = [{"agent": "a, b", "f1": asdict(Interval(0.5, 0.25, 0.75)), "n": 3}]
-    write_csv(path, [flat_row(row) for row in rows])
+    write_csv(path, rows)
     assert path.read_text().splitlines() == ["agent,f1,f1_low,f1_high,n", '"a, b",0.5,0.25,0.75,3']
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from agents.cli.training.train import parse_arguments
-from agents.llm.trainer.checkpoint import random_state, restore_random_state
 from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.setup import random_state, restore_random_state
 from benchmarks.claims.results import RunResult
 from tests.paths import ROOT
 

@@ -10,7 +10,7 @@ from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.logprobs import action_logprobs
+from agents.llm.learner.logprobs import LogprobModel
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 from benchmarks.claims.unmasked import pages_unmasked, unmask
 from zs_env import Question, Transcript
@@ -52,7 +52,7 @@ def model() -> LlamaForCausalLM:
 def _unmask(model: LlamaForCausalLM, *groups: Group) -> list[Group]:
     def score(micro_batch):
         with torch.no_grad():
-            return action_logprobs(model, micro_batch)[0]
+            return LogprobModel(model)(micro_batch)[0]
 
     return unmask(groups, score, max_tokens=16)
 

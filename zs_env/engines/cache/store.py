@@ -101,7 +101,9 @@ class PageStore:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 for request, text in rows.items():
-                    row = (_key(fingerprint, request), fingerprint, _storable(request.query), text)
+                    # For people who read the file. SQLite refuses lone surrogates.
+                    readable = request.query.encode("utf-8", "replace").decode()
+                    row = (_key(fingerprint, request), fingerprint, readable, text)
                     sql = "INSERT OR IGNORE INTO pages VALUES (?, ?, ?, ?)"
                     if connection.execute(sql, row).rowcount == 0:
                         first = self._read(connection, fingerprint, request)
@@ -248,11 +250,6 @@ def _key(fingerprint: str, request: SearchRequest) -> bytes:
         request.seed,
     )
     return blake2b(json.dumps(parts).encode(), digest_size=20).digest()
-
-
-def _storable(text: str) -> str:
-    # The column helps people to read the file. SQLite refuses lone surrogates.
-    return text.encode("utf-8", "replace").decode()
 
 
 def _page_to_json(page: SearchPage) -> str:

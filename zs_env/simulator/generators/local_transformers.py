@@ -9,16 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+try:
+    import torch
+    from torch import Tensor
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        LogitsProcessor,
+        LogitsProcessorList,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+except ImportError as error:
+    raise ImportError(
+        "generator kind 'transformers' needs torch and transformers; "
+        'pip install "zerosearch-gym[train]"'
+    ) from error
 
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import (

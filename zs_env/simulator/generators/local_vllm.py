@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
+try:
+    from vllm import LLM, SamplingParams  # type: ignore[import-not-found]
+except ImportError as error:
+    raise ImportError("generator kind 'vllm' needs vLLM; pip install vllm") from error
 
 from zs_env.simulator.generators.base import Completion, Output, Prompt, TextGenerator, TextSampling
 
@@ -27,9 +30,10 @@ class VLLMTextGenerator(TextGenerator):
         model: str | Path,
         *,
         sampling: TextSampling | None = None,
-        **settings: Any,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.sampling = sampling or TextSampling()
+        settings = dict(settings or {})
         self._llm: Any = LLM(model=str(model), **settings)
         self.fingerprint = f"vllm-1:{model}:{sorted(settings.items())}:{self.sampling}"
 

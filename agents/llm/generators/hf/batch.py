@@ -67,13 +67,10 @@ class TurnBatch:
 
     Attributes:
         turns: [B] turns; ended ones keep their row until `select_rows`.
-        seeds_B: seeds of the random streams.
         tokens_B: newest token of each row, the input of the next forward pass.
         positions_B: its position.
         tokens_BT: [B, longest turn] sampled tokens, of which the first `step` are valid.
-        logprobs_BT: their logprobs.
         length: number of positions in use, including the newest token's.
-        step: number of tokens sampled in this batch.
     """
 
     turns: list[Turn]
@@ -157,7 +154,5 @@ class TurnBatch:
         self.length = max(len(turn.session.ids) for turn in self.turns) + self.step
 
     def _flush_row(self, row: int) -> None:
-        new = slice(self.step)
-        self.turns[row].extend(
-            self.tokens_BT[row, new].tolist(), self.logprobs_BT[row, new].tolist()
-        )
+        logprobs = self.logprobs_BT[row, : self.step].tolist()
+        self.turns[row].extend(self.tokens_BT[row, : self.step].tolist(), logprobs)

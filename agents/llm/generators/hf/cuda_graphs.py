@@ -36,12 +36,7 @@ class Decoder:
         return rows, positions
 
     def logits(self, tokens_B: Tensor, positions_B: Tensor, length: int) -> Tensor:
-        """Process one new token for each of the first B rows.
-
-        Args:
-            tokens_B: [B] the tokens.
-            positions_B: [B] their positions.
-            length: the largest position plus one.
+        """Process one new token for each of the first B rows; `length` is the last position + 1.
 
         Returns:
             [B, V] logits of the next tokens, valid until the next call.
@@ -134,13 +129,7 @@ class CudaGraphCapture:
         self._stream = torch.cuda.Stream()
 
     def __call__(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], object], Tensor]:
-        """Capture a function, after one warm-up call.
-
-        Args:
-            compute: launches kernels on tensors with fixed addresses, without synchronization.
-
-        Returns:
-            A function that replays the graph, and the tensor that a replay fills.
+        """Capture a function of tensors with fixed addresses, after one warm-up call.
 
         Raises:
             RuntimeError: if a graph cannot hold an operation, such as a synchronization.

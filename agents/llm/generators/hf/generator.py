@@ -66,13 +66,8 @@ class TransformersGenerator(Generator):
         watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
         self._watched_V = watched_V.to(policy.model.device)
-        self._make_cache()
-        self._sessions: dict[int, Session] = {}
-        self._turns: dict[int, Turn] = {}  # in progress or not returned yet, by session
-        self._joining: list[Turn] = []
-        self._join_delay = 0  # tokens sampled since turns are joining
-        self._batch: TurnBatch | None = None
         self._temperature = 1.0
+        self.close()
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:
         """Start one turn for each request.
@@ -108,10 +103,9 @@ class TransformersGenerator(Generator):
                     if self._joining:
                         self._join_or_wait()
                     ended = self._step()
-        over = {name: turn for name, turn in self._turns.items() if turn.stop_reason is not None}
-        for name in over:
-            del self._turns[name]
-        return {name: self._generation(turn) for name, turn in over.items()}
+        over = [name for name, turn in self._turns.items() if turn.stop_reason is not None]
+        turns = {name: self._turns.pop(name) for name in over}
+        return {name: self._generation(turn) for name, turn in turns.items()}
 
     def partial_turn(self, session: int) -> list[int]:
         """Ids sampled so far in the unfinished turn of a session."""
@@ -139,13 +133,11 @@ class TransformersGenerator(Generator):
         self._batch = None
 
     def close(self) -> None:
-        self._sessions.clear()
-        self._turns.clear()
-        self._joining.clear()
-        self._batch = None
-        self._make_cache()
-
-    def _make_cache(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self._turns: dict[int, Turn] = {}  # in progress or not returned yet, by session
+        self._joining: list[Turn] = []
+        self._join_delay = 0  # tokens sampled since turns are joining
+        self._batch: TurnBatch | None = None
         self._cache = RowCache(self._model)
         self._decoder = make_decoder(
             self._cache, lambda ids, positions: self._forward(self._model, ids, positions).logits
@@ -199,25 +191,23 @@ class TransformersGenerator(Generator):
         lengths = {session.row: session.num_cached for session in self._sessions.values()}
         size = self._decoder.required_size(len(self._sessions), positions)
         self._cache.reserve(*size, lengths)
-        self._move_to_first_rows(sessions)
+        longest = max(session.num_cached for session in self._sessions.values())
+        self._move_to_first_rows(sessions, longest)
         self._prefill(sessions)
         # The decoder processes the first rows of the cache in order.
         turns.sort(key=lambda turn: turn.session.row)
         self._batch = TurnBatch.from_turns(turns, self.policy.model.device)
 
-    def _move_to_first_rows(self, sessions: list[Session]) -> None:
+    def _move_to_first_rows(self, sessions: list[Session], length: int) -> None:
+        """Move sessions to the first rows; the owners of those rows get the old rows."""
         moving = [session for session in sessions if session.row >= len(sessions)]
-        used = {session.row for session in sessions}
-        free = [row for row in range(len(sessions)) if row not in used]
-        self._swap(moving, free, max(session.num_cached for session in self._sessions.values()))
-
-    def _swap(self, moving: Sequence[Session], rows: Sequence[int], length: int) -> None:
-        """Move sessions to rows; the owners of those rows get the old rows."""
         if not moving:
             return
+        used = {session.row for session in sessions}
+        free = [row for row in range(len(sessions)) if row not in used]
         owners = {session.row: session for session in self._sessions.values()}
-        self._cache.swap_rows([session.row for session in moving], rows, length)
-        for session, row in zip(moving, rows, strict=True):
+        self._cache.swap_rows([session.row for session in moving], free, length)
+        for session, row in zip(moving, free, strict=True):
             if row in owners:
                 owners[row].row = session.row
             session.row = row
@@ -245,21 +235,13 @@ class TransformersGenerator(Generator):
         assert batch is not None, "unfinished turns are in the batch"
         rows = batch.unfinished_rows()
         if len(batch.turns) - len(rows) > len(batch.turns) * _COMPACT_AT:
-            batch.select_rows(self._compact(batch.turns, rows, batch.length))
+            self._move_to_first_rows([batch.turns[row].session for row in rows], batch.length)
+            # Before the move, the row of a session was the row of its turn.
+            batch.select_rows(sorted(rows, key=lambda row: batch.turns[row].session.row))
         logits_BV = self._decoder.logits(batch.tokens_B, batch.positions_B, batch.length)
         batch.sample(logits_BV, self._temperature, self.max_context)
         watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
         return bool(batch.end_turns(watched, self._stop, self.max_context))
-
-    def _compact(self, turns: list[Turn], unfinished: list[int], length: int) -> list[int]:
-        """Move the unfinished turns to the first rows; return the old row of each new row."""
-        num_rows = len(unfinished)
-        kept = set(unfinished)
-        holes = [row for row in range(num_rows) if row not in kept]
-        moving = [row for row in unfinished if row >= num_rows]
-        self._swap([turns[row].session for row in moving], holes, length)
-        old_rows = dict(zip(holes, moving, strict=True))
-        return [old_rows.get(row, row) for row in range(num_rows)]
 
     def _forward(self, module: nn.Module, ids: Tensor, position_ids: Tensor) -> Any:
         return module(

@@ -7,14 +7,15 @@ padding. Positions after the end of a row are masked, so a row is truncated by a
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, Cache, PreTrainedModel
-
-from agents.llm.generators.hf.lazy_memory import lazy_zeros
 
 ATTENTION = "zerosearch_rows"
 # On a GPU: chunks whose lengths differ by less are padded to one length; and the largest number of
@@ -42,6 +43,7 @@ class RowCache(Cache):
     Attributes:
         stored: [2 * layers, rows, key/value heads, positions, head size]; keys of layer l at 2l,
             values at 2l + 1.
+        plan: the tokens of the next forward pass.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -56,7 +58,7 @@ class RowCache(Cache):
         )
         self._heads_per_key = config.num_attention_heads // heads
         self._causal_PP = torch.empty((0, 0), dtype=model.dtype, device=model.device)
-        self._plan: _Prefill | _Decode | None = None
+        self.plan: _Prefill | _Decode  # set before each forward pass
 
     def reserve(self, rows: int, positions: int, lengths: Mapping[int, int]) -> None:
         """Grow to at least this many rows and positions; the cache never shrinks.
@@ -65,12 +67,15 @@ class RowCache(Cache):
         """
         double, old_rows, heads, old_positions, size = self.stored.shape
         if rows > old_rows or positions > old_positions:
-            # A quarter more than needed, so that growth from turn to turn rarely copies.
-            more_positions = positions + positions // 4 if old_positions else positions
-            positions = (
-                old_positions if positions <= old_positions else -(-more_positions // 64) * 64
-            )
-            grown = lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
+            if positions > old_positions:
+                # Growth copies. On a CPU, room for later turns takes no memory until it is written.
+                if self.stored.is_cpu:
+                    positions *= 4
+                elif old_positions:
+                    positions += positions // 4
+                positions = -(-positions // 64) * 64
+            positions = max(positions, old_positions)
+            grown = _lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
             for row, length in lengths.items():
                 if row < old_rows:
                     grown[:, row, :, :length] = self.stored[:, row, :, :length]
@@ -106,15 +111,13 @@ class RowCache(Cache):
                 for similar in _group_by_length(chunks)
             ]
         else:
-            self._grow_causal_mask(max(chunk.first + chunk.num_tokens for chunk in chunks))
+            longest = max(chunk.first + chunk.num_tokens for chunk in chunks)
+            if longest > self._causal_PP.shape[0]:
+                blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
+                self._causal_PP = blocked.triu(1).to(device)
             parts = [_Single(chunk, self._causal_PP) for chunk in chunks]
-        self._plan = _Prefill(tuple(parts), rows.to(device), positions.to(device))
-        return self._plan.positions_N[None]
-
-    def _grow_causal_mask(self, longest: int) -> None:
-        if longest > self._causal_PP.shape[0]:
-            blocked = torch.full((longest, longest), float("-inf"), dtype=self.stored.dtype)
-            self._causal_PP = blocked.triu(1).to(self.stored.device)
+        self.plan = _Prefill(tuple(parts), rows.to(device), positions.to(device))
+        return self.plan.positions_N[None]
 
     def plan_decode(self, positions_B: Tensor, longest: int) -> Tensor:
         """Set up a forward pass over one new token for each of the first B rows.
@@ -131,33 +134,26 @@ class RowCache(Cache):
             (len(positions_B), longest), dtype=self.stored.dtype, device=positions_B.device
         ).masked_fill_(places > positions_B[:, None], float("-inf"))
         rows = torch.arange(len(positions_B), device=positions_B.device)
-        self._plan = _Decode(rows, positions_B, mask_BL[:, None, None])
+        self.plan = _Decode(rows, positions_B, mask_BL[:, None, None])
         return positions_B[:, None]
 
     def update(
-        self,
-        key_states: Tensor,
-        value_states: Tensor,
-        layer_idx: int,
-        *args: object,
-        **kwargs: object,
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Store the new tokens of a layer and return all its rows; the signature is `Cache`'s."""
-        assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
         keys, values = self.stored[2 * layer_idx], self.stored[2 * layer_idx + 1]
-        self._plan.write(keys, key_states)
-        self._plan.write(values, value_states)
+        self.plan.write(keys, key_states)
+        self.plan.write(values, value_states)
         return keys, values
-
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
-        """Return the attention output [batch, time, heads, size] of the planned tokens."""
-        assert self._plan is not None, "call plan_prefill or plan_decode before a forward pass"
-        return self._plan.attend(query, keys, values, scaling)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prefill:
-    """Packed new tokens of several rows, [1, N]; the parts attend one after the other."""
+    """Packed new tokens of several rows, [1, N].
+
+    The parts attend one after the other, each from queries [key heads, group, N, size] to outputs
+    [tokens, heads, size] at its `places` in the packed sequence.
+    """
 
     parts: tuple[_Single | _Padded, ...]
     rows_N: Tensor
@@ -172,7 +168,7 @@ class _Prefill:
         query_KGND = query.view(key_heads, heads // key_heads, time, size)
         out_NHD = query.new_empty((time, heads, size))
         for part in self.parts:
-            part.attend(query_KGND, keys, values, scaling, out_NHD)
+            out_NHD[part.places] = part.attend(query_KGND, keys, values, scaling)
         return out_NHD[None]
 
 
@@ -183,28 +179,24 @@ class _Single:
     chunk: Chunk
     causal_PP: Tensor
 
-    def attend(
-        self,
-        query_KGND: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        scaling: float | None,
-        out_NHD: Tensor,
-    ) -> None:
-        """Write the attention output of the chunk to `out_NHD`."""
+    @property
+    def places(self) -> slice:
+        return slice(self.chunk.start, self.chunk.stop)
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         chunk = self.chunk
-        key_heads, group, _, size = query_KGND.shape
+        key_heads, group, _, size = query.shape
         end = chunk.first + chunk.num_tokens
         shape = (key_heads, group, end, size)
         attended = nn.functional.scaled_dot_product_attention(
-            query_KGND[:, :, chunk.start : chunk.stop],
+            query[:, :, self.places],
             keys[chunk.row, :, None, :end].expand(shape),
             values[chunk.row, :, None, :end].expand(shape),
             attn_mask=self.causal_PP[chunk.first : end, :end] if chunk.first else None,
             is_causal=not chunk.first,
             scale=scaling,
         )
-        out_NHD[chunk.start : chunk.stop] = attended.flatten(0, 1).transpose(0, 1)
+        return attended.flatten(0, 1).transpose(0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,14 +209,14 @@ class _Padded:
         rows_P: rows of the chunks.
         packed_PT: index of each token in the packed sequence; padding repeats a chunk's last.
         tokens_N: indices of the tokens, without padding, in the flattened [P * T].
-        places_N: their indices in the packed sequence.
+        places: their indices in the packed sequence.
         mask_P1QL: added to the scores of [heads of a key * T] queries.
     """
 
     rows_P: Tensor
     packed_PT: Tensor
     tokens_N: Tensor
-    places_N: Tensor
+    places: Tensor
     mask_P1QL: Tensor
 
     @classmethod
@@ -244,21 +236,13 @@ class _Padded:
             rows_P=torch.tensor([chunk.row for chunk in chunks]).to(device),
             packed_PT=packed_PT.minimum(stop_P[:, None] - 1).to(device),
             tokens_N=tokens_N.to(device),
-            places_N=packed_PT.flatten()[tokens_N].to(device),
+            places=packed_PT.flatten()[tokens_N].to(device),
             mask_P1QL=mask_PTL.repeat(1, heads_per_key, 1).unsqueeze(1),
         )
 
-    def attend(
-        self,
-        query_KGND: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        scaling: float | None,
-        out_NHD: Tensor,
-    ) -> None:
-        """Write the attention output of the chunks to `out_NHD`."""
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
         longest = self.mask_P1QL.shape[3]
-        query_PKGTD = query_KGND[:, :, self.packed_PT].movedim(2, 0)
+        query_PKGTD = query[:, :, self.packed_PT].movedim(2, 0)
         attended = nn.functional.scaled_dot_product_attention(
             query_PKGTD.flatten(2, 3),
             keys[self.rows_P, :, :longest],
@@ -267,7 +251,7 @@ class _Padded:
             scale=scaling,
         )
         attended_PTKGD = attended.view(query_PKGTD.shape).movedim(3, 1)
-        out_NHD[self.places_N] = attended_PTKGD.flatten(2, 3).flatten(0, 1)[self.tokens_N]
+        return attended_PTKGD.flatten(2, 3).flatten(0, 1)[self.tokens_N]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -293,6 +277,18 @@ class _Decode:
             scale=scaling,
         )
         return attended.reshape(batch, 1, heads, size)
+
+
+def _lazy_zeros(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Zeros like a tensor; on a Unix CPU their memory is allocated when it is first written.
+
+    Rows of a cache are padded to the longest one, so most of its pages are never written.
+    """
+    size = math.prod(shape) * like.element_size()
+    if not like.is_cpu or not size or not hasattr(mmap, "MAP_PRIVATE"):
+        return like.new_zeros(shape)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(pages, dtype=like.dtype).view(*shape)
 
 
 def _prefers_padding(device: torch.device) -> bool:
@@ -342,7 +338,7 @@ def _attention(
             f"{type(module).__name__} caps its attention logits (softcap={softcap}), which the "
             "row cache does not support; use a model without softcap"
         )
-    return row_cache.attend(query, key, value, scaling), None
+    return row_cache.plan.attend(query, key, value, scaling), None
 
 
 AttentionInterface.register(ATTENTION, _attention)

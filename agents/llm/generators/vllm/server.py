@@ -8,19 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from agents.llm.generators.base import (
-    Generation,
-    GenerationError,
-    GenerationRequest,
-    check_requests,
-    never,
-)
+from agents.llm.generators.base import GenerationError, GenerationRequest
 from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.vllm.turns import VLLMGeneratorBase
 from agents.llm.generators.vllm.weight_sync import FolderSync, NCCLSync
@@ -30,6 +24,8 @@ from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url, excerpt
 _POLL_S = 0.005
 _TRIES, _BACKOFF_S = 3, 0.5
 _CONTROL_TIMEOUT_S = 30.0
+
+_Tokens = tuple[Sequence[int], Sequence[float]]  # ids and logprobs of a turn
 
 
 class VLLMServerGenerator(VLLMGeneratorBase):
@@ -72,14 +68,12 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         self._weights = weights
         self._http = HTTPLoop(connect_timeout_s=connect_timeout_s)
         weakref.finalize(self, self._http.stop)
-        self._call_ids: dict[int, int] = {}
-        self._ended: SimpleQueue[tuple[int, int, Generation | Exception]] = SimpleQueue()
+        self._ended: SimpleQueue[Future[_Tokens]] = SimpleQueue()
         cards = [self._only_model(url) for url in self.urls]
         self._models = [str(card["id"]) for card in cards]
         limits = [card["max_model_len"] for card in cards if card.get("max_model_len")]
         longest = min([max_context or policy.max_context, policy.max_context, *limits])
         super().__init__(policy, max_context=longest)
-        self._open: dict[int, Future[None]] = {}
         self._scales_logprobs: bool | None = None  # whether logprobs depend on the temperature
         self._send_weights()
 
@@ -89,71 +83,32 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         Raises:
             ValueError: also if the servers' logprobs ignore the temperature.
         """
-        check_requests(requests, self._open)
         if requests and sampling.temperature not in (0.0, 1.0):
             self._check_temperature(requests[0])
-        for request in requests:
-            self._number += 1
-            self._call_ids[request.session] = self._number
-            self._open[request.session] = self._http.submit(
-                self._run_turn(self._number, request, sampling)
-            )
+        super().submit(requests, sampling)
 
-    def poll(self, should_yield: Callable[[], bool] = never) -> dict[int, Generation]:
-        """Wait until at least one turn ends.
+    def _start(self, request: GenerationRequest, sampling: Sampling) -> Future[_Tokens]:
+        turn = self._http.submit(self._turn(request, sampling))
+        turn.add_done_callback(self._ended.put)
+        return turn
 
-        Raises:
-            GenerationError: if a turn did not end within its deadline.
-        """
-        ended: dict[int, Generation] = {}
-        while self._open and not ended:
-            with suppress(Empty):
-                self._collect(self._ended.get(timeout=_POLL_S), ended)
-            while not self._ended.empty():
-                self._collect(self._ended.get(), ended)
-            if should_yield():
-                break
-        return ended
+    def _advance(self) -> Iterator[tuple[Future[_Tokens], Sequence[int], Sequence[float]]]:
+        with suppress(Empty):
+            turn = self._ended.get(timeout=_POLL_S)
+            while True:
+                if turn in self._open:  # else its session was released
+                    yield turn, *turn.result()
+                turn = self._ended.get_nowait()
 
-    def release(self, sessions: Iterable[int]) -> None:
-        for name in sessions:
-            self._known.pop(name, None)
-            self._call_ids.pop(name, None)
-            turn = self._open.pop(name, None)
-            if turn is not None:
-                turn.cancel()  # closes the connection, so that the server aborts the turn
-
-    def close(self) -> None:
-        self.release(list(self._open))
-        self._known.clear()
+    def _cancel(self, keys: list[Future[_Tokens]]) -> None:
+        for turn in keys:
+            turn.cancel()  # closes the connection, so that the server aborts the turn
 
     def _send_weights(self) -> None:
         if self._weights is not None:
             self._weights.send(self.policy)
 
-    def _collect(
-        self, result: tuple[int, int, Generation | Exception], ended: dict[int, Generation]
-    ) -> None:
-        session, call_id, outcome = result
-        if self._call_ids.get(session) != call_id:
-            return  # The session was released meanwhile.
-        del self._open[session], self._call_ids[session]
-        if isinstance(outcome, Exception):
-            self.close()
-            raise outcome
-        ended[session] = outcome
-
-    async def _run_turn(self, call_id: int, request: GenerationRequest, sampling: Sampling) -> None:
-        """Put the turn or the exception into the queue that `poll` reads."""
-        try:
-            outcome: Generation | Exception = await self._turn(request, sampling)
-        except Exception as error:
-            outcome = error
-        self._ended.put((request.session, call_id, outcome))
-
-    async def _turn(self, request: GenerationRequest, sampling: Sampling) -> Generation:
-        if self._room(request, sampling) < 1:
-            return self._context_full(request)
+    async def _turn(self, request: GenerationRequest, sampling: Sampling) -> _Tokens:
         place = request.session % len(self.urls)
         body = {
             "model": self._models[place],
@@ -169,7 +124,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
                 f"{len(body['prompt'])} ids it received; serve a model that keeps token ids"
             )
         logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or ()
-        return self._generation(request, sampling, choice.get("token_ids") or (), logprobs)
+        return choice.get("token_ids") or (), logprobs
 
     async def _request_turn(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Return the first choice; retry after temporary failures."""
@@ -197,7 +152,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
 
     def _only_model(self, url: str) -> dict[str, Any]:
         """Return the description of the only model of a server."""
-        answer = self._get("GET", f"{url}/models", None)
+        answer = self._call("GET", f"{url}/models")
         models = [row for row in answer.get("data") or () if isinstance(row, dict)]
         if len(models) != 1:
             raise GenerationError(
@@ -206,11 +161,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         return models[0]
 
     def _check_temperature(self, request: GenerationRequest) -> None:
-        """Check once whether the server's logprobs depend on the temperature.
-
-        Raises:
-            ValueError: if they do not.
-        """
+        """Raise a ValueError if the server's logprobs do not depend on the temperature."""
         if self._scales_logprobs is None:
             peaks = [self._peak(request, temperature) for temperature in (1.0, 2.0)]
             self._scales_logprobs = peaks[0] != peaks[1]
@@ -225,7 +176,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         sampling = Sampling(temperature=temperature, max_new_tokens=1)
         params = {**self._sampling_params(request, sampling), "logprobs": 1, "max_tokens": 1}
         body = {"model": self._models[0], "prompt": list(request.token_ids)[:-1] or [0], **params}
-        answer = self._get("POST", f"{self.urls[0]}/completions", body)
+        answer = self._call("POST", f"{self.urls[0]}/completions", body)
         try:
             return max(answer["choices"][0]["logprobs"]["top_logprobs"][0].values())
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
@@ -234,11 +185,10 @@ class VLLMServerGenerator(VLLMGeneratorBase):
                 "policy's model with vLLM"
             ) from None
 
-    def _get(self, method: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    def _call(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = self._http.request(method, url, _CONTROL_TIMEOUT_S, body)
         try:
-            return self._http.submit(
-                self._http.request(method, url, _CONTROL_TIMEOUT_S, body)
-            ).result(timeout=2 * _CONTROL_TIMEOUT_S)
+            return self._http.submit(request).result(timeout=2 * _CONTROL_TIMEOUT_S)
         except RequestFailed as failure:
             raise GenerationError(
                 f"{url} does not answer: {failure}; start a vLLM server with the policy's model "

@@ -23,12 +23,7 @@ from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url
 
 
 class _ControlClient:
-    """Calls the control routes of all servers at once.
-
-    Args:
-        servers: base URLs.
-        deadline_s: longest time for a call in seconds.
-    """
+    """Calls the control routes of all servers at once, each within `deadline_s` seconds."""
 
     def __init__(self, servers: Sequence[str], *, deadline_s: float) -> None:
         self.deadline_s = deadline_s
@@ -42,23 +37,17 @@ class _ControlClient:
         Raises:
             GenerationError: if a server does not answer in time.
         """
-        calls = [
-            (
-                root,
-                self._http.submit(
-                    self._http.request(
-                        "POST", f"{root}/{route}", self.deadline_s, body, parse=False
-                    )
-                ),
-            )
-            for root in self._roots
-        ]
-        for root, call in calls:
+        calls = {}
+        for root in self._roots:
+            url = f"{root}/{route}"
+            request = self._http.request("POST", url, self.deadline_s, body, parse=False)
+            calls[url] = self._http.submit(request)
+        for url, call in calls.items():
             try:
                 call.result(timeout=2 * self.deadline_s)
             except RequestFailed as failure:
                 raise GenerationError(
-                    f"waited for {root}/{route} up to {self.deadline_s:g} s: {failure}; check that "
+                    f"waited for {url} up to {self.deadline_s:g} s: {failure}; check that "
                     "the server runs with VLLM_SERVER_DEV_MODE=1"
                 ) from None
 
@@ -127,11 +116,7 @@ class NCCLSync:
         self._engine: Any = None
 
     def send(self, policy: Policy) -> None:
-        """Send the weights and reset the prefix caches.
-
-        Raises:
-            GenerationError: if a server does not take part in time.
-        """
+        """Send the weights and reset the prefix caches; see `FolderSync.send`."""
         if self._engine is None:
             self._engine = self._with_deadline(
                 "the servers to join NCCL", lambda: self._join_nccl(policy)
@@ -148,15 +133,12 @@ class NCCLSync:
         self._controls.post("init_weight_transfer_engine", {"init_info": init_info})
 
     def start_weight_update(self) -> None:
-        """Announce an update to the servers."""
         self._controls.post("start_weight_update")
 
     def update_weights(self, update_info: Any) -> None:
-        """Announce the next weights; returns when they were received."""
         self._controls.post("update_weights", {"update_info": update_info})
 
     def finish_weight_update(self, weight_version: str | None = None) -> None:
-        """Announce the end of the update."""
         self._controls.post("finish_weight_update")
 
     def _with_deadline(self, what: str, call: Callable[[], Any]) -> Any:

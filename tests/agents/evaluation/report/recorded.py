@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from agents.evaluation.episode_result import EpisodeResult
-from agents.evaluation.record import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
+from agents.evaluation.evaluation_folder import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
 from zs_env import Document, Question
 from zs_env.actions import Answer, Malformed, Search
 from zs_env.search.types import SearchRequest

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from agents.llm.algorithms.kl import kl_estimate, kl_loss
+from agents.llm.algorithms.losses import kl_estimate, kl_loss
 
 # A policy whose probabilities are eighths, so that eight samples can be in exact proportion.
 _P = torch.tensor([4, 2, 1, 1], dtype=torch.float64) / 8

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from agents.llm.algorithms.importance import importance_weights
+from agents.llm.algorithms.losses import importance_weights
 from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.experience import make_experience

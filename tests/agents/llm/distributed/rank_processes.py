@@ -21,7 +21,7 @@ CHILDREN.set_forkserver_preload(
     [
         "agents.llm.trainer.loop",
         "agents.cli.training.train",
-        "agents.llm.trainer.learning_curve",
+        "matplotlib.figure",
         "agents.cli.main",
         "torch.distributed.fsdp",
     ]

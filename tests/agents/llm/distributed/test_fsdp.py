@@ -198,7 +198,7 @@ def _make_two_updates(
     learner = _make_learner(distributed, model, name, 40, kl_coef=0.0, **_MANY_STEPS)
     for _ in range(2):
         assert not learner.update(groups).skipped
-    gather_weights(learner.policy, kept)
+    gather_weights(learner.policy, kept, distributed)
     for ours, theirs in zip(kept.parameters(), learner.policy.parameters(), strict=True):
         assert torch.equal(ours, full_tensor(theirs.detach()))
     return _flat_weights(learner)
@@ -221,7 +221,7 @@ def _update_once(
     kept = copy.deepcopy(model)
     learner = _make_learner(distributed, model, "ppo", 40, kl_coef=0.0, **_MANY_STEPS)
     learner.update(groups)
-    gather_weights(learner.policy, kept)
+    gather_weights(learner.policy, kept, distributed)
     return kept, learner.state_dict()
 
 

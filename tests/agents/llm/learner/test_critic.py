@@ -2,11 +2,12 @@ import torch
 
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.critic import Critic
+from agents.llm.rollout.types import Group
 
 
 def _micro(make_rollout, count=2):
     rollouts = [make_rollout(3, 2, 4, 1, seed=i) for i in range(count)]
-    return Batch.from_rollouts(rollouts).micro_batches(1000)[0]
+    return Batch.from_groups([Group(rollouts=tuple(rollouts))]).micro_batches(1000)[0]
 
 
 def test_a_new_critic_expects_nothing(make_llama, make_rollout):

@@ -7,7 +7,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.llm.learner import logprobs
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.logprobs import action_logprobs, head_logprobs
+from agents.llm.learner.logprobs import LogprobModel, head_logprobs
+from agents.llm.rollout.types import Group
 
 
 def _reference_logprobs(hidden, head, targets, *, temperature=1.0, scale=1.0, cap=None):
@@ -73,7 +74,7 @@ def test_an_impossible_token_leaves_the_entropy_finite():
 def test_action_logprobs_equal_those_of_the_whole_model(make_llama, make_rollout):
     model = make_llama()
     rollout = make_rollout(4, 3, 5, 2)
-    (micro,) = Batch.from_rollouts([rollout]).micro_batches(1000)
+    (micro,) = Batch.from_groups([Group(rollouts=(rollout,))]).micro_batches(1000)
     ids = torch.tensor([rollout.token_ids])
     log_p = (model(ids).logits[0] / 0.7).log_softmax(-1)
     expected = [
@@ -81,18 +82,18 @@ def test_action_logprobs_equal_those_of_the_whole_model(make_llama, make_rollout
         for position, token in enumerate(rollout.token_ids)
         if rollout.action_mask[position]
     ]
-    ours = action_logprobs(model, micro, temperature=0.7)[0]
+    ours = LogprobModel(model, temperature=0.7)(micro)[0]
     assert ours.tolist() == pytest.approx(expected, abs=1e-12)
 
 
 def test_padding_does_not_change_logprobs(make_llama, make_rollout):
     model = make_llama()
     short, long = make_rollout(4, 3, seed=1), make_rollout(30, 2, 20, 3, seed=2)
-    alone = Batch.from_rollouts([short]).micro_batches(1000)[0]
-    padded = Batch.from_rollouts([long, short]).micro_batches(1000)[0]
+    alone = Batch.from_groups([Group(rollouts=(short,))]).micro_batches(1000)[0]
+    padded = Batch.from_groups([Group(rollouts=(long, short))]).micro_batches(1000)[0]
     torch.testing.assert_close(
-        action_logprobs(model, padded)[0][-3:],
-        action_logprobs(model, alone)[0],
+        LogprobModel(model)(padded)[0][-3:],
+        LogprobModel(model)(alone)[0],
         rtol=0,
         atol=1e-12,
     )
@@ -110,8 +111,10 @@ def test_logits_are_computed_for_action_tokens_only(make_llama, make_rollout, mo
         return linear(states, weight, bias)
 
     monkeypatch.setattr(torch.nn.functional, "linear", recorder)
-    (micro,) = Batch.from_rollouts([make_rollout(20, 3, 30, 2)]).micro_batches(1000)
-    action_logprobs(model, micro)[0].sum().backward()
+    (micro,) = Batch.from_groups([Group(rollouts=(make_rollout(20, 3, 30, 2),))]).micro_batches(
+        1000
+    )
+    LogprobModel(model)(micro)[0].sum().backward()
     # The 5 action tokens in chunks of 2, forward and backward; the 52 other positions never.
     assert rows == [2, 2, 1, 2, 2, 1]
 
@@ -152,8 +155,8 @@ def test_logprobs_equal_those_of_each_architecture(make_rollout, settings):
     model = AutoModelForCausalLM.from_config(config).eval()
     torch.nn.init.normal_(model.get_output_embeddings().weight)
     rollouts = [make_rollout(4, 3, 5, 2), make_rollout(2, 4, seed=1)]
-    (micro,) = Batch.from_rollouts(rollouts).micro_batches(1000)
+    (micro,) = Batch.from_groups([Group(rollouts=tuple(rollouts))]).micro_batches(1000)
     logits = model(micro.token_ids_BT).logits.flatten(0, 1)[micro.predictors_A] / 0.7
     expected = logits.log_softmax(-1).gather(-1, micro.target_ids_A[:, None])[:, 0]
-    ours = action_logprobs(model, micro, temperature=0.7)[0]
+    ours = LogprobModel(model, temperature=0.7)(micro)[0]
     torch.testing.assert_close(ours, expected, rtol=0, atol=2e-5)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agents.cli.training.recipe_run import stage_configs
+from agents.cli.training.recipes import stage_configs
 from agents.llm.recipes.recipe import load_recipe, recipe_path, recipe_paths
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig

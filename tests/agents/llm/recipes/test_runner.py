@@ -7,10 +7,10 @@ import torch
 
 from agents.cli.main import main
 from agents.cli.training import train as train_command
-from agents.cli.training.recipe_run import stage_configs
+from agents.cli.training.recipes import stage_configs
 from agents.llm.recipes.recipe import load_recipe
-from agents.llm.recipes.runner import finished_training
 from agents.llm.trainer.loop import TrainResult
+from agents.llm.trainer.run_folder import finished_training
 from agents.storage.config_file import with_settings
 from tests.agents.llm.distributed.rank_processes import start_ranks
 

@@ -12,7 +12,7 @@ from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.logprobs import action_logprobs
+from agents.llm.learner.logprobs import LogprobModel
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Source
 from zs_env import Document, Question, SearchError, SearchPage, ZeroSearchEnv
@@ -117,7 +117,7 @@ def test_recomputed_logprobs_equal_those_sampled(make_policy):
     batch = Batch.from_groups(groups)
     for micro_batch in batch.micro_batches(400):
         with torch.no_grad():
-            recomputed = action_logprobs(policy.model, micro_batch, temperature=0.7)[0]
+            recomputed = LogprobModel(policy.model, temperature=0.7)(micro_batch)[0]
         sampled = batch.sampled_logprobs_A[micro_batch.tokens_A]
         torch.testing.assert_close(recomputed, sampled, atol=1e-4, rtol=0)
         compared += len(recomputed)

@@ -1,8 +1,7 @@
 """Tokens of an unfinished episode, in particular at the end of the context."""
 
 from agents.llm.generators.base import Generation
-from agents.llm.rollout.episode import TokenEpisode
-from agents.llm.rollout.types import Source
+from agents.llm.rollout.types import Source, TokenEpisode
 
 
 def _turn(*token_ids, stop_reason="tag"):

@@ -29,12 +29,13 @@ from agents.llm.rollout.prefetch import RolloutPrefetcher
 from agents.llm.rollout.question_order import question_indices, step_seeds
 from agents.llm.rollout.types import Group
 from agents.llm.trainer import rollouts as step_rollouts
-from agents.llm.trainer.checkpoint import CheckpointStore, load_state, random_state
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.environments import training_environment
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run import check_one_step_off
+from agents.llm.trainer.run_folder import CheckpointStore, load_state
+from agents.llm.trainer.setup import random_state
 from agents.storage.config_file import with_settings
 
 # Long enough for any machine; only a test that fails waits so long.
@@ -367,10 +368,10 @@ def test_a_failure_of_the_generator_ends_the_run_which_can_be_resumed(
 def test_after_a_rollback_rollouts_come_from_the_restored_policy(
     config: TrainConfig, updates: list[Update], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def collapse(self: object, step: int, row: object) -> str | None:
-        return "forced" if step == 2 else None
+    def collapse(recent: object, step: int, row: object) -> tuple[object, str | None]:
+        return recent, "forced" if step == 2 else None
 
-    monkeypatch.setattr("agents.llm.trainer.loop.CollapseGuard.check", collapse)
+    monkeypatch.setattr("agents.llm.trainer.loop.check_collapse", collapse)
     train(with_settings(config, {"guard": "roll_back"}))
     beginning = updates[0][1]
     groups, weights = updates[2]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.llm.sft.paragraph_teacher import demonstrate_paragraphs
+from agents.llm.sft.paragraph_teacher import ParagraphTeacher
 from tests.paths import SHARED_DATA
 from zs_env import Question
 from zs_env.actions import Answer, Search
@@ -38,13 +38,8 @@ TWO_HOPS = Question(
 
 def _demonstrate(question, *, noise=0.0, seed=0, **rules):
     config = EpisodeConfig(**{"max_turns": 4, "num_documents": 1, **rules})
-    return demonstrate_paragraphs(
-        question,
-        ParagraphEngine([question]),
-        config=config,
-        noise_probability=noise,
-        rng=random.Random(seed),
-    )
+    teacher = ParagraphTeacher(question, random.Random(seed))
+    return teacher.play(ParagraphEngine([question]), config=config, noise_probability=noise)
 
 
 def _actions(transcript):
@@ -77,7 +72,7 @@ def test_a_noisy_page_is_followed_by_another_search():
     found = False
     for seed in range(40):
         transcript = _demonstrate(TWO_HOPS, noise=0.5, seed=seed)
-        if transcript is None:
+        if transcript.prediction is None:
             continue
         for turn, following in zip(transcript.turns, transcript.turns[1:], strict=False):
             if turn.documents and not turn.documents[0].useful:
@@ -88,9 +83,10 @@ def test_a_noisy_page_is_followed_by_another_search():
 
 
 def test_without_a_page_with_the_answer_there_is_no_demonstration():
-    assert _demonstrate(TWO_HOPS, noise=1.0) is None
+    assert _demonstrate(TWO_HOPS, noise=1.0).prediction is None
     # "Ada Berg" and its text are cut before the place of birth.
-    assert _demonstrate(TWO_HOPS, limits=Limits(max_document_chars=24)) is None
+    cut = Limits(max_document_chars=24)
+    assert _demonstrate(TWO_HOPS, limits=cut).prediction is None
 
 
 @pytest.mark.parametrize("answer", ["no", "Ada Berg"])
@@ -131,10 +127,9 @@ def test_on_real_questions_queries_and_quotations_use_words_that_were_read(name)
     config = EpisodeConfig(max_turns=4, num_documents=3, limits=Limits(max_document_chars=300))
     made = 0
     for question in questions:
-        transcript = demonstrate_paragraphs(
-            question, engine, config=config, noise_probability=0.3, rng=rng
-        )
-        if transcript is None:
+        teacher = ParagraphTeacher(question, rng)
+        transcript = teacher.play(engine, config=config, noise_probability=0.3)
+        if transcript.prediction is None:
             continue
         made += 1
         assert transcript.scores()["f1"] == 1.0

@@ -7,13 +7,19 @@ import pytest
 import torch
 
 from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.learner import Learner
 from agents.llm.policy.lora import add_adapter
-from agents.llm.sft.supervised import mean_loss, plan_steps, supervised_learner, train_steps
+from agents.llm.sft.supervised import SUPERVISED, mean_loss, plan_steps, train_steps
 
 
 def _learner(model, *, total_steps=1, **settings):
     settings = {"learning_rate": 1e-3, "warmup_steps": 1, "lr_schedule": "cosine", **settings}
-    return supervised_learner(model, OptimizerConfig(**settings), total_steps=total_steps)
+    return Learner(
+        model,
+        algorithm=SUPERVISED,
+        optimizer=OptimizerConfig(**settings),
+        total_updates=total_steps,
+    )
 
 
 def _weights(model):
@@ -90,7 +96,13 @@ def test_a_resumed_learner_is_bit_identical(make_llama, make_rollout, muon):
 
     def learner(model):
         config = OptimizerConfig(learning_rate=1e-3)
-        return supervised_learner(model, config, total_steps=6, muon_learning_rate=muon)
+        return Learner(
+            model,
+            algorithm=SUPERVISED,
+            optimizer=config,
+            total_updates=6,
+            muon_learning_rate=muon,
+        )
 
     model = make_llama().float()
     whole = learner(model)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from agents.baselines.world_oracle import Plan, Statement
-from agents.llm.sft.world_teacher import NO_ERRORS, TeacherErrors, conclude, demonstrate
+from agents.llm.sft.world_teacher import NO_ERRORS, TeacherErrors, WorldTeacher, conclude
 from zs_env.actions import Malformed
 from zs_env.episode import EpisodeConfig
 from zs_env.metrics import exact_match
@@ -19,14 +19,8 @@ CONFIG = EpisodeConfig(prompt=PROMPTS["bare"])
 
 
 def play(question, errors, noise=0.0, seed=0):
-    return demonstrate(
-        question,
-        ENGINE,
-        config=CONFIG,
-        errors=errors,
-        noise_probability=noise,
-        rng=random.Random(seed),
-    )
+    teacher = WorldTeacher(question, errors, random.Random(seed))
+    return teacher.play(ENGINE, config=CONFIG, noise_probability=noise)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
@@ -71,7 +65,7 @@ def test_hasty_guesses_follow_the_first_page_that_lacks_the_fact():
 @pytest.mark.parametrize("word", ["earlier", "later"])
 @pytest.mark.parametrize(("year", "order"), [("1849", "second first"), ("1851", "first second")])
 def test_a_comparison_is_concluded_by_order_then_by_place_then_by_name(word, year, order):
-    plan = Plan.of(f"Which has the {word} birth year, Ann Bo or Cy Do?")
+    plan = Plan(f"Which has the {word} birth year, Ann Bo or Cy Do?")
     years = [("Ann Bo", "1850"), ("Cy Do", year)]
     assert plan.read([Statement("birth year", name, found) for name, found in years]) is None
     earlier, later = order.split()

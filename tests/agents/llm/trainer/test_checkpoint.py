@@ -11,13 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.llm.trainer.checkpoint import (
-    CheckpointError,
-    CheckpointStore,
-    load_state,
-    random_state,
-    restore_random_state,
-)
+from agents.llm.trainer.run_folder import CheckpointError, CheckpointStore, load_state
+from agents.llm.trainer.setup import random_state, restore_random_state
 
 
 def write_weights(folder: Path) -> None:
@@ -72,7 +67,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from agents.llm.trainer.checkpoint import CheckpointError, CheckpointStore, load_state
+from agents.llm.trainer.run_folder import CheckpointError, CheckpointStore, load_state
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = CheckpointStore(Path(sys.argv[1]))
 store.save(1, {"tensor": torch.zeros(10)}, lambda folder: None)

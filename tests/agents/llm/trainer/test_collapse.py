@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from agents.llm.trainer import loop
-from agents.llm.trainer.collapse import CollapseGuard
+from agents.llm.trainer.collapse import check_collapse
 
 HEALTHY = {
     "reward_mean": 0.4,
@@ -17,12 +17,12 @@ HEALTHY = {
 }
 
 
-def collapse_in(rows, guard=None):
-    """Step and description of the first collapse in a sequence of rows; None if there is none."""
-    guard = guard or CollapseGuard()
+def collapse_in(rows, at=None):
+    """Step and description of the first collapse, or of that `at` a step; None if there is none."""
+    recent = ()
     for step, row in enumerate(rows, 1):
-        collapse = guard.check(step, row)
-        if collapse is not None:
+        recent, collapse = check_collapse(recent, step, row)
+        if collapse is not None and at in (None, step):
             return step, collapse
     return None
 
@@ -47,18 +47,9 @@ def test_lost_reward_with_a_symptom_is_a_collapse_with_a_description(change, wor
     # The mean of five steps falls below half of the best when three of them are bad.
     assert 23 <= step <= 25
     assert "mean reward fell from 0.400 (steps 1 to 5)" in collapse
-    _, collapse = collapse_in(
-        [*after({}, steps=0), *[{**HEALTHY, "reward_mean": 0.0, **change}] * 5], _Late()
-    )
+    # At step 25 the whole window is bad.
+    _, collapse = collapse_in(after({"reward_mean": 0.0, **change}, steps=5), at=25)
     assert words in collapse
-
-
-class _Late(CollapseGuard):
-    """Reports a collapse only when the whole window is bad."""
-
-    def check(self, step, row):
-        collapse = super().check(step, row)
-        return collapse if step == 25 else None
 
 
 def test_lost_reward_without_a_symptom_is_no_collapse():
@@ -95,16 +86,17 @@ def test_missing_and_nan_metrics_are_ignored():
     )
 
 
-def test_a_restored_guard_gives_the_same_result():
+def test_recent_metrics_restored_from_json_give_the_same_result():
     rows = after({"reward_mean": 0.0, "entropy": 6.0})
     whole = collapse_in(rows)
-    first = CollapseGuard()
+    recent, collapse = (), None
     for step, row in enumerate(rows[:22], 1):
-        assert first.check(step, row) is None
-    second = CollapseGuard(json.loads(json.dumps(first.recent)))
-    collapse = None
+        recent, collapse = check_collapse(recent, step, row)
+        assert collapse is None
+    recent = json.loads(json.dumps(recent))
     for step, row in enumerate(rows[22:], 23):
-        collapse = collapse or second.check(step, row)
+        recent, found = check_collapse(recent, step, row)
+        collapse = collapse or found
     assert whole is not None and collapse == whole[1]
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agents.cli.training.train import main
-from agents.llm.trainer.checkpoint import CheckpointStore, load_state
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.loop import train
 from agents.llm.trainer.metrics import read_metrics
+from agents.llm.trainer.run_folder import CheckpointStore, load_state
 from agents.storage.config_file import settings_of, with_settings
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.run_folder import check_resumes
+from agents.llm.trainer.run_folder import resumed_config
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
 
@@ -68,27 +68,27 @@ def test_a_resumed_run_may_find_its_simulator_elsewhere_and_spend_more() -> None
         return json.dumps({"kind": "metered", "budget": budget, "engine": simulator})
 
     run = TrainConfig.of(engine=engine(8000, 1.0))
-    check_resumes(changed(run, resume=True, engine=engine(8001, 2.0)), run)
+    resumed_config(changed(run, resume=True, engine=engine(8001, 2.0)), run)
     with pytest.raises(ValueError, match="engine="):
-        check_resumes(changed(run, resume=True, engine=engine(8000, 1.0, "prompted")), run)
+        resumed_config(changed(run, resume=True, engine=engine(8000, 1.0, "prompted")), run)
 
 
 def test_resuming_under_other_settings_names_them() -> None:
     run = TrainConfig.of(steps=10, seed=1)
-    check_resumes(changed(run, resume=True, json=True, checkpoint_every=3), run)
+    resumed_config(changed(run, resume=True, json=True, checkpoint_every=3), run)
     with pytest.raises(ValueError, match=r"seed=2 \(the run has 1\)"):
-        check_resumes(changed(run, seed=2), run)
+        resumed_config(changed(run, seed=2), run)
 
 
 def test_more_steps_continue_a_run_only_where_they_change_no_schedule() -> None:
     run = TrainConfig.of(steps=10)
     with pytest.raises(ValueError, match="steps=20"):
-        check_resumes(changed(run, steps=20), run)
+        resumed_config(changed(run, steps=20), run)
     run = TrainConfig.of(steps=10, noise_steps=10, lr_schedule="constant")
-    check_resumes(changed(run, steps=20), run)
+    resumed_config(changed(run, steps=20), run)
     run = TrainConfig.of(steps=10, noise_steps=10, lr_schedule="linear")
     with pytest.raises(ValueError, match="steps=20"):
-        check_resumes(changed(run, steps=20), run)
+        resumed_config(changed(run, steps=20), run)
 
 
 def test_questions_and_engines_are_json_kinds_or_files() -> None:

@@ -20,14 +20,15 @@ from agents.cli.training.train import main
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.learner import Learner
 from agents.llm.learner.metrics import UpdateReport
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Group
 from agents.llm.sft.demonstrations import encode_demonstration
-from agents.llm.sft.supervised import plan_steps, supervised_learner, train_steps
-from agents.llm.sft.world_teacher import TeacherErrors, demonstrate
-from agents.llm.trainer.checkpoint import CheckpointStore, load_state
+from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
+from agents.llm.sft.world_teacher import TeacherErrors, WorldTeacher
 from agents.llm.trainer.metrics import read_metrics
+from agents.llm.trainer.run_folder import CheckpointStore, load_state
 from tests.agents.llm.distributed.rank_processes import (
     CHILDREN,
     be_torchrun,
@@ -87,19 +88,14 @@ def policy(
     shown = [
         encode_demonstration(
             policy,
-            demonstrate(
-                questions[index],
-                engine,
-                config=config,
-                errors=TeacherErrors(),
-                noise_probability=0.0,
-                rng=rng,
+            WorldTeacher(questions[index], TeacherErrors(), rng).play(
+                engine, config=config, noise_probability=0.0
             ),
         )
         for index in range(200)
     ]
     optimizer = OptimizerConfig(learning_rate=1e-2, warmup_steps=5, lr_schedule="cosine")
-    learner = supervised_learner(policy.model, optimizer, total_steps=80)
+    learner = Learner(policy.model, algorithm=SUPERVISED, optimizer=optimizer, total_updates=80)
     train_steps(learner, shown, plan_steps(shown, tokens_per_step=2048, num_steps=80))
     folder = tmp_path_factory.mktemp("policy")
     policy.save(folder)
@@ -244,7 +240,8 @@ def test_a_checkpoint_is_a_policy_with_everything_beside_it(undisturbed: tuple[P
 class BrokenLearner:
     """Reports a loss that is not finite, except in its second update."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: torch.nn.Module) -> None:
+        self.policy = policy
         self.updates = 0
 
     def update(self, groups: list[Group]) -> UpdateReport:
@@ -269,7 +266,9 @@ def test_three_steps_in_a_row_that_are_not_finite_stop_the_run(
     torch_settings: None,
 ) -> None:
     output = tmp_path / "run"
-    monkeypatch.setattr("agents.llm.trainer.run.make_learner", lambda *_: BrokenLearner())
+    monkeypatch.setattr(
+        "agents.llm.trainer.run.make_learner", lambda _config, model, _: BrokenLearner(model)
+    )
     flags = ("--eval-every", "0", "--steps", "9", "--checkpoint-every", "4")
     assert main(arguments(policy, output, *flags)) == 1
     # The second step resets the count; the third, fourth and fifth reach the limit.

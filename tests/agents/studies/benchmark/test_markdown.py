@@ -26,7 +26,7 @@ def _rows(text, title):
 
 
 def test_the_columns_are_those_of_the_paper():
-    text = document("about", _scores(*PAPER_SETS), [], load_published())
+    text = document("about", _scores(*PAPER_SETS), [])
     for title, _ in TABLES.values():
         header, _, first, *_ = _rows(text, title)
         assert header == ["method", "NQ", "TriviaQA", "PopQA", "HotpotQA", "2Wiki", "MuSiQue",
@@ -36,7 +36,7 @@ def test_the_columns_are_those_of_the_paper():
 
 
 def test_published_rows_are_marked_and_shown_under_their_metric_only():
-    text = document("about", _scores(*PAPER_SETS), [], load_published())
+    text = document("about", _scores(*PAPER_SETS), [])
     assert len(_rows(text, "Exact match")) == 3
     rows = {row[0]: row[1:] for row in _rows(text, "Substring match")[3:]}
     assert all(name.endswith("†") for name in rows)
@@ -49,17 +49,17 @@ def test_published_rows_are_marked_and_shown_under_their_metric_only():
 
 def test_published_averages_are_of_the_sets_shown():
     rows = {row[0]: row[1:] for row in _rows(
-        document("about", _scores("nq", "popqa"), [], load_published()), "Substring match"
+        document("about", _scores("nq", "popqa"), []), "Substring match"
     )}  # fmt: skip
     assert rows["Direct, Qwen2.5-7B †"] == ["11.6", "1.2", "6.4"]
     rows = {row[0]: row[1:] for row in _rows(
-        document("about", _scores("nq", "mine"), [], load_published()), "Substring match"
+        document("about", _scores("nq", "mine"), []), "Substring match"
     )}  # fmt: skip
     assert rows["Direct, Qwen2.5-7B †"] == ["11.6", "-", "-"]
 
 
 def test_trained_rows_count_72_bamboogle_questions_and_are_multiples_of_a_72nd():
-    for row in load_published().rows:
+    for row in load_published()["rows"]:
         correct = row["scores"]["bamboogle"] / 100 * row["bamboogle_questions"]
         assert correct == pytest.approx(round(correct), abs=0.01), row
         others = [score for name, score in row["scores"].items() if name != "bamboogle"]
@@ -67,10 +67,10 @@ def test_trained_rows_count_72_bamboogle_questions_and_are_multiples_of_a_72nd()
 
 
 def test_failures_are_in_the_table():
-    played = _rows(document("about", _scores("nq"), [], None), "What was played")
+    played = _rows(document("about", _scores("nq"), []), "What was played")
     assert played[2][:5] == ["x", "NQ", "4", "8", "3"]
 
 
 def test_bars_in_names_are_escaped():
-    rows = _rows(document("about", _scores("nq", agent="a|b"), [], None), "F1")
+    rows = _rows(document("about", _scores("nq", agent="a|b"), []), "F1")
     assert rows[2][0] == "a&#124;b"

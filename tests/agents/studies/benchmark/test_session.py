@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from agents.evaluation import EpisodeResult, Report
-from agents.studies.benchmark.session import BenchmarkSession
+from agents.studies.benchmark.cells import BenchmarkSession
 from zs_env.search.prices import PriceTable
 
 

@@ -6,10 +6,8 @@ import pytest
 
 from agents.baselines import FollowTheHops, QuotePage, RandomWords, SearchOnce
 from agents.evaluation import evaluate
-from agents.evaluation.evaluation_folder import EvaluationFolder
-from agents.evaluation.record import SETTING_FILE, TRANSCRIPTS_FILE
-from agents.studies.counterfactuals.flip_pages import flip_pages, page_turns
-from agents.studies.counterfactuals.flipped_page import PAGES_FILE
+from agents.evaluation.evaluation_folder import SETTING_FILE, TRANSCRIPTS_FILE, EvaluationFolder
+from agents.studies.counterfactuals.flip_pages import PAGES_FILE, flip_pages, page_turns
 from zs_env.transcripts.storage import load_transcripts
 
 

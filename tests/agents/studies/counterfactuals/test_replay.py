@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.studies.counterfactuals.replay import check_replay, check_replay_until
+from agents.studies.counterfactuals.flip_pages import check_replay, check_replay_until
 from zs_env.episode import Episode
 from zs_env.questions.question import Question
 from zs_env.search.types import Document, SearchPage

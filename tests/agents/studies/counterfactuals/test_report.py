@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from agents.studies.counterfactuals.flipped_page import FlippedPage
+from agents.studies.counterfactuals.flip_pages import FlippedPage
 from agents.studies.counterfactuals.report import CounterfactualReport
 
 
@@ -25,7 +25,7 @@ PAGES = [
 
 
 def test_means_are_over_pages_by_direction_and_turn():
-    report = CounterfactualReport.of(PAGES)
+    report = CounterfactualReport(PAGES)
     means = {(one.direction, one.turn): one for one in report.means}
     assert list(means) == [
         ("noisy to useful", None),
@@ -46,12 +46,12 @@ def test_means_are_over_pages_by_direction_and_turn():
 def test_intervals_resample_questions_and_not_pages():
     # Two questions of three equal pages each: -1 or 0, whichever is drawn twice.
     pages = [_page(n, turn, "useful", 1.0, float(n)) for n in (0, 1) for turn in range(3)]
-    (whole, *_) = CounterfactualReport.of(pages).means
+    (whole, *_) = CounterfactualReport(pages).means
     assert (whole.difference.low, whole.difference.high) == (-1.0, 0.0)
 
 
 def test_every_page_is_a_row_including_failures(tmp_path):
-    report = CounterfactualReport.of(PAGES)
+    report = CounterfactualReport(PAGES)
     report.write_csv(tmp_path)
     with open(tmp_path / "pages.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -62,7 +62,7 @@ def test_every_page_is_a_row_including_failures(tmp_path):
 
 
 def test_no_pages_give_an_empty_report(tmp_path):
-    report = CounterfactualReport.of([])
+    report = CounterfactualReport([])
     report.write_csv(tmp_path)
     assert report.to_json() == {"pages": 0, "failures": 0, "same_page": 0, "means": []}
     assert report.table().row_count == 0

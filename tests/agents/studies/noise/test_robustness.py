@@ -8,7 +8,7 @@ from agents.baselines import AnswerAtOnce, QuotePage
 from agents.evaluation import EpisodeResult, Report
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval
-from agents.studies.noise.robustness import area_differences, area_under_curve, robustness_of
+from agents.studies.noise.report import area_differences, area_under_curve, robustness_of
 from agents.studies.noise.sweep import Cell, run_sweep
 
 
@@ -37,7 +37,7 @@ def _cell(agent, noise, f1s, failures=()):
     ],
 )
 def test_the_area_is_that_of_trapezoids_over_the_width(noises, values, area):
-    assert area_under_curve(noises, values) == pytest.approx(area)
+    assert area_under_curve(dict(zip(noises, values, strict=True))) == pytest.approx(area)
 
 
 def test_an_agent_is_judged_by_its_mean_curve_whatever_the_order_of_cells():

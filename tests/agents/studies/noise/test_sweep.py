@@ -9,7 +9,7 @@ import pytest
 
 from agents.baselines import AnswerAtOnce, FollowTheHops, QuotePage, SearchOnce
 from agents.evaluation import evaluate
-from agents.evaluation.record import TRANSCRIPTS_FILE
+from agents.evaluation.evaluation_folder import TRANSCRIPTS_FILE
 from agents.studies.noise.sweep import Cell, cell_folder, run_sweep
 from zs_env.transcripts.storage import load_transcripts
 
@@ -31,7 +31,7 @@ class Named(SearchOnce):
 
 
 def _figures(cells: list[Cell]):
-    return [(cell.agent, cell.noise, cell.results) for cell in cells]
+    return [(cell.agent, cell.noise, cell.evaluation.results) for cell in cells]
 
 
 def test_a_cell_is_an_evaluation(tmp_path):
@@ -40,7 +40,7 @@ def test_a_cell_is_an_evaluation(tmp_path):
     for cell in cells:
         alone = evaluate(FollowTheHops(), episodes=25, seed=4, noise=cell.noise)
         assert cell.report.metrics == alone.metrics
-        assert len(cell.results) == 25
+        assert len(cell.evaluation.results) == 25
 
 
 def test_a_noisy_page_is_noisy_at_every_higher_level(tmp_path):
@@ -66,8 +66,8 @@ def test_a_noisy_page_is_noisy_at_every_higher_level(tmp_path):
 
 def test_the_observed_noise_counts_documents_and_not_episodes(tmp_path):
     cells = run_sweep({"hops": FollowTheHops, "none": AnswerAtOnce}, [0.0, 0.4], tmp_path, **WORLD)
-    noisy = sum(result.noisy_documents for result in cells[1].results)
-    shown = sum(result.documents for result in cells[1].results)
+    noisy = sum(result.noisy_documents for result in cells[1].evaluation.results)
+    shown = sum(result.documents for result in cells[1].evaluation.results)
     assert cells[1].observed_noise().mean == pytest.approx(noisy / shown)
     assert cells[0].observed_noise().mean == 0.0
     assert cells[3].observed_noise().mean is None

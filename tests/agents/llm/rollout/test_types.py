@@ -3,8 +3,7 @@
 import json
 from dataclasses import replace
 
-from agents.llm.rollout.serialization import group_from_json, group_to_json
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, group_from_json, group_to_json
 
 
 def test_groups_are_restored_to_the_last_bit(make_rollout):

@@ -1,6 +1,9 @@
-"""Parses the earlier searches of a prompted agent from the transcript, so that it keeps no state.
+"""Formats the turns of a prompted agent, and parses them from the transcript.
 
-The transcript is parsed from its end, so that tags in the prompt are never taken for a turn.
+A turn is a thought and one action that is never malformed. The model's text is sanitized like a
+document, so that tags in it are not actions. Each part is truncated, so that the turn stays within
+`zs_env.episode.Limits`. Agents keep no state: they parse their earlier searches from the end of the
+transcript, so that tags in the prompt are never taken for a turn.
 """
 
 from __future__ import annotations
@@ -9,27 +12,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zs_env.text.sanitize import sanitize
+
+_UNKNOWN = "unknown"
+_MAX_THOUGHT, _MAX_QUERY, _MAX_ANSWER = 4000, 400, 400  # characters
 _PAGE_START, _PAGE_END = "\n\n<information>\n", "\n</information>\n\n"
+
+
+def search_turn(query: str, thought: str = "") -> str:
+    """Return a turn that searches; a blank query becomes "unknown"."""
+    return f"{_thought(thought)}<search>{_line(query, _MAX_QUERY)}</search>"
+
+
+def answer_turn(answer: str | None, thought: str = "") -> str:
+    """Return a turn that answers; None or a blank answer becomes "unknown"."""
+    return f"{_thought(thought)}<answer>{_line(answer or '', _MAX_ANSWER)}</answer>"
+
+
+def _thought(thought: str) -> str:
+    thought = sanitize(thought.strip()[:_MAX_THOUGHT])
+    return f"<think>{thought}</think>\n" if thought else ""
+
+
+def _line(text: str, max_chars: int) -> str:
+    return sanitize(" ".join(text.split())[:max_chars]).strip() or _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class PastSearch:
-    """An earlier search and its result.
-
-    Attributes:
-        thought: the text before the query; may be empty.
-        query: the query.
-        page: the documents, one per line.
-    """
+    """An earlier search, with its thought and its page of one document per line."""
 
     thought: str
     query: str
     page: str
-
-
-def is_first(observation: Mapping[str, Any]) -> bool:
-    """Whether this is the first observation of an episode."""
-    return observation["message"] == observation["transcript"]
 
 
 def past_searches(observation: Mapping[str, Any]) -> tuple[PastSearch, ...]:

@@ -8,9 +8,9 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from agents.evaluation.progress import ProgressBar
-from agents.llm.trainer.learning_curve import draw_learning_curve
 from agents.llm.trainer.report import (
     before_after_table,
+    draw_learning_curve,
     evaluation_summary,
     step_summary,
     structure_table,
