@@ -31,7 +31,7 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.experience import score
-from agents.llm.learner.logprobs import LogprobModel
+from agents.llm.learner.models import LogprobModel
 from benchmarks.peers.peer_venv import run_json, run_peer
 from benchmarks.report import Row, print_rows
 from benchmarks.trl_parity import TOLERANCE, TRL_SCRIPT, trl_python

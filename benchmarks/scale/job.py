@@ -16,7 +16,7 @@ from torch import Tensor
 
 from agents.llm.learner.batch import Batch, MicroBatch
 from agents.llm.learner.experience import score
-from agents.llm.learner.logprobs import LogprobModel
+from agents.llm.learner.models import LogprobModel
 from agents.llm.policy.policy import Policy
 from benchmarks.peers.process_cost import peak_bytes
 from benchmarks.report import Row

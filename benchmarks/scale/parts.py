@@ -22,7 +22,7 @@ from agents.llm.learner.batch import Batch, MicroBatch
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.experience import score
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.logprobs import LogprobModel
+from agents.llm.learner.models import LogprobModel
 from benchmarks.peers.peer_venv import run_peer
 from benchmarks.report import Row
 from benchmarks.scale.job import Job, Made, ParityError

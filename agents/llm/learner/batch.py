@@ -42,18 +42,6 @@ class MicroBatch:
     rows_A: Tensor
     tokens_A: Tensor
 
-    @classmethod
-    def without_actions(cls) -> MicroBatch:
-        """One position and no action token: a pass over it adds zero to the loss."""
-        empty = torch.zeros(0, dtype=torch.long)
-        return cls(
-            token_ids_BT=torch.full((1, 1), _PADDING_ID),
-            predictors_A=empty,
-            target_ids_A=empty,
-            rows_A=empty,
-            tokens_A=empty,
-        )
-
     def to(self, device: torch.device) -> MicroBatch:
         """Return a copy on another device."""
         return MicroBatch(**{one.name: getattr(self, one.name).to(device) for one in fields(self)})
@@ -157,7 +145,7 @@ class Batch:
         ]
         mine = splits[distributed.rank]
         missing = max(map(len, splits)) - len(mine)
-        return [self._pad(part) for part in mine] + [MicroBatch.without_actions()] * missing
+        return [self._pad(part) for part in [*mine, *[()] * missing]]
 
     def _split(self, longest_first: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
         parts, begin = [], 0
@@ -169,10 +157,12 @@ class Batch:
         return parts
 
     def _pad(self, rows: Sequence[int]) -> MicroBatch:
-        width = len(self.token_ids[rows[0]]) - 1
-        token_ids_BT = torch.full((len(rows), width), _PADDING_ID)
+        """One pass over the rows; without rows it reads one position and adds zero to the loss."""
+        width = len(self.token_ids[rows[0]]) - 1 if rows else 1
+        token_ids_BT = torch.full((max(1, len(rows)), width), _PADDING_ID)
         starts_B = self.counts_B.cumsum(0) - self.counts_B
-        predictors, targets, rows_A, tokens_A = [], [], [], []
+        none = torch.zeros(0, dtype=torch.long)
+        predictors, targets, rows_A, tokens_A = [none], [none], [none], [none]
         for index, row in enumerate(rows):
             ids, positions = self.token_ids[row], self.positions[row]
             token_ids_BT[index, : len(ids) - 1] = ids[:-1]

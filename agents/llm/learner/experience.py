@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -164,10 +165,7 @@ def policy_objective(
         weights_A: weights of the whole batch's tokens in this optimizer step.
         config: settings of the algorithm.
     """
-
-    def pick(values: Tensor) -> Tensor:
-        return _pick(values, micro_batch, logprobs_A)
-
+    pick = partial(_pick, micro_batch=micro_batch, like=logprobs_A)
     weights = pick(weights_A)
     policy_loss = POLICY_LOSSES[config.policy_loss or config.row.policy_loss]
     losses_A, ratios_A, clipped_A = policy_loss(

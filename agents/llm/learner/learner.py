@@ -29,7 +29,6 @@ from agents.llm.distributed.fsdp import (
 )
 from agents.llm.learner.batch import Batch, MicroBatch, split_minibatches
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.learner.critic import Critic
 from agents.llm.learner.experience import (
     Experience,
     critic_objective,
@@ -37,8 +36,8 @@ from agents.llm.learner.experience import (
     policy_objective,
     score,
 )
-from agents.llm.learner.logprobs import LogprobModel
 from agents.llm.learner.metrics import StepMeans, UpdateReport, input_metrics
+from agents.llm.learner.models import Critic, LogprobModel
 from agents.llm.learner.optimizer import adamw, learning_rate_factor, policy_optimizers
 from agents.llm.policy.layers import compiling, marked_layers, recomputing
 from agents.llm.policy.lora import without_adapter

@@ -23,9 +23,9 @@ def learning_rate_factor(config: OptimizerConfig, update: int, total_updates: in
         return 1.0
     span = max(1, total_updates - config.warmup_steps)
     progress = min(1.0, (update - config.warmup_steps) / span)
-    return (
-        1 - progress if config.lr_schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
-    )
+    if config.lr_schedule == "linear":
+        return 1 - progress
+    return (1 + math.cos(math.pi * progress)) / 2
 
 
 def adamw(weights: Iterable[nn.Parameter], config: OptimizerConfig, lr: float) -> torch.optim.AdamW:

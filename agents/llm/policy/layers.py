@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -42,29 +42,22 @@ def marked_layers(models: Iterable[nn.Module | None], setting: str) -> list[nn.M
     return list(layers)
 
 
-@contextmanager
-def recomputing(layers: Sequence[nn.Module]) -> Iterator[None]:
+def recomputing(layers: Sequence[nn.Module]) -> AbstractContextManager[None]:
     """Enable activation checkpointing of layers: their backward pass recomputes activations.
 
     The backward pass must run inside this context, and the layers must not use randomness
     (dropout). transformers' own gradient checkpointing works in train mode only, with dropout.
     """
-
-    def checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
-        return partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
-
-    with _replaced_forward(layers, checkpointed):
-        yield
+    options = {"use_reentrant": False, "preserve_rng_state": False}
+    return _replaced_forward(layers, lambda forward: partial(checkpoint, forward, **options))
 
 
-@contextmanager
-def compiling(layers: Sequence[nn.Module]) -> Iterator[None]:
+def compiling(layers: Sequence[nn.Module]) -> AbstractContextManager[None]:
     """Enable torch.compile for layers.
 
     Equal layers are compiled once, in the first pass; only a pass of a single row recompiles.
     """
-    with _replaced_forward(layers, partial(torch.compile, dynamic=True)):
-        yield
+    return _replaced_forward(layers, partial(torch.compile, dynamic=True))
 
 
 @contextmanager

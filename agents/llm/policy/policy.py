@@ -66,11 +66,6 @@ class Policy:
         # Within its window a sliding attention is an ordinary one; longer is not implemented.
         return min(limit, window) if window and slides else limit
 
-    @property
-    def vocabulary_size(self) -> int:
-        """Rows of the output layer; may exceed the tokenizer's vocabulary."""
-        return self.model.config.get_text_config().vocab_size
-
     def save(self, folder: str | Path) -> None:
         """Write a Hugging Face folder that `load_policy` reads.
 

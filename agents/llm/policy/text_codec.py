@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -53,11 +54,8 @@ class TextCodec:
             verbose=False,
         )
         rows = [tuple(ids) for ids in encoded["input_ids"]]
-        for row, text in zip(rows, texts, strict=True):
-            spoofed_tag = self.control_token_ids.intersection(row)
-            assert not spoofed_tag, (
-                f"environment text became control tokens {sorted(spoofed_tag)}: {text!r}"
-            )
+        spoofed = self.control_token_ids.intersection(chain.from_iterable(rows))
+        assert not spoofed, f"environment texts became control tokens {sorted(spoofed)}: {texts!r}"
         return rows
 
     def decode(self, token_ids: Sequence[int]) -> str:

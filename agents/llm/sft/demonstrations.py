@@ -23,12 +23,10 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
     questions = build_questions(config.question_spec())
     world = isinstance(questions, WorldQuestions)
     engine = None
-    if config.max_turns > 1:
-        engine = (
-            WorldEngine(questions.world)
-            if world
-            else build_engine({"kind": "paragraphs"}, questions)
-        )
+    if config.max_turns > 1 and world:
+        engine = WorldEngine(questions.world)
+    elif config.max_turns > 1:
+        engine = build_engine({"kind": "paragraphs"}, questions)
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,

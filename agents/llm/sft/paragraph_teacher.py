@@ -173,8 +173,7 @@ def _window(text: str, wanted: str) -> list[str]:
     for start in range(len(normalized) - len(target) + 1):
         if [word for _, word in normalized[start : start + len(target)]] == target:
             first, last = normalized[start][0], normalized[start + len(target) - 1][0] + 1
-            begin = max(0, last - _WINDOW_WORDS)
-            begin = min(begin, first)
+            begin = min(max(0, last - _WINDOW_WORDS), first)
             for position in range(first - 1, begin - 1, -1):
                 if words[position].endswith((".", ";")):
                     begin = position + 1

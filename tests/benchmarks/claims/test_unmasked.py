@@ -10,7 +10,7 @@ from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.learner.logprobs import LogprobModel
+from agents.llm.learner.models import LogprobModel
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
 from benchmarks.claims.unmasked import pages_unmasked, unmask
 from zs_env import Question, Transcript

@@ -63,7 +63,9 @@ class TransformersGenerator(Generator):
             self._model = _with_dtype(policy.model, dtype)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
         self._stop = StopRule(policy.codec)
-        watched_V = torch.zeros(policy.vocabulary_size, dtype=torch.bool)
+        # The rows of the output layer, which may exceed the tokenizer's vocabulary.
+        vocabulary_size = policy.model.config.get_text_config().vocab_size
+        watched_V = torch.zeros(vocabulary_size, dtype=torch.bool)
         watched_V[sorted(self._stop.watched)] = True
         self._watched_V = watched_V.to(policy.model.device)
         self._temperature = 1.0

@@ -15,8 +15,8 @@ from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext, RankLostError
 from agents.llm.distributed.fsdp import full_tensor, gather_weights
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
+from agents.llm.learner.models import Critic
 from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
 

@@ -1,7 +1,7 @@
 import torch
 
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.critic import Critic
+from agents.llm.learner.models import Critic
 from agents.llm.rollout.types import Group
 
 

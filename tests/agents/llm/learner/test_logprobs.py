@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from agents.llm.learner import logprobs
+from agents.llm.learner import models
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.logprobs import LogprobModel, head_logprobs
+from agents.llm.learner.models import LogprobModel, head_logprobs
 from agents.llm.rollout.types import Group
 
 
@@ -22,7 +22,7 @@ def _reference_logprobs(hidden, head, targets, *, temperature=1.0, scale=1.0, ca
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", {"cpu": 3 * 11})
+    monkeypatch.setattr(models, "_CHUNK_ELEMENTS", {"cpu": 3 * 11})
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -101,7 +101,7 @@ def test_padding_does_not_change_logprobs(make_llama, make_rollout):
 
 def test_logits_are_computed_for_action_tokens_only(make_llama, make_rollout, monkeypatch):
     model = make_llama()
-    monkeypatch.setattr(logprobs, "_CHUNK_ELEMENTS", {"cpu": 2 * 40})
+    monkeypatch.setattr(models, "_CHUNK_ELEMENTS", {"cpu": 2 * 40})
     rows = []
     linear = torch.nn.functional.linear
 

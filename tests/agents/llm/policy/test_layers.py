@@ -13,8 +13,8 @@ from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.fsdp import full_tensor
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
+from agents.llm.learner.models import Critic
 from agents.llm.policy.layers import layers_of, marked_layers, recomputing
 from agents.llm.policy.lora import add_adapter, has_adapter
 from agents.llm.rollout.types import Group, Rollout

@@ -8,8 +8,8 @@ from agents.cli.training.warm_start import main as warm_start
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.distributed.fsdp import trained_weights
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.learner.critic import Critic
 from agents.llm.learner.learner import Learner
+from agents.llm.learner.models import Critic
 from agents.llm.policy.lora import (
     adapter_size,
     add_adapter,

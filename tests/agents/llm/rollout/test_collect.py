@@ -12,7 +12,7 @@ from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.learner.batch import Batch
-from agents.llm.learner.logprobs import LogprobModel
+from agents.llm.learner.models import LogprobModel
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Source
 from zs_env import Document, Question, SearchError, SearchPage, ZeroSearchEnv
