@@ -83,7 +83,8 @@ def run_sweep(
         settings: further arguments of `agents.evaluation.evaluate`: episodes, concurrency.
 
     Raises:
-        ValueError: if a noise level is invalid, or the folder contains another sweep.
+        ValueError: if a noise level is invalid, the engine does not support noise, or the folder
+            contains another sweep.
     """
     check_noises(noises)
     output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
@@ -100,7 +101,9 @@ def run_sweep(
         agent = build()
         own_prompt = getattr(agent, "prompt", None)
         prompt = {} if own_prompt is None else {"prompt": own_prompt}
-        for noise in sorted(noises):
+        own_cells = []
+        # The highest level first: an engine that does not support noise is refused at once.
+        for noise in sorted(noises, reverse=True):
             folder = cell_folder(output, name, noise)
             with ProgressBar(console, f"{name}, noise {noise:g}") as bar:
                 report = evaluate(
@@ -118,7 +121,9 @@ def run_sweep(
                 )
                 bar.print(f"{name}, noise {noise:g}: f1 {report.metrics['f1']}")
             evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
-            cells.append(Cell(agent=name, noise=noise, report=report, evaluation=evaluation))
+            cell = Cell(agent=name, noise=noise, report=report, evaluation=evaluation)
+            own_cells.append(cell)
+        cells += reversed(own_cells)
     return cells
 
 
