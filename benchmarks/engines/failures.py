@@ -127,7 +127,7 @@ STACKS: Mapping[str, Callable[[Path], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PlayResult:
     """What happened in the episodes on one stack.
 
     Attributes:
@@ -146,7 +146,7 @@ class Outcome:
     growth: int
 
 
-def play(stack: Callable[[Path], Any], episodes: int) -> Outcome:
+def play(stack: Callable[[Path], Any], episodes: int) -> PlayResult:
     """Play episodes on a stack, half of them with `step` and half with `send` and `recv`."""
     threads = set(threading.enumerate())
     reasons: Counter[str] = Counter()
@@ -187,7 +187,7 @@ def play(stack: Callable[[Path], Any], episodes: int) -> Outcome:
     while set(threading.enumerate()) - threads and time.monotonic() < until:
         time.sleep(0.05)  # a hanging call ends its thread when it returns
     left = len(set(threading.enumerate()) - threads)
-    return Outcome(reasons, len(pages), len(unequal), left, sizes[-1] - sizes[0])
+    return PlayResult(reasons, len(pages), len(unequal), left, sizes[-1] - sizes[0])
 
 
 def _batch(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
@@ -37,15 +37,17 @@ class Deadline:
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.restart()
+        self.end = time.monotonic() + timeout_s
 
-    def restart(self) -> None:
-        """Start the clock, from zero."""
-        self.end = time.monotonic() + self.timeout_s
-
-    def pause(self) -> None:
-        """Stop the clock until `restart`."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock inside the block."""
+        left = self.end - time.monotonic()
         self.end = math.inf
+        try:
+            yield
+        finally:
+            self.end = time.monotonic() + left
 
 
 _current: ContextVar[Deadline | None] = ContextVar("zs_env_deadline", default=None)
@@ -96,9 +98,7 @@ class OtherCall:
         """
         own = current_deadline()
         until = math.inf if own is None else time.monotonic() + own.timeout_s
-        if own is not None:
-            own.pause()
-        try:
+        with nullcontext() if own is None else own.paused():
             while True:
                 end = until if self.deadline is None else self.deadline.end
                 left = end - time.monotonic()
@@ -106,9 +106,6 @@ class OtherCall:
                     return True
                 if left <= 0.0:
                     return False
-        finally:
-            if own is not None:
-                own.restart()
 
 
 class CallLock:
@@ -127,7 +124,8 @@ class CallLock:
         """Hold the lock.
 
         Raises:
-            SearchError: if calls that hold the lock hang one after the other.
+            SearchError: if calls that hold the lock hang one after the other, or the deadline of
+                this call has passed.
         """
         mine = OtherCall()
         self._acquire(mine)
@@ -141,6 +139,8 @@ class CallLock:
 
     def _acquire(self, mine: OtherCall) -> None:
         while True:
+            if mine.is_abandoned():
+                raise SearchError("the deadline has passed")
             with self._mutex:
                 holder = self._holder
                 if holder is None or holder.is_abandoned():

@@ -20,10 +20,10 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from zs_env.noise import Noise, build_noise
+from zs_env.noise import Noise, build_noise, check_noise
 from zs_env.questions.question import Question
 from zs_env.search.deadline import deadline_of
-from zs_env.search.engine import SearchEngine, as_engine, search_checked
+from zs_env.search.engine import SearchEngine, as_engine, check_timeout, search_checked
 from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
 from zs_env.server.access import check_access, is_msgpack, refusal
 from zs_env.server.metrics import RateLimiter, ServerMetrics
@@ -55,7 +55,7 @@ class ServerSettings:
         timeout_s: maximum time to receive a body, to find its pages, and to send the answer; also
             of one engine call.
         max_batch: maximum number of searches in one engine call.
-        calls_at_once: maximum number of concurrent engine calls.
+        calls_at_once: maximum number of concurrent calls of a thread-safe engine.
         shutdown_s: time that open requests have to complete when the server stops.
     """
 
@@ -82,7 +82,8 @@ class SearchServer:
 
     Args:
         engine: wrap it in a `CachedEngine` so that equal queries are one call.
-        noise: noise probability, or a schedule of it whose step is the number of searches.
+        noise: noise probability, or a schedule of it whose step is the number of searches. Noise
+            above 0 needs an engine with `supports_noise`.
         questions: questions by id, for clients that send ids. Other requests have only a query.
         settings: limits.
     """
@@ -97,7 +98,9 @@ class SearchServer:
     ) -> None:
         self.engine, self.questions = as_engine(engine), questions or {}
         self.settings = settings or ServerSettings()
+        check_timeout(self.engine, self.settings.timeout_s, "timeout_s")
         self.noise = build_noise(noise)
+        check_noise(self.engine, self.noise)
         self.searches = 0
         self.busy: set[Any] = set()  # connections with a request
         self._rate_limiter = RateLimiter(self.settings.queries_per_second)
@@ -197,7 +200,7 @@ class SearchServer:
             raise refusal(web.HTTPBadGateway, f"the engine failed: {errors[0]}")
         body, content_type = encode_pages(decoded, pages)
         metrics.searches.inc(len(pages))
-        metrics.noisy.inc(sum(not search.useful[0] for search in searches))
+        metrics.noisy.inc(sum(any(one.useful is False for one in page.documents) for page in pages))
         metrics.seconds.observe(time.perf_counter() - started)
         return await self._send(request, web.Response(body=body, content_type=content_type))
 
@@ -255,9 +258,8 @@ class SearchServer:
 
     async def _run_workers(self, application: web.Application) -> AsyncIterator[None]:
         """Run the tasks that call the engine until the application stops."""
-        workers = [
-            asyncio.create_task(self._call_engine()) for _ in range(self.settings.calls_at_once)
-        ]
+        count = self.settings.calls_at_once if self.engine.thread_safe else 1
+        workers = [asyncio.create_task(self._call_engine()) for _ in range(count)]
         yield
         for worker in workers:
             worker.cancel()
@@ -304,11 +306,8 @@ class SearchServer:
     def _pages(self, requests: list[SearchRequest]) -> list[Any]:
         try:
             return search_checked(self.engine, requests)
-        except (SearchError, BudgetExceeded) as error:
+        except BudgetExceeded as error:
             return [error] * len(requests)
-        except Exception as error:
-            # A user's engine may raise any exception; the server must keep running.
-            return [SearchError(f"{type(error).__name__}: {error}")] * len(requests)
 
     async def _get_noise(self, request: web.Request) -> web.Response:
         return web.json_response({"probability": self.probability(), "searches": self.searches})
@@ -322,6 +321,7 @@ class SearchServer:
                 f'expected {{"probability": p}} with a number p in [0, 1], got {probability!r}'
             )
         try:
+            check_noise(self.engine, probability)
             self.noise = build_noise(probability)
         except ValueError as error:
             raise InvalidBody(str(error)) from None

@@ -66,7 +66,8 @@ def run_sweep(
         settings: further arguments of `agents.evaluation.evaluate`: episodes, concurrency.
 
     Raises:
-        ValueError: if a noise level is invalid, or the folder contains another sweep.
+        ValueError: if a noise level is invalid, the engine does not support noise, or the folder
+            contains another sweep.
     """
     if len(noises) < 2 or len(set(noises)) != len(noises):
         raise ValueError(f"a sweep needs two or more different noise levels, got {list(noises)}")
@@ -83,7 +84,9 @@ def run_sweep(
         agent = build()
         own_prompt = getattr(agent, "prompt", None)
         prompt = {} if own_prompt is None else {"prompt": own_prompt}
-        for noise in sorted(noises):
+        own_cells = []
+        # The highest level first: an engine that does not support noise is refused at once.
+        for noise in sorted(noises, reverse=True):
             folder = cell_folder(output, name, noise)
             with ProgressBar(console, f"{name}, noise {noise:g}") as bar:
                 report = evaluate(
@@ -101,7 +104,9 @@ def run_sweep(
                 )
                 bar.print(f"{name}, noise {noise:g}: f1 {report.metrics['f1']}")
             evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
-            cells.append(Cell(agent=name, noise=noise, report=report, evaluation=evaluation))
+            cell = Cell(agent=name, noise=noise, report=report, evaluation=evaluation)
+            own_cells.append(cell)
+        cells += reversed(own_cells)
     return cells
 
 

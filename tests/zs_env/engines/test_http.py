@@ -1,5 +1,6 @@
 """The client of /retrieve against servers that fail, stall, cut answers off or redirect."""
 
+import asyncio
 import json
 import socket
 import threading
@@ -11,6 +12,8 @@ from aiohttp import web
 from tests.zs_env.loopback import Loopback
 from zs_env.engines import HTTPEngine
 from zs_env.engines.http import TOKEN_VARIABLE
+from zs_env.search.deadline import deadline_of, time_left_s
+from zs_env.search.engine import search_checked
 from zs_env.search.types import SearchError, SearchRequest
 
 PAGE = {"result": [[{"document": {"contents": "T\ntext"}, "score": 1.0}]]}
@@ -127,3 +130,66 @@ def test_an_address_with_credentials_or_without_a_scheme_is_refused(url):
     with pytest.raises(ValueError, match="expected http://HOST:PORT/retrieve") as caught:
         HTTPEngine(url)
     assert "secret" not in str(caught.value)
+
+
+def _break(how):
+    """Return a handler that answers every query but "bad", and breaks on that one."""
+
+    async def retrieve(asked):
+        queries = json.loads(await asked.read())["queries"]
+        if "bad" not in queries:
+            return web.json_response({"result": PAGE["result"] * len(queries)})
+        if how == "cut off":
+            asked.transport.abort()
+        if how == "hang":
+            await asyncio.sleep(5)
+        if how == "null":
+            return web.json_response({"result": None})
+        if how == "null page":
+            rows = [None if query == "bad" else PAGE["result"][0] for query in queries]
+            return web.json_response({"result": rows})
+        raise STATUS.get(how, web.HTTPBadGateway)()
+
+    return retrieve
+
+
+STATUS = {"500": web.HTTPInternalServerError, "422": web.HTTPUnprocessableEntity}
+
+
+@pytest.mark.parametrize("how", ["500", "422", "null", "null page", "cut off", "hang"])
+def test_one_query_that_a_server_cannot_answer_fails_alone(how, monkeypatch):
+    monkeypatch.setattr("zs_env.engines.http._BACKOFF_S", 0.001)
+    queries = [*map(str, range(8)), "bad", *map(str, range(8, 12))]
+    with served(_break(how)) as server:
+        engine = HTTPEngine(f"{server.address}/retrieve", timeout_s=0.3)
+        with deadline_of(30.0):
+            pages = engine.search([request(query) for query in queries])
+        alone = [search_checked(engine, [request(query)])[0] for query in ("0", "bad")]
+    failed = [
+        query for query, page in zip(queries, pages, strict=True) if isinstance(page, SearchError)
+    ]
+    assert failed == ["bad"]
+    assert alone[0] == pages[0] and isinstance(alone[1], SearchError)
+
+
+def test_without_a_connection_each_query_fails_and_none_is_tried_alone(monkeypatch):
+    monkeypatch.setattr("zs_env.engines.http._BACKOFF_S", 0.001)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    engine, tries = HTTPEngine(f"http://127.0.0.1:{port}/retrieve", max_tries=2), []
+    send = engine._send
+    monkeypatch.setattr(engine, "_send", lambda *rest: tries.append(1) or send(*rest))
+    pages = engine.search([request(str(n)) for n in range(20)])
+    assert all("no connection" in str(page) for page in pages) and len(pages) == 20
+    assert len(tries) == 2
+
+
+def test_tries_end_before_the_deadline():
+    async def stall(asked):
+        await asyncio.sleep(5)
+
+    with served(stall) as server, deadline_of(0.4):
+        engine = HTTPEngine(f"{server.address}/retrieve", max_tries=100)
+        with pytest.raises(SearchError, match="gave no page"):
+            engine.search([request()])
+        assert time_left_s() > 0.0

@@ -20,7 +20,7 @@ JSON = {"Content-Type": "application/json"}
 
 def status(method, path, body=None, headers=None, **settings):
     """Send one request to a new server; return the status and the text of the answer."""
-    engine = ScriptedEngine({}, default=[Document("bad \ud800 text")])
+    engine = ScriptedEngine(lambda _: [Document("bad \ud800 text")], supports_noise=True)
     server = SearchServer(engine, settings=ServerSettings(**settings))
     with Loopback(server.application()) as served:
         headers = {

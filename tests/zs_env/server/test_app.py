@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from tests.zs_env.loopback import Loopback
-from zs_env.engines import CachedEngine, HTTPEngine
+from zs_env.engines import BM25Engine, CachedEngine, HTTPEngine
 from zs_env.engines.http import TOKEN_VARIABLE
 from zs_env.noise import NoiseSchedule
 from zs_env.questions.question import Question
@@ -256,6 +256,28 @@ def test_metrics(engine):
     assert "zerosearch_searches_total 2.0" in shown
     assert "zerosearch_noisy_searches_total 2.0" in shown
     assert "zerosearch_noise_probability 1.0" in shown
+
+
+def test_noise_needs_an_engine_that_supports_it():
+    engine = BM25Engine.from_passages([{"text": "Ann Lee built the bridge."}])
+    for noise in (1.0, NoiseSchedule(0.0, 0.5)):
+        with pytest.raises(ValueError, match="'bm25' cannot return noisy documents"):
+            SearchServer(CachedEngine(engine), noise=noise)
+    with serve(CachedEngine(engine)) as server:
+        with pytest.raises(urllib.error.HTTPError, match="400") as error:
+            send(server, "/noise", {"probability": 1.0}, method="PUT")
+        with error.value:
+            assert "'bm25' cannot return noisy documents" in error.value.read().decode()
+        assert json.loads(send(server, "/noise"))["probability"] == 0.0
+        retrieve(server, query="bridge")
+        assert "zerosearch_noisy_searches_total 0.0" in send(server, "/metrics").decode()
+        send(server, "/noise", {"probability": 0.0}, method="PUT")
+
+
+def test_an_engine_may_not_have_a_longer_limit_than_the_server():
+    engine = HTTPEngine("http://127.0.0.1:1/retrieve", timeout_s=90.0)
+    with pytest.raises(ValueError, match="'http' has a limit of 90 s, more than timeout_s=60"):
+        SearchServer(engine)
 
 
 def test_the_client_retries_and_reports_the_last_failure(engine, monkeypatch):

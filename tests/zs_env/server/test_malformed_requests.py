@@ -34,7 +34,7 @@ CONTENT_TYPES = (
 
 
 def make_server() -> SearchServer:
-    engine = ScriptedEngine({}, default=[Document("text")])
+    engine = ScriptedEngine(lambda _: [Document("text")], supports_noise=True)
     return SearchServer(
         engine, settings=ServerSettings(timeout_s=0.3, max_body=2**20, no_auth=True)
     )
