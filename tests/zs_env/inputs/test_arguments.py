@@ -9,7 +9,12 @@ import pytest
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.engines import ScriptedEngine
 
-ENGINE = ScriptedEngine({})
+
+class Noisy(ScriptedEngine):
+    supports_noise = True
+
+
+ENGINE = Noisy({})
 QUESTIONS = [Question(id=str(n), text=f"Q{n}?", answers=(f"a{n}",)) for n in range(7)]
 
 

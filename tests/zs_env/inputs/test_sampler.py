@@ -7,7 +7,12 @@ import pytest
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.engines import ScriptedEngine
 
-ENGINE = ScriptedEngine({})
+
+class Noisy(ScriptedEngine):
+    supports_noise = True
+
+
+ENGINE = Noisy({})
 QUESTIONS = [Question(id=str(n), text=f"Q{n}?", answers=(f"a{n}",)) for n in range(7)]
 
 
@@ -111,6 +116,8 @@ def test_a_noise_of_a_user_gets_rewards_and_resets():
 
 def test_a_noise_of_a_user_hears_of_no_failed_episode():
     class Fails:
+        supports_noise = True
+
         def search(self, requests):
             raise RuntimeError("down")
 

@@ -18,8 +18,8 @@ ROW = {
 
 def found(config: TrainConfig, make=training_environment) -> list[str]:
     environment = make(config, 1, None)
-    environment.reset(seed=0, options={"noise_probability": 0.0})
-    (question,) = environment.reset(seed=0)[0]["question"]
+    observation, _ = environment.reset(seed=0, options={"noise_probability": 0.0})
+    (question,) = observation["question"]
     observation, *_ = environment.step([f"<search>{question}</search>"])
     environment.close()
     return [text for (text,) in observation["documents"] if text]
