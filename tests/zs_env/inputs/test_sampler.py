@@ -7,12 +7,7 @@ import pytest
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.engines import ScriptedEngine
 
-
-class Noisy(ScriptedEngine):
-    supports_noise = True
-
-
-ENGINE = Noisy({})
+ENGINE = ScriptedEngine(lambda request: (), supports_noise=True)
 QUESTIONS = [Question(id=str(n), text=f"Q{n}?", answers=(f"a{n}",)) for n in range(7)]
 
 
