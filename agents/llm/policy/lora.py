@@ -1,6 +1,7 @@
 """LoRA adapters inside a Hugging Face model, with peft.
 
-The model keeps its class, so everything that uses a model works with and without adapters.
+The model keeps its class, so everything that uses a model works with and without adapters. Adapters
+are float32 or wider, whatever the dtype of the base model: bfloat16 rounds small updates away.
 
 Source: arXiv:2106.09685.
 """
@@ -38,6 +39,32 @@ def add_adapter(model: Any, *, rank: int, alpha: int) -> None:
         model.name_or_path = str(base.resolve())
     model.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear"))
     train_adapter(model)
+    _widen_adapter(model)
+
+
+def reload_adapter(model: Any, source: str) -> None:
+    """Read the weights of a loaded adapter again, in float32 or wider.
+
+    transformers rounds them to the dtype of the base model.
+
+    Args:
+        model: loaded from `source`.
+        source: folder or hub name of the adapter.
+    """
+    from peft import load_peft_weights, set_peft_model_state_dict
+
+    _widen_adapter(model)
+    stored = load_peft_weights(source, device=str(model.device))
+    # Outside of peft's own models, names have no prefix.
+    weights = {name.removeprefix("base_model.model."): weight for name, weight in stored.items()}
+    set_peft_model_state_dict(model, weights)
+
+
+def _widen_adapter(model: Any) -> None:
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            wide = torch.promote_types(parameter.dtype, torch.float32)
+            parameter.data = parameter.data.to(wide)
 
 
 def has_adapter(model: Any) -> bool:
@@ -79,7 +106,8 @@ def merged_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
             continue
         owner, _, last = name.rpartition(".")
         if owner.endswith(".base_layer") and last == "weight":
-            layer = model.get_submodule(owner.removesuffix(".base_layer"))
+            layer, dtype = model.get_submodule(owner.removesuffix(".base_layer")), weight.dtype
             for adapter in layer.active_adapters:
                 weight = weight + layer.get_delta_weight(adapter)
+            weight = weight.to(dtype)
         yield name.replace(".base_layer.", "."), weight

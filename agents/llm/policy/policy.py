@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from agents.llm.policy.lora import has_adapter, merged_weights
+from agents.llm.policy.lora import has_adapter, merged_weights, reload_adapter
 from agents.llm.policy.text_codec import TextCodec, as_ids
 
 TINY_POLICY = Path(__file__).parents[1] / "tiny_policy"
@@ -110,7 +110,7 @@ def load_policy(
         name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
             Face format, a name on the hub, or a path that ends in .gguf.
         gguf_file: GGUF file in the folder or hub repository; its weights are dequantized.
-        dtype: "float32", "bfloat16", "float16" or "float64".
+        dtype: "float32", "bfloat16", "float16" or "float64"; adapters are at least float32.
         device: device of the model.
 
     Raises:
@@ -133,6 +133,7 @@ def load_policy(
     if gguf_file is not None:
         model = _without_quantization(model)
     if has_adapter(model):
+        reload_adapter(model, source)
         # The configuration is that of the base model; the prompt is stored beside the adapter.
         file = Path(source) / _BESIDE_ADAPTER
         known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -14,6 +14,7 @@ from agents.llm.policy.lora import (
     adapter_size,
     add_adapter,
     has_adapter,
+    merged_weights,
     train_adapter,
     without_adapter,
 )
@@ -151,3 +152,70 @@ def test_an_adapter_is_trained_as_it_is_or_not_at_all(make_worded_policy, tmp_pa
     if "--kl-coef" not in flags:
         with pytest.raises(ValueError, match=hint):
             warm_start([*folders, "--episodes", "2", *flags])
+
+
+# --- dtype ---------------------------------------------------------------------------------------
+
+BASES = [("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32")]
+
+
+def _adapters(model):
+    return {name: weight for name, weight in model.named_parameters() if "lora_" in name}
+
+
+@pytest.mark.parametrize(("base", "expected"), [*BASES, ("float64", "float64")])
+def test_adapters_are_float32_or_wider_before_and_after_a_checkpoint(tmp_path, base, expected):
+    policy = load_policy("tiny", dtype=base)
+    add_adapter(policy.model, rank=2, alpha=4)
+    with torch.no_grad():
+        for weight in _adapters(policy.model).values():
+            weight.normal_()
+    policy.save(tmp_path)
+    again = load_policy(tmp_path, dtype=base)
+    assert again.model.dtype == getattr(torch, base)
+    assert {w.dtype for w in _adapters(policy.model).values()} == {getattr(torch, expected)}
+    for name, weight in _adapters(again.model).items():
+        assert weight.dtype == getattr(torch, expected)
+        assert torch.equal(weight, _adapters(policy.model)[name])
+    assert {w.dtype for _, w in merged_weights(again.model)} == {getattr(torch, base)}
+
+
+def _moves(base, make_rollout=None):
+    """Moves of the adapters in 20 steps of 1e-5, by updates or with equal gradients."""
+    policy = load_policy("tiny", dtype="bfloat16")  # the same base weights
+    model = policy.model.to(getattr(torch, base))
+    torch.manual_seed(0)
+    add_adapter(model, rank=4, alpha=8)
+    before = [weight.detach().clone() for weight in _adapters(model).values()]
+    optimizer = OptimizerConfig(learning_rate=1e-5)
+    learner = Learner(
+        model,
+        algorithm=AlgorithmConfig(algorithm="sft"),
+        optimizer=optimizer,
+        total_updates=20,
+    )
+    for step in range(20):
+        if make_rollout is not None:
+            rollouts = (make_rollout(3, 9, 4, 9, seed=seed) for seed in range(8))
+            assert not learner.update([Group(rollouts=tuple(rollouts))]).skipped
+            continue
+        generator = torch.Generator().manual_seed(step)
+        for weight in _adapters(model).values():
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        learner.optimizers["policy"].step()
+    moved = zip(_adapters(model).values(), before, strict=True)
+    return torch.cat([(after.detach() - old).flatten() for after, old in moved])
+
+
+def test_with_equal_gradients_adapters_of_a_bfloat16_model_move_as_those_of_a_float32_model():
+    ours, theirs = _moves("bfloat16"), _moves("float32")
+    assert ours.dtype == torch.float32
+    assert torch.cosine_similarity(ours, theirs, dim=0) >= 0.99
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_updates_of_a_bfloat16_model_move_every_adapter_weight_with_a_gradient(make_rollout):
+    ours, theirs = _moves("bfloat16", make_rollout), _moves("float32", make_rollout)
+    # A weight that was rounded would stay, or move by a multiple of its last bit.
+    assert (ours != 0).float().mean() >= 0.99 * (theirs != 0).float().mean()
+    assert float(ours.abs().mean()) == pytest.approx(float(theirs.abs().mean()), rel=0.05)
