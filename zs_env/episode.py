@@ -20,7 +20,7 @@ from zs_env.questions.question import Question
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.search.postprocess import postprocess_page
 from zs_env.search.types import Document, SearchPage, SearchRequest
-from zs_env.text.hashing import derive_seed, stable_hash, uniform
+from zs_env.text.hashing import mixed, stable_hash, uniform
 from zs_env.text.numbers import as_int
 from zs_env.text.sanitize import clean_text
 from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
@@ -285,6 +285,6 @@ class Episode:
             bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
             useful = (uniform(bits) >= self.noise_probability,) * num_documents
         question = self.question
-        # Hashed again, so that the seed does not reveal the draw of `useful`.
-        seed = derive_seed(f"{digest}\0page")
+        # Mixed, because the same bits decide `useful`, and the seed must not reveal that draw.
+        seed = mixed(digest) >> 1
         return SearchRequest(query, question.text, question.answers or None, useful, seed)

@@ -49,7 +49,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
     Args:
         num_envs: number of sub-environments, at least 1.
         questions: see `ZeroSearchEnv`.
-        engine: see `ZeroSearchEnv`.
+        engine: see `ZeroSearchEnv`; also an attribute.
         autoreset_mode: when a finished episode is followed by the next one.
         noise: see `ZeroSearchEnv`; each sub-environment counts its own episodes and rewards.
         render_mode: "ansi" or None.
@@ -88,11 +88,10 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self.single_action_space = single.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._engine = single._engine
-        order, engine = single._sampler.order, self._engine.engine  # of each sub-environment
+        self._engine, self.engine = single._engine, single._engine.engine
+        shared: Any = (self.config, noise, single._sampler.order)
         self._samplers = [
-            EpisodeSampler(questions, self.config, noise, order, engine=engine)
-            for _ in range(num_envs)
+            EpisodeSampler(questions, *shared, engine=self.engine) for _ in range(num_envs)
         ]
         self._rngs: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
         self._episodes: list[Episode] = []

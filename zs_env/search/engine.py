@@ -269,13 +269,16 @@ def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
             + (f" from the engine {engine.name!r}" if engine.name else "")
         )
     answers: list[Answer] = []
-    for page, request in zip(pages, requests, strict=True):
+    for page in pages:
         problem = page_problem(page)
-        if problem is not None:
-            page = page if isinstance(page, SearchError) else SearchError(problem)
-        elif engine.supports_noise:
-            page = labelled(page, request.useful)
+        if problem is not None and not isinstance(page, SearchError):
+            page = SearchError(problem)
         answers.append(page)
+    if engine.supports_noise:
+        return [
+            labelled(page, request.useful) if isinstance(page, SearchPage) else page
+            for page, request in zip(answers, requests, strict=True)
+        ]
     return answers
 
 

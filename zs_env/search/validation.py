@@ -12,6 +12,8 @@ from zs_env.search.types import Document, SearchCost, SearchPage
 
 def page_problem(page: Any) -> str | None:
     """Return what is wrong with a page of an engine; None for a valid page."""
+    if _valid.get(id(page)) is page:
+        return None
     if not isinstance(page, SearchPage):
         return f"wrong type: {type(page).__name__} in place of a SearchPage"
     cost = page.cost
@@ -32,37 +34,42 @@ def page_problem(page: Any) -> str | None:
     except TypeError:
         return f"wrong type: expected numbers in a SearchCost, got {cost}"
     for document in page.documents:
-        if not isinstance(document, Document):
-            return f"wrong type: expected Document objects on a page, got {type(document).__name__}"
-        if not (isinstance(document.title, str) and isinstance(document.text, str)):
-            return (
-                "wrong type: expected strings as title and text of a Document, got "
-                f"{type(document.title).__name__} and {type(document.text).__name__}"
-            )
-        problem = _provenance_problem(document)
+        problem = _document_problem(document)
         if problem is not None:
             return problem
+    if len(_valid) >= _MAX_VALID:
+        _valid.clear()
+    _valid[id(page)] = page
     return None
 
 
-def _provenance_problem(document: Document) -> str | None:
+# Valid pages, by identity: every wrapper around an engine checks its pages.
+_valid: dict[int, SearchPage] = {}
+_MAX_VALID = 256
+
+
+def _document_problem(document: Any) -> str | None:
+    if not isinstance(document, Document):
+        return f"wrong type: expected Document objects on a page, got {type(document).__name__}"
+    if not (isinstance(document.title, str) and isinstance(document.text, str)):
+        return (
+            "wrong type: expected strings as title and text of a Document, got "
+            f"{type(document.title).__name__} and {type(document.text).__name__}"
+        )
     useful, checks, metadata = document.useful, document.checks, document.metadata
     if useful is not None and not isinstance(useful, bool):
         return f"wrong type: Document.useful is True, False or None, got {useful!r}"
     if not isinstance(document.engine, str):
         return f"wrong type: Document.engine is a string, got {type(document.engine).__name__}"
-    if checks != () and not (
-        isinstance(checks, tuple) and all(isinstance(one, str) for one in checks)
-    ):
+    if not isinstance(checks, tuple) or not all(isinstance(one, str) for one in checks):
         return f"wrong type: Document.checks is a tuple of strings, got {checks!r}"
-    if metadata != () and not (
-        isinstance(metadata, tuple)
-        and all(
-            isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) for one in metadata
-        )
-    ):
+    if not isinstance(metadata, tuple) or not all(map(_is_named, metadata)):
         return f"wrong type: Document.metadata is a tuple of (name, value), got {metadata!r}"
     return None
+
+
+def _is_named(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
 def labelled(page: SearchPage, useful: Sequence[bool]) -> SearchPage:

@@ -16,6 +16,14 @@ def derive_seed(text: str) -> int:
     return stable_hash(text) >> 1
 
 
+def mixed(bits: int) -> int:
+    """Map 64 bits one to one to 64 bits of which each looks independent of the highest ones.
+
+    Source: Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+    """
+    return bits * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+
+
 def uniform(bits: int) -> float:
     """Map 64 bits to [0, 1)."""
     return (bits >> 11) * 2.0**-53

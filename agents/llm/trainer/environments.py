@@ -10,7 +10,6 @@ with its current weights (SSRL, arXiv:2508.10874). Fields: `sampling`, `batch_si
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import gymnasium
@@ -21,6 +20,7 @@ from agents.llm.trainer.config import EnvironmentConfig, TrainConfig
 from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_sampling
+from zs_env.noise import check_noise
 from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 from zs_env.text.suggestions import make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -30,26 +30,32 @@ _POLICY_KIND = "policy"
 
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
-    """Make the training environment; the policy may generate its engine's pages."""
+    """Make the training environment; the policy may generate its engine's pages.
+
+    Raises:
+        ValueError: if the engine does not support the noise of the training.
+    """
     questions = training_questions(config.environment)
     engine = with_policy_as_generator(_training_engine(config.environment), policy)
-    noise = asdict(config.noise.schedule(config.run.steps))
-    return _make(config, num_envs, questions, engine, noise=noise)
+    environment = _make(config, num_envs, questions, engine)
+    check_noise(environment.engine, config.noise.schedule(config.run.steps))
+    return environment
 
 
 def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
     """Make the environment of held-out questions with an engine as in training.
 
     Raises:
-        ValueError: if the settings do not say which questions are held out.
+        ValueError: if the settings do not say which questions are held out, or the engine does not
+            support the noise of the evaluation.
     """
     engine = _training_engine(config.environment)
     if config.environment.eval_engine is not None:
         engine = spec_from_text(config.environment.eval_engine, role="engine", name="--eval-engine")
     questions = _held_out_questions(config.environment)
-    noise = max(config.noise.noise_end, *config.evaluation.eval_noise)
-    engine = with_policy_as_generator(engine, policy)
-    return _make(config, num_envs, questions, engine, noise=noise)
+    environment = _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
+    check_noise(environment.engine, max(config.noise.noise_end, *config.evaluation.eval_noise))
+    return environment
 
 
 def real_engine_environment(config: TrainConfig, num_envs: int) -> ZeroSearchVectorEnv | None:
@@ -68,14 +74,8 @@ def is_about_world(config: EnvironmentConfig) -> bool:
 
 
 def _make(
-    config: TrainConfig,
-    num_envs: int,
-    questions: Spec,
-    engine: Spec | None,
-    *,
-    noise: float | Mapping[str, Any] = 0.0,
+    config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None
 ) -> ZeroSearchVectorEnv:
-    """Make an environment; `noise` is what the trainer will request, so that it is checked here."""
     environment = config.environment
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
@@ -87,7 +87,6 @@ def _make(
         ),
         "max_turns": environment.max_turns,
         "num_documents": environment.num_documents,
-        "noise": noise,
         "noise_draw": config.noise.noise_draw,
         "engine_timeout_s": environment.engine_timeout_s,
         "limits": {"max_document_chars": environment.max_document_chars},

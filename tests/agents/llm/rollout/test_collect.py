@@ -181,10 +181,12 @@ def test_a_group_can_share_its_seed(make_policy):
 def test_noise_reaches_the_environment(make_policy):
     policy = make_policy()
     generator = ScriptedGenerator(policy, _search_then_answer)
-    groups = _collect(generator, _environment(), policy, noise_probability=0.25)
+    engine = ScriptedEngine(lambda _: ["A page."], supports_noise=True)
+    groups = _collect(generator, _environment(engine=engine), policy, noise_probability=0.25)
     assert {r.transcript.noise_probability for g in groups for r in g.rollouts} == {0.25}
     noise = {"start": 0.0, "end": 0.5, "total_steps": 10}
-    groups = _collect(generator, _environment(noise=noise), policy, training_step=10)
+    environment = _environment(engine=engine, noise=noise)
+    groups = _collect(generator, environment, policy, training_step=10)
     assert {r.transcript.noise_probability for g in groups for r in g.rollouts} == {0.5}
 
 
@@ -262,6 +264,8 @@ def test_slots_without_an_episode_change_nothing_and_are_seeded(make_policy):
 
 class _Gates:
     """An engine that delays the pages of one question until another episode has searched."""
+
+    thread_safe = True
 
     def __init__(self, held: str, until: str) -> None:
         self._held, self._until, self._gate = held, until, threading.Event()
