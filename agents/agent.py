@@ -22,8 +22,10 @@ class Agent(Protocol):
       text as it is generated. `zerosearch ask` uses it.
     - `fingerprint: str`: changes if the agent changes. An interrupted evaluation is continued only
       with the same fingerprint.
-    - `prompt: str | None`: name or text of the environment prompt that the agent expects;
-      `zerosearch evaluate` uses it by default.
+    - `env_settings: Mapping[str, Any]`: arguments of the environment that the agent was trained
+      with, such as `{"prompt": "bare", "max_turns": 4}`. The commands that play an agent adopt
+      them, see `agents.evaluation.settings.adopt_settings`.
+    - `prompt: str | None`: name or text of the environment's prompt, if nothing else is known.
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:

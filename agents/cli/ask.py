@@ -7,7 +7,7 @@ JSON object to standard output.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -25,19 +25,19 @@ from agents.ask.question_file import asked_question, read_asked_questions
 from agents.ask.reply import ReplyFile
 from agents.ask.view import View
 from agents.evaluation.progress import print_plain
+from agents.evaluation.settings import EpisodeSettings, adopt_settings
 from agents.specs import data_files, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
 from zs_env.questions.rows import HALF_CHARACTERS
-from zs_env.search.client import ENGINE_TIMEOUT_S
 from zs_env.search.engine import SearchEngine
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskConfig:
+class AskConfig(EpisodeSettings):
     """Answer a question, or each question of a file, by searching.
 
-    The gold answers need not be known. The prompt is the one that the policy was trained with.
+    The gold answers need not be known.
 
     Attributes:
         question: the question.
@@ -48,14 +48,7 @@ class AskConfig:
         file: of questions: one a line, or JSONL or Parquet with a field "question". The same
             command continues an interrupted file, and replays what an engine failure ended.
         output: JSONL file for the replies to --file; its name with .replies.jsonl by default.
-        prompt: name or text of the environment's prompt; the policy's own by default.
-        max_turns: actions for a question, including the answer.
-        num_documents: documents in a page.
-        max_document_chars: longer documents are cut.
-        engine_timeout_s: seconds after which a call of the engine fails. A simulator on a CPU may
-            need more.
         noise: noise probability of a search, in [0, 1], if the engine supports noise.
-        seed: of every random choice.
         concurrency: questions of --file played at once; the replies do not depend on it.
         json: print one JSON object to standard output: the reply, or the counts of --file.
     """
@@ -65,13 +58,7 @@ class AskConfig:
     engine: str = '{"kind": "world"}'
     file: Path | None = None
     output: Path | None = None
-    prompt: str | None = None
-    max_turns: int = 6
-    num_documents: int = 5
-    max_document_chars: int = Limits().max_document_chars
-    engine_timeout_s: float = ENGINE_TIMEOUT_S
     noise: float = 0.0
-    seed: int = 0
     concurrency: int = 16
     json: bool = False
 
@@ -86,16 +73,6 @@ class AskConfig:
             if getattr(self, name) < minimum:
                 raise ValueError(f"--{name} must be at least {minimum}, got {getattr(self, name)}")
 
-    def rules(self, agent: Agent) -> dict[str, Any]:
-        """Return the environment's arguments for this agent."""
-        return {
-            "prompt": self.prompt or getattr(agent, "prompt", None) or "instruct",
-            "max_turns": self.max_turns,
-            "num_documents": self.num_documents,
-            "limits": Limits(max_document_chars=self.max_document_chars),
-            "engine_timeout_s": self.engine_timeout_s,
-        }
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if the engine failed."""
@@ -104,8 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     engine: Any = build_engine(spec_from_text(config.engine, role="engine"), build_questions(WORLD))
     with closing(engine):
         agent = build_agent(config.policy)
+        rules, adopted = _rules(config, agent)
+        if adopted:
+            print_plain(Console(stderr=True), adopted)
         if config.file is not None:
-            return _ask_file(config, config.file, agent, engine)
+            return _ask_file(config, config.file, agent, engine, rules)
         assert config.question is not None, "the configuration checks it"
         reply = ask(
             agent,
@@ -114,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             view=View(Console(stderr=config.json, highlight=False)),
             seed=config.seed,
             noise=config.noise,
-            rules=config.rules(agent),
+            rules=rules,
         )
     if config.json:
         text = json.dumps(asdict(reply), ensure_ascii=False)
@@ -122,12 +102,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if reply.failure is None else 1
 
 
-def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine) -> int:
+def _rules(config: AskConfig, agent: Agent) -> tuple[dict[str, Any], str | None]:
+    """Return the environment's arguments for an agent, and a line on those that are adopted."""
+    rules, adopted = adopt_settings(agent, config.env_kwargs())
+    if "limits" in rules:
+        rules["limits"] = Limits(**rules["limits"])
+    return rules, adopted
+
+
+def _ask_file(
+    config: AskConfig, path: Path, agent: Agent, engine: SearchEngine, rules: dict[str, Any]
+) -> int:
     questions = read_asked_questions(path)
     output = config.output or path.with_name(f"{path.name}.replies.jsonl")
     if output.exists() and output.samefile(path):
         raise ValueError(f"--output and --file are the same file, {path}; choose another --output")
-    replies = ReplyFile(output, questions, _setting(config, agent))
+    replies = ReplyFile(output, questions, _setting(config, agent, rules))
     missing = replies.missing()
     console = Console(stderr=True)
     if len(missing) < len(questions):
@@ -143,7 +133,7 @@ def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine)
         concurrency=min(config.concurrency, max(len(missing), 1)),
         seed=config.seed,
         noise=config.noise,
-        rules=config.rules(agent),
+        rules=rules,
     )
     for number, reply in track(
         played, "questions", len(missing), console=console, disable=not console.is_terminal
@@ -162,13 +152,13 @@ def _ask_file(config: AskConfig, path: Path, agent: Agent, engine: SearchEngine)
     return 0 if not counts["failures"] else 1
 
 
-def _setting(config: AskConfig, agent: Agent) -> str:
+def _setting(config: AskConfig, agent: Agent, rules: Mapping[str, Any]) -> str:
     """Return a digest of everything that determines a reply, apart from the question.
 
     The timeout is excluded, so that questions which it ended can be repeated with a longer one.
     """
-    rules, engine = config.rules(agent), spec_from_text(config.engine, role="engine")
-    del rules["engine_timeout_s"]
+    engine = spec_from_text(config.engine, role="engine")
+    rules = {name: value for name, value in rules.items() if name != "engine_timeout_s"}
     determining = (
         fingerprint(agent),
         engine,

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
+import gymnasium
+from gymnasium.envs.registration import load_env_creator
+
+from agents.agent import Agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.specs import spec_from_text
 
@@ -15,11 +22,11 @@ class EpisodeSettings:
 
     Attributes:
         seed: of every random choice.
-        prompt: name or text of the environment's prompt; the language model's own, or else the
-            environment's, by default.
-        max_turns: actions in an episode; the environment's own by default.
-        num_documents: documents in a page; the environment's own by default.
-        max_document_chars: longer documents are cut; the environment's own by default.
+        prompt: name or text of the environment's prompt; by default, as for the next three flags,
+            what the agent was trained with, and the environment's own if that is unknown.
+        max_turns: actions in an episode.
+        num_documents: documents in a page.
+        max_document_chars: longer documents are cut.
         engine_timeout_s: seconds after which a call of the engine fails, and with it its episodes;
             the environment's own, 60, by default. A simulator on a CPU may need more.
         concurrency: episodes played at once; the results do not depend on it.
@@ -74,3 +81,49 @@ def specs_from_flags(*, questions: str | None, engine: str | None) -> dict[str, 
     if engine is not None:
         specs["engine"] = spec_from_text(engine, role="engine")
     return specs
+
+
+def adopt_settings(
+    agent: Agent, env_kwargs: Mapping[str, Any], *, env_id: str | None = None
+) -> tuple[dict[str, Any], str | None]:
+    """Complete the arguments of an environment by those that the agent was trained with.
+
+    Args:
+        agent: its `env_settings`, or else its `prompt`, are adopted.
+        env_kwargs: arguments that were asked for; they override those of the agent.
+        env_id: id of the environment. What the environment does not accept is not adopted.
+
+    Returns:
+        The arguments, and a line that names the adopted ones; None if there are none.
+    """
+    prompt = getattr(agent, "prompt", None)
+    known = getattr(agent, "env_settings", None) or ({} if prompt is None else {"prompt": prompt})
+    kwargs, adopted = dict(env_kwargs), dict[str, Any]()
+    for name, value in known.items():
+        if not _accepts(env_id, name):
+            continue
+        if isinstance(value, Mapping):  # limits
+            given = dict(kwargs.get(name) or {})
+            adopted |= {key: held for key, held in value.items() if key not in given}
+            kwargs[name] = {**value, **given}
+        elif name not in kwargs:
+            adopted[name] = kwargs[name] = value
+    if not adopted:
+        return kwargs, None
+    shown = ", ".join(f"{name} {value!r}" for name, value in adopted.items())
+    source = getattr(agent, "name", "") or type(agent).__name__
+    return kwargs, f"{source} was trained with these settings, which are adopted: {shown}"
+
+
+def _accepts(env_id: str | None, name: str) -> bool:
+    """Whether an environment accepts an argument."""
+    if env_id is None:
+        return True
+    module, _, plain_id = env_id.rpartition(":")
+    if module:
+        import_module(module)
+    entry_point = gymnasium.spec(plain_id).entry_point
+    create = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    parameters = inspect.signature(create).parameters if create is not None else {}
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return takes_any or name in parameters

@@ -111,6 +111,7 @@ class ChoiceAgent:
 
     def __init__(self, model: BaseAlgorithm, limits: Limits) -> None:
         self._model, self._limits = model, limits
+        self.env_settings = {"max_turns": limits.max_turns}
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

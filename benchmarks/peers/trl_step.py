@@ -138,7 +138,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(job["model"])
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    episodes = Episodes(job, tokenizer, getattr(model.config, "zerosearch_prompt", None))
+    episodes = Episodes(job, tokenizer, getattr(model.config, "zerosearch_env", {}).get("prompt"))
     watch = Watch()
     questions = [str(index) for index in range(job["steps"] * job["questions"])]
     with tempfile.TemporaryDirectory() as folder:

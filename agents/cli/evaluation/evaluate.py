@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.console import Console
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar, print_plain
-from agents.evaluation.settings import EvaluationSettings
+from agents.evaluation.settings import EvaluationSettings, adopt_settings
 from agents.specs import data_files
 from zs_env.search.prices import cost_table, prices_from_json
 
@@ -34,9 +35,10 @@ class EvaluateConfig(EvaluationSettings):
 
     Attributes:
         agent: random, answer-at-once, search-once, quote-page, search-names, follow-the-hops;
-            "module:Class"; a folder of train-sb3; a trained language model: tiny, a folder, a .gguf
-            file, a Hugging Face name; or a prompted one, as JSON: {"kind": "rag", "generator":
-            {"kind": "server", "servers": URL}}, with the kinds direct, cot, rag, ragent, search-o1.
+            "module:Class"; a folder of train-sb3; a trained language model: tiny, the folder of a
+            model or of a run (its best checkpoint), a .gguf file, a Hugging Face name; or a
+            prompted one, as JSON: {"kind": "rag", "generator": {"kind": "server", "servers": URL}},
+            with the kinds direct, cot, rag, ragent, search-o1.
         noise: noise probability of a search, in [0, 1]; the environment's own by default.
         prices: of searches in US dollars, as JSON: fields of `zs_env.search.prices.PriceTable`.
         output: folder for results and transcripts; a new one under runs/evaluations by default.
@@ -56,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     prices = prices_from_json(config.prices)
     agent = build_agent(config.agent)
     agent_print = fingerprint(agent)
-    if config.prompt is None:
-        config = replace(config, prompt=getattr(agent, "prompt", None))
+    env_kwargs, adopted = adopt_settings(agent, config.env_kwargs(), env_id=config.env)
     console = Console(stderr=True)
+    if adopted:
+        print_plain(console, adopted)
     with ProgressBar(console, config.agent) as bar:
         report = evaluate(
             agent,
@@ -66,9 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             episodes=config.episodes,
             seed=config.seed,
             noise=config.noise,
-            env_kwargs=config.env_kwargs(),
+            env_kwargs=env_kwargs,
             concurrency=config.concurrency,
-            output=config.output or _default_folder(config, agent_print),
+            output=config.output or _default_folder(config, env_kwargs, agent_print),
             agent_name=config.agent,
             fingerprint=agent_print,
             on_start=bar.start,
@@ -88,9 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if report.all_failed else 0
 
 
-def _default_folder(config: EvaluateConfig, agent_print: str) -> Path:
+def _default_folder(
+    config: EvaluateConfig, env_kwargs: Mapping[str, Any], agent_print: str
+) -> Path:
     """Return a folder whose name depends on all settings, agent and data files."""
-    env_kwargs = config.env_kwargs()
     setting = (config.agent, config.env, config.seed, config.noise, env_kwargs)
     determining = [*setting, data_files(env_kwargs), agent_print]
     digest = blake2b(json.dumps(determining).encode(), digest_size=4).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ TINY_POLICY = Path(__file__).parents[1] / "tiny_policy"
 _BESIDE_ADAPTER = "zerosearch.json"
 # If a configuration has no limit.
 _DEFAULT_CONTEXT = 8192
+_MODEL_FILES = ("*.safetensors", "*.bin", "adapter_config.json")
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -44,9 +46,23 @@ class Policy:
     name: str = ""
 
     @property
+    def env_settings(self) -> dict[str, Any]:
+        """Arguments of the environment that it was trained with, from its config.json."""
+        config: Any = self.model.config
+        known = getattr(config, "zerosearch_env", None)
+        if known is None and getattr(config, "zerosearch_prompt", None):  # an older checkpoint
+            known = {"prompt": config.zerosearch_prompt}
+        return known or {}
+
+    def record_env_settings(self, settings: Mapping[str, Any]) -> None:
+        """Set `env_settings`; `save` writes them."""
+        config: Any = self.model.config
+        config.zerosearch_env = dict(settings)
+
+    @property
     def prompt(self) -> str | None:
-        """The prompt template it was trained with, from its config.json; None if unknown."""
-        return getattr(self.model.config, "zerosearch_prompt", None)
+        """The prompt template it was trained with; None if unknown."""
+        return self.env_settings.get("prompt")
 
     @cached_property
     def codec(self) -> TextCodec:
@@ -73,7 +89,7 @@ class Policy:
         """
         self.model.save_pretrained(folder)
         if has_adapter(self.model):
-            text = json.dumps({"prompt": self.prompt})
+            text = json.dumps(self.env_settings)
             (Path(folder) / _BESIDE_ADAPTER).write_text(text, encoding="utf-8")
         self.tokenizer.save_pretrained(folder)
 
@@ -108,13 +124,14 @@ def load_policy(
 
     Args:
         name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
-            Face format, a name on the hub, or a path that ends in .gguf.
+            Face format, a run's folder (see `find_checkpoint`), a name on the hub, or a path that
+            ends in .gguf.
         gguf_file: GGUF file in the folder or hub repository; its weights are dequantized.
         dtype: "float32", "bfloat16", "float16" or "float64"; adapters are at least float32.
         device: device of the model.
 
     Raises:
-        ValueError: if the dtype is unknown or a local path does not exist.
+        ValueError: if the dtype is unknown, or a local path does not exist or holds no model.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
@@ -124,7 +141,9 @@ def load_policy(
         if not path.is_file():
             raise ValueError(f"there is no GGUF file {name!r}; check the path")
         source, gguf_file = str(path.parent), path.name
-    elif path.is_absolute() and not path.is_dir():
+    elif path.is_dir() and gguf_file is None:
+        name = source = str(find_checkpoint(path))
+    elif not path.is_dir() and (path.is_absolute() or len(path.parts) > 2 or name[:1] in ".~"):
         raise ValueError(f"there is no folder {name!r}; name a folder, a hub model or a .gguf file")
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, gguf_file=gguf_file, dtype=getattr(torch, dtype)
@@ -134,15 +153,39 @@ def load_policy(
         model = _without_quantization(model)
     if has_adapter(model):
         reload_adapter(model, source)
-        # The configuration is that of the base model; the prompt is stored beside the adapter.
+        # The configuration is that of the base model; these settings are beside the adapter.
         file = Path(source) / _BESIDE_ADAPTER
         known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        model.config.zerosearch_prompt = known.get("prompt")
+        model.config.zerosearch_env = known
     # Weights in the memory map of the file are not aligned: kernels would sum in another order, so
     # a loaded model would compute other last bits than the saved one.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
+
+
+def find_checkpoint(folder: Path) -> Path:
+    """Return the best checkpoint of a run's folder, or else its newest; a model's folder as it is.
+
+    The run of a recipe with several stages is that of its last stage.
+
+    Raises:
+        ValueError: if the folder holds neither a model nor a checkpoint.
+    """
+    if stages := sorted(folder.glob("stage-*")):
+        return find_checkpoint(stages[-1])
+    checkpoints = {path.name: path for path in sorted(folder.glob("checkpoints/step-*"))}
+    if checkpoints:
+        marker = folder / "checkpoints" / "best.json"
+        best = json.loads(marker.read_text())["step"] if marker.is_file() else -1
+        return checkpoints.get(f"step-{best:06d}", next(reversed(checkpoints.values())))
+    if not any(any(folder.glob(files)) for files in _MODEL_FILES):
+        raise ValueError(
+            f"the folder {folder} holds no model, expected a model in Hugging Face format or a "
+            "run of `zerosearch train` with a checkpoint; check the path, or wait for the run's "
+            "first checkpoint"
+        )
+    return folder
 
 
 def _without_quantization(model: Any) -> PreTrainedModel:

@@ -47,7 +47,8 @@ class PolicyAgent:
         seed: of the samples.
 
     Attributes:
-        prompt: the prompt that the policy was trained with; None if unknown.
+        name: name or path that the policy was loaded from.
+        env_settings: arguments of the environment that it was trained with; {} if unknown.
     """
 
     def __init__(
@@ -59,7 +60,8 @@ class PolicyAgent:
         seed: int = 0,
     ) -> None:
         self.policy = policy
-        self.prompt = policy.prompt
+        self.name = policy.name
+        self.env_settings = policy.env_settings
         self.sampling = sampling
         self.seed = seed
         self._generator = generator or TransformersGenerator(policy)

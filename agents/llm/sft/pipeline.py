@@ -26,6 +26,7 @@ from agents.llm.rollout.types import Rollout, Source
 from agents.llm.sft.config import DemonstrationConfig, WarmStartConfig
 from agents.llm.sft.demonstrations import encode_demonstration, play_demonstrations
 from agents.llm.sft.supervised import SUPERVISED, mean_loss, plan_steps, train_steps
+from agents.llm.trainer.config import env_settings
 from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, load_state, write_json
 from agents.llm.trainer.setup import load_trained_policy, set_up_torch
@@ -101,7 +102,7 @@ def warm_start(
     set_up_torch(config.run, device=config.model.device, distributed=distributed)
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint)
-    policy.model.config.zerosearch_prompt = config.demonstrations.prompt
+    policy.record_env_settings(env_settings(config.demonstrations))
     rollouts = _demonstrations(config.demonstrations, policy, seed=config.run.seed)
     held_out = rollouts[: config.demonstrations.held_out]
     trained_on = rollouts[config.demonstrations.held_out :]

@@ -121,7 +121,7 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
         eos_token_id=end,
         pad_token_id=end,
     )
-    config.zerosearch_prompt = "bare"  # the prompt template it is trained with
+    config.zerosearch_env = {"prompt": "bare"}  # arguments of the environment it is trained with
     model = LlamaForCausalLM(config)
     init_induction_heads(model)
     return model

@@ -30,6 +30,17 @@ def at_least(minimum: int, config: Any, *names: str) -> None:
             raise ValueError(f"{name} must be at least {minimum}, got {getattr(config, name)}")
 
 
+def env_settings(config: Any) -> dict[str, Any]:
+    """Arguments of the environment that a checkpoint stores and evaluations of it adopt.
+
+    Args:
+        config: an `EnvironmentConfig`, or another one with fields of the same names.
+    """
+    rules: dict[str, Any] = {"max_turns": config.max_turns, "num_documents": config.num_documents}
+    rules["limits"] = {"max_document_chars": config.max_document_chars}
+    return rules if config.prompt is None else {"prompt": config.prompt, **rules}
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentConfig:
     """Questions, engines and rules of the episodes, in training and on held-out questions.

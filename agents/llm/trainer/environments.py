@@ -16,7 +16,7 @@ import gymnasium
 
 from agents.env_pool import open_vector
 from agents.llm.policy.policy import Policy
-from agents.llm.trainer.config import EnvironmentConfig, TrainConfig
+from agents.llm.trainer.config import EnvironmentConfig, TrainConfig, env_settings
 from agents.specs import held_out_questions, rewritten, spec_from_text
 from envs_registry import find_preset
 from zs_env.config import build_sampling
@@ -79,19 +79,17 @@ def _make(
     environment = config.environment
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
-    presets = {"prompt": environment.prompt, "reward": environment.reward}
-    settings = {
+    settings: Spec = {
         "questions": questions,
         "engine": rewritten(
             engine, lambda one: {**ledger, **one} if one.get("kind") == "metered" else one
         ),
-        "max_turns": environment.max_turns,
-        "num_documents": environment.num_documents,
         "noise_draw": config.noise.noise_draw,
         "engine_timeout_s": environment.engine_timeout_s,
-        "limits": {"max_document_chars": environment.max_document_chars},
-        **{name: value for name, value in presets.items() if value is not None},
+        **env_settings(environment),
     }
+    if environment.reward is not None:
+        settings["reward"] = environment.reward
     return open_vector(environment.env, num_envs, settings)
 
 

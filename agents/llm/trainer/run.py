@@ -26,7 +26,7 @@ from agents.llm.generators.factory import make_generator
 from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.prefetch import RolloutPrefetcher
-from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.config import TrainConfig, env_settings
 from agents.llm.trainer.environments import training_environment, training_questions, uses_policy
 from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog
@@ -144,7 +144,8 @@ def open_run(
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint, kl_coef=config.algorithm.kl_coef)
     config = with_settings(config, {"prompt": config.environment.prompt or policy.prompt})
-    policy.model.config.zerosearch_prompt = config.environment.prompt
+    trained_with, rules = policy.env_settings, env_settings(config.environment)
+    policy.record_env_settings(rules)
     # Forward passes of a sharded model need all ranks, but each rank samples at its own pace.
     trained = policy.model if distributed.world_size == 1 else deepcopy(policy.model)
     learner = make_learner(config, trained, distributed)
@@ -182,6 +183,9 @@ def open_run(
         console = Console(stderr=True, quiet=not distributed.is_main)
         total, step = config.run.steps, state.step
         progress = ProgressBar(console, "step", total=total, completed=step, print_updates=True)
+        if changes := {name: old for name, old in trained_with.items() if rules.get(name) != old}:
+            now = {name: rules.get(name) for name in changes}
+            console.print(f"the policy was trained with {changes}; this run uses {now}")
         stop = opened.enter_context(StopSignal(outlasting=RankLostError))
         generator = _open_generator(config, policy, distributed, opened)
         yield Run(

@@ -19,6 +19,7 @@ from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.evaluation_folder import TRANSCRIPTS_FILE
 from agents.evaluation.progress import ProgressBar
+from agents.evaluation.settings import adopt_settings
 from agents.evaluation.summary import Report
 from agents.storage.output_folder import folder_name
 from agents.studies.benchmark.config import BenchmarkConfig
@@ -64,11 +65,15 @@ class BenchmarkSession(ProgressBar):
         super().__init__(console, "", total=total, speed_period_s=_SPEED_PERIOD_S)
         self._num_episodes, self._prices = total, prices
         self._cell = ""
+        self._note: str | None = None
         self._completed = self._played = self._failures = 0
         self._earlier_costs, self._cell_costs = Counter[str](), Counter[str]()
 
-    def begin_cell(self, cell: str) -> None:
-        """Show the name of the cell that is played next."""
+    def begin_cell(self, cell: str, note: str | None = None) -> None:
+        """Show the name of the cell that is played next, and a note unless it was just shown."""
+        if note and note != self._note:
+            self.print(note)
+        self._note = note
         self._cell = cell
         self.update(self._completed, self.summary(), description=cell)
 
@@ -145,9 +150,8 @@ def play_cells(
             ids = list(samples[cell.set_name].ids)
             questions = {"kind": "subset", "of": sets[cell.set_name], "ids": ids}
             env_kwargs = {**config.env_kwargs(), "questions": questions}
-            if config.prompt is None and (prompt := getattr(agent, "prompt", None)) is not None:
-                env_kwargs["prompt"] = prompt
-            session.begin_cell(str(cell))
+            env_kwargs, adopted = adopt_settings(agent, env_kwargs, env_id=_ENV_ID)
+            session.begin_cell(str(cell), adopted)
             report = evaluate(
                 agent,
                 _ENV_ID,

@@ -17,7 +17,8 @@ from agents.agent import Agent
 from agents.agent_registry import fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
-from agents.evaluation.progress import ProgressBar
+from agents.evaluation.progress import ProgressBar, print_plain
+from agents.evaluation.settings import adopt_settings
 from agents.evaluation.statistics import Interval
 from agents.evaluation.summary import Report, observed_noise
 from agents.specs import data_files
@@ -82,8 +83,9 @@ def run_sweep(
     cells = []
     for name, build in agents.items():
         agent = build()
-        own_prompt = getattr(agent, "prompt", None)
-        prompt = {} if own_prompt is None else {"prompt": own_prompt}
+        own_kwargs, adopted = adopt_settings(agent, env_kwargs, env_id=env_id)
+        if adopted:
+            print_plain(console, adopted)
         own_cells = []
         # The highest level first: an engine that does not support noise is refused at once.
         for noise in sorted(noises, reverse=True):
@@ -94,7 +96,7 @@ def run_sweep(
                     env_id,
                     seed=seed,
                     noise=noise,
-                    env_kwargs={**prompt, **env_kwargs},
+                    env_kwargs=own_kwargs,
                     output=folder,
                     agent_name=name,
                     fingerprint=fingerprint(agent),

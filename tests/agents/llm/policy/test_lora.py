@@ -120,12 +120,12 @@ def test_a_saved_adapter_is_read_with_its_base_and_prompt(make_worded_policy, tm
         for name, weight in policy.model.named_parameters():
             if "lora_B" in name:
                 weight.normal_()
-    policy.model.config.zerosearch_prompt = "bare"
+    policy.record_env_settings({"prompt": "bare", "max_turns": 3})
     policy.save(tmp_path / "adapter")
     assert not list((tmp_path / "adapter").glob("model*.safetensors"))
     again = load_policy(tmp_path / "adapter")
     assert isinstance(again, Policy) and has_adapter(again.model)
-    assert again.prompt == "bare"
+    assert again.env_settings == {"prompt": "bare", "max_turns": 3}
     torch.testing.assert_close(again.model(IDS).logits, policy.model(IDS).logits)
     assert adapter_size(again.model) == (2, 4)
     train_adapter(again.model)

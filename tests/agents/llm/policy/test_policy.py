@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from agents.llm.policy.policy import TINY_POLICY, Policy, _without_quantization, load_policy
+from agents.llm.policy.policy import (
+    TINY_POLICY,
+    Policy,
+    _without_quantization,
+    find_checkpoint,
+    load_policy,
+)
 
 CHAT = (
     "{{ '<bos>' }}{% for m in messages %}{{ 'user: ' + m['content'] + '<|im_end|>' }}{% endfor %}"
@@ -179,6 +185,30 @@ def test_names_that_lead_nowhere_are_refused(tmp_path):
         load_policy(tmp_path / "missing.gguf")
     with pytest.raises(ValueError, match="there is no folder"):
         load_policy(tmp_path / "missing")
+    with pytest.raises(ValueError, match="there is no folder 'runs/train/checkpoints'"):
+        load_policy("runs/train/checkpoints")
+    with pytest.raises(ValueError, match=r"holds no model, expected .* or a run"):
+        load_policy(tmp_path)
+
+
+def test_the_folder_of_a_run_stands_for_its_best_checkpoint(make_policy, tmp_path):
+    policy = make_policy()
+    for step in (5, 10, 15):
+        policy.record_env_settings({"max_turns": step})
+        policy.save(tmp_path / f"checkpoints/step-{step:06d}")
+    (tmp_path / "config.json").write_text("{}")  # the settings of the run
+    assert load_policy(tmp_path).env_settings == {"max_turns": 15}
+    (tmp_path / "checkpoints/best.json").write_text('{"step": 10, "score": 0.5}')
+    best = load_policy(tmp_path)
+    assert best.env_settings == {"max_turns": 10}
+    assert best.name == str(tmp_path / "checkpoints/step-000010")
+    (tmp_path / "checkpoints/best.json").write_text('{"step": 1, "score": 0.5}')  # deleted since
+    assert find_checkpoint(tmp_path).name == "step-000015"
+    # A recipe with several stages.
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole/stage-1").mkdir()
+    (tmp_path / "whole/stage-2").symlink_to(tmp_path, target_is_directory=True)
+    assert find_checkpoint(tmp_path / "whole").name == "step-000015"
     with pytest.raises(ValueError, match=r"dtype is one of .*'float32'"):
         load_policy("tiny", dtype="int8")
 

@@ -86,9 +86,9 @@ def test_the_loss_on_held_out_demonstrations_falls(model, files, tmp_path, capsy
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert result["demonstrations"] == 16
     assert result["loss_after"] < result["loss_before"] - 1
-    # The prompt is saved with the policy, and the demonstrations lie beside it.
+    # The rules are saved with the policy, and the demonstrations lie beside it.
     policy = load_policy(result["policy"])
-    assert policy.model.config.zerosearch_prompt == "bare"
+    assert policy.prompt == "bare" and policy.env_settings["num_documents"] == 3
     played = load_transcripts(tmp_path / "out/demonstrations.jsonl")
     assert len({transcript.question.id for transcript in played}) == 16
     assert all(transcript.prediction == "Lund" for transcript in played)
