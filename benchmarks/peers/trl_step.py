@@ -52,9 +52,9 @@ class Episodes:
         rewards = [0.0] * len(prompts)
         going = list(range(len(prompts)))
         while going:
-            said = [prompt_ids[place] + completion_ids[place] for place in going]
+            sequences = [prompt_ids[place] + completion_ids[place] for place in going]
             actions = [""] * len(prompts)
-            for place, ids in zip(going, self._write(said, trainer), strict=True):
+            for place, ids in zip(going, self._write(sequences, trainer), strict=True):
                 completion_ids[place] += ids
                 masks[place] += [1] * len(ids)
                 actions[place] = self.tokenizer.decode(ids, skip_special_tokens=True)

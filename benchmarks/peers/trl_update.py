@@ -97,7 +97,7 @@ def given_reward(completions: Sequence[Any], reward: Sequence[float], **kwargs: 
 
 
 def learn(job: Mapping[str, Any], folder: str) -> dict[str, Any]:
-    """Train as a job says."""
+    """Run the training that a job describes."""
     if "threads" in job:
         torch.set_num_threads(job["threads"])
     dtype = getattr(torch, job["dtype"])

@@ -35,8 +35,8 @@ async def _serve() -> None:
 
     async def count(request: web.Request) -> web.Response:
         nonlocal answered
-        said, answered = answered, 0
-        return web.json_response(said)
+        count, answered = answered, 0
+        return web.json_response(count)
 
     async def models(request: web.Request) -> web.Response:
         return web.json_response({"data": [{"id": "stub"}]})

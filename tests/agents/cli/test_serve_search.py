@@ -1,4 +1,4 @@
-"""`zerosearch serve-search` as a process: it serves, and ends in good order when told to."""
+"""`zerosearch serve-search` as a process: it serves, and ends in good order on a signal."""
 
 import json
 import signal

@@ -103,21 +103,21 @@ def test_costs_are_those_of_this_call_and_kept_by_session(tmp_path):
 
 
 def test_costs_are_reported_live_and_no_engine_is_opened_for_known_episodes(tmp_path):
-    told, found = [], []
+    counts, found = [], []
     settings = {
         "episodes": 4,
         "concurrency": 1,
         "output": tmp_path,
-        "on_costs": lambda costs: told.append(costs["searches"]),
+        "on_costs": lambda costs: counts.append(costs["searches"]),
         "on_start": lambda total, done: found.append((total, done)),
     }
     evaluate(SearchOnce(), "ZeroSearch-v0", **settings)
-    assert (told, found) == ([1, 2, 3, 4], [(4, 0)])
+    assert (counts, found) == ([1, 2, 3, 4], [(4, 0)])
     setting = json.loads((tmp_path / "evaluation.json").read_text())
     # Opening an unknown id would be an error.
     (tmp_path / "evaluation.json").write_text(json.dumps(setting | {"env": "Nowhere-v0"}))
     evaluate(SearchOnce(), "Nowhere-v0", **settings)
-    assert (told, found) == ([1, 2, 3, 4], [(4, 0), (4, 4)])
+    assert (counts, found) == ([1, 2, 3, 4], [(4, 0), (4, 4)])
 
 
 def test_there_are_no_more_episodes_than_questions():

@@ -23,7 +23,7 @@ from zs_env.simulator import ScriptedTextGenerator
 QUESTION = Question(id="q", text="Who built the {tower} in Lund?", answers=("Ann Lee",))
 
 
-class Says:
+class Replies:
     """Generates the given texts in order, and keeps the prompts."""
 
     def __init__(self, *texts: str) -> None:
@@ -49,13 +49,13 @@ def passages(tmp_path):
     return str(path)
 
 
-def play(method, says, passages):
+def play(method, replies, passages):
     """The transcript of one question over BM25."""
     pytest.importorskip("bm25s")
     from zs_env.engines import BM25Engine
 
     env = ZeroSearchEnv([QUESTION], BM25Engine(passages), num_documents=2)
-    agent = PromptedAgent(method, ScriptedTextGenerator(says))
+    agent = PromptedAgent(method, ScriptedTextGenerator(replies))
     observation, _ = env.reset(seed=0)
     over = False
     while not over:
@@ -65,61 +65,61 @@ def play(method, says, passages):
 
 
 def test_a_direct_answer_is_one_call_and_no_search(passages):
-    says = Says("**Ann Lee**\nShe built it.")
-    transcript = play(DirectAnswer(), says, passages)
+    replies = Replies("**Ann Lee**\nShe built it.")
+    transcript = play(DirectAnswer(), replies, passages)
     assert [turn.text for turn in transcript.turns] == ["<answer>Ann Lee</answer>"]
-    assert len(says.prompts) == 1 and QUESTION.text in says.prompts[0]
+    assert len(replies.prompts) == 1 and QUESTION.text in replies.prompts[0]
     assert transcript.scores()["exact_match"] == 1.0
 
 
 def test_a_chain_of_thought_becomes_the_thought(passages):
-    transcript = play(ChainOfThought(), Says("Lund is old.\nAnswer: Ann Lee"), passages)
+    transcript = play(ChainOfThought(), Replies("Lund is old.\nAnswer: Ann Lee"), passages)
     assert [turn.text for turn in transcript.turns] == [
         "<think>Lund is old.\nAnswer: Ann Lee</think>\n<answer>Ann Lee</answer>"
     ]
 
 
 def test_rag_searches_the_question_and_reads_that_page(passages):
-    says = Says("Ann Lee.")
-    transcript = play(RetrieveOnce(), says, passages)
+    replies = Replies("Ann Lee.")
+    transcript = play(RetrieveOnce(), replies, passages)
     assert [turn.request and turn.request.query for turn in transcript.turns] == [
         QUESTION.text,
         None,
     ]
-    assert "Doc 1: Lund. The tower in Lund was built by Ann Lee." in says.prompts[0]
+    assert "Doc 1: Lund. The tower in Lund was built by Ann Lee." in replies.prompts[0]
     assert transcript.prediction == "Ann Lee"
 
 
 def test_ragent_sees_all_its_searches(passages):
-    says = Says(
+    replies = Replies(
         "Who was it?\nSearch: tower in Lund\nAnswer: made up",
         "Search: Ann Lee born",
         "I know it. Answer it.\nAnswer: Malmo",
     )
-    transcript = play(RAgent(), says, passages)
+    transcript = play(RAgent(), replies, passages)
     assert [turn.text for turn in transcript.turns] == [
         "<think>Who was it?</think>\n<search>tower in Lund</search>",
         "<search>Ann Lee born</search>",
         "<think>I know it. Answer it.</think>\n<answer>Malmo</answer>",
     ]
-    assert "search 5 more times" in says.prompts[0]
-    assert says.prompts[0].endswith(f"Question: {QUESTION.text}\n")
-    assert "search 3 more times" in says.prompts[2]
-    notes = says.prompts[2].partition(f"Question: {QUESTION.text}\n")[2]
+    assert "search 5 more times" in replies.prompts[0]
+    assert replies.prompts[0].endswith(f"Question: {QUESTION.text}\n")
+    assert "search 3 more times" in replies.prompts[2]
+    notes = replies.prompts[2].partition(f"Question: {QUESTION.text}\n")[2]
     assert notes.startswith("Who was it?\nSearch: tower in Lund\nDoc 1: Lund.")
     assert "Search: Ann Lee born" in notes
 
 
 def test_ragent_answers_when_its_searches_are_used_up(passages):
-    says = Says("Search: a", "Search: b", "Search: c")
-    transcript = play(RAgent(max_searches=2), says, passages)
+    replies = Replies("Search: a", "Search: b", "Search: c")
+    transcript = play(RAgent(max_searches=2), replies, passages)
     assert transcript.num_searches == 2 and transcript.prediction == "Search: c"
-    assert "Now answer" in says.prompts[2]
+    assert "Now answer" in replies.prompts[2]
 
 
 def test_ragent_searches_for_the_question_if_the_first_turn_has_no_move(passages):
-    says = Says("I wonder who.", "It was Ann.\nAnn Lee")
-    transcript = play(RAgent(), says, passages)
+    replies = Replies("I wonder who.", "It was Ann.\nAnn Lee")
+    transcript = play(RAgent(), replies, passages)
     assert [turn.text for turn in transcript.turns] == [
         f"<think>I wonder who.</think>\n<search>{QUESTION.text}</search>",
         "<think>It was Ann.\nAnn Lee</think>\n<answer>Ann Lee</answer>",
@@ -127,21 +127,21 @@ def test_ragent_searches_for_the_question_if_the_first_turn_has_no_move(passages
 
 
 def test_search_o1_summarizes_a_page_before_it_reasons(passages):
-    says = Says(
+    replies = Replies(
         "The tower comes first.\nSearch: tower in Lund",
         "Ann Lee built the tower.",
         "Now her birth place.\nSearch: Ann Lee born",
         "She was born in Malmo.",
         "So it is done.\nAnswer: Malmo",
     )
-    transcript = play(SearchO1(), says, passages)
+    transcript = play(SearchO1(), replies, passages)
     assert [turn.text for turn in transcript.turns] == [
         "<think>The tower comes first.</think>\n<search>tower in Lund</search>",
         "<think>Found: Ann Lee built the tower.\nNow her birth place.</think>\n"
         "<search>Ann Lee born</search>",
         "<think>Found: She was born in Malmo.\nSo it is done.</think>\n<answer>Malmo</answer>",
     ]
-    refine, reason = says.prompts[3:]
+    refine, reason = replies.prompts[3:]
     so_far = (
         "The tower comes first.\nSearch: tower in Lund\nFound: Ann Lee built the tower.\n"
         "Now her birth place.\nSearch: Ann Lee born"
@@ -152,8 +152,8 @@ def test_search_o1_summarizes_a_page_before_it_reasons(passages):
 
 
 def test_search_o1_searches_for_the_question_if_the_first_turn_has_no_move(passages):
-    says = Says("I wonder who.", "Ann built it.", "It was Ann.\nAnn Lee")
-    transcript = play(SearchO1(), says, passages)
+    replies = Replies("I wonder who.", "Ann built it.", "It was Ann.\nAnn Lee")
+    transcript = play(SearchO1(), replies, passages)
     assert [turn.text for turn in transcript.turns] == [
         f"<think>I wonder who.</think>\n<search>{QUESTION.text}</search>",
         "<think>Found: Ann built it.\nIt was Ann.\nAnn Lee</think>\n<answer>Ann Lee</answer>",
@@ -161,15 +161,15 @@ def test_search_o1_searches_for_the_question_if_the_first_turn_has_no_move(passa
 
 
 def test_search_o1_has_a_maximum_of_searches(passages):
-    says = Says("Search: a", "nothing", "Search: b\nAnswer: Ann Lee")
-    transcript = play(SearchO1(max_searches=1), says, passages)
+    replies = Replies("Search: a", "nothing", "Search: b\nAnswer: Ann Lee")
+    transcript = play(SearchO1(max_searches=1), replies, passages)
     assert transcript.num_searches == 1 and transcript.prediction == "Ann Lee"
-    assert "You cannot search any more" in says.prompts[2]
+    assert "You cannot search any more" in replies.prompts[2]
 
 
 def test_every_call_of_an_episode_has_its_own_seed(passages):
     texts = ("Search: a", "x", "Search: b", "x", "Answer: c")
-    first, second = Says(*texts), Says(*texts)
+    first, second = Replies(*texts), Replies(*texts)
     play(SearchO1(), first, passages)
     play(SearchO1(), second, passages)
     assert first.seeds == second.seeds and len(set(first.seeds)) == 5
@@ -232,11 +232,11 @@ class _Nothing:
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_results_do_not_depend_on_concurrency(kind):
-    def says(prompt):
+    def replies(prompt):
         return ("Search: who is it", "Answer: no", "Answer: yes", "why")[prompt.seed % 4]
 
     def figures(concurrency):
-        agent = PromptedAgent(METHODS[kind](), ScriptedTextGenerator(says))
+        agent = PromptedAgent(METHODS[kind](), ScriptedTextGenerator(replies))
         return evaluate(agent, episodes=12, concurrency=concurrency, agent_name=kind).to_json()
 
     assert figures(1) == figures(12)

@@ -28,10 +28,10 @@ def test_an_unreachable_model_stops_the_run():
 
 
 def test_a_failure_does_not_affect_the_rest_of_a_batch():
-    def says(prompt):
+    def reply(prompt):
         return PromptRejected("no") if "bad" in prompt.text else prompt.text[-15:-8]
 
-    agent = PromptedAgent(DirectAnswer(), ScriptedTextGenerator(says))
+    agent = PromptedAgent(DirectAnswer(), ScriptedTextGenerator(reply))
     texts = agent.act_batch([FIRST | {"question": name} for name in ("good", "bad", "well")])
     assert ["unknown" in text for text in texts] == [False, True, False]
 

@@ -125,9 +125,9 @@ def test_every_figure_is_computed_from_the_transcripts(_shaky, capsys):
             if transcript["reason"] == "failure":
                 failures[key] += 1
                 continue
-            said = _plain(transcript["turns"][-1]["action"].get("answer", "\0"))
+            prediction = _plain(transcript["turns"][-1]["action"].get("answer", "\0"))
             golds = [_plain(gold) for gold in transcript["question"]["answers"]]
-            exact[key].append(float(said in golds))
+            exact[key].append(float(prediction in golds))
     scores = _scores()
     for (agent, name), hits in exact.items():
         row = scores[agent, name, "exact_match"]

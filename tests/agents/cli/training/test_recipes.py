@@ -1,4 +1,4 @@
-"""What is said about recipes on the command line."""
+"""The output of commands about recipes."""
 
 import pytest
 
@@ -22,8 +22,8 @@ def test_a_recipe_is_printed_as_it_is(capsys):
 def test_the_help_of_training_names_them(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
-    said = capsys.readouterr().out
-    assert all(name in said for name in recipe_paths())
+    output = capsys.readouterr().out
+    assert all(name in output for name in recipe_paths())
 
 
 def test_an_unknown_one_is_a_wrong_command_line(capsys):

@@ -28,7 +28,7 @@ IDS = torch.tensor([[1, 5, 9, 3]])
 def adapted(make_llama):
     model = make_llama()
     add_adapter(model, rank=2, alpha=4)
-    # Away from zero, where an adapter begins, so that it says something.
+    # Away from zero, where an adapter begins, so that it has an effect.
     torch.manual_seed(1)
     with torch.no_grad():
         for name, weight in model.named_parameters():

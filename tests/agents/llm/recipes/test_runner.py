@@ -106,12 +106,12 @@ def test_a_run_is_not_written_over(recipe, finished, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "output"),
     [(["--episodes", "11"], "episodes=11"), (["--group-size", "3"], "group_size=3")],
 )
-def test_a_finished_stage_with_other_settings_is_refused(recipe, finished, flags, said, capsys):
+def test_a_finished_stage_with_other_settings_is_refused(recipe, finished, flags, output, capsys):
     assert main(["train", "--recipe", recipe, "--output", str(finished), "--resume", *flags]) == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_a_stage_is_finished_where_it_has_all_its_steps_and_is_to_be_resumed(recipe, finished):

@@ -51,16 +51,16 @@ def _flags(config: TrainConfig) -> Iterator[str]:
             yield from (f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,)))
 
 
-def test_it_ends_a_run_and_is_told_in_words(
+def test_it_ends_a_run_with_a_description(
     config: TrainConfig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(list(_flags(config))) == 1
-    said = " ".join(capfd.readouterr().err.split())
-    assert re.search(r"mean reward fell from .* entropy .* went from", said)
+    output = " ".join(capfd.readouterr().err.split())
+    assert re.search(r"mean reward fell from .* entropy .* went from", output)
     for part in ("the policy collapses: mean reward fell from", "at the same time", "kl_coef"):
-        assert part in said
+        assert part in output
     rewards = [row["reward_mean"] for row in read_metrics(config.run.output, "train")]
-    # Five healthy steps are needed before five bad ones can be told from them.
+    # Five healthy steps are needed before five bad ones are compared with them.
     assert 10 <= len(rewards) < config.run.steps
     assert sum(rewards[-5:]) < sum(rewards[:5]) / 2
 
@@ -70,9 +70,9 @@ def test_a_run_goes_back_and_on_to_its_end_with_half_the_learning_rate(
 ) -> None:
     result = train(with_settings(config, {"guard": "roll_back"}))
     assert result.steps == config.run.steps and not result.stopped
-    told = capsys.readouterr().err
-    assert "the policy collapses: mean reward fell" in told
-    assert "rolled back to the policy of" in told and "learning rate x 0.5" in told
+    printed = capsys.readouterr().err
+    assert "the policy collapses: mean reward fell" in printed
+    assert "rolled back to the policy of" in printed and "learning rate x 0.5" in printed
     latest = CheckpointStore(config.run.output / "checkpoints").latest()
     assert latest is not None and load_state(latest)["run"]["rollbacks"] == 1
     rows = read_metrics(config.run.output, "train")

@@ -25,7 +25,7 @@ class VLLMStub:
         posts: route and body of every POST, in order.
         fail: gets route and body and may return a status to answer with, or None.
         change: gets the choice about to be sent, and may change it.
-        models: names that it says it has.
+        models: names that it lists.
         processed: whether logprobs are those of the temperature.
     """
 
