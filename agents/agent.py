@@ -9,6 +9,14 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 
+class AgentFailure(Exception):
+    """The agent could not act, because of its model or server, not because of its behaviour.
+
+    `act` raises it; `act_batch` returns it in place of a text. The episode ends as failed, as after
+    a failure of the search engine, and has no score.
+    """
+
+
 class Agent(Protocol):
     """Chooses the next action of an episode, as text.
 
@@ -16,8 +24,9 @@ class Agent(Protocol):
 
     - `reset(seed: int)`: called at the start of every episode. Such an agent keeps the state of
       one episode; each of several concurrent episodes gets its own copy of the agent.
-    - `act_batch(observations, infos) -> list[str]`: acts in several episodes at once; it replaces
-      `act` in evaluations. `infos` are the environment's; `episode_id` identifies an episode.
+    - `act_batch(observations, infos) -> list[str | AgentFailure]`: acts in several episodes at
+      once; it replaces `act` in evaluations. `infos` are the environment's; `episode_id`
+      identifies an episode.
     - `stream(observation, info, show) -> str`: like `act`, and calls `show` with each piece of the
       text as it is generated. `zerosearch ask` uses it.
     - `fingerprint: str`: changes if the agent changes. An interrupted evaluation is continued only
@@ -29,5 +38,9 @@ class Agent(Protocol):
     """
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return the action; `zs_env.ZeroSearchEnv` documents the observation."""
+        """Return the action; `zs_env.ZeroSearchEnv` documents the observation.
+
+        Raises:
+            AgentFailure: if the agent could not act.
+        """
         ...

@@ -131,7 +131,7 @@ class EnvPool:
         texts = [actions.get(slot, "") for slot in range(self.num_slots)]
         observation, _, terminated, truncated, info = self._env.step(texts)
         self._store(self.active, observation, info)
-        return self._end([slot for slot in self.active if terminated[slot] or truncated[slot]])
+        return self.end([slot for slot in self.active if terminated[slot] or truncated[slot]])
 
     def send(self, actions: Mapping[int, str]) -> None:
         """Act in some slots, none with a pending action, without waiting for their pages."""
@@ -155,7 +155,7 @@ class EnvPool:
         for slot, (observation, *_, info) in steps.items():
             self._observations[slot], self._infos[slot] = observation, info
         ended = [slot for slot, (_, _, *over, _) in steps.items() if any(over)]
-        return [slot for slot in steps if slot not in ended], self._end(ended)
+        return [slot for slot in steps if slot not in ended], self.end(ended)
 
     def transcript(self, slot: int) -> Transcript | None:
         """Transcript of the latest episode in a slot; None if its environment keeps none."""
@@ -183,7 +183,8 @@ class EnvPool:
             self._observations[slot] = row
             self._infos[slot] = _info_of(info, slot)
 
-    def _end(self, slots: list[int]) -> list[int]:
+    def end(self, slots: list[int]) -> list[int]:
+        """Free slots, whether or not their episode has ended, and return them."""
         self.active = [slot for slot in self.active if slot not in slots]
         return slots
 
@@ -243,7 +244,7 @@ class SeparateEnvPool(EnvPool):
                 reason = "terminated" if terminated else "truncated"
                 self._infos[slot] = {"reason": reason, **info}
                 ended.append(slot)
-        return self._end(ended)
+        return self.end(ended)
 
     def transcript(self, slot: int) -> Transcript | None:
         get_transcript = getattr(self._envs[slot].unwrapped, "transcript", None)

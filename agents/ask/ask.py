@@ -8,7 +8,7 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from agents.agent import Agent
+from agents.agent import Agent, AgentFailure
 from agents.ask.reply import Reply
 from agents.ask.view import View
 from agents.env_pool import EnvPool, episode_seed
@@ -41,18 +41,23 @@ def ask(
         observation, info = env.reset(seed=own_seed, options={"question_index": 0})
         if hasattr(agent, "reset"):
             agent.reset(own_seed)  # type: ignore[attr-defined]
-        over = False
+        over, failure = False, None
         while not over:
-            if stream is not None:
-                text = stream(observation, info, view.piece)
-            else:
-                text = agent.act(observation)
-                view.piece(text)
+            try:
+                if stream is not None:
+                    text = stream(observation, info, view.piece)
+                else:
+                    text = agent.act(observation)
+                    view.piece(text)
+            except AgentFailure as error:
+                failure = str(error)
+                break
             observation, _, terminated, truncated, info = env.step(text)
             over = terminated or truncated
             if not over:
                 view.page(info["documents"], observation["message"])
-        reply = Reply.of(env.transcript())
+        transcript = env.transcript()
+    reply = Reply.of(transcript if failure is None else transcript.failed(failure))
     view.reply(reply)
     return reply
 

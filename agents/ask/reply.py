@@ -96,7 +96,7 @@ class ReplyFile:
     """Stores the replies to questions: one JSON line for each question, including failures.
 
     A line is written when its episode ends, so a killed process loses no finished reply. A later
-    session plays the missing questions and those that an engine failure ended. The complete file is
+    session plays the missing questions and those that a failure ended. The complete file is
     sorted by question.
 
     Args:

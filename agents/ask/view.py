@@ -52,7 +52,7 @@ class View:
         """Show the end of the episode, and the sources of its answer."""
         self._end_turn()
         if reply.failure is not None:
-            self._print(f"\nThe search engine failed: {reply.failure}\n", "bold red")
+            self._print(f"\nThe episode failed: {reply.failure}\n", "bold red")
         elif reply.answer is None:
             self._print(f"\nNo answer within {reply.turns} turns.\n", "bold red")
         else:

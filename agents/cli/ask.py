@@ -46,7 +46,7 @@ class AskConfig(EpisodeSettings):
         engine: the search engine: a JSON spec, a kind, or a passage file; by default that of the
             embedded world, which contains no other facts.
         file: of questions: one a line, or JSONL or Parquet with a field "question". The same
-            command continues an interrupted file, and replays what an engine failure ended.
+            command continues an interrupted file, and replays what a failure ended.
         output: JSONL file for the replies to --file; its name with .replies.jsonl by default.
         noise: noise probability of a search, in [0, 1], if the engine supports noise.
         concurrency: questions of --file played at once; the replies do not depend on it.

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from agents.agent import Agent
+from agents.agent import Agent, AgentFailure
 from agents.env_pool import EnvPool, episode_seed, open_pool
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationRecord
@@ -40,7 +40,7 @@ def evaluate(
 
     The randomness of an episode is derived from `seed` and the number of its question, so neither
     concurrency nor an interruption changes the results. With `output`, the same call plays the
-    missing episodes, and replays those that an engine failure ended.
+    missing episodes, and replays those that a failure ended.
 
     Args:
         agent: see `agents.agent.Agent`.
@@ -120,6 +120,8 @@ def play_episodes(
 ) -> Iterator[tuple[EpisodeResult, Transcript | None]]:
     """Play one episode of each question and yield each as it ends.
 
+    A failure of the agent ends its episode like a failure of the engine.
+
     Args:
         agent: see `agents.agent.Agent`.
         pool: the environments; it is left open.
@@ -144,7 +146,14 @@ def play_episodes(
                     agents[slot].reset(seeds[slot])  # type: ignore[attr-defined]
         if not pool.active:
             return
-        for slot in pool.step(_actions(agents, pool)):
+        actions = dict[int, str]()
+        for slot, action in _actions(agents, pool).items():
+            if isinstance(action, AgentFailure):
+                pool.end([slot])
+                yield _failed(pool, slot, str(action))
+            else:
+                actions[slot] = action
+        for slot in pool.step(actions) if actions else ():
             transcript = pool.transcript(slot)
             index = pool.question_indices[slot]
             if transcript is None:
@@ -153,17 +162,28 @@ def play_episodes(
                 yield EpisodeResult.from_transcript(index, transcript), transcript
 
 
-def _actions(agents: Sequence[Agent], pool: EnvPool) -> dict[int, str]:
-    """Return the next action of every active slot, by its agent."""
+def _failed(pool: EnvPool, slot: int, failure: str) -> tuple[EpisodeResult, Transcript | None]:
+    """Return the episode of a slot as failed."""
+    index, transcript = pool.question_indices[slot], pool.transcript(slot)
+    if transcript is None:
+        statistics = {"episode": {"r": 0.0, "l": 0}}
+        info = {**statistics, **pool.info(slot), "reason": "failure", "failure": failure}
+        return EpisodeResult.from_info(index, info), None
+    transcript = transcript.failed(failure)
+    return EpisodeResult.from_transcript(index, transcript), transcript
+
+
+def _actions(agents: Sequence[Agent], pool: EnvPool) -> dict[int, str | AgentFailure]:
+    """Return the next action of every active slot, or the failure of its agent."""
     slots = pool.active
     act_batch = getattr(agents[0], "act_batch", None)
-    texts: Sequence[str]
+    texts: Sequence[str | AgentFailure]
     if act_batch is not None:
         texts = act_batch(
             [pool.observation(slot) for slot in slots], [pool.info(slot) for slot in slots]
         )
     else:
-        texts = [agents[slot].act(pool.observation(slot)) for slot in slots]
+        texts = [_act(agents[slot], pool.observation(slot)) for slot in slots]
     name = type(agents[0]).__name__
     if len(texts) != len(slots):
         raise TypeError(
@@ -171,8 +191,15 @@ def _actions(agents: Sequence[Agent], pool: EnvPool) -> dict[int, str]:
             "expected one for each, in order"
         )
     for text in texts:
-        if not isinstance(text, str):
+        if not isinstance(text, str | AgentFailure):
             raise TypeError(
                 f"{name} acted with {type(text).__name__}; return the text to act with, as a string"
             )
     return dict(zip(slots, texts, strict=True))
+
+
+def _act(agent: Agent, observation: Mapping[str, Any]) -> str | AgentFailure:
+    try:
+        return agent.act(observation)
+    except AgentFailure as failure:
+        return failure

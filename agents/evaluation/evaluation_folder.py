@@ -2,7 +2,7 @@
 
 Line i of the results and of the transcripts belongs to question i. Episodes are written in this
 order, whatever the order in which they end. A killed evaluation therefore leaves a prefix and
-continues after it; an incomplete last line is removed. Episodes that an engine failure ended are
+continues after it; an incomplete last line is removed. Episodes that a failure ended are
 played again and replace their lines when the record is closed. An evaluation that is running or was
 killed can be read too: incomplete lines are ignored.
 """

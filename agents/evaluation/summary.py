@@ -24,14 +24,14 @@ METRICS = ("f1", "exact_match", "cover_match", "reward", "searches", "turns", "m
 class Report:
     """The results of an evaluation.
 
-    Episodes that an engine failure ended are counted in `num_failures` and `failure_rate`, and
+    Episodes that a failure ended are counted in `num_failures` and `failure_rate`, and
     excluded from every other figure.
 
     Attributes:
         setting: what was evaluated: agent, env, seed, noise.
         num_episodes: number of episodes, including failures.
-        num_failures: number of episodes that an engine failure ended.
-        failure_rate: share of episodes that an engine failure ended.
+        num_failures: number of episodes that a failure ended.
+        failure_rate: share of episodes that a failure ended.
         metrics: by name of `METRICS`.
         reasons: number of episodes by the reason of their end.
         f1_by_structure: F1 by the structure of the questions, if their set names one.
@@ -146,8 +146,7 @@ def most_common_failure(failures: Iterable[str | None]) -> str | None:
 def failure_summary(num_failures: int, num_episodes: int, common_failure: str | None) -> str:
     """Return a sentence with the number of failed episodes and the most frequent failure."""
     return (
-        f"an engine failure ended {num_failures} of {num_episodes} episodes, most often: "
-        f"{common_failure}"
+        f"a failure ended {num_failures} of {num_episodes} episodes, most often: {common_failure}"
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
+from zs_env.text.thinking import split_thinking
+
 _TAGGED = re.compile(r"<(search|answer)>(.*?)</\1>", re.DOTALL)
 _BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 # A line such as "**Final answer:** Paris" or "2. Search query: who"; `word` is the label.
@@ -33,14 +35,6 @@ class Move(NamedTuple):
     thought: str
 
 
-def without_thinking(text: str) -> tuple[str, str]:
-    """Split a completion at the last "</think>" into thinking and response."""
-    thinking, closed, response = text.rpartition("</think>")
-    if not closed:
-        return "", text
-    return thinking.replace("<think>", "").replace("</think>", "").strip(), response
-
-
 def answer_in(text: str, *, otherwise: Literal["first", "last"]) -> str | None:
     r"""Return the answer in a completion.
 
@@ -55,7 +49,7 @@ def answer_in(text: str, *, otherwise: Literal["first", "last"]) -> str | None:
     Returns:
         One line without markup and final period; None if the text is blank.
     """
-    thinking, response = without_thinking(text)
+    thinking, response = split_thinking(text)
     response = response if response.strip() else thinking
     lines = [line for line in map(_plain, response.splitlines()) if line]
     tagged = [match[2] for match in _TAGGED.finditer(response) if match[1] == "answer"]
@@ -74,7 +68,7 @@ def first_move(text: str) -> Move | None:
 
     Later moves are ignored, because the model generated them before it saw the first result.
     """
-    thinking, response = without_thinking(text)
+    thinking, response = split_thinking(text)
     found = [
         (match.start(), match[1], _plain(_first_line(response[match.end() :])))
         for match in _MOVE_LINE.finditer(response)

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from agents.prompted.free_text import answer_in, first_move, without_thinking
+from agents.prompted.free_text import answer_in, first_move
 from agents.prompted.turns import PastSearch, answer_turn, as_notes, past_searches, search_turn
+from zs_env.text.thinking import split_thinking
 
 # No example: a small model copies the answer of an example.
 DIRECT_PROMPT = (
@@ -221,7 +222,7 @@ class SearchO1(SearchSettings):
 
     def _reason(self, question: str, past: Sequence[PastSearch], summary: str) -> Step:
         """Continue the reasoning with the summary of the last page."""
-        note = " ".join(without_thinking(summary)[1].split())[:_MAX_SUMMARY] or "Nothing helpful."
+        note = " ".join(split_thinking(summary)[1].split())[:_MAX_SUMMARY] or "Nothing helpful."
         found = f"Found: {note}" if past else ""
         left = self.max_searches - len(past)
         prompt = (REASON_PROMPT if left > 0 else FINISH_PROMPT).format(

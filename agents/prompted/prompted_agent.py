@@ -1,9 +1,9 @@
 """The agent that runs a method with a language model, and its construction from a JSON spec.
 
-If a prompt is rejected (too long, or answered with no text), the agent answers "unknown" and its
-thought contains the reason. If the model fails for another reason, the run stops, because such
-failures say nothing about the method. Finished episodes are kept, and the same command resumes the
-run.
+If a prompt is rejected (too long or refused), the agent answers "unknown" and its thought contains
+the reason. If the model returns no text besides thinking, the episode ends as failed. If the model
+fails for another reason, the run stops, because such failures say nothing about the method.
+Finished episodes are kept, and the same command resumes the run.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from agents.agent import AgentFailure
 from agents.prompted.methods import METHODS, Ask, Method, Step
 from agents.prompted.turns import answer_turn
 from zs_env.config import build_generator
 from zs_env.simulator.generators.base import (
     Completion,
+    NoResponse,
     Prompt,
     PromptRejected,
     TextGenerator,
@@ -28,6 +30,7 @@ from zs_env.simulator.generators.base import (
 )
 from zs_env.text.hashing import derive_seed
 from zs_env.text.suggestions import check_names, keywords
+from zs_env.text.thinking import has_response
 
 EXAMPLE = '{"kind": "rag", "generator": {"kind": "server", "servers": "http://127.0.0.1:8000/v1"}}'
 # Agents with equal generator specs share a generator while one of them holds it.
@@ -55,17 +58,20 @@ class PromptedAgent:
 
     def act(self, observation: Mapping[str, Any]) -> str:
         """Return the next turn's text."""
-        return self.act_batch([observation])[0]
+        (text,) = self.act_batch([observation])
+        if isinstance(text, AgentFailure):
+            raise text
+        return text
 
     def act_batch(
         self, observations: Sequence[Mapping[str, Any]], infos: Sequence[Mapping[str, Any]] = ()
-    ) -> list[str]:
-        """Return the next turn's text of each of several episodes.
+    ) -> list[str | AgentFailure]:
+        """Return the next turn's text of each of several episodes, or an AgentFailure.
 
         Raises:
             ConnectionError: if the model fails, except for a rejected prompt.
         """
-        steps: list[Step] = [self.method.step(observation) for observation in observations]
+        steps: list[Step | AgentFailure] = [self.method.step(one) for one in observations]
         num_asked = 0
         while asks := [(index, step) for index, step in enumerate(steps) if isinstance(step, Ask)]:
             seeds = [f"{self.seed}\0{observations[i]['transcript']}\0{num_asked}" for i, _ in asks]
@@ -75,8 +81,13 @@ class PromptedAgent:
             ]
             outputs = generate_checked(self.generator, prompts)
             for (index, ask), output in zip(asks, outputs, strict=True):
-                if isinstance(output, Completion):
+                if isinstance(output, Completion) and has_response(output.text):
                     steps[index] = ask.then(output.text)
+                elif isinstance(output, Completion | NoResponse):
+                    reason = str(output) if isinstance(output, NoResponse) else "only thinking"
+                    steps[index] = AgentFailure(
+                        f"the agent's language model gave no response: {reason}"
+                    )
                 elif isinstance(output, PromptRejected):
                     reason = f"The language model generated no text: {output}"
                     steps[index] = answer_turn(None, reason)
@@ -86,7 +97,7 @@ class PromptedAgent:
                         "run the same command again to resume"
                     ) from output
             num_asked += 1
-        return [step for step in steps if isinstance(step, str)]
+        return [step for step in steps if not isinstance(step, Ask)]
 
 
 def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedAgent:

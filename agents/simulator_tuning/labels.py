@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from agents.prompted.free_text import without_thinking
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import is_yes_no
 from zs_env.questions.rows import read_rows
@@ -27,6 +26,7 @@ from zs_env.simulator.generators.base import (
     generate_checked,
 )
 from zs_env.text.hashing import derive_seed
+from zs_env.text.thinking import split_thinking
 from zs_env.transcripts.transcript import Transcript
 
 JUDGES = ("containment", "outcome", "model")
@@ -162,5 +162,5 @@ def _says_yes(output: Output) -> bool:
             f"the judge gave no reply: {output}; check that it runs, then run the same command "
             "again to resume"
         )
-    _, reply = without_thinking(output.text)
+    _, reply = split_thinking(output.text)
     return re.match(r"\W*yes\b", reply, re.IGNORECASE) is not None

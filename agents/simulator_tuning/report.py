@@ -22,6 +22,7 @@ from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.checks import failed_checks
 from zs_env.simulator.generators.base import (
     Completion,
+    NoResponse,
     Prompt,
     PromptRejected,
     TextGenerator,
@@ -93,7 +94,7 @@ def generate_pages(
                 documents = [document.text for document in output.documents]
             elif isinstance(output, Completion):
                 documents = split_documents(output.text)
-            elif isinstance(output, PromptRejected):
+            elif isinstance(output, PromptRejected | NoResponse):
                 documents = []
             else:
                 raise ConnectionError(

@@ -38,7 +38,7 @@ class RequestFailed(Exception):
         """Whether the prompt, not the server, caused the failure."""
         if self.reason in ("status 400", "status 422"):
             return _REFUSED_PROMPT.search(str(self)) is not None
-        return self.reason in ("status 413", "blank")
+        return self.reason in ("status 413", "refused")
 
 
 def is_final(status: int) -> bool:

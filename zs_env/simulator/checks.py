@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,9 +16,25 @@ CHECKS: dict[str, str] = {
     "length": "the document has less than a third or more than three times the requested words",
     "no_answer": "no document of a useful page contains a gold answer",
     "leak": "a noisy document contains a gold answer",
+    "instructions": "the document is about the prompt, as the thinking of a model is",
     "control_tags": "the document contains tags or control tokens",
     "repetition": "the document repeats another document or its own words",
 }
+# Thinking without any tag: "The user wants five documents. Doc 1: should mention ...".
+_ABOUT_PROMPT = re.compile(
+    r"\bthe (?:user|searcher|prompt|instructions?)\b(?: \w+)? "
+    r"(?:wants?|wanted|asks?|asked|says?|said|needs?|requests?|requested|requires?)\b"
+    r"|\b(?:i|we) (?:was|were|am|are|have been|'ve been) (?:told|asked|instructed|given)\b"
+    r"|\b(?:i|we) (?:must|should|need to|have to|will|can|could|shall)"
+    r"(?: not| also| now| just)*"
+    r" (?:write|mention|say|state|include|generate|produce|make sure|avoid)\b"
+    r"|\blet(?:'s| me) (?:write|think|draft|start|make|generate|create|craft)\b"
+    r"|^(?:it )?(?:should|must)(?: not| also)* (?:mention|state|say|include|contain|be about)\b"
+    r"|\b(?:the )?(?:correct|gold|right) answer (?:is|must|should)\b"
+    r"|\b(?:useful|noisy|irrelevant) (?:documents?|excerpts?|pages?)\b"
+    r"|\b(?:in|of) about \d+ words\b|\bDoc(?:ument)? \d+\b *(?:should|must|could|will|:)",
+    re.IGNORECASE,
+)
 _MAX_REPEATED = 3  # how often the same three words may occur in one document
 
 
@@ -55,6 +72,8 @@ def failed_checks(
             checks.append("length")
         if has_answer and not useful:
             checks.append("leak")
+        if _ABOUT_PROMPT.search(text.replace("\u2019", "'")):
+            checks.append("instructions")
         if sanitize(text) != text:
             checks.append("control_tags")
         normalized = normalize_answer(text)

@@ -18,6 +18,7 @@ from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, S
 from zs_env.simulator.checks import CHECKS, failed_checks
 from zs_env.simulator.generators.base import (
     GenerationError,
+    NoResponse,
     Output,
     Prompt,
     TextGenerator,
@@ -27,6 +28,7 @@ from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.hashing import stable_hash
 from zs_env.text.suggestions import unknown_name
+from zs_env.text.thinking import has_response
 
 DEFAULT_RETRIES = 2
 
@@ -81,7 +83,7 @@ class LanguageModelEngine(SearchEngine):
         if self.generator.fingerprint is None:
             return None
         return (
-            f"simulator-1:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
+            f"simulator-2:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
             f"{sorted(self.retry_on)}"
         )
 
@@ -115,7 +117,7 @@ class LanguageModelEngine(SearchEngine):
             pending = [
                 draft
                 for draft in pending
-                if draft.error is None
+                if (draft.error is None or isinstance(draft.error, NoResponse))
                 and (
                     not draft.documents
                     or any(self.retry_on.intersection(one.checks) for one in draft.documents)
@@ -192,11 +194,15 @@ class _Draft:
             # A text that fails a check is better than no text.
             self.error = None if self.documents else output
             return
+        self.error = None
         self.cost += SearchCost(
             calls=output.calls,
             prompt_tokens=output.prompt_tokens,
             completion_tokens=output.completion_tokens,
         )
+        if not has_response(output.text) and not self.documents:
+            self.error = NoResponse("the model wrote no page, at most thinking")
+            return
         texts = split_documents(output.text, self.count)
         failed = failed_checks(
             texts, self.request, useful=self.useful, num_documents=self.count, num_words=num_words

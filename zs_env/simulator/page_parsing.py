@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from zs_env.text.thinking import split_thinking
+
 # "Doc 1:", "**Document 2** -" or "[Doc 3]", at the start of a line or after a sentence.
 _MARK = r"[\W_]{0,8}Doc(?:ument)?s?[ \t]*(?:[#(\[][ \t]*)?\d{1,3}[\W_]{0,4}[:.)\]\-][*_ \t]*"
 _MARKED = re.compile(rf"(?:^|(?<=\n)|(?<=[.!?\"'] )){_MARK}", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:^|(?<=\n))[ \t*#\[(]{0,4}\d{1,3}[\])]?[.):][*\])]*[ \t]+")
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _SPACE = re.compile(r"\s+")
 _MAX_CHARS = 2**16  # the rest of a longer text is ignored
 _MAX_DOCUMENTS = 50
@@ -18,9 +19,9 @@ def split_documents(text: str, num_documents: int = _MAX_DOCUMENTS) -> list[str]
     """Split a generated page into documents.
 
     A document starts at a mark ("Doc 1:"). Without marks, it starts at a number; without numbers,
-    at a paragraph; with a single paragraph, at a line. Text before the first mark, `<think>`
-    blocks, empty documents and surplus documents are dropped. White space inside a document
-    becomes single spaces.
+    at a paragraph; with a single paragraph, at a line. Thinking, text before the first mark, empty
+    documents and surplus documents are dropped. White space inside a document becomes single
+    spaces.
 
     Args:
         text: the generated text.
@@ -29,7 +30,7 @@ def split_documents(text: str, num_documents: int = _MAX_DOCUMENTS) -> list[str]
     Returns:
         At most `num_documents` non-empty texts.
     """
-    text = _THOUGHT.sub("", text)[:_MAX_CHARS]
+    text = split_thinking(text)[1][:_MAX_CHARS]
     for mark in (_MARKED, _NUMBERED):
         marks = list(mark.finditer(text))
         # A single number may belong to a sentence; two form a list.

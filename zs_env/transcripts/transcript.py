@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from zs_env.actions import Answer, Malformed, Search
@@ -45,7 +45,7 @@ class Transcript:
         prompt: the environment's first message.
         turns: the turns in order.
         reason: why the episode ended; None if it is unfinished.
-        failure: the error of the engine if `reason` is "failure", otherwise None.
+        failure: the error of the engine or the agent if `reason` is "failure", otherwise None.
         noise_probability: noise probability of the episode.
         seed: seed of the episode or its group, which determines every draw.
         max_turns: maximum number of actions.
@@ -91,6 +91,10 @@ class Transcript:
         return Counter(
             turn.action.kind for turn in self.turns if isinstance(turn.action, Malformed)
         )
+
+    def failed(self, failure: str) -> Transcript:
+        """Return the transcript as one of an episode that this error ended."""
+        return replace(self, reason="failure", failure=failure)
 
     def scores(self) -> dict[str, float]:
         """F1, exact match and cover match of the answer; 0 without an answer."""

@@ -135,6 +135,6 @@ def _behaviour(scores: Sequence[Score]) -> str:
         for score in scores
     ]
     return (
-        "Episodes that an engine failure ended are counted here and excluded from every score.\n\n"
+        "Episodes that a failure ended are counted here and excluded from every score.\n\n"
         + markdown_table(headers, rows)
     )

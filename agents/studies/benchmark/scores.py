@@ -40,7 +40,7 @@ class Score:
         set: name of the set, or `AVERAGE`: the mean over the sets with equal weights.
         metrics: by name of `METRICS`. Repeats of a question are averaged first; the interval is a
             bootstrap over questions, within each set.
-        failures: number of episodes that an engine failure ended. `metrics` excludes them.
+        failures: number of episodes that a failure ended. `metrics` excludes them.
         failed_questions: number of questions of which every episode failed.
     """
 

@@ -56,7 +56,7 @@ class CounterfactualReport:
 
     Attributes:
         means: of each direction over all turns, then by turn; without failures.
-        num_failures: number of flips that an engine failure ended.
+        num_failures: number of flips that a failure ended.
         num_same: number of flips for which the engine returned the same page.
     """
 

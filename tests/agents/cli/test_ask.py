@@ -83,7 +83,7 @@ def test_a_simulator_gets_no_answer_if_none_is_known(prompts, capsys):
 def test_an_engine_failure_is_reported_with_status_1(capsys):
     assert ask("Who built it?", engine=BROKEN) == 1
     output = capsys.readouterr().out
-    assert "The search engine failed: SearchError" in output and "`context`" in output
+    assert "The episode failed: SearchError" in output and "`context`" in output
 
 
 def test_the_turn_limit_is_reported(capsys):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from agents.agent import AgentFailure
 from agents.evaluation import evaluate
 from agents.prompted import (
     ChainOfThought,
@@ -19,6 +20,7 @@ from agents.prompted.methods import METHODS
 from zs_env import Malformed, Question
 from zs_env.env import ZeroSearchEnv
 from zs_env.simulator import ScriptedTextGenerator
+from zs_env.text.thinking import has_response
 
 QUESTION = Question(id="q", text="Who built the {tower} in Lund?", answers=("Ann Lee",))
 
@@ -214,7 +216,12 @@ def test_no_text_of_a_model_breaks_an_agent(kind, texts):
     observation, _ = env.reset(seed=0)
     over = False
     while not over:
-        observation, _, terminated, truncated, _ = env.step(agent.act(observation))
+        try:
+            action = agent.act(observation)
+        except AgentFailure:
+            assert not all(map(has_response, texts))
+            return
+        observation, _, terminated, truncated, _ = env.step(action)
         over = terminated or truncated
     transcript = env.transcript()
     assert transcript.reason == "answer" and not transcript.malformed

@@ -50,3 +50,32 @@ def test_repetition_within_and_between_documents_is_found():
     assert check([FILLER, f"The {FILLER}!"], useful=False) == [(), ("repetition",)]
     assert check(["one two three " * 3], useful=False) == [()]
     assert check(["one two three " * 4], useful=False) == [("repetition",)]
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        "should mention Oslo.",
+        "The user wants five documents about the city of Oslo.",
+        "too. I must not say that I was given the answer.",
+        "We need to write about the capital in plain words.",
+        "Okay, let's draft the second one about the fjord.",
+        "Doc 3: should be about something else entirely here.",
+        "It must not contain the information that is needed.",
+    ],
+)
+def test_thinking_without_tags_is_found(thought):
+    assert "instructions" in check([thought], useful=False)[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The user interface of the app was praised by many.",
+        "We can see the lake from the tower in the town.",
+        "He said that the answer lies in the valley itself.",
+        "Visitors should book early, and must bring a valid ticket.",
+    ],
+)
+def test_ordinary_sentences_are_not_taken_for_thinking(text):
+    assert check([text], useful=False) == [()]

@@ -14,7 +14,7 @@ from zs_env.simulator import (
     ScriptedTextGenerator,
     SimulatorPrompts,
 )
-from zs_env.simulator.generators.base import Completion, TextGenerator
+from zs_env.simulator.generators.base import Completion, NoResponse, TextGenerator
 
 # The prompt contains everything that the generator below needs.
 PROMPTS = SimulatorPrompts(
@@ -132,7 +132,16 @@ def test_only_failed_texts_are_generated_again():
     generator.page = lambda prompt: Completion("") if "bad" in prompt.text else good(prompt)
     pages = engine(generator, retries=1).search([REQUEST, replace(REQUEST, query="bad")])
     assert [len(batch) for batch in generator.batches] == [4, 2]
-    assert len(pages[0].documents) == 5 and pages[1].documents == ()
+    assert len(pages[0].documents) == 5 and isinstance(pages[1], NoResponse)
+
+
+@pytest.mark.parametrize("first", [Completion("<think>hm"), NoResponse("null")])
+def test_a_text_after_one_without_a_response_is_a_page(first):
+    outputs = iter([first, Completion("Doc 1: nobody was here then")])
+    (page,) = engine(Recorder(lambda prompt: next(outputs)), retries=1).search(
+        [replace(REQUEST, useful=(False,))]
+    )
+    assert texts(page) == ["nobody was here then"]
 
 
 def test_a_failed_prompt_fails_only_its_request():

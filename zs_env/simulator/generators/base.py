@@ -26,7 +26,11 @@ class GenerationError(SearchError):
 
 
 class PromptRejected(GenerationError):
-    """The prompt caused the failure: it is too long, was refused, or was answered with no text."""
+    """The prompt caused the failure: it is too long, or was refused."""
+
+
+class NoResponse(GenerationError):
+    """The model returned nothing, or nothing but thinking."""
 
 
 @dataclass(frozen=True, slots=True)

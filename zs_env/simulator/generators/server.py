@@ -23,6 +23,7 @@ from zs_env.search.retry import RequestFailed, RetryPolicy
 from zs_env.simulator.generators.base import (
     Completion,
     GenerationError,
+    NoResponse,
     Output,
     Prompt,
     PromptRejected,
@@ -30,6 +31,7 @@ from zs_env.simulator.generators.base import (
     TextSampling,
 )
 from zs_env.simulator.generators.server_pool import Server, ServerLimits, ServerPool
+from zs_env.text.thinking import has_response
 
 _TASKS_PER_YIELD = 32
 _READ_TIMEOUT_S, _DEADLINE_S = 30.0, 55.0
@@ -193,10 +195,13 @@ class ServerTextGenerator(TextGenerator):
             try:
                 completion = await self._request(loop, server, prompt, deadline)
             except RequestFailed as failure:
-                blame = not (failure.final or failure.of_prompt)
+                blank = failure.reason == "no content"
+                blame = not (failure.final or failure.of_prompt or blank)
                 self._pool.release(server, failure.reason, blame=blame)
                 reasons.append(f"{server.url}: {failure}")
-                error = PromptRejected if failure.of_prompt else GenerationError
+                error = NoResponse if blank else GenerationError
+                if failure.of_prompt:
+                    error = PromptRejected
                 if failure.final:
                     break
                 avoid = server
@@ -267,20 +272,31 @@ class ServerTextGenerator(TextGenerator):
 def _as_completion(answer: dict[str, Any]) -> Completion:
     try:
         choice = answer["choices"][0]
-        text = choice["message"]["content"]
-        cut = choice.get("finish_reason") == "length"
+        message, finish = choice["message"], choice.get("finish_reason")
+        content, refusal = message.get("content"), message.get("refusal")
     except (KeyError, IndexError, TypeError, AttributeError):
-        text = 0
-        cut = False
-    # The content is null if a reasoning model used all its tokens for thinking.
-    blank = text is None or (isinstance(text, str) and not text.strip())
-    if blank or not isinstance(text, str):
         raise RequestFailed(
-            "blank" if blank else "garbage",
-            f"expected a text in choices[0].message.content, got {excerpt(answer)}",
+            "garbage", f"expected choices[0].message.content, got {excerpt(answer)}"
+        ) from None
+    # Some servers return the content in parts.
+    if isinstance(content, list):
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        content = "".join(text for text in texts if isinstance(text, str))
+    if content is not None and not isinstance(content, str):
+        raise RequestFailed(
+            "garbage", f"expected a text in choices[0].message.content, got {excerpt(answer)}"
         )
+    if not content or not has_response(content):
+        if refusal or finish == "content_filter":
+            raise RequestFailed("refused", f"the model refused the prompt: {excerpt(answer)}", True)
+        detail = f"the server returned no text besides thinking: {excerpt(answer)}"
+        if finish == "length":
+            raise RequestFailed(
+                "no content", f"max_tokens was used up; raise sampling.max_tokens. {detail}", True
+            )
+        raise RequestFailed("no content", detail)
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     tokens = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     prompt_tokens, completion_tokens = (n if isinstance(n, int) and n >= 0 else 0 for n in tokens)
-    return Completion(text, prompt_tokens, completion_tokens, cut)
+    return Completion(content, prompt_tokens, completion_tokens, finish == "length")

@@ -331,7 +331,7 @@ def test_an_engine_failure_gives_status_1_and_its_episodes_are_replayed(monkeypa
     monkeypatch.setattr(Down, "down", True)
     assert main(_flags(engine="down")) == 1
     error = " ".join(capsys.readouterr().err.split())
-    assert "search-once on nq: an engine failure ended 12 of 12 episodes" in error
+    assert "search-once on nq: a failure ended 12 of 12 episodes" in error
     assert "connection refused" in error
     monkeypatch.setattr(Down, "down", False)
     assert main(_flags(engine="down")) == 0

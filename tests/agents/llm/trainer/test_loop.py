@@ -325,7 +325,7 @@ def test_a_failing_engine_stops_the_run_which_can_be_resumed(
         searching.setattr("agents.llm.trainer.run.make_generator", make_searcher)
         assert main(arguments(policy, output, *flags)) == 1
     printed = " ".join(capfd.readouterr().err.split())
-    for part in ("step 3: an engine failure ended", "connection refused", "3 steps in a row"):
+    for part in ("step 3: a failure ended", "connection refused", "3 steps in a row"):
         assert part in printed
     assert CheckpointStore(output / "checkpoints").steps()[-1] == 2
     monkeypatch.setattr(Mortal, "alive", True)

@@ -14,6 +14,7 @@ from zs_env.search.http_client import API_KEY_VARIABLE
 from zs_env.simulator.generators.base import (
     Completion,
     GenerationError,
+    NoResponse,
     Prompt,
     PromptRejected,
     TextSampling,
@@ -243,13 +244,11 @@ def test_a_refused_request_is_not_repeated(status):
         web.Response(status=400, text='{"code": "content_filter"}'),
         web.Response(status=413, text="no"),
         web.Response(
-            text='{"choices": [{"message": {"content": null}}]}', content_type="application/json"
-        ),
-        web.Response(
-            text='{"choices": [{"message": {"content": " "}}]}', content_type="application/json"
+            text='{"choices": [{"message": {"content": null, "refusal": "I cannot."}}]}',
+            content_type="application/json",
         ),
     ],
-    ids=["context", "filter", "size", "null", "blank"],
+    ids=["context", "filter", "size", "refusal"],
 )
 def test_a_rejected_prompt_is_distinguished_from_a_failing_server(refusal):
     async def answer(body):
@@ -262,6 +261,40 @@ def test_a_rejected_prompt_is_distinguished_from_a_failing_server(refusal):
         (error,) = generator.generate(prompts(1))
         generator.close()
     assert isinstance(error, PromptRejected)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", " \n ", [], "<think>\nhm", "hm\n</think>\n\n"], ids=repr
+)
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_no_content_is_a_failure_of_the_server(content, finish):
+    async def answer(body):
+        message = {"role": "assistant", "content": content, "reasoning_content": "hm"}
+        return web.json_response({"choices": [{"message": message, "finish_reason": finish}]})
+
+    limits = ServerLimits(max_tries=2, failures_to_open=1, cooldown_s=60.0)
+    with ChatServer(answer) as server:
+        generator = ServerTextGenerator(server.url, "m", limits=limits)
+        (error,) = generator.generate(prompts(1))
+        (row,) = generator.report()
+        generator.close()
+    assert isinstance(error, NoResponse) and server.url in str(error)
+    # Another try cannot help if the tokens were used up; the server itself works.
+    assert len(server.bodies) == (1 if finish == "length" else 2)
+    assert ("raise sampling.max_tokens" in str(error)) == (finish == "length")
+    assert row["breaker_opened"] == 0
+
+
+def test_content_in_parts_is_joined():
+    async def answer(body):
+        parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+        return web.json_response({"choices": [{"message": {"content": parts}}]})
+
+    with ChatServer(answer) as server:
+        generator = ServerTextGenerator(server.url, "m")
+        (output,) = generator.generate(prompts(1))
+        generator.close()
+    assert output.text == "ab"
 
 
 def test_a_server_with_several_models_needs_a_choice():
