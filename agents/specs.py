@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zs_env.config.spec import spec_from_text
+from zs_env.config.spec import Role, as_spec, spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
+_ROLES: dict[str, Role] = {"questions": "questions", "of": "questions", "engine": "engine"}
 
 
 def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None) -> dict[str, Any]:
@@ -31,19 +33,38 @@ def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None)
     return {**questions, "split": "heldout"}
 
 
-def data_files(specs: Any) -> dict[str, str]:
-    """Return the fingerprints of the data files that specs name, by path."""
-    found: dict[str, str] = {}
+def by_content(specs: Any) -> Any:
+    """Return specs in which the content of each data file stands in place of its path.
 
-    def collect(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-        named = spec.get(_FILE_FIELDS.get(str(spec.get("kind")), ""), ())
-        for path in [named] if isinstance(named, str) else named:
-            if Path(path).is_file():  # the engine reports a missing file
-                found[str(path)] = file_fingerprint(Path(path))
-        return spec
+    Equal results belong to equal data, wherever its files are. The ids of questions without an id
+    begin with the name of their file, so a question file also keeps its name.
 
-    rewritten(specs, collect)
-    return found
+    Args:
+        specs: JSON values, which may be nested.
+    """
+
+    def identify(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        spec = {
+            name: as_spec(value, _ROLES[name]) if name in _ROLES else value
+            for name, value in spec.items()
+            if name != "index"  # where an index is stored
+        }
+        kind = spec.get("kind")
+        field = _FILE_FIELDS.get(kind) if isinstance(kind, str) else None
+        if field is None or not spec.get(field):
+            return spec
+        named = spec[field]
+        paths = [named] if isinstance(named, str | os.PathLike) else named
+        return {**spec, field: [_content(Path(path), kind == "file") for path in paths]}
+
+    return rewritten(specs, identify)
+
+
+def _content(path: Path, is_named: bool) -> str:
+    if not path.is_file():
+        return str(path)  # what reads it reports a missing file
+    name = f"{path.name}:" if is_named else ""
+    return f"{name}{file_fingerprint(path)}"
 
 
 def rewritten(spec: Any, change: Callable[[Mapping[str, Any]], Any]) -> Any:

@@ -1,7 +1,8 @@
 """Scores of a predicted answer against gold answers, with SQuAD normalization.
 
 Source: Rajpurkar et al., "SQuAD" (arXiv:1606.05250), official evaluation script. Different from the
-script, F1 is 0 if there is no common token, also if both sides are empty.
+script, F1 is 0 if there is no common token, an answer that consists of punctuation and articles is
+kept as it is, and each character of a script without spaces is a word.
 """
 
 from __future__ import annotations
@@ -11,70 +12,126 @@ import string
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
-# Units of F1: words, or characters for languages without spaces such as Chinese and Japanese.
+from zs_env.text.words import UNSPACED
+
+# Units of F1: words, or characters.
 F1Tokens = Literal["words", "characters"]
 
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+# Text with one of these is normalized further: scripts without spaces, ideographic punctuation and
+# full-width forms.
+_WIDE = re.compile(f"[{UNSPACED}\u3000-\u303f\uff00-\uffef]")
+_UNSPACED_CHARACTER = re.compile(f"([{UNSPACED}])")
+_LOWER_ARTICLES = re.compile(r"\W*(?:(?:a|an|the)\b\W*)+")
 
 
 @lru_cache(maxsize=16384)
 def normalize_answer(text: str) -> str:
-    """Return the text in lower case, without ASCII punctuation and articles, with single spaces."""
+    """Return the text in lower case, without punctuation and articles, with single spaces.
+
+    Only ASCII punctuation is removed, except in text with full-width forms or of scripts without
+    spaces (Chinese, Japanese, Thai and others). Each character of such a script is a word. If
+    nothing would be left, as of "The The" or "!!!", punctuation and articles are kept.
+    """
+    return squad_normalized(text) or " ".join(text.lower().split())
+
+
+def squad_normalized(text: str) -> str:
+    """Return the normalized text; empty if the text consists of punctuation and articles."""
+    if not text.isascii() and _WIDE.search(text):
+        text = "".join(" " if _is_wide_punctuation(one) else one for one in text)
+        text = unicodedata.normalize("NFKC", text)
+        text = _UNSPACED_CHARACTER.sub(r" \1 ", text)
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def f1_score(prediction: str, answers: Sequence[str], *, tokens: F1Tokens = "words") -> float:
+def _is_wide_punctuation(character: str) -> bool:
+    return not character.isascii() and unicodedata.category(character).startswith("P")
+
+
+def f1_score(prediction: str, answers: str | Sequence[str], *, tokens: F1Tokens = "words") -> float:
     """Best token F1 over the gold answers, in [0, 1]; 0 without a common token.
 
     Args:
         prediction: predicted answer.
-        answers: gold answers.
+        answers: gold answers; a string is one answer.
         tokens: "words" as in SQuAD, or "characters" other than spaces and punctuation, which is not
             meaningful for English.
     """
-    return _best_f1(prediction, tuple(answers), tokens)
+    return _best_f1(prediction, as_answers(answers), tokens)
 
 
-def exact_match(prediction: str, answers: Sequence[str]) -> bool:
+def as_answers(answers: str | Sequence[str]) -> tuple[str, ...]:
+    """Return gold answers as a tuple; a string is one answer."""
+    return (answers,) if isinstance(answers, str) else tuple(answers)
+
+
+def exact_match(prediction: str, answers: str | Sequence[str]) -> bool:
     """Whether the normalized prediction equals a normalized gold answer."""
-    return normalize_answer(prediction) in map(normalize_answer, answers)
+    return normalize_answer(prediction) in map(normalize_answer, as_answers(answers))
 
 
-def contains_answer(text: str, answers: Sequence[str]) -> bool:
-    """Whether the text contains a gold answer as whole words; empty gold answers do not count."""
-    return contains_padded(padded(text), padded_answers(tuple(answers)))
+def contains_answer(text: str, answers: str | Sequence[str]) -> bool:
+    """Whether the text contains a gold answer as whole words; empty gold answers do not count.
+
+    An answer that consists of punctuation and articles is searched with its case and punctuation;
+    articles in lower case alone, such as "the", do not count.
+    """
+    golds = gold_patterns(as_answers(answers))
+    return contains_padded(padded(text), golds) or contains_bare(text, golds)
 
 
-def contains_padded(text: str, answers: tuple[str, ...]) -> bool:
-    """`contains_answer` for a text and answers that are padded already."""
-    for answer in answers:  # noqa: SIM110 (`any` takes three times as long)
+def contains_padded(text: str, golds: GoldPatterns) -> bool:
+    """Whether a padded text contains a gold answer that is more than punctuation and articles."""
+    for answer in golds.padded:  # noqa: SIM110 (`any` takes three times as long)
         if answer in text:
             return True
     return False
 
 
+def contains_bare(text: str, golds: GoldPatterns) -> bool:
+    """Whether a text contains a gold answer of punctuation and articles."""
+    return bool(golds.bare) and any(pattern.search(text) for pattern in golds.bare)
+
+
+class GoldPatterns(NamedTuple):
+    """Normalized gold answers between spaces, and patterns of those of which nothing is left."""
+
+    padded: tuple[str, ...]
+    bare: tuple[re.Pattern[str], ...]
+
+
 def padded(text: str) -> str:
     """Return the normalized text between spaces."""
-    return f" {normalize_answer(text)} "
+    return f" {squad_normalized(text)} "
 
 
 @lru_cache(maxsize=16384)
-def padded_answers(answers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the padded answers, without those that are empty after normalization."""
-    return tuple(padded(answer) for answer in answers if normalize_answer(answer))
+@lru_cache(maxsize=16384)
+def gold_patterns(answers: tuple[str, ...]) -> GoldPatterns:
+    """Return what `contains_answer` searches for."""
+    normalized = {answer: squad_normalized(answer) for answer in answers}
+    return GoldPatterns(
+        tuple(f" {words} " for words in normalized.values() if words),
+        tuple(
+            re.compile(rf"(?<!\S){re.escape(one.strip())}(?=[.,;:!?)\"']*(?:\s|$))")
+            for one, words in normalized.items()
+            if not words and one.strip() and not _LOWER_ARTICLES.fullmatch(one)
+        ),
+    )
 
 
-def substring_match(prediction: str, answers: Sequence[str]) -> bool:
+def substring_match(prediction: str, answers: str | Sequence[str]) -> bool:
     """Whether a normalized gold answer is a substring of the normalized prediction.
 
     Only for comparisons with the published numbers of ZeroSearch, which reports this as "EM". It
     matches "no" in "november".
     """
-    normalized = normalize_answer(prediction)
-    return any(normalize_answer(gold) in normalized for gold in answers)
+    normalized = squad_normalized(prediction)
+    return any(squad_normalized(gold) in normalized for gold in as_answers(answers))
 
 
 # Called twice at the end of an episode: for the reward and for the scores.

@@ -26,7 +26,7 @@ from agents.ask.reply import ReplyFile
 from agents.ask.view import View
 from agents.evaluation.progress import print_plain
 from agents.evaluation.settings import EpisodeSettings, adopt_settings
-from agents.specs import data_files, spec_from_text
+from agents.specs import by_content, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
 from zs_env.questions.rows import HALF_CHARACTERS
@@ -161,8 +161,7 @@ def _setting(config: AskConfig, agent: Agent, rules: Mapping[str, Any]) -> str:
     rules = {name: value for name, value in rules.items() if name != "engine_timeout_s"}
     determining = (
         fingerprint(agent),
-        engine,
-        data_files(engine),
+        by_content(engine),
         repr(sorted(rules.items())),
         config.noise,
         config.seed,

@@ -14,7 +14,7 @@ from agents.env_pool import EnvPool, episode_seed, open_pool
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationRecord
 from agents.evaluation.summary import Report
-from agents.specs import data_files
+from agents.specs import by_content
 from zs_env.transcripts.transcript import Transcript
 
 DEFAULT_CONCURRENCY = 64
@@ -75,7 +75,7 @@ def evaluate(
         "noise": noise,
         "env_kwargs": env_kwargs,
         "fingerprint": fingerprint or getattr(agent, "fingerprint", None),
-        "files": data_files(env_kwargs),
+        "files": by_content(env_kwargs),
     }
     results, costs = dict[int, EpisodeResult](), dict[str, float]()
     with nullcontext() if output is None else EvaluationRecord.open(output, setting) as record:

@@ -51,7 +51,11 @@ class EvaluationRecord:
     def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
         self.folder = folder
         files = [folder / name for name in (RESULTS_FILE, TRANSCRIPTS_FILE)]
-        ensure_settings(folder / SETTING_FILE, setting, what="evaluation", files=files)
+        # "files" has the same values, with the content of files in place of their paths.
+        spelled = ("env_kwargs",) if "files" in setting else ()
+        ensure_settings(
+            folder / SETTING_FILE, setting, what="evaluation", files=files, uncompared=spelled
+        )
         self.results = self._load_results()
         self._waiting: dict[int, tuple[EpisodeResult, Transcript | None]] = {}
         self._replayed: dict[int, tuple[EpisodeResult, Transcript | None]] = {}

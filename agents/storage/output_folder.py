@@ -65,7 +65,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def ensure_settings(
-    path: Path, settings: Mapping[str, Any], *, what: str, files: Iterable[Path]
+    path: Path,
+    settings: Mapping[str, Any],
+    *,
+    what: str,
+    files: Iterable[Path],
+    uncompared: Iterable[str] = (),
 ) -> None:
     """Write settings atomically, or check that the existing ones are equal.
 
@@ -75,6 +80,7 @@ def ensure_settings(
         what: the folder contains, such as "evaluation".
         files: that depend on the settings. While they are missing or empty, other settings replace
             the existing ones.
+        uncompared: names of settings that may differ; new values replace the existing ones.
 
     Raises:
         ValueError: if the files have other settings, in which case the message lists the
@@ -88,15 +94,21 @@ def ensure_settings(
             f"{path.parent} contains {existing[0].relative_to(path.parent)} but no {path.name}, so "
             f"it is not this kind of {what}; choose another --output"
         )
-    if earlier is None or (earlier != settings and not existing):
+    uncompared = set(uncompared)
+    differing = [
+        name
+        for name in sorted({*(earlier or {}), *settings} - uncompared)
+        if earlier is not None and earlier.get(name) != settings.get(name)
+    ]
+    if earlier != settings and (not existing or not differing):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         return
+    assert earlier is not None
     changes = "; ".join(
         f"{name} was {_shown(earlier.get(name))}, now {_shown(settings.get(name))}"
-        for name in sorted({*earlier, *settings})
-        if earlier.get(name) != settings.get(name)
+        for name in differing
     )
     if changes:
         raise ValueError(

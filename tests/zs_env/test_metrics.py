@@ -17,6 +17,7 @@ from zs_env.metrics import (
     normalize_answer,
     substring_match,
 )
+from zs_env.questions.question import Question
 
 _DATA = SHARED_DATA / "eval"
 
@@ -56,13 +57,12 @@ def test_f1_by_hand(prediction, answers, f1):
 )
 def test_f1_of_characters_by_hand(prediction, answers, f1):
     assert f1_score(prediction, answers, tokens="characters") == pytest.approx(f1, abs=1e-12)
-    assert f1_score("北京市", ("北京",)) == 0.0  # one word each, and not the same
 
 
 def test_exact_match_is_equality_after_normalisation():
     assert exact_match("The Beatles!", ("beatles",))
     assert not exact_match("Beatles band", ("beatles",))
-    assert exact_match("", ("the",))
+    assert not exact_match("", ("the",))
 
 
 def test_an_answer_is_contained_as_whole_words_only():
@@ -83,10 +83,15 @@ def _second_tokens(text: str) -> list[str]:
     return "".join(" " if run in ("a", "an", "the") else run for run in runs).split()
 
 
+def _kept_tokens(text: str) -> list[str]:
+    """Tokens of a text, or, if none is left, its words in lower case."""
+    return _second_tokens(text) or text.lower().split()
+
+
 def _second_f1(prediction: str, answers: list[str]) -> float:
     best = 0.0
     for gold in answers:
-        left, right = _second_tokens(prediction), _second_tokens(gold)
+        left, right = _kept_tokens(prediction), _kept_tokens(gold)
         common = sum(min(left.count(token), right.count(token)) for token in set(left))
         if common:
             precision, recall = common / len(left), common / len(right)
@@ -97,14 +102,19 @@ def _second_f1(prediction: str, answers: list[str]) -> float:
 def _assert_equal_scores(prediction: str, answers: list[str]) -> None:
     assert f1_score(prediction, answers) == pytest.approx(_second_f1(prediction, answers))
     golds = [_second_tokens(gold) for gold in answers]
-    assert exact_match(prediction, answers) == (_second_tokens(prediction) in golds)
+    assert exact_match(prediction, answers) == (
+        _kept_tokens(prediction) in map(_kept_tokens, answers)
+    )
+    answers = [answer for answer, gold in zip(answers, golds, strict=True) if gold]
     spaced = f" {' '.join(_second_tokens(prediction))} "
     contained = any(gold and f" {' '.join(gold)} " in spaced for gold in golds)
     assert contains_answer(prediction, answers) == contained
 
 
 _WORDS = st.sampled_from(["the", "A", "an", "cat", "Cat's", "dog", "-", "é", "a\u0301", "İ", "_"])
-_TEXTS = st.one_of(st.text(max_size=30), st.lists(_WORDS, max_size=8).map(" ".join))
+# Characters of Thai and of East Asian scripts are words; see text/test_unspaced.py.
+_SPACED = st.characters(max_codepoint=0xE00)
+_TEXTS = st.one_of(st.text(_SPACED, max_size=30), st.lists(_WORDS, max_size=8).map(" ".join))
 
 
 @settings(max_examples=500)
@@ -118,8 +128,35 @@ def test_scores_equal_a_second_scorer_on_real_answers():
         pytest.skip(f"real questions are not at {_DATA}")
     for path in sorted(_DATA.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in islice(lines, 300)]
+            # Lines of JSON escape nothing, so this leaves out aliases in East Asian scripts.
+            spaced = (line for line in lines if max(line) < "\u0e00")
+            rows = [json.loads(line) for line in islice(spaced, 300)]
         for row, following in pairwise(rows):
             _assert_equal_scores(row["answers"][-1], row["answers"])
             _assert_equal_scores(row["question"], row["answers"])
             _assert_equal_scores(f"The {row['answers'][0]} thing", following["answers"])
+
+
+def test_a_string_is_one_answer():
+    assert not exact_match("P", "Paris") and exact_match("paris.", "Paris")
+    assert f1_score("r", "Paris") == 0.0 and f1_score("Paris France", "Paris") == 2 / 3
+    assert not contains_answer("a part of it", "Paris") and contains_answer("In Paris.", "Paris")
+    assert not substring_match("P", "Paris") and substring_match("parisian", "Paris")
+    assert Question(id="q", text="Q?", answers="Paris").answers == ("Paris",)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="got the answer 3 of question 'q'"):
+        Question(id="q", text="Q?", answers=(3,))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", ["The The", "A", "!!!", "&", "the", "+-*/"])
+def test_an_answer_of_articles_and_punctuation_is_compared_as_it_is(answer):
+    assert exact_match(answer, [answer]) and f1_score(answer, [answer]) == 1.0
+    for other in ("an", "???", "...", "an an", ""):
+        assert not exact_match(other, [answer]) and f1_score(other, [answer]) == 0.0
+
+
+def test_answers_of_articles_and_punctuation_are_found_with_case_and_punctuation():
+    text = "The band is called The The and the grade was A, by !!! and &."
+    assert all(contains_answer(text, [answer]) for answer in ("The The", "A", "!!!", "&"))
+    text = "The band is called a name and the grade, was it (good)!"
+    answers = ["The The", "A", "!!!", "&", "(", "the", "a"]
+    assert not any(contains_answer(text, [answer]) for answer in answers)

@@ -93,7 +93,7 @@ class ParagraphEngine(SearchEngine):
         digest = blake2b(digest_size=16)
         for question in self._questions:
             digest.update(repr((question.text, question.paragraphs)).encode("utf-8", "replace"))
-        return f"paragraphs-1:{self._min_distractors}:{digest.hexdigest()}"
+        return f"paragraphs-2:{self._min_distractors}:{digest.hexdigest()}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with a SearchError for a question without paragraphs.

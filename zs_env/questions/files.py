@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from zs_env.questions.question import Paragraph, Question
+from zs_env.metrics import squad_normalized
+from zs_env.questions.paragraphs import read_paragraphs
+from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation, read_rows
 
 QUESTION_FIELDS = ("question", "text")
-ANSWER_FIELDS = ("answers", "golden_answers", "answer")
+_LOGGER = logging.getLogger(__name__)
+# The answers of all of these fields are gold. MuSiQue has `answer_aliases`, PopQA
+# `possible_answers`.
+ANSWER_FIELDS = (
+    *("answers", "golden_answers", "answer"),
+    *("answer_aliases", "aliases", "possible_answers"),
+)
+# Within an answer that is an object: TriviaQA has `value` and aliases, SQuAD `text`.
+_NESTED_FIELDS = ("value", "text", "aliases", "normalized_aliases")
 SOURCE_FIELDS = ("source", "data_source")
-_TEXT_FIELDS = ("text", "paragraph_text")
-_GOLD_FIELDS = ("is_gold", "is_supporting")
 _READ_FIELDS = {"id", "prompt", *QUESTION_FIELDS, *ANSWER_FIELDS, *SOURCE_FIELDS}
 
 
 def load_questions_file(path: str | Path, *, source: str = "") -> list[Question]:
     """Read all questions of a file.
 
-    A row must have `question` (or `text`) and `answers` (or `golden_answers`, `answer`), a string
-    or a list of strings. It may have `id`, `source` (or `data_source`), `prompt` (a string, or a
-    list of chat messages, whose contents are joined) and `paragraphs` (see `read_paragraphs`).
-    Other strings, numbers and booleans become metadata.
+    A row must have `question` (or `text`) and at least one of `ANSWER_FIELDS`, each a string or a
+    list of strings; the answers of all these fields are gold. It may have `id`, `source` (or
+    `data_source`), `prompt` (a string, or a list of chat messages, whose contents are joined) and
+    paragraphs (see `zs_env.questions.paragraphs`). Other strings, numbers and booleans become
+    metadata.
 
     Args:
-        path: JSONL or Parquet file, plain or gzipped.
+        path: JSONL file, JSON file with one list of rows, or Parquet file, plain or gzipped.
         source: source of rows without one; if empty, the name of the file.
 
     Raises:
@@ -66,6 +77,7 @@ def questions_from_rows(
     """Convert rows to questions; the id of a row without one is its source and number."""
     questions: list[Question] = []
     seen: dict[str, RowLocation] = {}
+    bare: list[tuple[RowLocation, str]] = []
     for location, row in rows:
         row_source = _first(row, SOURCE_FIELDS)[1]
         if row_source is not None and not isinstance(row_source, str):
@@ -89,6 +101,16 @@ def questions_from_rows(
             )
         seen[question.id] = location
         questions.append(question)
+        bare += [(location, one) for one in question.answers if not squad_normalized(one)]
+    if bare:
+        location, answer = bare[0]
+        _LOGGER.warning(
+            "%d gold answers, such as %r (%s), consist of articles and punctuation only; they are "
+            "compared with their articles and punctuation",
+            len(bare),
+            answer,
+            location,
+        )
     return questions
 
 
@@ -118,12 +140,41 @@ def _read_text(row: Mapping[str, Any], location: RowLocation) -> str:
 
 
 def _read_answers(row: Mapping[str, Any], location: RowLocation) -> tuple[str, ...]:
-    field, value = _first(row, ANSWER_FIELDS)
-    if field is None:
+    """Return the answers of all fields, without repetitions."""
+    answers: dict[str, None] = {}
+    found = False
+    for field in ANSWER_FIELDS:
+        value = row.get(field)
+        if value is None:
+            continue
+        found = True
+        answers |= dict.fromkeys(_answers_of(value, field, location))
+    if not found:
         raise location.error("answers", None, f"a list of strings in one of {list(ANSWER_FIELDS)}")
+    if not answers:
+        field, value = _first(row, ANSWER_FIELDS)
+        raise location.error(str(field), value, "a string or a non-empty list of strings")
+    return tuple(answers)
+
+
+def _answers_of(value: Any, field: str, location: RowLocation) -> list[str]:
+    if isinstance(value, Mapping):
+        nested = [name for name in _NESTED_FIELDS if value.get(name) is not None]
+        if not nested:
+            raise location.error(field, value, f"an object with one of {list(_NESTED_FIELDS)}")
+        return [
+            answer
+            for name in nested
+            for answer in _answers_of(value[name], f"{field}.{name}", location)
+        ]
+    if field == "possible_answers" and isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise location.error(field, value, "a list of strings, or one as JSON") from None
     answers = [value] if isinstance(value, str) else value
-    if not isinstance(answers, list) or not answers:
-        raise location.error(field, value, "a string or a non-empty list of strings")
+    if not isinstance(answers, list):
+        raise location.error(field, value, "a string or a list of strings")
     for number, answer in enumerate(answers):
         if not isinstance(answer, str) or not answer.strip():
             raise location.error(
@@ -131,7 +182,7 @@ def _read_answers(row: Mapping[str, Any], location: RowLocation) -> tuple[str, .
                 answer,
                 "a non-empty string; quote numbers and remove empty answers",
             )
-    return tuple(answers)
+    return answers
 
 
 def _read_prompt(value: object, location: RowLocation) -> str | None:
@@ -155,60 +206,3 @@ def _read_metadata(row: Mapping[str, Any]) -> dict[str, object]:
     if isinstance(nested, Mapping):
         extra = {**nested, **extra}
     return {key: value for key, value in extra.items() if isinstance(value, str | int | float)}
-
-
-def read_paragraphs(row: Mapping[str, Any], location: RowLocation) -> tuple[Paragraph, ...]:
-    """Return the paragraphs of a row in order; () if it has none.
-
-    Formats: a field `paragraphs` with objects `{title, text, is_gold}`, or as in MuSiQue `{title,
-    paragraph_text, is_supporting}`; or the fields `context` and `supporting_facts` of HotpotQA and
-    2WikiMultihopQA, in the row or in its `metadata`.
-    """
-    if row.get("paragraphs") is not None:
-        items = row["paragraphs"]
-        if not isinstance(items, list):
-            raise location.error("paragraphs", items, "a list of {title, text, is_gold}")
-        return tuple(_read_object(item, number, location) for number, item in enumerate(items))
-    nested = row.get("metadata")
-    for holder in (row, nested if isinstance(nested, Mapping) else {}):
-        context, facts = holder.get("context"), holder.get("supporting_facts")
-        if isinstance(context, Mapping) and isinstance(facts, Mapping):
-            return _from_context(context, facts, location)
-    return ()
-
-
-def _read_object(item: Any, number: int, location: RowLocation) -> Paragraph:
-    name = f"paragraphs[{number}]"
-    if not isinstance(item, Mapping):
-        raise location.error(name, item, "an object {title, text, is_gold}")
-    title = item.get("title") or ""
-    text = next((item[field] for field in _TEXT_FIELDS if field in item), None)
-    is_gold = next((item[field] for field in _GOLD_FIELDS if field in item), None)
-    if not isinstance(title, str):
-        raise location.error(f"{name}.title", title, "a string, or no title")
-    if not isinstance(text, str):
-        raise location.error(f"{name}.text", text, "a string, the text of the paragraph")
-    if not isinstance(is_gold, bool):
-        raise location.error(f"{name}.is_gold", is_gold, "true if it supports the answer, or false")
-    return Paragraph(title=title, text=text, is_gold=is_gold)
-
-
-def _from_context(
-    context: Mapping[str, Any], facts: Mapping[str, Any], location: RowLocation
-) -> tuple[Paragraph, ...]:
-    titles = context.get("title")
-    bodies = context.get("sentences", context.get("content"))
-    if not isinstance(titles, Sequence) or not isinstance(bodies, Sequence):
-        raise location.error("context", context, "{title: [...], sentences: [[...], ...]}")
-    if len(titles) != len(bodies):
-        raise location.error("context", context, f"as many texts as titles ({len(titles)})")
-    gold = set(facts.get("title") or ())
-    return tuple(
-        Paragraph(title=title, text=_joined(sentences), is_gold=title in gold)
-        for title, sentences in zip(titles, bodies, strict=True)
-    )
-
-
-def _joined(sentences: str | Sequence[str]) -> str:
-    parts = [sentences] if isinstance(sentences, str) else sentences
-    return " ".join(part.strip() for part in parts)

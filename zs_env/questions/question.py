@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
-from zs_env.metrics import normalize_answer
+from zs_env.metrics import as_answers, normalize_answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +26,8 @@ class Question:
     Attributes:
         id: unique within its data set.
         text: the question's text.
-        answers: gold answers and their aliases. Empty if unknown; predictions then score 0.
+        answers: gold answers and their aliases; a string is one answer. Empty if unknown;
+            predictions then score 0.
         source: name of the data set.
         prompt: a prompt that replaces the prompt template, if the data set has one.
         paragraphs: passages that belong to the question.
@@ -42,12 +43,13 @@ class Question:
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.answers, str):
-            raise ValueError(
-                f"got the string {self.answers!r} as answers of question {self.id!r}, "
-                "expected a sequence of strings; wrap it in a tuple"
-            )
-        object.__setattr__(self, "answers", tuple(self.answers))
+        answers = as_answers(self.answers)
+        for answer in answers:
+            if not isinstance(answer, str):
+                raise ValueError(
+                    f"got the answer {answer!r} of question {self.id!r}, expected a string"
+                )
+        object.__setattr__(self, "answers", answers)
 
     @property
     def is_yes_no(self) -> bool:

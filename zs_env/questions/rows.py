@@ -125,8 +125,31 @@ def _json_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[str,
             if line.startswith(_UTF16_BOMS):
                 raise ValueError(f"{location}: the file is UTF-16; save it as UTF-8")
             line = line.removeprefix(_UTF8_BOM)
+            if line.lstrip()[:1] == b"[":
+                yield from _array_rows(path, line, lines)
+                return
         if line.strip():
             yield location, _parse_line(location, line)
+
+
+def _array_rows(
+    path: Path, first: bytes, lines: Iterator[bytes]
+) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
+    """Yield the objects of a file that is one JSON list, such as HotpotQA's."""
+    try:
+        rows = json.loads((first + b"".join(lines)).decode("utf-8"))
+    except _BROKEN_GZIP as error:
+        raise _truncated(str(path), error) from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} begins with '[', but is not a JSON list of objects ({error}); write one JSON "
+            "object per line, or one list of objects"
+        ) from error
+    for number, row in enumerate(rows):
+        location = RowLocation(str(path), number, "row")
+        if not isinstance(row, dict):
+            raise ValueError(f"{location}: got a JSON {type(row).__name__}, expected an object")
+        yield location, row
 
 
 def _parse_line(location: RowLocation, line: bytes) -> dict[str, Any]:
@@ -139,7 +162,6 @@ def _parse_line(location: RowLocation, line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{location}: not JSON ({error}); write one JSON object per line"
-            + (", not one array around all of them" if line.lstrip()[:1] == b"[" else "")
         ) from error
     if not isinstance(row, dict):
         raise ValueError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from zs_env.metrics import contains_padded, padded, padded_answers
+from zs_env.metrics import contains_answer, contains_padded, gold_patterns, padded
 from zs_env.prompts import render_document, render_page
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document, SearchPage
@@ -91,8 +91,15 @@ def _annotate(known: _SanitizedPage, answers: tuple[str, ...]) -> PostprocessedP
     """Return the page with the labels of a question with these gold answers."""
     labels: tuple[bool | None, ...] = (None,) * len(known.words)
     if not is_yes_no(answers):
-        golds = padded_answers(answers)
+        golds = gold_patterns(answers)
         labels = tuple([contains_padded(words, golds) for words in known.words])
+        if golds.bare and not all(labels):
+            labels = tuple(
+                [
+                    contains_answer(f"{one.title} {one.text}", answers)
+                    for one in known.page.documents
+                ]
+            )
     page = known.by_labels.get(labels)
     if page is None:
         labelled = zip(known.page.documents, labels, strict=True)

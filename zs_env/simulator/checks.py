@@ -10,6 +10,8 @@ from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import SearchRequest
 from zs_env.text.sanitize import sanitize
+from zs_env.text.words import is_mostly_unspaced
+from zs_env.text.words import num_words as count_words
 
 CHECKS: dict[str, str] = {
     "count": "the page has fewer documents than requested",
@@ -36,6 +38,8 @@ _ABOUT_PROMPT = re.compile(
     re.IGNORECASE,
 )
 _MAX_REPEATED = 3  # how often the same three words may occur in one document
+# Lengths of repeated parts; `normalize_answer` makes each character of Chinese or Thai a word.
+_REPEATED_WORDS, _REPEATED_CHARACTERS = 3, 8
 
 
 def failed_checks(
@@ -68,7 +72,7 @@ def failed_checks(
     failed = []
     for text, has_answer in zip(documents, contains, strict=True):
         checks = list(page_checks)
-        if not num_words / 3 <= len(text.split()) <= num_words * 3:
+        if not num_words / 3 <= count_words(text) <= num_words * 3:
             checks.append("length")
         if has_answer and not useful:
             checks.append("leak")
@@ -78,8 +82,9 @@ def failed_checks(
             checks.append("control_tags")
         normalized = normalize_answer(text)
         words = normalized.split()
-        triples = Counter(zip(words, words[1:], words[2:], strict=False))
-        if normalized in seen or max(triples.values(), default=0) > _MAX_REPEATED:
+        length = _REPEATED_CHARACTERS if is_mostly_unspaced(text) else _REPEATED_WORDS
+        parts = Counter(zip(*(words[start:] for start in range(length)), strict=False))
+        if normalized in seen or max(parts.values(), default=0) > _MAX_REPEATED:
             checks.append("repetition")
         seen.add(normalized)
         failed.append(tuple(checks))

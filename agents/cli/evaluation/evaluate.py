@@ -20,7 +20,7 @@ from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar, print_plain
 from agents.evaluation.settings import EvaluationSettings, adopt_settings
-from agents.specs import data_files
+from agents.specs import by_content
 from zs_env.search.prices import cost_table, prices_from_json
 
 DEFAULT_FOLDER = Path("runs/evaluations")
@@ -95,8 +95,8 @@ def _default_folder(
     config: EvaluateConfig, env_kwargs: Mapping[str, Any], agent_print: str
 ) -> Path:
     """Return a folder whose name depends on all settings, agent and data files."""
-    setting = (config.agent, config.env, config.seed, config.noise, env_kwargs)
-    determining = [*setting, data_files(env_kwargs), agent_print]
+    data = by_content(env_kwargs)
+    determining = [config.agent, config.env, config.seed, config.noise, data, agent_print]
     digest = blake2b(json.dumps(determining).encode(), digest_size=4).hexdigest()
     name = re.sub(r"[^\w.-]+", "-", f"{config.agent}-{config.env}").strip("-.")[:80]
     return DEFAULT_FOLDER / f"{name}-{digest}"

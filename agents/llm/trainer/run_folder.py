@@ -17,7 +17,7 @@ import torch
 
 from agents.llm.rollout.types import Group
 from agents.llm.trainer.config import RunSettings, TrainConfig
-from agents.specs import rewritten, spec_from_text
+from agents.specs import by_content, rewritten, spec_from_text
 from agents.storage.config_file import settings_of, with_settings
 from agents.storage.output_folder import atomic_path
 
@@ -34,6 +34,8 @@ _FREE = frozenset(
 # The same within an engine's spec: the address of a simulator, and the budget.
 _FREE_OF_ENGINES = frozenset(("servers", "limits", "prices", "budget"))
 _ENGINES = ("engine", "eval_engine", "real_engine")
+_DATA = ("questions", "eval_questions", *_ENGINES)
+_DATA_FILE = "data.json"
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -201,6 +203,7 @@ class RunFolder(Generic[Settings]):
     def record_config(self) -> None:
         """Write the settings. Called after everything that they name was found to exist."""
         self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / _DATA_FILE, data_of(self.config))
         write_json(self.path / self.config.settings_file, self.config.to_json())
 
     def dump_groups(self, step: int, groups: Sequence[Group]) -> Path:
@@ -238,24 +241,50 @@ def finished_training(config: TrainConfig) -> str | None:
     return result["checkpoint"] if result["steps"] >= config.run.steps else None
 
 
+def data_of(config: RunSettings) -> dict[str, Any]:
+    """Return the questions and engines of a run, with the content of files in place of paths."""
+    settings = settings_of(config)
+    given = {name: settings[name] for name in _DATA if settings.get(name)}
+    specs = {
+        name: [_spec(name, one) for one in ([value] if isinstance(value, str) else value)]
+        for name, value in given.items()
+    }
+    return json.loads(json.dumps(by_content(specs)))
+
+
+def _spec(name: str, text: str) -> Any:
+    if name not in _ENGINES:
+        return spec_from_text(text, role="questions")
+    return _without_free(spec_from_text(text, role="engine"))
+
+
 def resumed_config(config: Settings, recorded: Settings) -> Settings:
     """Return the settings of a resumed run: as requested, with the threads of the run.
 
     Args:
         config: settings as requested.
-        recorded: settings of the run.
+        recorded: settings of the run. Its data is compared by content.
 
     Raises:
         ValueError: naming every setting that differs, with both values.
     """
     config = _with_threads(config, recorded.run.threads)
     free = _FREE | ({"steps"} if _more_steps_change_nothing(recorded) else set())
-    before = settings_of(recorded)
+    before, data_file = settings_of(recorded), config.run.output / _DATA_FILE
+    data = json.loads(data_file.read_text("utf-8")) if data_file.exists() else None
     differing = [
         f"{name}={value!r} (the run has {before[name]!r})"
         for name, value in settings_of(config).items()
-        if name not in free and _compared(name, value) != _compared(name, before[name])
+        if name not in free and not (data is not None and name in _DATA)
+        if _compared(name, value) != _compared(name, before[name])
     ]
+    if data is not None:
+        now, values = data_of(config), settings_of(config)
+        differing += [
+            f"{name}={values.get(name)!r} (not the data that the run began with)"
+            for name in _DATA
+            if now.get(name) != data.get(name)
+        ]
     if differing:
         raise ValueError(
             f"--resume continues the run in {config.run.output} with its own settings, but got "
@@ -288,8 +317,12 @@ def _compared(name: str, value: Any) -> Any:
     """The part of a setting's value that affects the weights."""
     if name not in _ENGINES or value is None:
         return value
+    return _without_free(spec_from_text(value, role="engine"))
+
+
+def _without_free(spec: Any) -> Any:
     return rewritten(
-        spec_from_text(value, role="engine"),
+        spec,
         lambda one: {key: held for key, held in one.items() if key not in _FREE_OF_ENGINES},
     )
 

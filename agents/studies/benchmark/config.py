@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.evaluation.settings import EpisodeSettings
-from agents.specs import data_files, spec_from_text
+from agents.specs import by_content, spec_from_text
 from zs_env.metrics import F1Tokens
 from zs_env.text.suggestions import unknown_name
 
@@ -113,8 +113,8 @@ class BenchmarkConfig(EpisodeSettings):
             "seed": self.seed,
             "noise": self.noise,
             "temperature": self.temperature,
-            "env_kwargs": self.env_kwargs(),
-            "files": data_files(self.env_kwargs()),
+            "env_kwargs": super().env_kwargs(),
+            "files": by_content(spec_from_text(self.engine, role="engine")),
         }
 
     def folder(self) -> Path:

@@ -21,7 +21,7 @@ from agents.evaluation.progress import ProgressBar, print_plain
 from agents.evaluation.settings import adopt_settings
 from agents.evaluation.statistics import Interval
 from agents.evaluation.summary import Report, observed_noise
-from agents.specs import data_files
+from agents.specs import by_content
 from agents.storage.output_folder import ensure_settings, folder_name
 
 
@@ -76,8 +76,7 @@ def run_sweep(
         if not 0.0 <= noise <= 1.0:
             raise ValueError(f"a noise level is a probability in [0, 1], got {noise}")
     output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
-    shared = {"env": env_id, "env_kwargs": env_kwargs, "seed": seed}
-    shared["files"] = data_files(env_kwargs)
+    shared = {"env": env_id, "env_kwargs": by_content(env_kwargs), "seed": seed}
     existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
     ensure_settings(output / "sweep.json", shared, what="sweep", files=existing)
     cells = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zs_env.questions.files import read_paragraphs
+from zs_env.questions.paragraphs import read_paragraphs
 from zs_env.questions.question import Paragraph
 from zs_env.questions.rows import RowLocation
 

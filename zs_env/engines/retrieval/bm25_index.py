@@ -25,7 +25,7 @@ from zs_env.engines.retrieval.passage_file import (
 from zs_env.text.words import content_words
 
 # Part of every fingerprint: increase it if the ranking of a corpus changes.
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

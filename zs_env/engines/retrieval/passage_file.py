@@ -10,9 +10,10 @@ import json
 import mmap
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ import numpy.typing as npt
 
 from zs_env.questions.rows import read_rows
 from zs_env.text.contents import title_and_text
-
-_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +82,27 @@ def copy_passages(corpus: Path, folder: Path, *, progress: bool = False) -> Iter
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return the size of a file and a hash of its first and last MiB."""
+    """Return the size of a file and a hash of its content.
+
+    The hash is computed once in a process, as long as the file's status does not change. Hashing
+    takes about one second per GB.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"passage file {path} does not exist; pass a JSONL or Parquet file")
-    size = path.stat().st_size
     with path.open("rb") as stream:
-        head = stream.read(_SAMPLE_BYTES)
-        stream.seek(max(size - _SAMPLE_BYTES, 0))
-        tail = stream.read()
-    return f"{size}:{blake2b(head + tail, digest_size=16).hexdigest()}"
+        status = os.fstat(stream.fileno())
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if key not in _fingerprints:
+            digest = file_digest(stream, lambda: blake2b(digest_size=16)).hexdigest()
+            # A change within one tick of the clock leaves the status as it is.
+            if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED_S:
+                return f"{status.st_size}:{digest}"
+            _fingerprints[key] = digest
+        return f"{status.st_size}:{_fingerprints[key]}"
+
+
+_fingerprints: dict[tuple[int, ...], str] = {}
+_SETTLED_S = 2.0  # after this time a file's status shows a further change
 
 
 def index_folder(corpus: Path, kind: str) -> Path:
