@@ -15,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, raise_single, search_distinct
+from zs_env.search.proxy import proxy_of, through_proxy
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.server.schemas import TOKEN_VARIABLE, InvalidBody, decode_pages
@@ -138,12 +140,11 @@ class HTTPEngine(SearchEngine):
             # The answer must arrive before the deadline of the whole call.
             timeout_s = max(min(self.timeout_s or _TIMEOUT_S, 0.9 * time_left_s()), 0.001)
             deadline = time.monotonic() + timeout_s
-            with _OPENER.open(request, timeout=timeout_s) as answer:
+            with _opener(self.url).open(request, timeout=timeout_s) as answer:
                 return decode_pages(_read(answer, deadline), count)
         except urllib.error.HTTPError as error:
-            raise RequestFailed(
-                f"status {error.code}", _quoted(error, token), is_final(error.code)
-            ) from None
+            status = f"status {error.code}{through_proxy(self.url)}"
+            raise RequestFailed(status, _quoted(error, token), is_final(error.code)) from None
         except InvalidBody as error:
             raise RequestFailed(str(error)) from None
         except (OSError, http.client.HTTPException) as error:
@@ -151,7 +152,7 @@ class HTTPEngine(SearchEngine):
             cause = getattr(error, "reason", error)
             refused = isinstance(cause, ConnectionRefusedError | socket.gaierror)
             reason = _NO_CONNECTION if refused else type(error).__name__
-            raise RequestFailed(reason, str(error)) from None
+            raise RequestFailed(reason, f"{error}{through_proxy(self.url)}") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -161,7 +162,10 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    proxy = proxy_of(url)
+    proxies = {} if proxy is None else {urlsplit(url).scheme: proxy}
+    return urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler(proxies))
 
 
 def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:

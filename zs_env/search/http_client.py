@@ -12,9 +12,11 @@ import json
 import os
 import re
 import threading
+from base64 import b64encode
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zs_env.search.proxy import proxy_of, through_proxy
 from zs_env.search.retry import RequestFailed, is_final
 
 if TYPE_CHECKING:
@@ -91,21 +93,29 @@ class HTTPLoop:
         )
         try:
             async with self._session.request(
-                method, url, json=body, headers=headers, timeout=timeout, allow_redirects=False
+                method,
+                url,
+                json=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                **_proxy_settings(url),
             ) as response:
                 raw = await response.content.read(_MAX_BODY + 1)
                 while len(raw) <= _MAX_BODY and (more := await response.content.read(_MAX_BODY)):
                     raw += more
                 status = response.status
         except TimeoutError:
-            raise RequestFailed("timeout", f"no answer within {timeout_s:.1f} s") from None
+            reason = f"no answer within {timeout_s:.1f} s{through_proxy(url)}"
+            raise RequestFailed("timeout", reason) from None
         except (aiohttp.ClientError, OSError) as error:
             raise RequestFailed(
-                "connection", _redacted(f"{type(error).__name__}: {error}")
+                "connection", _redacted(f"{type(error).__name__}: {error}{through_proxy(url)}")
             ) from None
         text = raw.decode("utf-8", "replace")
         if status != 200:
-            raise RequestFailed(f"status {status}", _redacted(text)[:_EXCERPT], is_final(status))
+            reason = f"status {status}{through_proxy(url)}"
+            raise RequestFailed(reason, _redacted(text)[:_EXCERPT], is_final(status))
         if not parse:
             return {}
         try:
@@ -115,6 +125,21 @@ class HTTPLoop:
         if not isinstance(answer, dict):
             raise RequestFailed("garbage", f"expected a JSON object, got {excerpt(text)}")
         return answer
+
+
+def _proxy_settings(url: str) -> dict[str, Any]:
+    """Return the arguments of a request for its proxy; {} if it is sent directly."""
+    from yarl import URL
+
+    proxy = proxy_of(url)
+    if proxy is None:
+        return {}
+    parsed = URL(proxy)
+    if parsed.user is None:
+        return {"proxy": parsed}
+    login = b64encode(f"{parsed.user}:{parsed.password or ''}".encode()).decode()
+    headers = {"Proxy-Authorization": f"Basic {login}"}
+    return {"proxy": parsed.with_user(None), "proxy_headers": headers}
 
 
 def excerpt(answer: object) -> str:

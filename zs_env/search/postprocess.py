@@ -6,13 +6,15 @@ depend on the question is done once per page.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from math import isfinite
+from typing import Any, NamedTuple
 
 from zs_env.metrics import contains_answer, contains_padded, gold_patterns, padded
 from zs_env.prompts import render_document, render_page
 from zs_env.questions.question import is_yes_no
-from zs_env.search.types import Document, SearchPage
+from zs_env.search.types import NOT_FINITE, Document, SearchPage
 from zs_env.search.validation import page_problem
 from zs_env.text.sanitize import sanitize
 
@@ -120,6 +122,12 @@ def _sanitize_document(document: Document, rank: int, engine: str, max_chars: in
     """Sanitize and cut a document, and complete its provenance."""
     title = sanitize(document.title[:max_chars])
     room = max_chars - len(title)
+    metadata, checks = document.metadata, document.checks
+    if not all(map(_is_plain, metadata)):
+        metadata = tuple((name, _plain(value)) for name, value in metadata)
+        pairs = zip(document.metadata, metadata, strict=True)
+        if any(new is None and old is not None for (_, old), (_, new) in pairs):
+            checks = (*checks, NOT_FINITE)
     # By position: `replace` takes three times as long, and this runs for every new document.
     return Document(
         sanitize(document.text[:room]),
@@ -129,6 +137,22 @@ def _sanitize_document(document: Document, rank: int, engine: str, max_chars: in
         rank,
         None,
         len(document.title) + len(document.text) > max_chars,
-        document.checks,
-        document.metadata,
+        checks,
+        metadata,
     )
+
+
+def _is_plain(item: tuple[str, object]) -> bool:
+    kind = type(item[1])
+    return kind in (str, int, bool, type(None)) or (kind is float and isfinite(item[1]))  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value: numbers of NumPy as those of Python, None for NaN and infinity."""
+    if not isinstance(value, str) and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+NOT_FINITE = "not_finite"
+
 
 class SearchError(RuntimeError):
     """An engine could not answer. It truncates the episode and is not shown to the agent."""
@@ -54,7 +56,8 @@ class Document:
         contains_answer: whether it contains a gold answer; None for yes/no questions and if no
             answer is known.
         truncated: whether the text was cut to the limit.
-        checks: names of the quality checks that the document failed.
+        checks: names of the quality checks that the document failed; NOT_FINITE if a number in its
+            metadata, such as the score, was NaN or infinite. That number is None.
         metadata: further provenance, JSON values (passage id, score, ...).
     """
 

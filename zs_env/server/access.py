@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from zs_env.search.proxy import is_loopback
 from zs_env.server.schemas import JSON, MSGPACK, TOKEN_VARIABLE, InvalidBody
 
 _MSGPACK_TYPES = {MSGPACK, "application/x-msgpack", "application/vnd.msgpack"}
@@ -85,17 +86,6 @@ def is_msgpack(request: web.Request) -> bool:
     if not known:
         raise InvalidBody(f"expected JSON in UTF-8, got the charset {charset!r}")
     return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address, given as an IP address or as localhost."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def _is_local(request: web.Request) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from zs_env.server.access import is_loopback
+from zs_env.search.proxy import is_loopback
 from zs_env.server.app import SearchServer, ServerSettings
 from zs_env.server.schemas import TOKEN_VARIABLE
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zs_env.search.types import Document, SearchPage
+from zs_env.search.types import NOT_FINITE, Document, SearchPage
 from zs_env.text.contents import title_and_text
 from zs_env.text.sanitize import clean_text
 
@@ -169,7 +169,7 @@ def _document(row: Any) -> Document:
     if not isinstance(score, int | float) or isinstance(score, bool):
         return Document(text, title)
     number = finite_number(score)
-    checks = ("score",) if number is None else ()
+    checks = (NOT_FINITE,) if number is None else ()
     return Document(text, title, checks=checks, metadata=(("score", number),))
 
 

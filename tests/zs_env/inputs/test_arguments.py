@@ -8,6 +8,7 @@ import pytest
 
 from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.engines import ScriptedEngine
+from zs_env.search.types import Document
 
 ENGINE = ScriptedEngine(lambda request: (), supports_noise=True)
 QUESTIONS = [Question(id=str(n), text=f"Q{n}?", answers=(f"a{n}",)) for n in range(7)]
@@ -126,3 +127,25 @@ def test_wrong_options_are_value_errors(options):
     env = ZeroSearchEnv(QUESTIONS, ENGINE)
     with pytest.raises(ValueError, match="must be"):
         env.reset(options=options)
+
+
+def test_metadata_of_documents_becomes_json_values():
+    metadata = (
+        ("score", float("nan")),
+        ("rank", np.float32(0.5)),
+        ("number", np.int64(3)),
+        ("nested", [np.float64("inf"), {"a": np.array(2)}]),
+    )
+    env = ZeroSearchEnv(
+        QUESTIONS, ScriptedEngine({}, default=[Document("x", metadata=metadata)]), num_documents=1
+    )
+    env.reset(seed=0)
+    (document,) = env.step("<search>a</search>")[4]["documents"]
+    assert document.metadata == (
+        ("score", None),
+        ("rank", 0.5),
+        ("number", 3),
+        ("nested", [None, {"a": 2}]),
+    )
+    assert document.checks == ("not_finite",)
+    json.dumps(document.metadata, allow_nan=False)

@@ -147,3 +147,15 @@ def test_a_flat_answer_to_one_query_is_decoded():
 def test_an_invalid_answer_is_refused(body):
     with pytest.raises(InvalidBody):
         decode_pages(body, 2)
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "-Infinity", "1" + "0" * 400])
+def test_a_score_that_is_not_finite_is_null_and_a_failed_check(score):
+    body = f'{{"result": [[{{"document": {{"contents": "x"}}, "score": {score}}}]]}}'.encode()
+    ((document,),) = decode_pages(body, 1)
+    assert document.metadata == (("score", None),) and document.checks == ("not_finite",)
+    request = decode_request(b'{"query": "a"}')
+    encoded = encode_pages(request, [SearchPage((document,))])[0]
+    assert b'"score": null' in encoded
+    nan = SearchPage((Document("x", metadata=(("score", float("nan")),)),))
+    assert b'"score": null' in encode_pages(request, [nan])[0]
