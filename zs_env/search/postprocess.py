@@ -142,9 +142,12 @@ def _sanitize_document(document: Document, rank: int, engine: str, max_chars: in
     )
 
 
+_PLAIN = (str, int, bool, type(None))
+
+
 def _is_plain(item: tuple[str, object]) -> bool:
     kind = type(item[1])
-    return kind in (str, int, bool, type(None)) or (kind is float and isfinite(item[1]))  # type: ignore[arg-type]
+    return kind in _PLAIN or (kind is float and isfinite(item[1]))  # type: ignore[arg-type]
 
 
 def _plain(value: Any) -> Any:
