@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zs_env.search.types import NOT_FINITE, Document, SearchPage
-from zs_env.text.contents import title_and_text
+from zs_env.text.contents import SENTENCE_ENDS, title_and_text
 from zs_env.text.sanitize import clean_text
 
 MAX_QUERIES = 8192  # a training batch of Search-R1 is one request
@@ -137,6 +137,8 @@ def decode_pages(body: bytes, count: int) -> list[tuple[Document, ...]]:
 def _row(document: Document, rank: int, scores: bool) -> dict[str, Any]:
     # Clients split the contents at the first line break, so titles must not contain one.
     title = " ".join(document.title.split())
+    if title.endswith(SENTENCE_ENDS):
+        title = f'"{title}"'  # without quotes it would be read as a sentence of the text
     contents = {"contents": clean_text(f"{title}\n{document.text}")}
     if not scores:
         return contents

@@ -122,6 +122,8 @@ def test_any_bytes_are_a_request_or_an_invalid_body(body):
         ({"document": {"title": "T", "text": "x\ny"}}, ("T", "x\ny")),
         ({"contents": "x"}, ("", "x")),
         ({"contents": "\nx"}, ("", "x")),
+        ({"contents": "x is red.\nx is old."}, ("", "x is red.\nx is old.")),
+        ({"contents": '"Help!"\nx'}, ("Help!", "x")),
         ({"contents": '"T"\n'}, ("", '"T"')),
         ({"title": "T", "contents": '"T"\nx'}, ("T", "x")),
         ({"title": "T", "contents": "x\ny"}, ("T", "x\ny")),
@@ -159,3 +161,11 @@ def test_a_score_that_is_not_finite_is_null_and_a_failed_check(score):
     assert b'"score": null' in encoded
     nan = SearchPage((Document("x", metadata=(("score", float("nan")),)),))
     assert b'"score": null' in encode_pages(request, [nan])[0]
+
+
+@pytest.mark.parametrize("title", ["", "Oslo", "Help!", "St. Olaf Inc."])
+def test_title_and_text_of_our_server_come_back(title):
+    page = SearchPage((Document("one\ntwo", title),))
+    body = encode_pages(decode_request(b'{"query": "a"}'), [page])[0]
+    ((document,),) = decode_pages(body, 1)
+    assert (document.title, document.text) == (title, "one\ntwo")
