@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlparse
 
 import pytest
 
+from tests.zs_env.engines.conformance import check_engine
 from zs_env.engines import CachedEngine, GoogleEngine
 from zs_env.engines.google import KEY_VARIABLE
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
@@ -165,3 +166,8 @@ def test_settings_out_of_range_are_refused():
     for settings in ({"concurrency": 0}, {"max_tries": 0}, {"timeout_s": 0}):
         with pytest.raises(ValueError, match="must be"):
             GoogleEngine(**settings)
+
+
+def test_google_keeps_the_contract(fake):
+    asked = [SearchRequest(query, None, None, (True, True), 1) for query in ("one", "two")]
+    check_engine(lambda: GoogleEngine(base_url=fake.url), asked)

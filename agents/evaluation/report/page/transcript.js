@@ -220,7 +220,7 @@ function documentItem(one, answers) {
     element("p", { class: "document-text", dir: "auto" }, marked(one.text, answers)),
   );
 }
-const QUALITIES = { useful: "✓ useful", noisy: "≈ noisy", unspecified: "not requested" };
+const QUALITIES = { useful: "✓ useful", noisy: "≈ noisy", unspecified: "not controlled" };
 
 // Highlights the text of the search, if the browser can do so without changing the page.
 function highlight(place, searched) {
