@@ -294,7 +294,7 @@ def test_diverged_weights_are_explained(
 class Mortal:
     """The world's engine until it dies."""
 
-    local, alive = True, True
+    supports_noise = in_process = alive = True
 
     def __init__(self, questions: WorldQuestions) -> None:
         self._engine = WorldEngine(questions.world)
