@@ -338,14 +338,14 @@ def test_a_failing_engine_stops_the_run_which_can_be_resumed(
 def test_groups_without_a_spread_are_refilled_by_other_questions(
     policy: Path, tmp_path: Path, undisturbed: tuple[Path, Any], torch_settings: None
 ) -> None:
-    flags = ("--algorithm", "dapo", "--max-refills", "3", "--eval-every", "0")
+    flags = ("--algorithm", "dapo", "--max-refills", "6", "--eval-every", "0")
     assert main(arguments(policy, tmp_path / "run", *flags)) == 0
     rows = read_metrics(tmp_path / "run", "train")
     assert any(row["episodes"] > 12 for row in rows)  # three groups of four, and others
     for row in rows:
         # What is learnt from has no group without a spread, and three groups unless all was tried.
         assert row["zero_variance_groups"] == 0
-        assert row["rollouts"] <= 12 <= row["episodes"] <= 48
+        assert row["rollouts"] <= 12 <= row["episodes"] <= 84
         assert row["rollouts"] == 12 or row["episodes"] > 12
 
 
