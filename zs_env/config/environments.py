@@ -58,22 +58,24 @@ def _build_arguments(
 ) -> tuple[QuestionDataset, SearchEngine, dict[str, Any]]:
     settings = dict(settings)
     check_names("setting", settings, keywords(ZeroSearchEnv) | keywords(env_class))
-    questions, engine = as_spec(questions, "questions"), as_spec(engine, "engine")
-    dataset = build_questions(questions) if isinstance(questions, Mapping) else questions
+    dataset: Any = as_spec(questions, "questions")
+    built: Any = as_spec(engine, "engine")
+    if isinstance(dataset, Mapping):
+        dataset = build_questions(dataset)
     check_questions(dataset)
-    if engine is None:
+    if built is None:
         if world_of(dataset) is None:
             raise ValueError(
                 "these questions have no default engine; pass an engine, such as "
                 "{'kind': 'bm25', 'passages': FILE} for a passage file, {'kind': 'paragraphs'} for "
                 "questions with paragraphs, or {'kind': 'none'}"
             )
-        engine = {"kind": "world"}
-    if isinstance(engine, Mapping):
-        engine = build_engine(engine, dataset)
+        built = {"kind": "world"}
+    if isinstance(built, Mapping):
+        built = build_engine(built, dataset)
         settings.setdefault("owns_engine", True)
     if isinstance(settings.get("reward"), str | Mapping):
         settings["reward"] = build_reward(settings["reward"])
     if isinstance(settings.get("limits"), Mapping):
         settings["limits"] = make_named("limit", Limits, settings["limits"])
-    return dataset, engine, settings
+    return dataset, built, settings

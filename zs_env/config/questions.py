@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from zs_env.config.spec import Spec, as_spec, build_from_spec
@@ -45,11 +45,11 @@ def _world_questions(
     return questions
 
 
-def _file_questions(*, path: str | PathLike[str] | Sequence[str]) -> QuestionDataset:
+def _file_questions(*, path: str | Path | Sequence[str | Path]) -> QuestionDataset:
     """Load one file, or several files whose questions alternate."""
     from zs_env.questions import load_questions_files
 
-    return load_questions_files([path] if isinstance(path, str | PathLike) else path)
+    return load_questions_files([path] if isinstance(path, str | Path) else path)
 
 
 def _subset_questions(*, of: Spec, ids: Sequence[str]) -> QuestionDataset:

@@ -105,7 +105,7 @@ def _from_context(context: Any, facts: Any, location: RowLocation) -> tuple[Para
         sentences = [body] if isinstance(body, str) else body
         if not isinstance(title, str) or not _are_strings(sentences):
             raise location.error(f"context[{number}]", pair, _CONTEXT)
-        text = " ".join(sentence.strip() for sentence in sentences)
+        text = " ".join(sentence.strip() for sentence in sentences or ())
         found.append(Paragraph(title=title, text=text, is_gold=title in gold))
     return tuple(found)
 
@@ -118,7 +118,7 @@ def _gold_titles(facts: Any, location: RowLocation) -> set[str]:
         titles = [pair[0] if isinstance(pair, list) and pair else None for pair in pairs]
     if not _are_strings(titles):
         raise location.error("supporting_facts", facts, _FACTS)
-    return set(titles)
+    return set(map(str, titles))
 
 
 def _are_strings(values: Any) -> bool:
