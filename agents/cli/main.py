@@ -30,6 +30,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "tune-simulator": ("training.tune_simulator", "fine-tune a language model to write pages"),
     "serve-search": ("serve_search", "serve a search engine over HTTP"),
     "index": ("index", "index a passage file for BM25 or dense retrieval"),
+    "sample-data": ("sample_data", "write small data files of every accepted form"),
     "verl-rows": ("verl_rows", "write questions as rows for verl"),
     "play": ("play", "answer questions yourself"),
 }
