@@ -14,6 +14,7 @@ from zs_env.questions.paragraphs import read_paragraphs
 from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation, read_rows
 
+ID_FIELDS = ("id", "_id")  # HotpotQA and 2WikiMultihopQA have `_id`
 QUESTION_FIELDS = ("question", "text")
 _LOGGER = logging.getLogger(__name__)
 # The answers of all of these fields are gold. MuSiQue has `answer_aliases`, PopQA
@@ -25,17 +26,17 @@ ANSWER_FIELDS = (
 # Within an answer that is an object: TriviaQA has `value` and aliases, SQuAD `text`.
 _NESTED_FIELDS = ("value", "text", "aliases", "normalized_aliases")
 SOURCE_FIELDS = ("source", "data_source")
-_READ_FIELDS = {"id", "prompt", *QUESTION_FIELDS, *ANSWER_FIELDS, *SOURCE_FIELDS}
+_READ_FIELDS = {"prompt", *ID_FIELDS, *QUESTION_FIELDS, *ANSWER_FIELDS, *SOURCE_FIELDS}
 
 
 def load_questions_file(path: str | Path, *, source: str = "") -> list[Question]:
     """Read all questions of a file.
 
     A row must have `question` (or `text`) and at least one of `ANSWER_FIELDS`, each a string or a
-    list of strings; the answers of all these fields are gold. It may have `id`, `source` (or
-    `data_source`), `prompt` (a string, or a list of chat messages, whose contents are joined) and
-    paragraphs (see `zs_env.questions.paragraphs`). Other strings, numbers and booleans become
-    metadata.
+    list of strings; the answers of all these fields are gold. It may have `id` (or `_id`),
+    `source` (or `data_source`), `prompt` (a string, or a list of chat messages, whose contents are
+    joined) and paragraphs (see `zs_env.questions.paragraphs`). Other strings, numbers and booleans
+    become metadata.
 
     Args:
         path: JSONL file, JSON file with one list of rows, or Parquet file, plain or gzipped.
@@ -84,7 +85,7 @@ def questions_from_rows(
             raise location.error("source", row_source, "a string, the name of the data set")
         row_source = row_source or source
         question = Question(
-            id=_read_id(row.get("id"), location, row_source),
+            id=_read_id(_first(row, ID_FIELDS)[1], location, row_source),
             text=_read_text(row, location),
             answers=_read_answers(row, location),
             source=row_source,

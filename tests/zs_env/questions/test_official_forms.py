@@ -143,3 +143,11 @@ def test_answers_of_articles_and_punctuation_are_reported_once_a_file(tmp_path, 
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "3 gold answers, such as 'The The'" in record.message and "line 2)" in record.message
+
+
+def test_the_id_of_hotpotqa_is_the_id_of_the_question(tmp_path):
+    path = tmp_path / "hotpotqa.jsonl"
+    path.write_text('{"_id": "5a8b", "question": "q", "answer": "a"}\n')
+    (question,) = load_questions_file(path)
+    assert question.id == "5a8b"
+    assert question.metadata == {}
