@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-from importlib import import_module
 from pathlib import Path
 
 from agents import baselines
@@ -15,6 +13,7 @@ from agents.agent import Agent
 from agents.prompted.methods import METHODS
 from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import spec_from_text
+from zs_env.config.spec import import_named
 from zs_env.text.suggestions import unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
@@ -106,20 +105,7 @@ def _needs_extra(name: str, about: str, extra: str) -> Iterator[None]:
 
 
 def _imported_agent(name: str) -> Agent:
-    module_name, _, class_name = name.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # agents may be in the working directory, as with `python -m`
-    try:
-        module = import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
-        raise ValueError(
-            f"agent {name!r}: module {module_name!r} is neither in this folder nor installed"
-        ) from error
-    build = getattr(module, class_name, None)
-    if build is None:
-        raise unknown_name(f"agent in module {module_name}", class_name, vars(module))
+    build = import_named("agent", name)
     agent = build()
     if not callable(getattr(agent, "act", None)):
         raise ValueError(f"agent {name!r} has no method act(observation) -> str; add one")

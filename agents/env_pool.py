@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib import import_module
 from typing import Any
 
 import gymnasium
@@ -17,6 +16,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
 
+from agents.specs import env_spec
 from zs_env.config import make_vector_env
 from zs_env.search.types import SearchCost
 from zs_env.transcripts.transcript import Transcript
@@ -316,10 +316,7 @@ def open_vector(
 
 def _has_vector(env_id: str) -> bool:
     """Whether the id's vector entry point makes a `ZeroSearchVectorEnv`."""
-    module, _, name = env_id.rpartition(":")
-    if module:
-        import_module(module)
-    return gymnasium.spec(name).vector_entry_point in _VECTOR_ENTRY_POINTS
+    return env_spec(env_id).vector_entry_point in _VECTOR_ENTRY_POINTS
 
 
 def _info_of(batch: Mapping[str, Any], slot: int) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zs_env.config.spec import Role, as_spec, spec_from_text
+import gymnasium
+from gymnasium.envs.registration import EnvSpec
+
+from zs_env.config.spec import Role, as_spec, import_local, spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
@@ -31,6 +34,34 @@ def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None)
             "to evaluate on with --eval-questions"
         )
     return {**questions, "split": "heldout"}
+
+
+def env_spec(env_id: str) -> EnvSpec:
+    """Return the registration of an id, optionally with the module that registers it ("module:id").
+
+    Raises:
+        gymnasium.error.NameNotFound: if the id is unknown.
+        ValueError: if there is no such module.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        import_local("environment", env_id, module)
+    return gymnasium.spec(name)
+
+
+def default_spec(env_id: str, role: Role) -> dict[str, Any] | None:
+    """Return the spec of an id's own questions or engine; None if the id has none.
+
+    Raises:
+        ValueError: if they are an object, which has no spec.
+    """
+    value = as_spec(env_spec(env_id).kwargs.get(role), role)
+    if value is None or isinstance(value, Mapping):
+        return value and dict(value)
+    raise ValueError(
+        f"the {role} of {env_id!r} are registered as an object, {type(value).__name__}; expected a "
+        f"spec: register one, or pass --{role}"
+    )
 
 
 def by_content(specs: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from agents.llm.policy.policy import TINY_POLICY
+from agents.llm.policy.location import TINY_POLICY
 from benchmarks.peers.peer_venv import run_json, run_peer
 from benchmarks.report import Row, print_rows
 from benchmarks.trl_parity import trl_python

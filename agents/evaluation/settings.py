@@ -5,15 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
 from agents.agent import Agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
-from agents.specs import spec_from_text
+from agents.specs import env_spec, spec_from_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +117,7 @@ def _accepts(env_id: str | None, name: str) -> bool:
     """Whether an environment accepts an argument."""
     if env_id is None:
         return True
-    module, _, plain_id = env_id.rpartition(":")
-    if module:
-        import_module(module)
-    entry_point = gymnasium.spec(plain_id).entry_point
+    entry_point = env_spec(env_id).entry_point
     create = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     parameters = inspect.signature(create).parameters if create is not None else {}
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from agents.evaluation.settings import specs_from_flags
 from agents.sb3.choices import Limits
-from agents.specs import held_out_questions
-from envs_registry import find_preset
+from agents.specs import default_spec, held_out_questions
+from zs_env.config import WORLD
 
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
 SETTINGS_FILE, MODEL_FILE = "sb3.json", "model.zip"
@@ -96,6 +96,6 @@ class TrainSB3Config:
         specs = specs_from_flags(questions=self.questions, engine=self.engine)
         kwargs: dict[str, Any] = {"max_turns": self.max_turns, **specs}
         if held_out:
-            questions = kwargs.get("questions") or find_preset(self.env).kwargs["questions"]
+            questions = kwargs.get("questions") or default_spec(self.env, "questions") or WORLD
             kwargs["questions"] = held_out_questions(questions, self.eval_questions)
         return kwargs

@@ -10,9 +10,15 @@ from zs_env.config.engines import (
     build_engine,
     build_generator,
     build_sampling,
+    check_engine,
 )
 from zs_env.config.environments import make_env, make_vector_env
-from zs_env.config.questions import QUESTION_KINDS, WORLD, build_questions
+from zs_env.config.questions import (
+    QUESTION_KINDS,
+    WORLD,
+    build_questions,
+    check_questions_spec,
+)
 from zs_env.config.registration import PRESETS, Preset, find_preset, register_presets
 from zs_env.config.spec import Spec
 
@@ -28,6 +34,8 @@ __all__ = [
     "build_generator",
     "build_questions",
     "build_sampling",
+    "check_engine",
+    "check_questions_spec",
     "find_preset",
     "make_env",
     "make_vector_env",

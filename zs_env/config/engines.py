@@ -5,11 +5,11 @@ A module behind a kind is imported when that kind is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from zs_env.config.questions import build_world, world_of
-from zs_env.config.spec import Spec, as_spec, build_from_spec
+from zs_env.config.spec import Spec, as_spec, build_from_spec, check_files, check_spec
 from zs_env.noise import Schedule
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.engine import SearchEngine
@@ -38,6 +38,27 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     return build_from_spec(
         "engine kind", ENGINE_KINDS, as_spec(spec, "engine"), questions, converters=converters
     )
+
+
+def check_engine(spec: Spec | str, *, generators: Collection[str] = ()) -> None:
+    """Check kinds, fields and files of an engine's spec without building the engine.
+
+    Args:
+        spec: as for `build_engine`.
+        generators: kinds of generators that the caller builds.
+
+    Raises:
+        ValueError: if a kind or a field is unknown or missing.
+        FileNotFoundError: if a passage file does not exist.
+    """
+    _, fields = check_spec("engine kind", ENGINE_KINDS, as_spec(spec, "engine"), None)
+    check_files("passages", fields.get("passages"))
+    for inner in (fields.get("engine"), *(fields.get("engines") or ())):
+        if isinstance(inner, Mapping | str):
+            check_engine(inner, generators=generators)
+    generator = as_spec(fields.get("generator"), "generator")
+    if isinstance(generator, Mapping) and generator.get("kind") not in generators:
+        check_spec("generator kind", GENERATOR_KINDS, generator)
 
 
 def build_generator(spec: Any) -> Any:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from zs_env.config.engines import build_engine
 from zs_env.config.questions import WORLD, build_questions, world_of
-from zs_env.config.spec import Spec, as_spec
+from zs_env.config.spec import Spec, as_spec, import_named
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
 from zs_env.questions.question import QuestionDataset, check_questions
-from zs_env.rewards import build_reward
+from zs_env.rewards import RewardFunction, build_reward
 from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, keywords, make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -29,8 +30,8 @@ def make_env(
             command line: "questions.jsonl".
         engine: an engine, its spec, or a text or path: "passages.jsonl". None selects the world's
             engine for world questions and is an error for other questions.
-        settings: further arguments of `ZeroSearchEnv`. `reward` may be a preset's name or a
-            mapping, `limits` a mapping.
+        settings: further arguments of `ZeroSearchEnv`. `reward` may be what `reward_from_text`
+            reads, `limits` a mapping.
 
     Raises:
         ValueError: if a kind, a field or a value is wrong.
@@ -75,7 +76,35 @@ def _build_arguments(
         built = build_engine(built, dataset)
         settings.setdefault("owns_engine", True)
     if isinstance(settings.get("reward"), str | Mapping):
-        settings["reward"] = build_reward(settings["reward"])
+        settings["reward"] = reward_from_text(settings["reward"])
     if isinstance(settings.get("limits"), Mapping):
         settings["limits"] = make_named("limit", Limits, settings["limits"])
     return dataset, built, settings
+
+
+def reward_from_text(value: str | Mapping[str, Any]) -> RewardFunction:
+    """Return the reward function of a value from a user.
+
+    Args:
+        value: a preset's name; a mapping as `build_reward` takes it, or its JSON; or "module:name"
+            of a reward function, or of a class, whose instance is one.
+
+    Raises:
+        ValueError: if the value has another form, or a name in it is unknown.
+    """
+    if not isinstance(value, str):
+        return build_reward(value)
+    if value.lstrip().startswith("{"):
+        try:
+            return build_reward(json.loads(value))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"the reward is not valid JSON ({error}): {value}") from error
+    if ":" not in value:
+        return build_reward(value)
+    found = import_named("reward", value)
+    reward = found() if isinstance(found, type) else found
+    if not callable(reward):
+        raise ValueError(
+            f"reward {value!r} is {reward!r}, expected a function from a transcript to named terms"
+        )
+    return reward

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from zs_env.config.spec import Spec, as_spec, build_from_spec
+from zs_env.config.spec import Spec, as_spec, build_from_spec, check_files, check_spec
 from zs_env.questions.question import QuestionDataset
 
 WORLD: Spec = {"kind": "world", "seed": 0, "split": "train"}
@@ -19,6 +19,19 @@ def build_questions(spec: Spec | str) -> QuestionDataset:
     A text is read as on a command line; see `spec_from_text`.
     """
     return build_from_spec("question kind", QUESTION_KINDS, as_spec(spec, "questions"))
+
+
+def check_questions_spec(spec: Spec | str) -> None:
+    """Check kind, fields and files of a spec of questions without reading them.
+
+    Raises:
+        ValueError: if a kind or a field is unknown or missing.
+        FileNotFoundError: if a file does not exist.
+    """
+    _, fields = check_spec("question kind", QUESTION_KINDS, as_spec(spec, "questions"))
+    check_files("questions", fields.get("path"))
+    if fields.get("of") is not None:
+        check_questions_spec(fields["of"])
 
 
 @lru_cache(maxsize=8)

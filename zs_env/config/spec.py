@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from itertools import islice
+from pathlib import Path
 from typing import Any, Literal
 
 from zs_env.text.suggestions import check_names, unknown_name
@@ -37,14 +39,30 @@ def build_from_spec(
     Raises:
         ValueError: if the kind is missing or unknown, or a field is missing or unknown.
     """
+    build, fields = check_spec(what, table, spec, *context)
+    if not isinstance(table[spec["kind"]], str):
+        return build(*context, **fields)
+    for name, convert in (converters or {}).items():
+        if fields.get(name) is not None:
+            fields[name] = convert(fields[name])
+    return build(**fields)
+
+
+def check_spec(
+    what: str, table: Mapping[str, str | Callable[..., Any]], spec: Spec, *context: Any
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Check the kind of a spec and the names of its fields; see `build_from_spec`.
+
+    Returns:
+        The row of the kind, imported, and the fields.
+    """
     if "kind" not in spec:
         raise ValueError(f"a spec needs a 'kind', one of {sorted(table)}; got {dict(spec)!r}")
     kind = spec["kind"]
     if not isinstance(kind, str) or kind not in table:
         raise unknown_name(what, kind, table)
     build = table[kind]
-    is_named = isinstance(build, str)
-    if is_named:
+    if isinstance(build, str):
         module, _, name = build.partition(":")
         build, context = getattr(import_module(module), name), ()
     fields = {name: value for name, value in spec.items() if name != "kind"}
@@ -53,10 +71,45 @@ def build_from_spec(
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and fields.get(name) is None:
             raise ValueError(f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}")
-    for name, convert in (converters or {}).items():
-        if is_named and fields.get(name) is not None:
-            fields[name] = convert(fields[name])
-    return build(*context, **fields)
+    return build, fields
+
+
+def check_files(what: str, paths: Any) -> None:
+    """Raise FileNotFoundError if a file of a spec does not exist."""
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
+        if not Path(path).expanduser().exists():
+            raise FileNotFoundError(f"there is no file {path} of {what}; check the path")
+
+
+def import_named(what: str, text: str) -> Any:
+    """Import the `name` of a text "module:name"; the module may be in the working directory.
+
+    Raises:
+        ValueError: if there is no such module, or no such name in it.
+    """
+    module_name, _, name = text.partition(":")
+    module = import_local(what, text, module_name)
+    if not hasattr(module, name):
+        raise unknown_name(f"{what} in module {module_name}", name, vars(module))
+    return getattr(module, name)
+
+
+def import_local(what: str, text: str, module_name: str) -> Any:
+    """Import the module that a text names; it may be in the working directory.
+
+    Raises:
+        ValueError: if there is no such module.
+    """
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # as with `python -m`
+    try:
+        return import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module_name.startswith(error.name):
+            raise
+        raise ValueError(
+            f"{what} {text!r}: module {module_name!r} is neither in this folder nor installed"
+        ) from error
 
 
 def spec_from_text(text: str, *, role: Role, name: str | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from agents.cli.flags import parse_flags, require_packages, take_flag
 from agents.cli.training.recipes import run_recipe
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.environments import check_config
 from agents.storage.config_file import read_settings, read_toml
 from zs_env.search.prices import PriceTable, cost_table, prices_from_json
 
@@ -68,6 +69,7 @@ def parse_arguments(argv: Sequence[str]) -> TrainConfig:
 def run_training(config: TrainConfig) -> TrainResult | None:
     """Train, then write and show the result; returns None after an error, which is printed."""
     prices = prices_from_json(config.run.prices)
+    check_config(config)
     require_packages("training", "train", "torch", "transformers", "matplotlib")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.generators.base import GenerationError

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from agents.cli.flags import parse_flags, require_packages
+from agents.llm.policy.location import find_model
 from agents.llm.sft.config import WarmStartConfig
+from zs_env.config import check_questions_spec
+from zs_env.prompts import PromptTemplate
 
 if TYPE_CHECKING:
     from agents.llm.sft.pipeline import WarmStartResult
@@ -45,6 +48,9 @@ def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
 
 def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:
     """Make the warm start and show its result; returns None after an error, which is printed."""
+    check_questions_spec(config.demonstrations.question_spec())
+    PromptTemplate.of(config.demonstrations.prompt)
+    find_model(config.model.policy)
     require_packages("a warm start", "train", "torch", "transformers")
     from agents.llm.distributed.context import RankLostError
     from agents.llm.sft.pipeline import warm_start

@@ -1,0 +1,3 @@
+"""Text generation by a policy in training."""
+
+KINDS = ("transformers", "vllm", "vllm-server")

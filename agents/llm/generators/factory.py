@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
+from agents.llm.generators import KINDS
 from agents.llm.generators.base import Generator
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.policy.policy import Policy
 from agents.specs import spec_from_text
 from zs_env.text.suggestions import unknown_name
 
-KINDS = ("transformers", "vllm", "vllm-server")
 _WEIGHT_SETTINGS = ("master_address", "master_port", "workers", "sync_deadline_s")
 
 

@@ -19,15 +19,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from agents.llm.policy.location import find_model
 from agents.llm.policy.lora import has_adapter, merged_weights, reload_adapter
 from agents.llm.policy.text_codec import TextCodec, as_ids
 
-TINY_POLICY = Path(__file__).parents[1] / "tiny_policy"
 # A folder with an adapter must not have a config.json, or it would be loaded as a full model.
 _BESIDE_ADAPTER = "zerosearch.json"
 # If a configuration has no limit.
 _DEFAULT_CONTEXT = 8192
-_MODEL_FILES = ("*.safetensors", "*.bin", "adapter_config.json")
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -123,9 +122,7 @@ def load_policy(
     """Load a causal language model with its tokenizer.
 
     Args:
-        name_or_path: "tiny" (the policy that ships with the package), a local folder in Hugging
-            Face format, a run's folder (see `find_checkpoint`), a name on the hub, or a path that
-            ends in .gguf.
+        name_or_path: see `find_model`.
         gguf_file: GGUF file in the folder or hub repository; its weights are dequantized.
         dtype: "float32", "bfloat16", "float16" or "float64"; adapters are at least float32.
         device: device of the model.
@@ -135,16 +132,12 @@ def load_policy(
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
-    name, path = str(name_or_path), Path(name_or_path)
-    source = str(TINY_POLICY) if name == "tiny" else name
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise ValueError(f"there is no GGUF file {name!r}; check the path")
-        source, gguf_file = str(path.parent), path.name
-    elif path.is_dir() and gguf_file is None:
-        name = source = str(find_checkpoint(path))
-    elif not path.is_dir() and (path.is_absolute() or len(path.parts) > 2 or name[:1] in ".~"):
-        raise ValueError(f"there is no folder {name!r}; name a folder, a hub model or a .gguf file")
+    name = str(name_or_path)
+    source = name if gguf_file is not None else find_model(name)
+    if name != "tiny":
+        name = source
+    if source.endswith(".gguf"):
+        source, gguf_file = str(Path(source).parent), Path(source).name
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, gguf_file=gguf_file, dtype=getattr(torch, dtype)
     )
@@ -162,30 +155,6 @@ def load_policy(
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return Policy(model=model.to(device).eval(), tokenizer=tokenizer, name=name)
-
-
-def find_checkpoint(folder: Path) -> Path:
-    """Return the best checkpoint of a run's folder, or else its newest; a model's folder as it is.
-
-    The run of a recipe with several stages is that of its last stage.
-
-    Raises:
-        ValueError: if the folder holds neither a model nor a checkpoint.
-    """
-    if stages := sorted(folder.glob("stage-*")):
-        return find_checkpoint(stages[-1])
-    checkpoints = {path.name: path for path in sorted(folder.glob("checkpoints/step-*"))}
-    if checkpoints:
-        marker = folder / "checkpoints" / "best.json"
-        best = json.loads(marker.read_text())["step"] if marker.is_file() else -1
-        return checkpoints.get(f"step-{best:06d}", next(reversed(checkpoints.values())))
-    if not any(any(folder.glob(files)) for files in _MODEL_FILES):
-        raise ValueError(
-            f"the folder {folder} holds no model, expected a model in Hugging Face format or a "
-            "run of `zerosearch train` with a checkpoint; check the path, or wait for the run's "
-            "first checkpoint"
-        )
-    return folder
 
 
 def _without_quantization(model: Any) -> PreTrainedModel:

@@ -26,7 +26,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
-from agents.llm.policy.policy import TINY_POLICY, Policy
+from agents.llm.policy.location import TINY_POLICY
+from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps

@@ -46,7 +46,7 @@ class EnvironmentConfig:
     """Questions, engines and rules of the episodes, in training and on held-out questions.
 
     Attributes:
-        env: environment id.
+        env: environment id, or "module:id" with the module that registers it.
         questions: training questions: a JSON spec, a kind such as "world", or a .jsonl or .parquet
             file; several files are {"kind": "file", "path": [...]}. None for the environment's.
         engine: search engine in training: a JSON spec or a kind such as "paragraphs". None for the
@@ -62,7 +62,8 @@ class EnvironmentConfig:
         engine_timeout_s: longest time of an engine call, in seconds; then its episodes fail. A
             simulator on a CPU may need more.
         prompt: prompt template: a name or a text. None for the policy's, or else the environment's.
-        reward: name of a reward preset. None for the environment's, which is F1 of the answer.
+        reward: a reward preset, JSON as `zs_env.rewards.build_reward` takes it, or "module:name" of
+            a reward function. None for the environment's, which is F1 of the answer.
     """
 
     env: str = "ZeroSearch-v0"

@@ -10,23 +10,52 @@ with its current weights (SSRL, arXiv:2508.10874). Fields: `sampling`, `batch_si
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import gymnasium
+from typing import TYPE_CHECKING, Any
 
 from agents.env_pool import open_vector
-from agents.llm.policy.policy import Policy
+from agents.llm.generators import KINDS
+from agents.llm.policy.location import find_model
 from agents.llm.trainer.config import EnvironmentConfig, TrainConfig, env_settings
-from agents.specs import held_out_questions, rewritten, spec_from_text
-from envs_registry import find_preset
-from zs_env.config import build_sampling
+from agents.specs import default_spec, env_spec, held_out_questions, rewritten, spec_from_text
+from zs_env.config import WORLD, build_sampling, check_engine, check_questions_spec
+from zs_env.config.environments import reward_from_text
 from zs_env.noise import check_noise
-from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
-from zs_env.text.suggestions import make_named
+from zs_env.prompts import PromptTemplate
+from zs_env.text.suggestions import check_names, make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
+from zs_env.world import STRUCTURES
+
+if TYPE_CHECKING:
+    from agents.llm.policy.policy import Policy
 
 Spec = dict[str, Any]
 _POLICY_KIND = "policy"
+
+
+def check_config(config: TrainConfig) -> None:
+    """Check everything that the settings name, before torch is imported and the policy is loaded.
+
+    Raises:
+        ValueError: if a name, a kind or a field is unknown.
+        FileNotFoundError: if a data file does not exist.
+        gymnasium.error.Error: if there is no such environment.
+    """
+    environment = config.environment
+    env_spec(environment.env)
+    check_questions_spec(training_questions(environment))
+    check_questions_spec(_held_out_questions(environment))
+    for engine in (_training_engine(environment), environment.eval_engine, environment.real_engine):
+        if engine is not None:
+            check_engine(engine, generators=(_POLICY_KIND,))
+    if environment.reward is not None:
+        reward_from_text(environment.reward)
+    if environment.prompt is not None:
+        PromptTemplate.of(environment.prompt)
+    generator = spec_from_text(config.generation.generator or KINDS[0], role="generator")
+    check_names("kind of --generator", [generator["kind"]], KINDS)
+    if training_questions(environment)["kind"] == "world":
+        check_names("question structure in --curriculum", config.rollouts.curriculum, STRUCTURES)
+    find_model(config.model.policy)
 
 
 def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> ZeroSearchVectorEnv:
@@ -93,23 +122,17 @@ def _make(
     return open_vector(environment.env, num_envs, settings)
 
 
-def _preset(config: EnvironmentConfig) -> Mapping[str, Any]:
-    if config.env in gymnasium.registry:
-        return gymnasium.spec(config.env).kwargs
-    return find_preset(config.env).kwargs
-
-
 def training_questions(config: EnvironmentConfig) -> Spec:
     """Return the spec of the training questions."""
     if config.questions is not None:
         return spec_from_text(config.questions, role="questions")
-    return dict(_preset(config)["questions"])
+    return default_spec(config.env, "questions") or dict(WORLD)
 
 
 def _training_engine(config: EnvironmentConfig) -> Spec | None:
     if config.engine is not None:
         return spec_from_text(config.engine, role="engine")
-    engine = _preset(config)["engine"]
+    engine = default_spec(config.env, "engine")
     about_world = training_questions(config)["kind"] == "world"
     # A world's engine answers only questions about that world.
     return engine if engine is None or engine["kind"] != "world" or about_world else None
@@ -134,6 +157,8 @@ def with_policy_as_generator(spec: Any, policy: Policy) -> Any:
     """
 
     def make(*, sampling: Mapping[str, Any] | None = None, batch_size: int = 16) -> Any:
+        from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
+
         drawn = build_sampling(sampling)
         return TransformersTextGenerator(
             policy.model, policy.tokenizer, sampling=drawn, batch_size=batch_size

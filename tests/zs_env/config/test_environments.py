@@ -1,6 +1,7 @@
 """Environments from JSON values."""
 
 import json
+import sys
 
 import pytest
 
@@ -117,6 +118,31 @@ def test_scripts_mixtures_caches_and_no_engine_are_built(tmp_path):
 def test_errors_suggest_a_fix(arguments, words):
     with pytest.raises(ValueError, match=words):
         make_env(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("reward", "terms"),
+    [
+        ('{"preset": "zerosearch", "terms": {"searches": -0.5}}', {"f1": 0.0, "searches": -0.5}),
+        ("my_rewards:turns", {"turns": 2.0}),
+        ("my_rewards:Turns", {"turns": 2.0}),
+    ],
+)
+def test_texts_of_rewards(reward, terms, tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(
+        "def turns(transcript):\n    return {'turns': float(len(transcript.turns))}\n"
+        "class Turns:\n    def __call__(self, transcript):\n        return turns(transcript)\n"
+        "number = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    env = make_env(WORLD, reward=reward)
+    env.reset(seed=0)
+    env.step("<search>x</search>")
+    assert env.step("<answer>nobody</answer>")[-1]["reward_terms"] == terms
+    for wrong in ("my_rewards:number", "my_rewards:missing"):
+        with pytest.raises(ValueError, match="number"):
+            make_env(WORLD, reward=wrong)
+    monkeypatch.delitem(sys.modules, "my_rewards", raising=False)
 
 
 def test_rewards_and_limits_are_json_values_too():

@@ -1,12 +1,21 @@
 """Flags, files of flags, and what a run prints."""
 
 import math
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from agents.cli.training.train import main, parse_arguments, summarize
 from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.environments import (
+    check_config,
+    training_environment,
+    training_questions,
+)
 from agents.llm.trainer.loop import TrainResult
 from agents.storage.output_folder import folder_lock
 
@@ -107,3 +116,61 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
     with folder_lock(tmp_path), pytest.raises(ValueError, match="another process writes"):
         main(["--output", str(tmp_path), "--resume"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (["--reward", "serch_r1"], "Did you mean 'search_r1'"),
+        (["--reward", '{"terms": {"f2": 1}}'], "Did you mean 'f1'"),
+        (["--reward", '{"terms": '], "not valid JSON"),
+        (["--reward", "nowhere_at_all:reward"], "neither in this folder nor installed"),
+        (["--env", "ZeroSerch-v0"], "ZeroSearch"),
+        (["--env", "nowhere_at_all:Mine-v0"], "neither in this folder nor installed"),
+        (["--questions", "wrold"], "Did you mean 'world'"),
+        (["--eval-questions", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--engine", '{"kind": "cache", "engine": {"kind": "wrld"}}'], "Did you mean 'world'"),
+        (["--engine", '{"kind": "world", "sed": 1}'], "Did you mean 'seed'"),
+        (["--engine", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--real-engine", "bm26"], "Did you mean 'bm25'"),
+        (["--prompt", "hello"], "expected one of"),
+        (["--policy", "./nowhere"], "there is no folder"),
+        (["--generator", "vlm"], "Did you mean 'vllm'"),
+        (["--curriculum", "chain1", "chain9"], "chain9"),
+    ],
+)
+def test_a_mistyped_value_is_reported_before_torch_is_imported(
+    flags: list[str], hint: str, tmp_path: Path
+) -> None:
+    command = ["train", "--output", str(tmp_path / "run"), *flags]
+    program = (
+        "import sys; from agents.cli.main import main; "
+        f"status = main({command!r}); sys.exit(status + 10 * ('torch' in sys.modules))"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert hint in finished.stderr and "Traceback" not in finished.stderr
+    assert finished.returncode == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_environment_and_the_reward_of_a_module_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_training.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Mine-v0', 'zs_env.config:make_env', "
+        "vector_entry_point='zs_env.config:make_vector_env', "
+        "kwargs={'questions': {'kind': 'world', 'seed': 3}})\n"
+        "def reward(transcript):\n    return {'turns': float(len(transcript.turns))}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "run.toml"
+    file.write_text('env = "my_training:Mine-v0"\nreward = {terms = {f1 = 1.0, searches = -0.1}}\n')
+    config = parse_arguments(["--config", str(file)])
+    check_config(config)
+    assert training_questions(config.environment) == {"kind": "world", "seed": 3}
+    with closing(training_environment(config, 1, None)) as env:  # type: ignore[arg-type]
+        assert env.num_questions > 0
+    monkeypatch.delitem(gymnasium.registry, "Mine-v0")
+    monkeypatch.delitem(sys.modules, "my_training")
+    check_config(parse_arguments(["--config", str(file), "--reward", "my_training:reward"]))

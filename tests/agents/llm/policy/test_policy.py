@@ -5,13 +5,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from agents.llm.policy.policy import (
-    TINY_POLICY,
-    Policy,
-    _without_quantization,
-    find_checkpoint,
-    load_policy,
-)
+from agents.llm.policy.location import TINY_POLICY, find_checkpoint
+from agents.llm.policy.policy import Policy, _without_quantization, load_policy
 
 CHAT = (
     "{{ '<bos>' }}{% for m in messages %}{{ 'user: ' + m['content'] + '<|im_end|>' }}{% endfor %}"
