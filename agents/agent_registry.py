@@ -14,6 +14,7 @@ from agents.prompted.methods import METHODS
 from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import spec_from_text
 from zs_env.config.spec import import_named
+from zs_env.text.paths import expand_home, local_path
 from zs_env.text.suggestions import unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
@@ -42,6 +43,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
         ValueError: if the name has none of these forms.
     """
     check_agent_name(name)
+    name = expand_home(name)
     if name.lstrip().startswith("{"):
         return build_prompted_agent(spec_from_text(name, role="agent"), seed=seed)
     if name in BASELINES:
@@ -87,7 +89,7 @@ def fingerprint(agent: Agent) -> str:
 
 
 def _is_policy(name: str) -> bool:
-    return name == "tiny" or Path(name).exists() or ("/" in name and ":" not in name)
+    return name == "tiny" or local_path(name).exists() or ("/" in name and ":" not in name)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from zs_env.config.spec import Role, as_spec, import_local, spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
+from zs_env.text.paths import local_path
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
 _ROLES: dict[str, Role] = {"questions": "questions", "of": "questions", "engine": "engine"}
@@ -86,7 +87,7 @@ def by_content(specs: Any) -> Any:
             return spec
         named = spec[field]
         paths = [named] if isinstance(named, str | os.PathLike) else named
-        return {**spec, field: [_content(Path(path), kind == "file") for path in paths]}
+        return {**spec, field: [_content(local_path(path), kind == "file") for path in paths]}
 
     return rewritten(specs, identify)
 

@@ -6,6 +6,7 @@ calls of the engine.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from zs_env.noise import Noise, NoiseDraw
 from zs_env.observations import action_space, get_info, get_obs, observation_space
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import QuestionDataset
-from zs_env.rendering import render_start, render_transcript, render_turn
+from zs_env.rendering import encodable, render_start, render_transcript, render_turn
 from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.sampler import EpisodeSampler, QuestionOrder
 from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
@@ -228,7 +229,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         new_turns = transcript.turns[max(self._num_printed - 1, 0) :]
         parts += [render_turn(turn, transcript) for turn in new_turns]
         self._num_printed = 1 + len(transcript.turns)
-        print("".join(parts), end="", flush=True)
+        encoding = getattr(sys.stdout, "encoding", None)
+        print(encodable("".join(parts), encoding), end="", flush=True)
         return None
 
     def close(self) -> None:

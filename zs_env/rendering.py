@@ -78,5 +78,10 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
+def encodable(text: str, encoding: str | None) -> str:
+    r"""Replace characters that an encoding lacks by escapes, such as `\u8c01`."""
+    return text.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
+
+
 def _styled(style: str, text: str) -> str:
     return f"{_STYLES[style]}{printable(text.strip())}{_RESET}\n"

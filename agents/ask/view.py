@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.ask.reply import Reply, Source
-from zs_env.rendering import printable
+from zs_env.rendering import encodable, printable
 from zs_env.search.types import Document
 
 _MAX_SHOWN = 240  # characters of a document
@@ -79,7 +79,11 @@ class View:
         return ""
 
     def _print(self, text: str, style: str = "", end: str = "") -> None:
-        self._console.print(Text(printable(text), style=style), end=end, soft_wrap=True)
+        self._console.print(
+            Text(encodable(printable(text), self._console.encoding), style=style),
+            end=end,
+            soft_wrap=True,
+        )
 
 
 def _short(title: str, text: str) -> str:

@@ -29,7 +29,6 @@ from agents.evaluation.settings import EpisodeSettings, adopt_settings
 from agents.specs import by_content, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
-from zs_env.questions.rows import HALF_CHARACTERS
 from zs_env.search.engine import SearchEngine
 
 
@@ -63,6 +62,7 @@ class AskConfig(EpisodeSettings):
     json: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if (self.question is None) == (self.file is None):
             raise ValueError('pass either "a question" or --file FILE')
         if self.output is not None and self.file is None:
@@ -97,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rules=rules,
         )
     if config.json:
-        text = json.dumps(asdict(reply), ensure_ascii=False)
-        print(text.encode("utf-8", HALF_CHARACTERS).decode("utf-8"))
+        print(json.dumps(asdict(reply)))
     return 0 if reply.failure is None else 1
 
 

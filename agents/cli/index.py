@@ -14,6 +14,7 @@ from zs_env.engines import BM25Engine, DenseEngine
 from zs_env.engines.retrieval.bm25 import K1, B
 from zs_env.engines.retrieval.dense import DEFAULT_MODEL
 from zs_env.engines.retrieval.passage_file import index_folder
+from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class IndexConfig:
     factory: str = "Flat"
     device: str = "cpu"
     batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from rich.console import Console
 from agents.env_pool import episode_seed
 from agents.specs import spec_from_text
 from envs_registry.verl import SharedEnvironment, verl_row
+from zs_env.text.paths import expand_paths
 
 # Larger sets generate their questions without end.
 _MAX_ROWS = 100_000_000
@@ -41,6 +42,9 @@ class VerlRowsConfig:
     count: int | None = None
     noise: float | None = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ from agents.storage.output_folder import (
     truncate_lines,
     whole_lines,
 )
+from zs_env.text.paths import local_path
 from zs_env.transcripts.storage import append_transcripts, read_transcripts, transcript_line
 from zs_env.transcripts.transcript import Transcript
 
@@ -64,8 +65,9 @@ class EvaluationRecord:
     @contextmanager
     def open(cls, folder: str | Path, setting: Mapping[str, Any]) -> Iterator[EvaluationRecord]:
         """Lock a folder, created if missing, during its evaluation."""
-        with folder_lock(Path(folder)):
-            record = cls(Path(folder), setting)
+        folder = local_path(folder)
+        with folder_lock(folder):
+            record = cls(folder, setting)
             try:
                 yield record
             finally:
@@ -174,7 +176,7 @@ class EvaluationFolder:
         Raises:
             ValueError: if the folder contains no evaluation, or a line of its results is damaged.
         """
-        folder = Path(folder)
+        folder = local_path(folder)
         path = folder / SETTING_FILE
         if not path.is_file():
             raise ValueError(

@@ -8,13 +8,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.evaluation.episode_result import EpisodeResult
+from zs_env.rendering import encodable
 
 
 def print_plain(console: Console, text: str, *, style: str | None = None) -> None:
     """Print a text literally: no markup in it is interpreted, and no line is wrapped.
 
-    Names, paths and error messages may contain what looks like markup.
+    Names, paths and error messages may contain what looks like markup, and characters that the
+    terminal cannot encode.
     """
+    text = encodable(text, console.encoding)
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -41,7 +44,7 @@ class ProgressBar:
         print_updates: bool = False,
     ) -> None:
         self.console = console
-        self._description, self._total = description, total
+        self._description, self._total = encodable(description, console.encoding), total
         self._print_updates = print_updates and not console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -54,7 +57,7 @@ class ProgressBar:
             speed_estimate_period=speed_period_s,
         )
         self._task = self._progress.add_task(
-            description, total=total, completed=completed, status=""
+            self._description, total=total, completed=completed, status=""
         )
         self._f1_sum, self._num_scored = 0.0, 0
 
@@ -84,6 +87,7 @@ class ProgressBar:
 
     def update(self, completed: int, status: str, *, description: str | None = None) -> None:
         """Set the number of completed items and the status."""
+        status = encodable(status, self.console.encoding)
         self._progress.update(
             self._task, completed=completed, status=status, description=description
         )

@@ -12,6 +12,7 @@ from gymnasium.envs.registration import load_env_creator
 from agents.agent import Agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.specs import env_spec, spec_from_text
+from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,9 @@ class EpisodeSettings:
     max_document_chars: int | None = None
     engine_timeout_s: float | None = None
     concurrency: int = DEFAULT_CONCURRENCY
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
     def env_kwargs(self) -> dict[str, Any]:
         """Return the arguments that replace the environment's defaults."""

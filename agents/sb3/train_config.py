@@ -10,6 +10,7 @@ from agents.evaluation.settings import specs_from_flags
 from agents.sb3.choices import Limits
 from agents.specs import default_spec, held_out_questions
 from zs_env.config import WORLD
+from zs_env.text.paths import expand_paths
 
 AlgorithmName = Literal["ppo", "a2c", "dqn"]
 SETTINGS_FILE, MODEL_FILE = "sb3.json", "model.zip"
@@ -68,6 +69,7 @@ class TrainSB3Config:
     json: bool = False
 
     def __post_init__(self) -> None:
+        expand_paths(self)
         minima = {"seed": 0, "eval_episodes": 0, **dict.fromkeys(_POSITIVE, 1)}
         for name, minimum in minima.items():
             if getattr(self, name) < minimum:

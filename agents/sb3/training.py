@@ -27,6 +27,7 @@ from agents.sb3.choices import DiscreteSearchView, Limits, find_choices
 from agents.sb3.network import ChoiceActorCriticPolicy, ChoiceDQNPolicy
 from agents.sb3.train_config import MODEL_FILE, SETTINGS_FILE, AlgorithmName, TrainSB3Config
 from agents.storage.output_folder import ensure_settings, read_settings
+from zs_env.text.paths import local_path
 
 ALGORITHMS: dict[AlgorithmName, type[BaseAlgorithm]] = {"ppo": PPO, "a2c": A2C, "dqn": DQN}
 _ARGUMENTS: dict[AlgorithmName, dict[str, Any]] = {
@@ -120,7 +121,8 @@ class ChoiceAgent:
         Raises:
             ValueError: if the folder holds no run, or a run without a checkpoint.
         """
-        settings, checkpoint = Path(folder) / SETTINGS_FILE, Path(folder) / MODEL_FILE
+        folder = local_path(folder)
+        settings, checkpoint = folder / SETTINGS_FILE, folder / MODEL_FILE
         for path in (settings, checkpoint):
             if not path.exists():
                 raise ValueError(

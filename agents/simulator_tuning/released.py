@@ -17,6 +17,7 @@ from agents.simulator_tuning.pairs import Pair
 from zs_env.questions.hub import load_dataset
 from zs_env.questions.rows import RowLocation, read_rows
 from zs_env.simulator.page_parsing import join_documents, split_documents
+from zs_env.text.paths import expand_home, local_path
 from zs_env.text.suggestions import check_names
 
 RELEASED: dict[str, str] = {
@@ -71,8 +72,8 @@ def _rows(
 ) -> Iterable[tuple[RowLocation, dict[str, Any]]]:
     if location is None:
         rows = load_dataset(repository, split="train")
-    elif Path(location).suffix == ".json":
-        rows = load_dataset("json", split="train", data_files=str(location))
+    elif local_path(location).suffix == ".json":
+        rows = load_dataset("json", split="train", data_files=expand_home(location))
     else:
         return read_rows(location)
     origin = str(location or repository)

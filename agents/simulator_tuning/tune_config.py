@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agents.simulator_tuning.labels import JUDGES
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
+from zs_env.text.paths import expand_home, expand_paths
 from zs_env.text.suggestions import check_names
 
 _POSITIVE = ("epochs", "learning_rate", "batch_size", "micro_batch_size")
@@ -107,6 +108,7 @@ class TuneConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
+        expand_paths(self)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
@@ -138,4 +140,4 @@ class TuneConfig:
         """Return the model to tune; ValueError if it is missing."""
         if self.model is None:
             raise ValueError("--model is missing: the folder or hub name of the model to tune")
-        return self.model
+        return expand_home(self.model)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from zs_env.text.paths import local_path
 from zs_env.text.suggestions import unknown_name
 
 Config = TypeVar("Config")
@@ -46,7 +47,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: if it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(local_path(path).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is no valid TOML: {error}") from error
 

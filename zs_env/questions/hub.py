@@ -14,6 +14,7 @@ from typing import Any
 from zs_env.questions.files import questions_from_rows
 from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation
+from zs_env.text.paths import expand_home
 from zs_env.text.suggestions import unknown_name
 
 FLASHRAG = "RUC-NLPIR/FlashRAG_datasets"
@@ -96,10 +97,10 @@ def load_hub_questions(
     if split.split("[")[0] not in hub_set.splits:
         raise ValueError(f"hub set {name!r} has the splits {hub_set.splits}, got {split!r}")
     rows = load_dataset(
-        hub_set.repository if location is None else str(location),
+        hub_set.repository if location is None else expand_home(location),
         hub_set.config,
         split=split,
-        cache_dir=None if cache_dir is None else str(cache_dir),
+        cache_dir=None if cache_dir is None else expand_home(cache_dir),
     )
     return questions_from_rows(_renamed(rows, hub_set, f"{name}/{split}"), source=name)
 

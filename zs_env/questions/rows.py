@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from zs_env.text.paths import local_path
+
 _GZIP_MAGIC = b"\x1f\x8b"
 _PARQUET_MAGIC = b"PAR1"
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -59,7 +61,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[RowLocation, dict[str, Any]]]:
             number is not finite, with file, line (row in Parquet) and fix.
         ImportError: if the file is Parquet and pyarrow is not installed.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file; pass the path of a JSONL or Parquet file")
     with path.open("rb") as raw:

@@ -16,6 +16,7 @@ from pathlib import Path
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.rewards import RewardFunction
 from zs_env.search.types import SearchPage, SearchRequest
+from zs_env.text.paths import local_path
 from zs_env.transcripts.serialization import transcript_from_json, transcript_to_json
 from zs_env.transcripts.transcript import Transcript
 
@@ -29,7 +30,7 @@ def append_transcripts(path: str | Path, transcripts: Iterable[Transcript]) -> N
         OSError: if the file cannot be written; `load_transcripts` skips an unfinished line.
         TypeError: if metadata of a question or document is not JSON.
     """
-    path = Path(path)
+    path = local_path(path)
     _repair_end(path)
     with path.open("ab", buffering=0) as file:
         for transcript in transcripts:
@@ -55,7 +56,7 @@ def read_transcripts(path: str | Path) -> Iterator[Transcript]:
         FileNotFoundError: if the file does not exist.
         ValueError: if another line is not a transcript, with file, line and fix.
     """
-    with Path(path).open("rb") as file:
+    with local_path(path).open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 value = json.loads(line)

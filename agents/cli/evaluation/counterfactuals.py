@@ -19,6 +19,7 @@ from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import print_plain
 from agents.studies.counterfactuals.flip_pages import flip_pages
 from agents.studies.counterfactuals.report import CounterfactualReport
+from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,9 @@ class CounterfactualConfig:
     concurrency: int = DEFAULT_CONCURRENCY
     output: Path | None = None
     json: bool = False
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
+from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class ReportConfig:
     folders: tyro.conf.Positional[tuple[Path, ...]]
     output: Path = Path("report.html")
     title: str = "Evaluations"
+
+    def __post_init__(self) -> None:
+        expand_paths(self)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -36,6 +36,7 @@ from agents.evaluation.report.contents import (
 )
 from agents.storage.output_folder import atomic_path
 from zs_env.search.types import Document
+from zs_env.text.paths import local_path
 from zs_env.transcripts.serialization import document_to_json
 from zs_env.transcripts.transcript import Transcript
 
@@ -79,7 +80,7 @@ def write_report(
     evaluations = [
         one if isinstance(one, EvaluationFolder) else EvaluationFolder.read(one) for one in folders
     ]
-    path = Path(path)
+    path = local_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         atomic_path(path) as temporary,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from zs_env.text.paths import expand_home
+
 TINY_POLICY = Path(__file__).parents[1] / "tiny_policy"
 _MODEL_FILES = ("*.safetensors", "*.bin", "adapter_config.json")
 
@@ -20,6 +22,7 @@ def find_model(name: str) -> str:
     Raises:
         ValueError: if a local path does not exist or holds no model.
     """
+    name = expand_home(name)
     path = Path(name)
     if name == "tiny":
         return str(TINY_POLICY)

@@ -22,6 +22,7 @@ from transformers import (
 from agents.llm.policy.location import find_model
 from agents.llm.policy.lora import has_adapter, merged_weights, reload_adapter
 from agents.llm.policy.text_codec import TextCodec, as_ids
+from zs_env.text.paths import expand_home
 
 # A folder with an adapter must not have a config.json, or it would be loaded as a full model.
 _BESIDE_ADAPTER = "zerosearch.json"
@@ -132,7 +133,7 @@ def load_policy(
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
-    name = str(name_or_path)
+    name = expand_home(name_or_path)
     source = name if gguf_file is not None else find_model(name)
     if name != "tiny":
         name = source

@@ -22,6 +22,7 @@ from typing import Any
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig
 from agents.storage.config_file import read_settings, read_toml, setting_types
+from zs_env.text.paths import local_path
 from zs_env.text.suggestions import unknown_name
 
 StageConfig = TrainConfig | WarmStartConfig
@@ -72,7 +73,7 @@ def recipe_path(name: str) -> Path:
         ValueError: if there is no such recipe.
     """
     if name.endswith(".toml"):
-        return Path(name)
+        return local_path(name)
     paths = recipe_paths()
     if name not in paths:
         raise unknown_name("recipe", name, paths)

@@ -17,6 +17,7 @@ from agents.llm.learner.config import OptimizerConfig
 from agents.llm.trainer.metrics import TrackerName
 from agents.storage.config_file import FlatSettings
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
+from zs_env.text.paths import expand_paths
 
 DType = Literal["float32", "bfloat16", "float64"]
 _ALGORITHM = AlgorithmConfig(minibatches=2)
@@ -261,6 +262,7 @@ class SessionConfig:
     rank_deadline_s: float = 1800.0
 
     def __post_init__(self) -> None:
+        expand_paths(self)
         at_least(1, self, "checkpoint_every", "keep_checkpoints")
         at_least(0, self, "seed", "threads")
         if not self.rank_deadline_s > 0:

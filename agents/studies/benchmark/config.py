@@ -75,6 +75,7 @@ class BenchmarkConfig(EpisodeSettings):
     output: Path | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.agents:
             raise ValueError("--agents is empty; expected at least one agent")
         if len(self.named_agents()) < len(self.agents):

@@ -26,6 +26,7 @@ from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
 from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
+from zs_env.text.paths import local_path
 from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript, Turn
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -137,8 +138,9 @@ def flip_pages(
             f"{evaluation.folder} contains no transcripts; flipping pages needs an environment "
             "that keeps them"
         )
-    with folder_lock(Path(output)):
-        record = _Record(Path(output), setting)
+    output = local_path(output)
+    with folder_lock(output):
+        record = _Record(output, setting)
         done = {(page.index, page.turn) for page in record.pages}
         missing = [
             (index, turn)

@@ -23,6 +23,7 @@ from agents.evaluation.statistics import Interval
 from agents.evaluation.summary import Report, observed_noise
 from agents.specs import by_content
 from agents.storage.output_folder import ensure_settings, folder_name
+from zs_env.text.paths import local_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,8 @@ def run_sweep(
     for noise in noises:
         if not 0.0 <= noise <= 1.0:
             raise ValueError(f"a noise level is a probability in [0, 1], got {noise}")
-    output, console, env_kwargs = Path(output), console or Console(quiet=True), env_kwargs or {}
+    output, env_kwargs = local_path(output), env_kwargs or {}
+    console = console or Console(quiet=True)
     shared = {"env": env_id, "env_kwargs": by_content(env_kwargs), "seed": seed}
     existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
     ensure_settings(output / "sweep.json", shared, what="sweep", files=existing)

@@ -12,6 +12,7 @@ from zs_env.search.deadline import CallLock
 from zs_env.search.engine import Answer, EngineWrapper, search_checked
 from zs_env.search.prices import PriceTable
 from zs_env.search.types import BudgetExceeded, SearchCost, SearchPage, SearchRequest
+from zs_env.text.paths import local_path
 
 
 class MeteredEngine(EngineWrapper):
@@ -57,7 +58,7 @@ class MeteredEngine(EngineWrapper):
         self.costs = SearchCost()
         self.max_cost = 0.0
         self._reserved = 0.0  # US dollars, for running calls
-        self._ledger = None if path is None else Ledger(Path(path))
+        self._ledger = None if path is None else Ledger(local_path(path))
         self._lock, self._first_search = threading.Lock(), CallLock()
         self._add(self._ledger.read_new() if self._ledger else [])
 

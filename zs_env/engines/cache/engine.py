@@ -18,6 +18,7 @@ from zs_env.engines.cache.store import PageStore
 from zs_env.search.deadline import OtherCall
 from zs_env.search.engine import Answer, EngineWrapper, engine_label, raise_single, search_checked
 from zs_env.search.types import BudgetExceeded, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.text.paths import local_path
 
 CacheMode = Literal["live", "record", "replay"]
 _CACHED = SearchCost(cached=True)
@@ -82,7 +83,7 @@ class CachedEngine(EngineWrapper):
         self.mode, self.max_pages = mode, max_pages
         self.name = self.name if self.engines else "replay"
         self.in_process = self.in_process or mode == "replay"
-        self._store = None if path is None else PageStore(Path(path), mode=mode)
+        self._store = None if path is None else PageStore(local_path(path), mode=mode)
         self._fingerprint = self._choose_fingerprint(fingerprint)
         self.query_only = self._fingerprint.startswith(_QUERY_ONLY)
         self.supports_noise = self.supports_noise and not self.query_only

@@ -25,6 +25,7 @@ from zs_env.engines.retrieval.bm25_index import (
 )
 from zs_env.engines.retrieval.passage_file import Passage, index_folder
 from zs_env.engines.retrieval.ranked_passages import PassageEngine
+from zs_env.text.paths import local_path
 from zs_env.text.words import content_words
 
 K1, B = 1.2, 0.75
@@ -62,8 +63,8 @@ class BM25Engine(PassageEngine):
         b: float = B,
         progress: bool | None = None,
     ) -> None:
-        corpus = Path(passages)
-        folder = index_folder(corpus, self.name) if index is None else Path(index)
+        corpus = local_path(passages)
+        folder = index_folder(corpus, self.name) if index is None else local_path(index)
         self._opened_again: Any = partial(BM25Engine, corpus, folder, k1=k1, b=b)
         self._postings, self._passages, self.fingerprint = open_index(
             corpus,

@@ -19,6 +19,7 @@ import numpy as np
 from zs_env.engines.retrieval.dense_index import Encoder, load_encoder, open_index
 from zs_env.engines.retrieval.passage_file import Passage, index_folder
 from zs_env.engines.retrieval.ranked_passages import PassageEngine
+from zs_env.text.paths import local_path
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -64,8 +65,8 @@ class DenseEngine(PassageEngine):
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        corpus = Path(passages)
-        folder = index_folder(corpus, self.name) if index is None else Path(index)
+        corpus = local_path(passages)
+        folder = index_folder(corpus, self.name) if index is None else local_path(index)
         self._opened_again = partial(
             DenseEngine,
             corpus,

@@ -29,6 +29,7 @@ from zs_env.engines.retrieval.passage_file import (
     stored_fingerprint,
 )
 from zs_env.text.hashing import stable_hash
+from zs_env.text.paths import expand_home
 
 _VERSION = 1
 _MAX_TRAINING_VECTORS = 262_144
@@ -66,7 +67,8 @@ def load_encoder(model: str | Path, device: str = "cpu") -> Encoder:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise ImportError(_NEEDED.format(name="sentence-transformers")) from error
-    return Encoder(SentenceTransformer(str(model), device=device), str(model))
+    name = expand_home(model)
+    return Encoder(SentenceTransformer(name, device=device), name)
 
 
 def open_index(

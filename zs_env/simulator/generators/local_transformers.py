@@ -35,6 +35,7 @@ from zs_env.simulator.generators.base import (
     TextGenerator,
     TextSampling,
 )
+from zs_env.text.paths import expand_home
 
 _SEEDS = 2**63
 
@@ -79,6 +80,7 @@ class TransformersTextGenerator(TextGenerator):
             self.model: Any = model
             digest = f"{type(model).__name__}:{id(model)}"
         else:
+            model = expand_home(model)
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
             self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
             self.model.to(device).eval()

@@ -12,6 +12,7 @@ except ImportError as error:
     raise ImportError("generator kind 'vllm' needs vLLM; pip install vllm") from error
 
 from zs_env.simulator.generators.base import Completion, Output, Prompt, TextGenerator, TextSampling
+from zs_env.text.paths import expand_home
 
 
 class VLLMTextGenerator(TextGenerator):
@@ -34,7 +35,7 @@ class VLLMTextGenerator(TextGenerator):
     ) -> None:
         self.sampling = sampling or TextSampling()
         settings = dict(settings or {})
-        self._llm: Any = LLM(model=str(model), **settings)
+        self._llm: Any = LLM(model=expand_home(model), **settings)
         self.fingerprint = f"vllm-1:{model}:{sorted(settings.items())}:{self.sampling}"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Output]:

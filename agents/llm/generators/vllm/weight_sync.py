@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from agents.llm.generators.base import GenerationError
 from agents.llm.policy.policy import Policy
 from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url
+from zs_env.text.paths import local_path
 
 
 class _ControlClient:
@@ -65,7 +66,7 @@ class FolderSync:
         self, servers: Sequence[str], folder: str | Path, *, deadline_s: float = 300.0
     ) -> None:
         self._controls = _ControlClient(servers, deadline_s=deadline_s)
-        self._folder = Path(folder).resolve()
+        self._folder = local_path(folder).resolve()
         self._num_sent = 0
 
     def send(self, policy: Policy) -> None:
