@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 from rich.console import Console
 
+from agents.evaluation.progress import ProgressBar
 from zs_env.engines import BM25Engine, DenseEngine
 from zs_env.engines.retrieval.bm25 import K1, B
 from zs_env.engines.retrieval.dense import DEFAULT_MODEL
@@ -57,8 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Build the index if it does not exist; returns the exit status."""
     config = tyro.cli(IndexConfig, prog="zerosearch index", args=argv)
     output = config.output or index_folder(config.passages, config.kind)
+    with ProgressBar(Console(stderr=True), f"indexing {config.passages}") as bar:
+        _build(config, output, bar)
+    size = sum(path.stat().st_size for path in output.iterdir())
+    Console(stderr=True).print(f"{output}: {size / 2**20:,.0f} MiB", highlight=False)
+    return 0
+
+
+def _build(config: IndexConfig, output: Path, bar: ProgressBar) -> None:
     if config.kind == "bm25":
-        BM25Engine(config.passages, output, k1=config.k1, b=config.b, progress=True)
+        BM25Engine(config.passages, output, k1=config.k1, b=config.b, progress=bar.count)
     else:
         DenseEngine(
             config.passages,
@@ -68,8 +77,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             factory=config.factory,
             device=config.device,
             batch_size=config.batch_size,
-            progress=True,
+            progress=bar.count,
         )
-    size = sum(path.stat().st_size for path in output.iterdir())
-    Console(stderr=True).print(f"{output}: {size / 2**20:,.0f} MiB", highlight=False)
-    return 0

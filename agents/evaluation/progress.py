@@ -1,7 +1,10 @@
-"""Progress bars and plain lines on a terminal, for evaluations, benchmarks and training."""
+"""Progress bars on a terminal, lines in a log file, for everything that takes long."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
@@ -21,8 +24,16 @@ def print_plain(console: Console, text: str, *, style: str | None = None) -> Non
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+_FIRST_LINE_S = 5.0
+_LINE_EVERY_S = 30.0
+_CHECK_EVERY_S = 0.5
+
+
 class ProgressBar:
-    """A progress bar with a status text. On anything but a terminal the bar is not drawn.
+    """A progress bar with a status text.
+
+    On anything but a terminal the bar is not drawn. A line is printed instead after five seconds
+    and then every 30 seconds, also while no item is completed.
 
     Args:
         console: where it is drawn.
@@ -31,6 +42,7 @@ class ProgressBar:
         completed: items that an earlier session completed.
         speed_period_s: seconds over which the speed is averaged, for the remaining time.
         print_updates: print a line for each `update` if the console is not a terminal.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -42,6 +54,7 @@ class ProgressBar:
         completed: int = 0,
         speed_period_s: float = 30.0,
         print_updates: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = console
         self._description, self._total = encodable(description, console.encoding), total
@@ -60,13 +73,36 @@ class ProgressBar:
             self._description, total=total, completed=completed, status=""
         )
         self._f1_sum, self._num_scored = 0.0, 0
+        self._clock, self._started_s = clock, clock()
+        self._due_s = self._started_s + _FIRST_LINE_S
+        self._lock, self._ended = threading.Lock(), threading.Event()
 
     def __enter__(self) -> Self:
         self._progress.start()
+        if not self.console.is_terminal and not self.console.quiet:
+            threading.Thread(target=self._print_lines, name="progress", daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
         self._progress.stop()
+
+    def _print_lines(self) -> None:
+        while not self._ended.wait(_CHECK_EVERY_S):
+            self.print_if_due()
+
+    def print_if_due(self) -> None:
+        """Print a line for a log file if none was printed for 30 seconds, or 5 at the start."""
+        with self._lock:
+            now_s = self._clock()
+            if now_s < self._due_s or self._ended.is_set():
+                return
+            self._due_s = now_s + _LINE_EVERY_S
+        task = self._progress.tasks[0]
+        total = "" if task.total is None else f"/{task.total:.0f}"
+        count = f" {task.completed:.0f}{total}" if task.total or task.completed else ""
+        status = f"  {task.fields['status']}" if task.fields["status"] else ""
+        self.print(f"{task.description}{count}, {now_s - self._started_s:.0f} s{status}")
 
     def start(self, total: int, completed: int) -> None:
         """Set the total, and report the episodes that an earlier session played."""
@@ -85,14 +121,41 @@ class ProgressBar:
         status = f"f1 {self._f1_sum / self._num_scored:.3f}" if self._num_scored else ""
         self._progress.update(self._task, advance=1, status=status)
 
-    def update(self, completed: int, status: str, *, description: str | None = None) -> None:
-        """Set the number of completed items and the status."""
+    def update(
+        self,
+        completed: int,
+        status: str = "",
+        *,
+        description: str | None = None,
+        total: int | None = None,
+    ) -> None:
+        """Set the number of completed items, the status, and what is counted unless it is None."""
         status = encodable(status, self.console.encoding)
+        if description is not None:
+            self._description = encodable(description, self.console.encoding)
         self._progress.update(
-            self._task, completed=completed, status=status, description=description
+            self._task,
+            completed=completed,
+            status=status,
+            description=self._description,
+            total=total,
         )
         if self._print_updates:
+            with self._lock:
+                self._due_s = self._clock() + _LINE_EVERY_S
             self.print(f"{self._description} {completed}/{self._total}  {status}")
+
+    def begin(self, description: str, total: int | None = None) -> None:
+        """Begin to count something else."""
+        self._description = encodable(description, self.console.encoding)
+        self._progress.reset(self._task, description=self._description, status="")
+        self._progress.tasks[0].total = total
+
+    def count(self, description: str, completed: int, total: int | None) -> None:
+        """Set what is counted, and how many items are completed."""
+        if description != self._description:
+            self.begin(description, total)
+        self.update(completed, total=total)
 
     def restart(self, completed: int, status: str) -> None:
         """Set the number of completed items without counting them into the speed."""

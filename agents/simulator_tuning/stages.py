@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
+from agents.evaluation.progress import ProgressBar
 from agents.evaluation.settings import specs_from_flags
 from agents.simulator_tuning.labels import agreement, label_transcripts, read_labeled_pages
 from agents.simulator_tuning.pairs import (
@@ -47,7 +48,6 @@ from zs_env.simulator.generators.base import (
 )
 from zs_env.transcripts.storage import read_transcripts
 
-Log = Callable[[str], None]
 _TOKENS_PER_WORD = 4  # a high estimate, because names take many tokens
 
 
@@ -93,7 +93,7 @@ class CachedTextGenerator(TextGenerator):
         self.generator.close()
 
 
-def collect(config: TuneConfig, log: Log) -> dict[str, Any]:
+def collect(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     """Run the agent on the real engine and save every page."""
     if config.questions is None or config.engine is None:
         raise ValueError("the stage 'collect' needs --questions and --engine")
@@ -111,25 +111,30 @@ def collect(config: TuneConfig, log: Log) -> dict[str, Any]:
         output=config.output / "collect",
         agent_name=config.agent,
         fingerprint=fingerprint(agent),
+        on_start=bar.start,
+        on_episode=bar.episode,
     )
     return {"episodes": report.num_episodes, "failures": report.num_failures, **report.costs}
 
 
-def judge(config: TuneConfig, log: Log) -> dict[str, Any]:
+def judge(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     """Label every document as useful or noisy, and measure the agreement of the judges."""
     transcripts = _required(config.output / "collect" / "transcripts.jsonl", "collect")
     generator, cache = None, config.output / "judge_replies.jsonl"
     if config.judge_model is not None:
         spec = spec_from_text(config.judge_model, role="generator", name="--judge-model")
         generator = CachedTextGenerator(as_generator(build_generator(spec)), cache)
-    pages = list(label_transcripts(read_transcripts(transcripts), generator))
+    pages = []
+    for page in label_transcripts(read_transcripts(transcripts), generator):
+        pages.append(page)
+        bar.count("judge, pages", len(pages), None)
     write_rows(config.output / "labels.jsonl", pages)
     # The next run asks the model again: a server may have another model by then.
     cache.unlink(missing_ok=True)
     return {"pages": len(pages), "agreement": agreement(pages)}
 
 
-def build(config: TuneConfig, log: Log) -> dict[str, Any]:
+def build(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     """Build pairs of a prompt and a page."""
     excluded = []
     for path in config.exclude:
@@ -174,7 +179,7 @@ def _pairs(config: TuneConfig, excluded: list[str]) -> list[Pair]:
     return held_out + substitute_answers(training, prompts, share=config.answer_substitution)
 
 
-def train(config: TuneConfig, log: Log) -> dict[str, Any]:
+def train(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     """Tune the model on the training pairs."""
     from agents.simulator_tuning.train import tune
 
@@ -182,11 +187,13 @@ def train(config: TuneConfig, log: Log) -> dict[str, Any]:
         config,
         read_pairs(config.output / "data" / "train.jsonl"),
         config.output / "tuned",
-        on_log=lambda step, steps, loss: log(f"step {step}/{steps}: {loss:.3f} nats per token"),
+        on_log=lambda step, steps, loss: bar.update(
+            step, f"{loss:.3f} nats per token", total=steps
+        ),
     )
 
 
-def report(config: TuneConfig, log: Log) -> Table:
+def report(config: TuneConfig, bar: ProgressBar) -> Table:
     """Compare the model before and after tuning with the real engine, on held-out queries."""
     from agents.simulator_tuning import report as reports
 
@@ -212,7 +219,9 @@ def report(config: TuneConfig, log: Log) -> Table:
                 num_documents=config.num_documents,
                 batch_size=config.report_batch,
                 with_retries=with_retries,
-                on_batch=lambda done, variant=variant: log(f"{variant}: {done}/{len(pairs)} pages"),
+                on_batch=lambda done, variant=variant: bar.count(
+                    f"report, pages {variant}", done, len(pairs)
+                ),
             )
         generator.close()
         del generator  # frees a local model before the next one is loaded
@@ -267,7 +276,7 @@ def _required(path: Path, stage: str) -> Path:
     return path
 
 
-STAGES: dict[str, Callable[[TuneConfig, Log], dict[str, Any] | Table]] = {
+STAGES: dict[str, Callable[[TuneConfig, ProgressBar], dict[str, Any] | Table]] = {
     "collect": collect,
     "judge": judge,
     "build": build,

@@ -19,10 +19,9 @@ from agents.agent import Agent
 from agents.baselines import RandomWords, SearchOnce
 from agents.cli.flags import require_packages
 from agents.evaluation.evaluate import evaluate
+from agents.evaluation.progress import ProgressBar
 from agents.sb3.train_config import TrainSB3Config
 from agents.storage.output_folder import folder_lock
-
-_PROGRESS_LINES = 20
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,19 +38,13 @@ def _run(config: TrainSB3Config) -> int:
     from agents.sb3.training import ChoiceAgent, train
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    printed = 0
-
-    def on_step(steps: int, reward: float) -> None:
-        nonlocal printed
-        if (line := steps * _PROGRESS_LINES // config.steps) > printed:
-            printed = line
-            console.print(f"{steps} of {config.steps} steps, reward {reward:.3f}")
-
+    bar = ProgressBar(console, "step", total=config.steps)
     started, cpu_started = time.perf_counter(), time.process_time()
-    model = train(config, on_step=on_step)
+    with bar:
+        model = train(config, on_step=lambda n, reward: bar.update(n, f"reward {reward:.3f}"))
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     agent = ChoiceAgent(model, config.limits)
-    rows = _evaluate(config, agent) if config.eval_episodes else []
+    rows = _evaluate(config, agent, console) if config.eval_episodes else []
     result = {
         "algorithm": config.algorithm,
         "seed": config.seed,
@@ -73,16 +66,23 @@ def _run(config: TrainSB3Config) -> int:
     return 0
 
 
-def _evaluate(config: TrainSB3Config, agent: Agent) -> list[dict[str, Any]]:
+def _evaluate(config: TrainSB3Config, agent: Agent, console: Console) -> list[dict[str, Any]]:
     """Play the same held-out questions with the same seed with each agent and noise."""
     agents = {config.algorithm: agent, "search-once": SearchOnce(), "random": RandomWords()}
     kwargs = config.env_kwargs(held_out=True)
     rows = []
     for noise in config.eval_noise:
         for name, player in agents.items():
-            report = evaluate(
-                player, config.env, episodes=config.eval_episodes, noise=noise, env_kwargs=kwargs
-            )
+            with ProgressBar(console, f"{name}, noise {noise:g}") as bar:
+                report = evaluate(
+                    player,
+                    config.env,
+                    episodes=config.eval_episodes,
+                    noise=noise,
+                    env_kwargs=kwargs,
+                    on_start=bar.start,
+                    on_episode=bar.episode,
+                )
             row = {"agent": name, "noise": noise, "f1": asdict(report.metrics["f1"])}
             row |= {"searches": report.metrics["searches"].mean, "episodes": report.num_episodes}
             rows.append(row)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.cli.flags import require_packages
+from agents.evaluation.progress import ProgressBar
 from agents.simulator_tuning.stages import STAGES
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.storage.output_folder import folder_lock
@@ -40,7 +41,8 @@ def main(argv: Sequence[str]) -> int:
         skipped = ("collect", "judge") if config.released else ()
         for name in [one for one in STAGES if one not in skipped] if stage == "run" else [stage]:
             _CONSOLE.print(f"[bold]{name}[/bold]")
-            summary = STAGES[name](config, lambda text: _CONSOLE.print(text, highlight=False))
+            with ProgressBar(_CONSOLE, name) as bar:
+                summary = STAGES[name](config, bar)
             _CONSOLE.print(summary if isinstance(summary, Table) else json.dumps(summary, indent=2))
     if config.json and stage in ("report", "run"):
         print((config.output / "report" / "report.json").read_text(encoding="utf-8").strip())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from agents.cli.flags import parse_flags, require_packages
+from agents.evaluation.progress import ProgressBar
 from agents.llm.policy.location import find_model
 from agents.llm.sft.config import WarmStartConfig
 from zs_env.config import check_questions_spec
@@ -31,7 +32,6 @@ the same --num-documents, --max-document-chars and --max-turns.
 
 --resume continues an unfinished warm start. --lora-rank trains adapters. torchrun starts several
 processes, which share the model (FSDP)."""
-_STEPS_PER_LINE = 5
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,13 +61,13 @@ def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:
     try:
         with open_session(config.run) as distributed:
             console.quiet = not distributed.is_main
-
-            def report(step: int, loss: float) -> None:
-                if step % _STEPS_PER_LINE == 0:
-                    console.print(f"step {step + 1}: {loss:.3f} nats per token")
-
-            console.print("playing demonstrations ...")
-            result = warm_start(config, distributed, on_step=report)
+            with ProgressBar(console, "loading the policy") as bar:
+                result = warm_start(
+                    config,
+                    distributed,
+                    on_step=lambda step, loss: bar.update(step + 1, f"{loss:.3f} nats per token"),
+                    on_progress=bar.count,
+                )
     except (CheckpointError, FloatingPointError, RankLostError) as error:
         console.quiet = False
         console.print(f"zerosearch warm-start: {error}")

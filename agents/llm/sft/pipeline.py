@@ -73,6 +73,7 @@ def warm_start(
     distributed: DistributedContext = SINGLE_PROCESS,
     *,
     on_step: Callable[[int, float], None] | None = None,
+    on_progress: Callable[[str, int, int | None], object] | None = None,
 ) -> WarmStartResult:
     """Play demonstrations, train on them, and save policy and demonstrations in the output folder.
 
@@ -81,6 +82,7 @@ def warm_start(
             finished one is not repeated.
         distributed: ranks that the policy is sharded over.
         on_step: called after each step with its 0-based index and loss, nats per policy token.
+        on_progress: called with what is counted, how many, and the total, before `on_step`.
 
     Raises:
         FileExistsError: if the output folder holds other files, or a warm start and `resume` is
@@ -91,6 +93,7 @@ def warm_start(
         FloatingPointError: if a loss or gradient is not finite.
         RankLostError: if another process died or exceeded `rank_deadline_s`.
     """
+    report = on_progress or (lambda *_: None)
     output = config.run.output
     if not (output / config.settings_file).exists() and any(output.glob("[!.]*")):
         raise FileExistsError(f"{output} is not empty; choose another --output")
@@ -103,7 +106,7 @@ def warm_start(
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint)
     policy.record_env_settings(env_settings(config.demonstrations))
-    rollouts = _demonstrations(config.demonstrations, policy, seed=config.run.seed)
+    rollouts = _demonstrations(config.demonstrations, policy, report, seed=config.run.seed)
     held_out = rollouts[: config.demonstrations.held_out]
     trained_on = rollouts[config.demonstrations.held_out :]
     steps = plan_steps(
@@ -121,6 +124,7 @@ def warm_start(
         total_updates=len(steps),
         distributed=distributed,
     )
+    report("held-out loss", 0, None)
     state = _begin(learner, checkpoint, rollouts, held_out)
     distributed.run_on_main(folder.record_config, "begin the run")
     metrics = None
@@ -142,6 +146,7 @@ def warm_start(
                 lambda: folder.checkpoints.save(step + 1, saved, policy.save),
                 f"write the checkpoint of step {step + 1}",
             )
+        report("step", step + 1, len(steps))
         if on_step is not None:
             on_step(step, loss)
 
@@ -204,7 +209,13 @@ def _finish(
     shutil.rmtree(folder.checkpoints.folder, ignore_errors=True)
 
 
-def _demonstrations(config: DemonstrationConfig, policy: Policy, *, seed: int) -> list[Rollout]:
+def _demonstrations(
+    config: DemonstrationConfig,
+    policy: Policy,
+    report: Callable[[str, int, int | None], object],
+    *,
+    seed: int,
+) -> list[Rollout]:
     """Held-out demonstrations, then those to train on, each on another question."""
     rollouts: list[Rollout] = []
     tried = 0
@@ -215,6 +226,7 @@ def _demonstrations(config: DemonstrationConfig, policy: Policy, *, seed: int) -
             actions = [s.token_ids for s in rollout.segments if s.source is Source.POLICY]
             if max(map(len, actions)) <= config.max_new_tokens:
                 rollouts.append(rollout)
+        report("demonstrations", len(rollouts), config.held_out + config.episodes)
         if len(rollouts) == config.held_out + config.episodes:
             break
     if len(rollouts) <= config.held_out:

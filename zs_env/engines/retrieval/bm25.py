@@ -23,7 +23,7 @@ from zs_env.engines.retrieval.bm25_index import (
     build_postings,
     open_index,
 )
-from zs_env.engines.retrieval.passage_file import Passage, index_folder
+from zs_env.engines.retrieval.passage_file import Passage, Progress, index_folder
 from zs_env.engines.retrieval.ranked_passages import PassageEngine
 from zs_env.text.paths import local_path
 from zs_env.text.words import content_words
@@ -44,7 +44,9 @@ class BM25Engine(PassageEngine):
             stands for `<passages>.bm25`.
         k1: BM25's term saturation.
         b: BM25's length normalization, in [0, 1].
-        progress: whether to show a progress bar; None shows it on a terminal only.
+        progress: whether to show a progress bar, or a function that is called at most twice a
+            second with what is counted, how many, and the total; None shows a bar on a terminal
+            only.
 
     Raises:
         FileNotFoundError: if the passage file is missing.
@@ -61,7 +63,7 @@ class BM25Engine(PassageEngine):
         *,
         k1: float = K1,
         b: float = B,
-        progress: bool | None = None,
+        progress: Progress | None = None,
     ) -> None:
         corpus = local_path(passages)
         folder = index_folder(corpus, self.name) if index is None else local_path(index)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from zs_env.engines.retrieval.passage_file import (
     Passage,
+    Progress,
     StoredPassages,
     check_folder,
     copy_passages,
@@ -46,7 +47,7 @@ class Postings:
 
 
 def build_postings(
-    passages: Iterable[Passage], *, k1: float, b: float, progress: bool = False
+    passages: Iterable[Passage], *, k1: float, b: float, progress: Progress = False
 ) -> Postings:
     """Count and score the words of all passages, titles included."""
     try:
@@ -63,7 +64,7 @@ def build_postings(
     if not vocabulary:
         raise ValueError("no passage contains a word; expected passages with a title or a text")
     index = bm25s.BM25(k1=k1, b=b, method="lucene", backend="numpy")
-    index.index((word_ids, vocabulary), create_empty_token=False, show_progress=progress)
+    index.index((word_ids, vocabulary), create_empty_token=False, show_progress=progress is True)
     scores = index.scores
     return Postings(
         vocabulary,
@@ -74,7 +75,7 @@ def build_postings(
 
 
 def open_index(
-    corpus: Path, folder: Path, *, k1: float, b: float, progress: bool = False
+    corpus: Path, folder: Path, *, k1: float, b: float, progress: Progress = False
 ) -> tuple[Postings, StoredPassages, str]:
     """Open the index of a corpus file; build it first if it is missing or outdated.
 
@@ -112,7 +113,7 @@ def _words(passage: Passage) -> list[str]:
     return content_words(f"{passage.title} {passage.text}")
 
 
-def _write_index(corpus: Path, folder: Path, *, k1: float, b: float, progress: bool) -> None:
+def _write_index(corpus: Path, folder: Path, *, k1: float, b: float, progress: Progress) -> None:
     passages = copy_passages(corpus, folder, progress=progress)
     postings = build_postings(passages, k1=k1, b=b, progress=progress)
     np.save(folder / "starts.npy", postings.starts)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from zs_env.engines.retrieval.dense_index import Encoder, load_encoder, open_index
-from zs_env.engines.retrieval.passage_file import Passage, index_folder
+from zs_env.engines.retrieval.passage_file import Passage, Progress, index_folder
 from zs_env.engines.retrieval.ranked_passages import PassageEngine
 from zs_env.text.paths import local_path
 
@@ -39,7 +39,9 @@ class DenseEngine(PassageEngine):
             "HNSW32" are approximate and faster for many millions of passages.
         device: of the encoder, such as "cpu" or "cuda".
         batch_size: passages per batch when the index is built.
-        progress: whether to show a progress bar; None shows it on a terminal only.
+        progress: whether to show a progress bar, or a function that is called at most twice a
+            second with what is counted, how many, and the total; None shows a bar on a terminal
+            only.
 
     Raises:
         FileNotFoundError: if the passage file is missing.
@@ -61,7 +63,7 @@ class DenseEngine(PassageEngine):
         factory: str = "Flat",
         device: str = "cpu",
         batch_size: int = 64,
-        progress: bool | None = None,
+        progress: Progress | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from zs_env.engines.retrieval.passage_file import (
     Passage,
+    Progress,
     StoredPassages,
     check_folder,
     copy_passages,
@@ -79,7 +80,7 @@ def open_index(
     passage_prefix: str = "",
     factory: str = "Flat",
     batch_size: int = 64,
-    progress: bool = False,
+    progress: Progress = False,
 ) -> tuple[Any, StoredPassages, str]:
     """Open the index of a corpus file; build it first if it is missing or outdated.
 
@@ -148,7 +149,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _embed(
-    corpus: Path, folder: Path, encoder: Encoder, prefix: str, batch_size: int, progress: bool
+    corpus: Path, folder: Path, encoder: Encoder, prefix: str, batch_size: int, progress: Progress
 ) -> npt.NDArray[np.float32]:
     """Embed the passages that are not embedded yet; return [passages, size], memory-mapped."""
     if not (folder / "offsets.npy").exists():
@@ -189,7 +190,7 @@ def _write_done(folder: Path, count: int) -> None:
     os.replace(beside, folder / "done.json")
 
 
-def _fill(index: Any, vectors: npt.NDArray[np.float32], progress: bool) -> None:
+def _fill(index: Any, vectors: npt.NDArray[np.float32], progress: Progress) -> None:
     if not index.is_trained:
         step = max(len(vectors) // _MAX_TRAINING_VECTORS, 1)
         index.train(np.ascontiguousarray(vectors[::step]))

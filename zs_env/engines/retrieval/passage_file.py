@@ -11,7 +11,7 @@ import mmap
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -22,6 +22,10 @@ import numpy.typing as npt
 
 from zs_env.questions.rows import read_rows
 from zs_env.text.contents import title_and_text
+
+# Whether to show a progress bar, or a function of what is counted, how many, and the total.
+Progress = bool | Callable[[str, int, int | None], object]
+_REPORT_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def read_passages(path: Path) -> Iterator[Passage]:
         yield Passage(str(place.number if number is None else number), title, text)
 
 
-def copy_passages(corpus: Path, folder: Path, *, progress: bool = False) -> Iterator[Passage]:
+def copy_passages(corpus: Path, folder: Path, *, progress: Progress = False) -> Iterator[Passage]:
     """Yield the passages of a corpus file, and write each to an index folder."""
     offsets = [0]
     with (folder / "passages.jsonl").open("wb") as lines:
@@ -152,11 +156,25 @@ def mapped(path: Path) -> npt.NDArray[Any]:
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
-def shown(things: Iterable[Any], what: str, progress: bool, total: int | None = None) -> Any:
-    """Return an iterable with an optional progress bar on standard error."""
+def shown(things: Iterable[Any], what: str, progress: Progress) -> Iterable[Any]:
+    """Return an iterable whose progress is reported."""
+    if callable(progress):
+        return _reported(things, what, progress)
     if not progress:
         return things
     from rich.console import Console
     from rich.progress import track
 
-    return track(things, description=what, console=Console(stderr=True), total=total)
+    return track(things, description=what, console=Console(stderr=True))
+
+
+def _reported(
+    things: Iterable[Any], what: str, report: Callable[[str, int, int | None], object]
+) -> Iterator[Any]:
+    total = len(things) if isinstance(things, Sized) else None
+    reported_s = 0.0
+    for count, thing in enumerate(things):
+        if time.monotonic() - reported_s > _REPORT_EVERY_S:
+            report(what, count, total)
+            reported_s = time.monotonic()
+        yield thing
