@@ -23,7 +23,7 @@ import numpy.typing as npt
 from zs_env.questions.rows import read_rows
 from zs_env.text.contents import title_and_text
 
-# Whether to show a progress bar, or a function of what is counted, how many, and the total.
+# Whether to show a progress bar; or a function that takes the unit, the count and the total.
 Progress = bool | Callable[[str, int, int | None], object]
 _REPORT_EVERY_S = 0.5
 
