@@ -131,6 +131,10 @@ def _report(config: TrainConfig, result: TrainResult, prices: PriceTable, consol
             f"{result.checkpoint}, learning curve {curve}",
             soft_wrap=True,
         )
+    console.print(
+        f"metrics in {output / 'metrics.jsonl'}; docs/metrics.md defines each of them",
+        soft_wrap=True,
+    )
     if result.costs.get("completion_tokens"):
         console.print(cost_table(result.costs, prices))
     if config.run.json:
