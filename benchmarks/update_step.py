@@ -174,7 +174,11 @@ def _our_settings(workload: Workload) -> dict[str, Any]:
         len(r["prompt_ids"]) + len(r["completion_ids"]) for group in workload.groups for r in group
     )
     return {
-        "algorithm": {"algorithm": "dr_grpo", "loss_aggregation": "token"},
+        "algorithm": {
+            "algorithm": "dr_grpo",
+            "loss_aggregation": "token",
+            "recompute_logprobs": False,
+        },
         "optimizer": {
             "learning_rate": 1e-6,
             "tokens_per_micro_batch": workload.rows * longest,

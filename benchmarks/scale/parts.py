@@ -31,7 +31,11 @@ from benchmarks.scale.workload import play, play_with_generate, share_written_al
 from benchmarks.workers.rollout_files import from_json
 
 _TRL_SCRIPT = Path(__file__).parents[1] / "peers" / "trl_update.py"
-_ALGORITHM = {"algorithm": "dr_grpo", "loss_aggregation": "token"}
+_ALGORITHM: dict[str, Any] = {
+    "algorithm": "dr_grpo",
+    "loss_aggregation": "token",
+    "recompute_logprobs": False,
+}
 VARIANTS: dict[str, dict[str, bool]] = {
     "plain": {},
     "gradient_checkpointing": {"gradient_checkpointing": True},

@@ -5,6 +5,7 @@ Weights are computed over the whole step, so the gradient does not depend on the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -23,8 +24,9 @@ from agents.llm.algorithms.segment_ops import rows_of, sum_by_rollout
 _MAX_LOG_RATIO = 20.0
 # Larger than the logarithm of any sensible limit of importance weights.
 _MAX_IMPORTANCE_LOG_RATIO = 60.0
-# Bounds the value of a KL term, so that one token does not dominate; its gradient is not bounded.
-_MAX_KL_LOG_RATIO = 10.0
+# Beyond this ratio of reference to policy, k3 continues as a straight line: its gradient is at most
+# this, and one token does not dominate.
+_MAX_KL_RATIO = 10.0
 
 # [A] losses; [A] ratios new/old and [A] whether the clip is active, both detached.
 PolicyLoss = tuple[Tensor, Tensor, Tensor]
@@ -187,7 +189,8 @@ def kl_estimate(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimat
     """[A] estimates of KL(policy || reference) at each sampled token, nats.
 
     k1 = log p - log r is unbiased and may be negative; k2 = k1^2 / 2 is biased, never negative;
-    k3 = r/p - 1 - log(r/p) is both unbiased and never negative.
+    k3 = r/p - 1 - log(r/p) is unbiased and never negative; above r/p = 10 it is continued by its
+    tangent, so that its gradient is bounded.
 
     Source: Schulman, "Approximating KL divergence" (2020).
     """
@@ -196,9 +199,10 @@ def kl_estimate(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimat
         return -log_ratio_A
     if estimator == "k2":
         return log_ratio_A.square() / 2
-    # Clamp the value only: clamped gradients would release the tokens that are furthest away.
-    bounded_A = log_ratio_A + (log_ratio_A.clamp_max(_MAX_KL_LOG_RATIO) - log_ratio_A).detach()
-    return torch.expm1(bounded_A) - bounded_A
+    # Tokens that are further away keep their pull, so the excess is linear and not cut off.
+    bounded_A = log_ratio_A.clamp_max(math.log(_MAX_KL_RATIO))
+    excess_A = log_ratio_A - bounded_A
+    return torch.expm1(bounded_A) - bounded_A + (_MAX_KL_RATIO - 1) * excess_A
 
 
 def kl_loss(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimator) -> Tensor:

@@ -149,7 +149,8 @@ class AlgorithmConfig:
         minibatches: optimizer steps per pass over a step's rollouts.
         epochs: passes over a step's rollouts.
         recompute_logprobs: compute the old log-probabilities with the trainer's own model, instead
-            of using those of the sampler; costs one forward pass.
+            of using those of the sampler; costs one forward pass. "auto" does it if the two differ
+            on a few rollouts: the sampler then has another precision, engine or older weights.
         importance_sampling: correction for a sampler that differs from the trained policy (another
             engine, precision, or older weights); implies recompute_logprobs unless "none".
         importance_limit: largest importance weight.
@@ -171,7 +172,7 @@ class AlgorithmConfig:
     critic_learning_rate: float = 1e-3
     minibatches: int = 1
     epochs: int = 1
-    recompute_logprobs: bool = False
+    recompute_logprobs: bool | Literal["auto"] = "auto"
     importance_sampling: ImportanceSamplingName = "none"
     importance_limit: float = 3.0
 
@@ -221,8 +222,13 @@ class AlgorithmConfig:
 
     @property
     def recomputes(self) -> bool:
-        """Whether old log-probabilities are computed by the trainer's own model."""
-        return self.recompute_logprobs or self.importance_sampling != "none"
+        """Whether old log-probabilities are always computed by the trainer's own model."""
+        return self.recompute_logprobs is True or self.importance_sampling != "none"
+
+    @property
+    def loss(self) -> PolicyLossName:
+        """The policy loss in force."""
+        return self.policy_loss or self.row.policy_loss
 
     @property
     def estimator(self) -> KLEstimator:

@@ -17,6 +17,7 @@ from torch import Tensor
 from agents.llm.algorithms.segment_ops import rows_of
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.rollout.types import Group, Rollout
+from zs_env.text.hashing import derive_seed
 
 # Any valid id: causal attention keeps action positions from seeing the padding on their right.
 _PADDING_ID = 0
@@ -180,12 +181,17 @@ class Batch:
 
 
 def split_minibatches(
-    num_rollouts: int, num_minibatches: int, epochs: int, *, seed: int
+    num_rollouts: int, num_minibatches: int, epochs: int, *, seed: int, update: int = 0
 ) -> list[list[int]]:
-    """Return the rollouts of each optimizer step: all of them once per epoch, in random order."""
+    """Return the rollouts of each optimizer step: all of them once per epoch, in random order.
+
+    The order follows from the seed, the number of the update and the epoch.
+    """
     steps = []
     for epoch in range(epochs):
-        generator = torch.Generator().manual_seed(seed * 1009 + epoch)
+        # torch uses the lowest 32 bits of a seed.
+        key = derive_seed(f"minibatches\0{seed}\0{update}\0{epoch}")
+        generator = torch.Generator().manual_seed(key)
         order = torch.randperm(num_rollouts, generator=generator)
         parts = order.tensor_split(min(num_minibatches, num_rollouts))
         steps.extend(part.tolist() for part in parts)

@@ -22,7 +22,8 @@ class OptimizerConfig:
             one more forward pass, the same gradient.
         compile_layers: compile each layer with torch.compile, for GPUs; the first update then takes
             a minute or two. Needs a C compiler.
-        autocast: compute in bfloat16; weights keep their own precision.
+        autocast: compute in bfloat16; weights keep their own precision. "auto" measures once
+            whether this is faster on the device: CPUs without bfloat16 instructions are slower.
     """
 
     learning_rate: float = 1e-6
@@ -33,7 +34,7 @@ class OptimizerConfig:
     tokens_per_micro_batch: int = 4096
     gradient_checkpointing: bool = False
     compile_layers: bool = False
-    autocast: bool = False
+    autocast: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "max_grad_norm", "tokens_per_micro_batch"):

@@ -6,7 +6,7 @@ micro-batches. Its token weights come from the whole step, so the sum does not d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +26,10 @@ from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.algorithms.segment_ops import sum_by_rollout
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.learner.batch import Batch, MicroBatch
+
+# The sampler is the policy if their log-probabilities differ by at most this, in nats, on so many
+# rollouts. In float32 they differ by about 1e-5; the narrowest clip range, that of GSPO, is 3e-4.
+_SAME_SAMPLER, _COMPARED_ROLLOUTS = 1e-4, 4
 
 # [A] log-probabilities or values of a micro-batch's action tokens.
 Scorer = Callable[[MicroBatch], Tensor]
@@ -96,12 +100,17 @@ def make_experience(
         return score(batch, scorer, max_tokens, distributed=distributed)
 
     zeros_A = torch.zeros_like(batch.sampled_logprobs_A)
-    old_logprobs_A = scores(policy) if config.recomputes else batch.sampled_logprobs_A
+    recomputes = config.recomputes or (
+        config.recompute_logprobs == "auto"
+        and config.loss != "nll"  # which has no ratio
+        and _sampler_differs(batch, policy, max_tokens, distributed)
+    )
+    old_logprobs_A = scores(policy) if recomputes else batch.sampled_logprobs_A
     log_ratios_A = old_logprobs_A - batch.sampled_logprobs_A
     importance_weights_A = importance_weights(
         log_ratios_A, batch.counts_B, config.importance_sampling, limit=config.importance_limit
     )
-    metrics = importance_metrics(log_ratios_A, importance_weights_A) if config.recomputes else {}
+    metrics = importance_metrics(log_ratios_A, importance_weights_A) if recomputes else {}
     ref_logprobs_A = zeros_A
     if config.kl_coef > 0 and reference is not None:
         ref_logprobs_A = scores(reference)
@@ -136,15 +145,32 @@ def score(
     batch: Batch,
     scorer: Scorer,
     max_tokens: int,
+    rows: Sequence[int] | None = None,
     *,
     distributed: DistributedContext = SINGLE_PROCESS,
 ) -> Tensor:
-    """[A] score of every action token of a batch, float64 on the CPU, on every rank."""
+    """[A] score of every action token of a batch, float64 on the CPU, on every rank.
+
+    With `rows`, only these rollouts are scored; the tokens of others have the score 0.
+    """
     scores_A = torch.zeros_like(batch.sampled_logprobs_A)
-    for micro_batch in batch.micro_batches(max_tokens, distributed=distributed):
+    for micro_batch in batch.micro_batches(max_tokens, rows, distributed=distributed):
         scores_A[micro_batch.tokens_A] = scorer(micro_batch).double().cpu()
     # Exactly one rank scores a token; it is zero on the others.
     return distributed.all_reduce(scores_A, "score the rollouts")
+
+
+def _sampler_differs(
+    batch: Batch, policy: Scorer, max_tokens: int, distributed: DistributedContext
+) -> bool:
+    """Whether the policy gives a few rollouts other log-probabilities than their sampler did."""
+    # Differences are largest at unlikely tokens.
+    totals_B = sum_by_rollout(batch.sampled_logprobs_A, batch.counts_B)
+    rows = totals_B.argsort()[:_COMPARED_ROLLOUTS]
+    compared_A = torch.isin(batch.rows_A, rows)
+    logprobs_A = score(batch, policy, max_tokens, rows.tolist(), distributed=distributed)
+    gaps_A = (logprobs_A - batch.sampled_logprobs_A)[compared_A].abs()
+    return not bool((gaps_A <= _SAME_SAMPLER).all())
 
 
 def policy_objective(
@@ -167,10 +193,10 @@ def policy_objective(
     """
     pick = partial(_pick, micro_batch=micro_batch, like=logprobs_A)
     weights = pick(weights_A)
-    policy_loss = POLICY_LOSSES[config.policy_loss or config.row.policy_loss]
-    losses_A, ratios_A, clipped_A = policy_loss(
+    old_logprobs_A = pick(experience.old_logprobs_A)
+    losses_A, ratios_A, clipped_A = POLICY_LOSSES[config.loss](
         logprobs_A,
-        pick(experience.old_logprobs_A),
+        old_logprobs_A,
         pick(experience.advantages_A),
         micro_batch.rows_A.to(logprobs_A.device),
         config.clip,
@@ -181,6 +207,9 @@ def policy_objective(
         "ratio_mean": weights @ ratios_A,
         "clip_fraction": weights @ clipped_A.to(weights),
     }
+    if config.loss != "nll":
+        # KL(old || new), in which the old policy takes the place of the sampled one.
+        metrics["approx_kl"] = weights @ kl_estimate(old_logprobs_A, logprobs_A.detach(), "k3")
     loss = metrics["pg_loss"]
     if config.entropy_coef > 0:
         loss = loss - config.entropy_coef * metrics["entropy"]

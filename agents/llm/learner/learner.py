@@ -41,6 +41,7 @@ from agents.llm.learner.models import Critic, LogprobModel
 from agents.llm.learner.optimizer import adamw, learning_rate_factor, policy_optimizers
 from agents.llm.policy.layers import compiling, marked_layers, recomputing
 from agents.llm.policy.lora import without_adapter
+from agents.llm.policy.precision import bfloat16_autocast
 from agents.llm.rollout.types import Group
 
 
@@ -59,6 +60,7 @@ class Learner:
         temperature: sampling temperature of the rollouts.
         loss_divisor: tokens per rollout that the loss aggregation "constant" divides by.
         muon_learning_rate: peak learning rate of Muon for the matrices of layers; None: no Muon.
+        seed: seed of the order of the minibatches.
         distributed: ranks that policy, reference, critic and optimizer are sharded over. With more
             than one, call the models through the learner only; `gather_weights` copies the policy.
 
@@ -85,6 +87,7 @@ class Learner:
         temperature: float = 1.0,
         loss_divisor: int = 1024,
         muon_learning_rate: float | None = None,
+        seed: int = 0,
         distributed: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         if algorithm.kl_coef > 0 and reference_model is None:
@@ -98,12 +101,11 @@ class Learner:
         self.total_updates = total_updates
         self.loss_divisor = loss_divisor
         self.distributed = distributed
+        self.seed = seed
         self.updates = 0
         self.lr_scale = 1.0
         self.device = next(policy_model.parameters()).device
-        self._autocast = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=optimizer.autocast
-        )
+        self._autocast = bfloat16_autocast(self.device.type, optimizer.autocast)
         policy_model.eval()
         self.critic: Critic | None = None
         if algorithm.row.needs_critic:
@@ -247,8 +249,9 @@ class Learner:
         if not with_gradient:
             return UpdateReport(metrics=metrics, reason="every advantage is zero")
         means, reason = StepMeans(), ""
+        config, seed = self.config, self.seed
         for rows in split_minibatches(
-            len(batch), self.config.minibatches, self.config.epochs, seed=self.updates
+            *(len(batch), config.minibatches, config.epochs), seed=seed, update=self.updates
         ):
             computed = [row for row in rows if row in with_gradient]
             if computed:

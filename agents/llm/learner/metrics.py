@@ -16,7 +16,7 @@ from agents.llm.algorithms.advantages import zero_variance_groups
 from agents.llm.learner.batch import Batch
 from agents.llm.rollout.types import Group
 
-_PER_COMPUTED_TOKEN = ("entropy", "kl", "ratio_mean", "clip_fraction")
+_PER_COMPUTED_TOKEN = ("entropy", "kl", "approx_kl", "ratio_mean", "clip_fraction")
 
 
 @dataclass(frozen=True, kw_only=True)

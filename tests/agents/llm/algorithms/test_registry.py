@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ def _experience(groups, config, *, reference=None, critic=None):
         raise AssertionError("the log-probabilities of the policy are not needed")
 
     batch = Batch.from_groups(groups)
+    config = replace(config, recompute_logprobs=False)
     return make_experience(
         batch, config, max_tokens=1000, policy=never, reference=reference, critic=critic
     )

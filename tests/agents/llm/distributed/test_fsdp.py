@@ -25,6 +25,7 @@ SIZES = (2, 4)
 CLOSE = {"float64": 1e-6, "float32": 1e-4}
 MANY_TOKENS, ONE_ROLLOUT = 4096, 1
 
+_SETTINGS = {"kl_coef": 0.05, "entropy_coef": 0.01, "recompute_logprobs": False}
 # Each case: algorithm, dtype, groups, positions of a forward pass, settings.
 _PLAIN = [(name, "float64", "two groups", MANY_TOKENS, {}) for name in sorted(ALGORITHMS)]
 _FLOAT32 = [
@@ -40,6 +41,7 @@ _SHAPES = [
     ("grpo", "float64", "two groups", ONE_ROLLOUT, {"loss_aggregation": "sequence"}),
     ("dr_grpo", "float64", "two groups", ONE_ROLLOUT, {}),
     ("grpo", "float64", "two groups", 40, {"importance_sampling": "sequence_truncate"}),
+    ("gspo", "float64", "three rollouts", ONE_ROLLOUT, {"recompute_logprobs": "auto"}),
 ]
 CASES = _PLAIN + _FLOAT32 + _SHAPES
 
@@ -73,7 +75,7 @@ def _make_learner(
     reference: Any = None,
     **settings: Any,
 ) -> Learner:
-    config = AlgorithmConfig(algorithm=name, **{"kl_coef": 0.05, "entropy_coef": 0.01, **settings})
+    config = AlgorithmConfig(algorithm=name, **{**_SETTINGS, **settings})
     critic = None
     if config.row.needs_critic:
         critic = Critic.from_policy(model)

@@ -24,7 +24,7 @@ from agents.llm.rollout.types import Group
 
 MANY_TOKENS, ONE_ROLLOUT = 4096, 1
 # With these, every logit row of an action token has a gradient.
-_KL_AND_ENTROPY = {"kl_coef": 0.05, "entropy_coef": 0.01}
+_KL_AND_ENTROPY = {"kl_coef": 0.05, "entropy_coef": 0.01, "recompute_logprobs": False}
 PLAIN = {"kl_coef": 0.0, "entropy_coef": 0.0}
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from agents.llm.distributed.context import DistributedContext
-from agents.llm.learner.batch import Batch
+from agents.llm.learner.batch import Batch, split_minibatches
 from agents.llm.rollout.types import Group, Rollout
 
 
@@ -107,3 +107,14 @@ def test_sampled_logprobs_stay_with_their_tokens(make_rollout):
     (first, second) = batch.micro_batches(10)
     assert batch.sampled_logprobs_A[first.tokens_A].tolist() == [-4.0]
     assert batch.sampled_logprobs_A[second.tokens_A].tolist() == [-1.0, -2.0, -3.0]
+
+
+def test_every_update_and_epoch_has_its_own_order_of_rollouts():
+    def orders(seed):
+        updates = [split_minibatches(40, 1, 3, seed=seed, update=n) for n in range(5)]
+        return [tuple(step) for steps in updates for step in steps]
+
+    known = {order for seed in range(4) for order in orders(seed)}
+    assert len(known) == 4 * 5 * 3
+    assert all(sorted(order) == list(range(40)) for order in known)
+    assert orders(2) == orders(2)

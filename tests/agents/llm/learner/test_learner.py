@@ -60,11 +60,14 @@ def _learner(
     reference=None,
     max_tokens=4096,
     lr=1e-3,
+    seed=0,
     **algorithm,
 ):
+    # The log-probabilities of most rollouts here are made up.
+    settings = {"recompute_logprobs": False, "critic_learning_rate": lr, **algorithm}
     return Learner(
         model,
-        algorithm=AlgorithmConfig(algorithm=name, critic_learning_rate=lr, **algorithm),
+        algorithm=AlgorithmConfig(algorithm=name, **settings),
         optimizer=OptimizerConfig(
             learning_rate=lr,
             max_grad_norm=_UNCLIPPED,
@@ -72,6 +75,7 @@ def _learner(
         ),
         reference_model=reference,
         total_updates=10,
+        seed=seed,
     )
 
 
@@ -375,6 +379,32 @@ def test_a_resumed_learner_is_bit_identical(make_llama, make_rollout, name):
     assert torch.equal(_weights(resumed), _weights(model))
     if learner.critic is not None and other.critic is not None:
         assert torch.equal(_weights(other.critic), _weights(learner.critic))
+
+
+def test_the_order_of_minibatches_follows_the_seed(make_llama, make_rollout):
+    def weights(seed):
+        model = make_llama().float()
+        learner = _learner(model, seed=seed, minibatches=4)
+        for _ in range(2):
+            learner.update(_groups(make_rollout))
+        return _weights(model)
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_no_autocast_cache_keeps_casts_of_all_layers(make_llama, make_rollout):
+    model, cached = make_llama().float(), []
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda *_: cached.append(torch.is_autocast_cache_enabled()))
+    learner = Learner(
+        model,
+        algorithm=AlgorithmConfig(),
+        optimizer=OptimizerConfig(autocast=True),
+        total_updates=1,
+    )
+    assert not learner.update(_groups(make_rollout)).skipped
+    assert cached and not any(cached)
 
 
 def test_a_resumed_learner_keeps_the_learning_rate_of_a_rollback(make_llama, make_rollout):

@@ -11,10 +11,12 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmName
+from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig, AlgorithmName
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.vllm.server import VLLMServerGenerator
 from agents.llm.generators.vllm.weight_sync import FolderSync
+from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Group, Rollout
 from tests.agents.llm.generators.generator_laws import collect_groups
@@ -204,3 +206,67 @@ def test_sampled_rollouts_give_the_gradient_of_reinforce(
     assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-5)
     assert metrics["clip_fraction"] == 0.0
     assert seen.head_rows == 2 * metrics["tokens_computed"]
+
+
+# --- samplers that compute differently -----------------------------------------------------------
+
+# Dtype of the learner's weights, autocast, and dtype of the sampler's copy; None samples from the
+# learner's weights.
+SAMPLERS = {
+    "the same weights": ("float32", False, None),
+    "a bfloat16 copy": ("float32", False, "bfloat16"),
+    "a float16 copy": ("float32", False, "float16"),
+    "a float32 copy under autocast": ("float32", True, "float32"),
+    "a bfloat16 copy under autocast": ("float32", True, "bfloat16"),
+    "bfloat16 weights": ("bfloat16", False, None),
+}
+
+
+@pytest.fixture(scope="module", params=SAMPLERS)
+def played(request: Any, make_worded_llama: Any) -> tuple[Any, bool, bool, list[Group]]:
+    """A policy, whether it computes under autocast, whether its sampler differs, and rollouts."""
+    dtype, autocast, copied = SAMPLERS[request.param]
+    model, tokenizer = make_worded_llama(
+        num_hidden_layers=2, initializer_range=0.3, tie_word_embeddings=True
+    )
+    policy = Policy(model=model.to(getattr(torch, dtype)), tokenizer=tokenizer)
+    copy_dtype = None if copied is None else getattr(torch, copied)
+    generator = TransformersGenerator(policy, max_context=CONTEXT, dtype=copy_dtype)
+    differs = request.param != "the same weights"
+    return model, autocast, differs, _play(policy, generator)
+
+
+def _first_update(played: Any, name: Any, **settings: Any) -> dict[str, float]:
+    model, autocast, _, given = played
+    config = AlgorithmConfig(algorithm=name, **settings)
+    optimizer = OptimizerConfig(learning_rate=1e-6, autocast=autocast)
+    learner = Learner(copy.deepcopy(model), algorithm=config, optimizer=optimizer, total_updates=1)
+    return dict(learner.update(given).metrics)
+
+
+@every_row
+def test_batches_on_policy_start_without_clipping_whatever_the_sampler_computes_in(
+    played: Any, name: str
+) -> None:
+    metrics = _first_update(played, name)
+    assert metrics["clip_fraction"] == 0.0
+    assert metrics["ratio_mean"] == pytest.approx(1.0, abs=1e-4)
+    assert metrics["approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    # Recomputed only where the sampler differs.
+    assert ("sampler_k3" in metrics) == played[2]
+
+
+def test_old_logprobs_of_the_sampler_would_differ(played: Any) -> None:
+    metrics = _first_update(played, "gspo", recompute_logprobs=False)
+    assert (metrics["logprob_gap_max"] > 1e-4) == played[2]
+
+
+def test_old_logprobs_of_older_weights_are_recomputed(played: Any) -> None:
+    model, *others = played
+    newer = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in newer.parameters():
+            weight.mul_(1.01)
+    metrics = _first_update((newer, *others), "gspo")
+    assert metrics["logprob_gap_max"] > 1e-3
+    assert metrics["clip_fraction"] == 0.0
