@@ -6,10 +6,12 @@ from argparse import ArgumentParser
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from importlib.util import find_spec
-from typing import Any, TypeVar, get_type_hints
+from itertools import zip_longest
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
+from agents.storage.config_file import setting_types
 from zs_env.text.suggestions import unknown_name
 
 Config = TypeVar("Config")
@@ -38,12 +40,26 @@ def parse_flags(
     """
     return tyro.cli(
         config_class,
-        args=list(argv),
+        args=_with_switch_values(argv, setting_types(config_class)),
         prog=prog,
         description=description,
         default=_defaults(config_class, None, settings or {}),
         config=(tyro.conf.OmitArgPrefixes,),
     )
+
+
+def _with_switch_values(argv: Sequence[str], types: Mapping[str, Any]) -> list[str]:
+    """Let a setting that is a switch or a word, such as "auto", also be set without a value."""
+    words: list[str] = []
+    switches = {f"--{n.replace('_', '-')}" for n, kind in types.items() if bool in get_args(kind)}
+    for word, following in zip_longest(argv, argv[1:], fillvalue="--"):
+        if word in switches and following.startswith("--"):
+            words += [word, "True"]
+        elif (switch := word.replace("--no-", "--", 1)) in switches and switch != word:
+            words += [switch, "False"]
+        else:
+            words.append(word)
+    return words
 
 
 def _defaults(config_class: Any, default: Any, settings: Mapping[str, Any]) -> Any:

@@ -26,7 +26,7 @@ _MAX_LOG_RATIO = 20.0
 _MAX_IMPORTANCE_LOG_RATIO = 60.0
 # Beyond this ratio of reference to policy, k3 continues as a straight line: its gradient is at most
 # this, and one token does not dominate.
-_MAX_KL_RATIO = 10.0
+_MAX_KL_RATIO = 32.0
 
 # [A] losses; [A] ratios new/old and [A] whether the clip is active, both detached.
 PolicyLoss = tuple[Tensor, Tensor, Tensor]
@@ -189,7 +189,7 @@ def kl_estimate(logprobs_A: Tensor, ref_logprobs_A: Tensor, estimator: KLEstimat
     """[A] estimates of KL(policy || reference) at each sampled token, nats.
 
     k1 = log p - log r is unbiased and may be negative; k2 = k1^2 / 2 is biased, never negative;
-    k3 = r/p - 1 - log(r/p) is unbiased and never negative; above r/p = 10 it is continued by its
+    k3 = r/p - 1 - log(r/p) is unbiased and never negative; above r/p = 32 it is continued by its
     tangent, so that its gradient is bounded.
 
     Source: Schulman, "Approximating KL divergence" (2020).

@@ -29,7 +29,7 @@ from agents.llm.sft.supervised import SUPERVISED, mean_loss, plan_steps, train_s
 from agents.llm.trainer.config import env_settings
 from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, load_state, write_json
-from agents.llm.trainer.setup import load_trained_policy, set_up_torch
+from agents.llm.trainer.setup import choose_precision, load_trained_policy, set_up_torch
 from zs_env.transcripts.storage import append_transcripts
 
 _RESULT = "result.json"
@@ -103,6 +103,7 @@ def warm_start(
         recorded = json.loads((output / _RESULT).read_text(encoding="utf-8"))
         return WarmStartResult(**{**recorded, "policy": str(output)})
     set_up_torch(config.run, device=config.model.device, distributed=distributed)
+    folder.config = config = choose_precision(config, distributed)
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint)
     policy.record_env_settings(env_settings(config.demonstrations))
@@ -122,6 +123,7 @@ def warm_start(
         algorithm=SUPERVISED,
         optimizer=config.optimizer,
         total_updates=len(steps),
+        seed=config.run.seed,
         distributed=distributed,
     )
     report("held-out loss", 0, None)

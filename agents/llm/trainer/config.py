@@ -165,13 +165,14 @@ class GenerationConfig:
             {"kind": "vllm-server", "servers": [URLs]}. Servers read new weights from the run's
             folder ("weights": "folder") or receive them over NCCL ("weights": "nccl").
         rollout_dtype: dtype of a copy of the weights that transformers samples from; bfloat16
-            halves the time on a large model. None samples from the trained weights.
+            halves the time of a large model where the device computes in it. "auto" measures this
+            once. None samples from the trained weights.
     """
 
     max_new_tokens: int = 96
     temperature: float = 1.0
     generator: str | None = None
-    rollout_dtype: DType | None = None
+    rollout_dtype: DType | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         at_least(1, self, "max_new_tokens")
@@ -217,8 +218,8 @@ class ModelConfig:
         lora_rank: rank of LoRA adapters, which are trained instead of the weights of policy and
             critic; 0 trains all weights.
         lora_alpha: scale of LoRA adapters, which are multiplied by alpha / rank.
-        dtype: dtype of the trained weights. bfloat16 weights lose small updates: prefer
-            --autocast. float64 is for tests.
+        dtype: dtype of the weights; adapters are at least float32. Trained bfloat16 weights lose
+            small updates: prefer --autocast. float64 is for tests.
         device: device of the policy; "auto" for a GPU if there is one.
     """
 

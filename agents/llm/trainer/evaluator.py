@@ -6,9 +6,11 @@ never used in training. Episodes have the same seeds as in `zerosearch evaluate`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import fmean
 from typing import Any
 
 from agents.baselines.world_oracle import FollowTheHops
@@ -112,15 +114,21 @@ class Evaluator:
 
     def aggregate(
         self, shares: Sequence[Sequence[Sequence[Transcript]]]
-    ) -> tuple[list[Row], list[Transcript]]:
+    ) -> tuple[list[Row], list[Transcript], float]:
         """Combine the results of `evaluate` of all ranks.
 
         Returns:
-            One row of means per setting, and the transcripts of the last setting.
+            One row of means per setting, the transcripts of the last setting, and the score that
+            decides which checkpoint is the best: the mean F1 over the settings, on as many
+            questions in every evaluation of the run; NaN if all episodes of a setting failed.
         """
+        config = self._config.evaluation
+        num_scored = min(config.eval_episodes, config.final_episodes)
         whole = [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)]
         names = [setting.name for setting in self.settings]
-        return list(map(_row, names, whole)), whole[-1]
+        scored = [[t for t in part[:num_scored] if t.failure is None] for part in whole]
+        f1 = [fmean(t.scores()["f1"] for t in part) if part else math.nan for part in scored]
+        return list(map(_row, names, whole)), whole[-1], fmean(f1)
 
     def oracle(self, *, episodes: int) -> dict[str, float]:
         """F1 by setting of an agent that follows every hop; {} if the questions are not a world's.

@@ -15,8 +15,6 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from agents.evaluation.summary import failure_summary, most_common_failure
 from agents.llm.distributed.context import SINGLE_PROCESS, DistributedContext
 from agents.llm.distributed.stop_signal import Stopped
@@ -35,6 +33,7 @@ from zs_env.search.types import BudgetExceeded
 from zs_env.transcripts.transcript import Transcript
 
 _MAX_SKIPPED_IN_A_ROW = _MAX_FAILED_IN_A_ROW = 3
+_WARN_NO_SIGNAL, _REPEAT_NO_SIGNAL = 3, 10
 _MAX_ROLLBACKS, _ROLLBACK_LR_FACTOR = 3, 0.5
 
 
@@ -99,13 +98,13 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
         evaluation, steps = config.evaluation, config.run.steps
         try:
             if state.before is None:
-                state.before, _ = _evaluate(run, evaluation.final_episodes)
+                state.before, *_ = _evaluate(run, evaluation.final_episodes)
                 _snapshot(run)
             counted = time.perf_counter()
             while state.step < steps:
                 if evaluation.eval_every and state.step and state.step % evaluation.eval_every == 0:
-                    rows, _ = _evaluate(run, evaluation.eval_episodes)
-                    _keep_if_best(run, rows)
+                    *_, score = _evaluate(run, evaluation.eval_episodes)
+                    _keep_if_best(run, score)
                 started = time.perf_counter()
                 collected, cursor = roll_out(run)
                 _check_engine(run, collected)
@@ -128,8 +127,8 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
                 run.sync_weights()
                 if state.step == steps or state.step % config.run.checkpoint_every == 0:
                     _save(run)
-            after, transcripts = _evaluate(run, evaluation.final_episodes)
-            _keep_if_best(run, after)
+            after, transcripts, score = _evaluate(run, evaluation.final_episodes)
+            _keep_if_best(run, score)
             play_oracle = partial(run.evaluator.oracle, episodes=evaluation.final_episodes)
             (oracle,) = run.split(
                 lambda: [play_oracle()] if distributed.is_main else [], "play the oracle"
@@ -143,20 +142,23 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
         return _result(run, after=after, oracle=oracle, transcripts=transcripts)
 
 
-def _evaluate(run: Run, episodes: int) -> tuple[list[Row], list[Transcript]]:
-    """Evaluate the policy and show the result; global random states stay as they were."""
+def _evaluate(run: Run, episodes: int) -> tuple[list[Row], list[Transcript], float]:
+    """Evaluate the policy and show the result; global random states stay as they were.
+
+    Returns what `Evaluator.aggregate` returns.
+    """
     before = random_state()
     shares = run.split(
         lambda: [run.evaluator.evaluate(run.policy, run.generator, episodes=episodes)],
         f"evaluate the policy after step {run.state.step}",
     )
-    rows, transcripts = run.evaluator.aggregate(shares)
+    rows, transcripts, score = run.evaluator.aggregate(shares)
     restore_random_state(before)
     if run.metrics is not None:
         for row in rows:
             run.metrics.write("evaluation", run.state.step, row)
     run.progress.print(evaluation_summary(run.state.step, rows))
-    return rows, transcripts
+    return rows, transcripts, score
 
 
 def _check_engine(run: Run, groups: Sequence[Group]) -> None:
@@ -200,6 +202,7 @@ def _record(
             lambda: run.folder.dump_groups(state.step, groups), "write the rollouts"
         )
         run.progress.print(f"step {state.step} was skipped: {report.reason}; its rollouts: {path}")
+    _check_signal(run, groups)
     _check_collapse(run, row)
     _snapshot(run)
     if state.skipped_in_a_row >= _MAX_SKIPPED_IN_A_ROW:
@@ -209,6 +212,25 @@ def _record(
             f"checkpoint is {run.folder.checkpoints.latest()}; start again with a lower "
             "learning_rate"
         )
+
+
+def _check_signal(run: Run, groups: Sequence[Group]) -> None:
+    """Warn if several steps in a row, or all of a short run, have no rewards to compare."""
+    state, config = run.state, run.config
+    rewards = {r.reward for group in groups for r in group.rollouts if not r.failed}
+    compares_all = len(rewards) > 1 and not config.algorithm.row.needs_groups
+    if compares_all or any(group.has_signal for group in groups):
+        state.no_signal_in_a_row = 0
+    elif rewards:
+        state.no_signal_in_a_row += 1
+        count = state.no_signal_in_a_row
+        short_run = count == state.step == config.run.steps
+        if short_run or count == _WARN_NO_SIGNAL or count % _REPEAT_NO_SIGNAL == 0:
+            run.progress.print(
+                f"step {state.step}: in the last {count} steps the rewards of every group were "
+                f"equal (now {min(rewards):g}), so the policy learns nothing from them; make a "
+                "warm start (zerosearch warm-start), raise --group-size, or use easier questions"
+            )
 
 
 def _check_collapse(run: Run, row: Mapping[str, Any]) -> None:
@@ -254,9 +276,8 @@ def _save(run: Run) -> None:
     )
 
 
-def _keep_if_best(run: Run, rows: Sequence[Row]) -> None:
-    """Mark the policy as the best if its mean F1 over the settings is the highest so far."""
-    score = float(np.mean([row["f1"] for row in rows]))
+def _keep_if_best(run: Run, score: float) -> None:
+    """Mark the policy as the best if its score is the highest so far."""
     checkpoints = run.folder.checkpoints
     best = checkpoints.best()
     if score > (best[1] if best else -1.0):  # False for NaN, if all episodes failed

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -32,6 +33,7 @@ from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, load_state
 from agents.llm.trainer.setup import (
+    choose_precision,
     load_trained_policy,
     random_state,
     restore_random_state,
@@ -55,6 +57,7 @@ class RunState:
     cursor: int = 0  # questions passed so far, whether asked or skipped
     train_seconds: float = 0.0  # as in `TrainResult`
     skipped_in_a_row: int = 0  # latest steps whose loss or gradient was not finite
+    no_signal_in_a_row: int = 0  # latest steps in which no rewards could be compared
     failed_in_a_row: int = 0  # latest steps in which engine failures ended most episodes
     metrics_position: int = 0  # size of the metrics file after this step, in bytes
     before: list[Row] | None = None  # evaluation of the initial policy; None until it is made
@@ -141,6 +144,7 @@ def open_run(
     config = folder.config
     check_one_step_off(config, distributed)
     set_up_torch(config.run, device=config.model.device, distributed=distributed)
+    folder.config = config = choose_precision(config, distributed)
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint, kl_coef=config.algorithm.kl_coef)
     config = with_settings(config, {"prompt": config.environment.prompt or policy.prompt})
@@ -149,12 +153,7 @@ def open_run(
     # Forward passes of a sharded model need all ranks, but each rank samples at its own pace.
     trained = policy.model if distributed.world_size == 1 else deepcopy(policy.model)
     learner = make_learner(config, trained, distributed)
-    state, saved = RunState(), {}
-    if checkpoint is not None:
-        saved = load_state(checkpoint)
-        learner.load_state_dict(saved["learner"])
-        state = RunState(**saved["run"])
-        restore_random_state(state.random)
+    state, prefetched = _restore(checkpoint, learner)
     with ExitStack() as opened:
         rollouts = config.rollouts
         num_questions = -(-rollouts.questions_per_step // distributed.world_size)
@@ -197,13 +196,27 @@ def open_run(
             policy=policy,
             learner=learner,
             generator=generator,
-            prefetcher=RolloutPrefetcher(distributed, generator, stop, saved.get("prefetched")),
+            prefetcher=RolloutPrefetcher(distributed, generator, stop, prefetched),
             environment=environment,
             questions=questions,
             evaluator=evaluator,
             metrics=metrics,
             progress=opened.enter_context(progress),
         )
+
+
+def _restore(checkpoint: Path | None, learner: Learner) -> tuple[RunState, Any]:
+    """Load a checkpoint; returns the state of the run and its prefetched rollouts.
+
+    The learner keeps the only reference to the loaded state of the optimizer.
+    """
+    if checkpoint is None:
+        return RunState(), None
+    saved = load_state(checkpoint)
+    learner.load_state_dict(saved["learner"])
+    state = RunState(**saved["run"])
+    restore_random_state(state.random)
+    return state, saved.get("prefetched")
 
 
 def check_one_step_off(config: TrainConfig, distributed: DistributedContext) -> None:
@@ -252,6 +265,7 @@ def make_learner(
         total_updates=config.run.steps,
         temperature=config.generation.temperature,
         loss_divisor=config.environment.max_turns * config.generation.max_new_tokens,
+        seed=config.run.seed,
         distributed=distributed,
     )
 

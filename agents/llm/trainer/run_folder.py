@@ -22,6 +22,8 @@ from agents.storage.config_file import settings_of, with_settings
 from agents.storage.output_folder import atomic_path
 
 _STATE = "state.pt"
+# Values that leave a setting to the first session of a run.
+_LEFT_OPEN = {"threads": 0, "autocast": "auto", "rollout_dtype": "auto"}
 _PREFIX = "step-"
 # They affect speed, files and output, but not the weights.
 _FREE = frozenset(
@@ -176,8 +178,8 @@ class RunFolder(Generic[Settings]):
 
     Attributes:
         path: the folder.
-        config: settings of the run; the number of threads is that of its first session, because
-            another number changes the last bits.
+        config: settings of the run; the number of threads and precisions that are "auto" are those
+            of its first session, because others change the last bits.
         checkpoints: the run's checkpoints.
 
     Raises:
@@ -195,7 +197,9 @@ class RunFolder(Generic[Settings]):
                     "another --output"
                 )
             config = resumed_config(config, recorded)
-        self.config = _with_threads(config, torch.get_num_threads())
+        self.config = config
+        if not config.run.threads:
+            self.config = with_settings(config, {"threads": torch.get_num_threads()})
         self.checkpoints = CheckpointStore(
             self.path / "checkpoints", keep=self.config.run.keep_checkpoints
         )
@@ -259,7 +263,7 @@ def _spec(name: str, text: str) -> Any:
 
 
 def resumed_config(config: Settings, recorded: Settings) -> Settings:
-    """Return the settings of a resumed run: as requested, with the threads of the run.
+    """Return the settings of a resumed run: as requested, with the choices of its first session.
 
     Args:
         config: settings as requested.
@@ -268,9 +272,11 @@ def resumed_config(config: Settings, recorded: Settings) -> Settings:
     Raises:
         ValueError: naming every setting that differs, with both values.
     """
-    config = _with_threads(config, recorded.run.threads)
-    free = _FREE | ({"steps"} if _more_steps_change_nothing(recorded) else set())
     before, data_file = settings_of(recorded), config.run.output / _DATA_FILE
+    requested = settings_of(config)
+    left_open = [name for name, value in _LEFT_OPEN.items() if requested.get(name) == value]
+    config = with_settings(config, {name: before[name] for name in left_open})
+    free = _FREE | ({"steps"} if _more_steps_change_nothing(recorded) else set())
     data = json.loads(data_file.read_text("utf-8")) if data_file.exists() else None
     differing = [
         f"{name}={value!r} (the run has {before[name]!r})"
@@ -299,10 +305,6 @@ def _recorded(config: Settings) -> Settings | None:
     if not path.exists():
         return None
     return type(config).from_json(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _with_threads(config: Settings, threads: int) -> Settings:
-    return config if config.run.threads else with_settings(config, {"threads": threads})
 
 
 def _more_steps_change_nothing(config: RunSettings) -> bool:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,8 +17,13 @@ from agents.llm.distributed.context import DistributedContext, init_distributed
 from agents.llm.learner.allocator import keep_freed_memory
 from agents.llm.policy.lora import adapter_size, add_adapter, has_adapter, train_adapter
 from agents.llm.policy.policy import Policy, load_policy
-from agents.llm.trainer.config import ModelConfig, SessionConfig
+from agents.llm.policy.precision import bfloat16_is_faster
+from agents.llm.trainer.config import ModelConfig, RunSettings, SessionConfig
+from agents.specs import spec_from_text
+from agents.storage.config_file import settings_of, with_settings
 from agents.storage.output_folder import folder_lock
+
+Settings = TypeVar("Settings", bound=RunSettings)
 
 
 @contextmanager
@@ -50,6 +55,29 @@ def set_up_torch(config: SessionConfig, *, device: str, distributed: Distributed
     if config.deterministic:
         # Warnings only: on a GPU a few operations have no deterministic form.
         torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+
+
+def choose_precision(config: Settings, distributed: DistributedContext) -> Settings:
+    """Return the settings of a new run with precisions in place of "auto".
+
+    Called after `set_up_torch`, because the number of threads affects the measurement.
+    """
+    settings = settings_of(config)
+    left_open = {name for name in ("autocast", "rollout_dtype") if settings.get(name) == "auto"}
+    if not left_open:
+        return config
+    device = resolve_device(settings["device"]).partition(":")[0]
+    # Other dtypes of weights were chosen for their precision.
+    measured = settings["dtype"] == "float32" and bfloat16_is_faster(device)
+    faster = distributed.all_gather(measured, "choose a precision")[0]
+    chosen: dict[str, Any] = {"autocast": faster}
+    if "rollout_dtype" in left_open:
+        generator = spec_from_text(settings["generator"] or "transformers", role="generator")
+        # Without a copy, rollouts would be sampled from weights that an update changes.
+        copied = settings["dtype"] if settings["one_step_off"] else None
+        in_process = generator["kind"] == "transformers"
+        chosen["rollout_dtype"] = ("bfloat16" if faster else copied) if in_process else None
+    return with_settings(config, {name: chosen[name] for name in left_open})
 
 
 def random_state() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
@@ -18,6 +18,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from agents.llm.generators.base import GenerationError
+from agents.llm.policy.lora import merged_weights
 from agents.llm.policy.policy import Policy
 from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url
 from zs_env.text.paths import local_path
@@ -163,14 +164,24 @@ class NCCLSync:
 
     def _join_nccl(self, policy: Policy) -> Any:
         from vllm.distributed.weight_transfer.base import (  # type: ignore[import-not-found]
-            ModuleSource,
+            ParamMeta,
+            WeightSource,
         )
         from vllm.distributed.weight_transfer.nccl_engine import (  # type: ignore[import-not-found]
             NCCLTrainerInitInfo,
             NCCLTrainerWeightTransferEngine,
         )
 
+        class MergedWeights(WeightSource):
+            """The policy's weights under the names of its base model, adapters merged."""
+
+            def __iter__(self) -> Iterator[tuple[str, Any]]:
+                return merged_weights(policy.model)
+
+            def metadata(self) -> list[Any]:
+                return [ParamMeta(name, one.dtype, tuple(one.shape)) for name, one in self]
+
         info = NCCLTrainerInitInfo(**self._rendezvous, world_size=1 + self._workers)
         return NCCLTrainerWeightTransferEngine.trainer_init(
-            info, client=self, source=ModuleSource(policy.model)
+            info, client=self, source=MergedWeights()
         )

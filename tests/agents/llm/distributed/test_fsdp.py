@@ -19,6 +19,7 @@ from agents.llm.learner.learner import Learner
 from agents.llm.learner.models import Critic
 from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
+from tests.agents.llm.learner import hand_worked
 
 SIZES = (2, 4)
 # Tolerance for another order of summation, relative to the largest entry.
@@ -177,6 +178,35 @@ def test_losses_and_gradients_equal_those_of_a_single_process(
         _assert_close(ours["gradient"], expected["gradient"], close)
         assert list(ours["metrics"]) == list(expected["metrics"])
         assert ours["metrics"] == pytest.approx(expected["metrics"], rel=close, abs=close)
+
+
+def _learn_by_hand(distributed: DistributedContext) -> dict[str, torch.Tensor]:
+    """Gradients of the updates that are worked out by hand, by algorithm and for given ratios."""
+    gradients = {}
+    for name in (*hand_worked.ADVANTAGES, "ratios"):
+        policy = hand_worked.make_policy()
+        algorithm: Any = "grpo" if name == "ratios" else name
+        learner = Learner(
+            policy,
+            algorithm=AlgorithmConfig(algorithm=algorithm, recompute_logprobs=False),
+            optimizer=OptimizerConfig(max_grad_norm=1e30, tokens_per_micro_batch=ONE_ROLLOUT),
+            total_updates=1,
+            distributed=distributed,
+        )
+        ratios = [hand_worked.RATIOS] if name == "ratios" else []
+        assert not learner.update(hand_worked.make_groups(*ratios)).skipped
+        gradients[name] = full_tensor(policy.gradient)[0]
+    return gradients
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_gradients_are_those_worked_out_by_hand(tmp_path: Path, size: int) -> None:
+    # With 4 ranks and 2 rollouts, two ranks compute passes without actions.
+    for gradients in on_ranks(tmp_path, size, _learn_by_hand):
+        torch.testing.assert_close(gradients.pop("ratios"), hand_worked.GRADIENT_WITH_RATIOS)
+        assert sorted(gradients) == sorted(ALGORITHMS)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, hand_worked.gradient_by_hand(name))
 
 
 def test_reports_are_bit_identical_on_all_ranks(spread: list[list[dict[str, Any]]]) -> None:

@@ -1,56 +1,19 @@
 import copy
 import io
 import math
-from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import torch
-from torch import nn
 
 from agents.llm.algorithms.registry import AlgorithmConfig, AlgorithmName
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.rollout.types import Group, Rollout, Segment, Source
+from tests.agents.llm.learner.hand_worked import LogitPolicy
 
 NAMES = sorted(get_args(AlgorithmName))
 _UNCLIPPED = 1e30
-
-
-class _LogitBody(nn.Module):
-    """A body whose hidden states, which are also the logits, are its parameter."""
-
-    def __init__(self, logits_BTV):
-        super().__init__()
-        self.logits_BTV = nn.Parameter(logits_BTV)
-
-    def forward(self, input_ids, use_cache):
-        B, T = input_ids.shape
-        shown = self.logits_BTV.expand(max(B, len(self.logits_BTV)), -1, -1)
-        return SimpleNamespace(last_hidden_state=shown[:B, :T])
-
-
-class _LogitPolicy(nn.Module):
-    """A policy whose logits are a parameter: `.grad` shows the gradient of each logit row."""
-
-    def __init__(self, logits_BTV):
-        super().__init__()
-        self.base_model = _LogitBody(logits_BTV)
-        vocabulary = logits_BTV.shape[-1]
-        self.head = nn.Linear(vocabulary, vocabulary, bias=False, dtype=torch.float64)
-        with torch.no_grad():
-            self.head.weight.copy_(torch.eye(vocabulary))
-        self.head.requires_grad_(False)
-        self.config = SimpleNamespace(
-            get_text_config=lambda: SimpleNamespace(hidden_size=vocabulary)
-        )
-
-    def get_output_embeddings(self):
-        return self.head
-
-    @property
-    def gradient(self):
-        return self.base_model.logits_BTV.grad
 
 
 def _learner(
@@ -124,8 +87,8 @@ def test_rows_that_predict_prompt_or_environment_have_no_derivative(make_rollout
             trained[row, position - 1] |= acted
 
     def update(logits_BTV):
-        policy = _LogitPolicy(logits_BTV.clone())
-        reference = _LogitPolicy(logits_BTV.clone() * 0.5)
+        policy = LogitPolicy(logits_BTV.clone())
+        reference = LogitPolicy(logits_BTV.clone() * 0.5)
         learner = _learner(policy, name, reference=reference, kl_coef=0.1, entropy_coef=0.1)
         report = learner.update([Group(rollouts=rollouts)])
         assert not report.skipped, report.reason
@@ -140,7 +103,7 @@ def test_rows_that_predict_prompt_or_environment_have_no_derivative(make_rollout
 
 
 def test_the_row_at_the_last_observation_position_is_trained(make_rollout):
-    policy = _LogitPolicy(torch.zeros(1, 8, 40, dtype=torch.float64))
+    policy = LogitPolicy(torch.zeros(1, 8, 40, dtype=torch.float64))
     rollout = make_rollout(2, 1, 3, 1, reward=1.0, logprobs=(-math.log(40),) * 2)
     _learner(policy, "reinforce").update([Group(rollouts=(rollout,))])
     moved = policy.gradient[0].abs().sum(-1) > 0
@@ -167,7 +130,7 @@ def _proportional_rollouts(make_rollout, rewards=(0.0, 0.0, 0.0, 0.0)):
 
 def test_reinforce_has_the_policy_gradient(make_rollout):
     rewards = torch.tensor([0.0, 0.5, 1.0, 0.25], dtype=torch.float64)
-    policy = _LogitPolicy(_P.log()[None, None])
+    policy = LogitPolicy(_P.log()[None, None])
     groups = _proportional_rollouts(make_rollout, rewards.tolist())
     report = _learner(policy, "reinforce").update(groups)
     expected = -_P * (rewards - (_P * rewards).sum())
@@ -179,7 +142,7 @@ def test_reinforce_has_the_policy_gradient(make_rollout):
 
 def test_temperature_divides_the_logits(make_rollout):
     rewards = torch.tensor([0.0, 0.5, 1.0, 0.25], dtype=torch.float64)
-    policy = _LogitPolicy(2 * _P.log()[None, None])
+    policy = LogitPolicy(2 * _P.log()[None, None])
     learner = Learner(
         policy,
         algorithm=AlgorithmConfig(algorithm="reinforce"),
@@ -193,7 +156,7 @@ def test_temperature_divides_the_logits(make_rollout):
 
 
 def test_the_entropy_bonus_has_the_gradient_of_the_entropy(make_rollout):
-    policy = _LogitPolicy(_P.log()[None, None])
+    policy = LogitPolicy(_P.log()[None, None])
     groups = _proportional_rollouts(make_rollout)
     _learner(policy, "reinforce", entropy_coef=0.3).update(groups)
     entropy = -(_P * _P.log()).sum()
@@ -203,11 +166,11 @@ def test_the_entropy_bonus_has_the_gradient_of_the_entropy(make_rollout):
 @pytest.mark.parametrize(("kl_in", "estimator"), [("loss", "k1"), ("loss", "k2"), ("reward", "k1")])
 def test_the_kl_term_pulls_towards_the_reference(make_rollout, kl_in, estimator):
     reference_p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    policy = _LogitPolicy(_P.log()[None, None])
+    policy = LogitPolicy(_P.log()[None, None])
     learner = _learner(
         policy,
         "reinforce",
-        reference=_LogitPolicy(reference_p.log()[None, None]),
+        reference=LogitPolicy(reference_p.log()[None, None]),
         kl_coef=0.5,
         kl_in=kl_in,
         kl_estimator=estimator,
@@ -225,11 +188,11 @@ def test_the_kl_term_pulls_towards_the_reference(make_rollout, kl_in, estimator)
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
 def test_updates_without_reward_lower_the_kl(make_rollout, name, kl_in, estimator):
     reference_p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
-    policy = _LogitPolicy(_P.log()[None, None])
+    policy = LogitPolicy(_P.log()[None, None])
     learner = _learner(
         policy,
         name,
-        reference=_LogitPolicy(reference_p.log()[None, None]),
+        reference=LogitPolicy(reference_p.log()[None, None]),
         lr=0.02,
         kl_coef=0.5,
         kl_in=kl_in,
@@ -341,7 +304,7 @@ def test_recomputed_old_logprobs_make_every_first_ratio_one(make_llama, make_rol
 
 @pytest.mark.parametrize("name", NAMES)
 def test_updates_raise_the_probability_of_the_rewarded_answer(make_rollout, name):
-    policy = _LogitPolicy(_P.log()[None, None])
+    policy = LogitPolicy(_P.log()[None, None])
     learner = _learner(policy, name, lr=0.05, epochs=2, minibatches=2)
     groups = _proportional_rollouts(make_rollout, (0.0, 0.0, 1.0, 0.0))
     for _ in range(3):

@@ -11,12 +11,15 @@ from unittest import mock
 import pytest
 import torch
 
-from agents.llm.algorithms.registry import ALGORITHMS
+from agents.llm.algorithms.registry import ALGORITHMS, AlgorithmConfig
 from agents.llm.distributed.context import DistributedContext
 from agents.llm.learner import batch as batches
 from agents.llm.learner.batch import Batch
+from agents.llm.learner.config import OptimizerConfig
+from agents.llm.learner.learner import Learner
 from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
+from tests.agents.llm.learner import hand_worked
 from tests.agents.llm.learner.labelled_rollouts import (
     TRAINED_IDS,
     disturbed,
@@ -150,6 +153,43 @@ def test_failed_and_actionless_rollouts_and_final_pages_change_only_their_counts
     assert torch.equal(seen.weights, wanted.weights)
     more = {"failed_rollouts": 2.0, "actionless_rollouts": 2.0}
     assert seen.report.metrics == {**wanted.report.metrics, **more}
+
+
+# --- gradients worked out by hand ----------------------------------------------------------------
+
+
+def _gradient(groups: list[Group], name: Any, max_tokens: int = MANY_TOKENS) -> torch.Tensor:
+    policy = hand_worked.make_policy()
+    learner = Learner(
+        policy,
+        algorithm=AlgorithmConfig(algorithm=name, recompute_logprobs=False),
+        optimizer=OptimizerConfig(max_grad_norm=1e30, tokens_per_micro_batch=max_tokens),
+        total_updates=1,
+    )
+    assert not learner.update(groups).skipped
+    return policy.gradient[0]
+
+
+def test_every_algorithm_is_worked_out_by_hand() -> None:
+    assert sorted(hand_worked.ADVANTAGES) == NAMES
+
+
+@every_row
+@pytest.mark.parametrize("max_tokens", [ONE_ROLLOUT, MANY_TOKENS])
+@pytest.mark.parametrize("change", [list, reverse, disturbed])
+def test_the_gradient_is_the_one_worked_out_by_hand(
+    name: str, max_tokens: int, change: Any
+) -> None:
+    gradient = _gradient(change(hand_worked.make_groups()), name, max_tokens)
+    # The advantages divide by a standard deviation plus 1e-6.
+    torch.testing.assert_close(gradient, hand_worked.gradient_by_hand(name))
+
+
+@pytest.mark.parametrize("max_tokens", [ONE_ROLLOUT, MANY_TOKENS])
+@pytest.mark.parametrize("change", [list, reverse, disturbed])
+def test_ratios_and_clipping_are_those_worked_out_by_hand(max_tokens: int, change: Any) -> None:
+    gradient = _gradient(change(hand_worked.make_groups(hand_worked.RATIOS)), "grpo", max_tokens)
+    torch.testing.assert_close(gradient, hand_worked.GRADIENT_WITH_RATIOS)
 
 
 # --- on several ranks ----------------------------------------------------------------------------

@@ -1,7 +1,12 @@
+import re
+import tomllib
+
 import pytest
+import torch
 
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.optimizer import learning_rate_factor
+from tests.paths import ROOT
 
 
 def _rates(total, **settings):
@@ -26,3 +31,13 @@ def test_warm_up_rises_to_the_peak_and_the_schedule_begins_there():
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="learning_rate is 0"):
         OptimizerConfig(learning_rate=0)
+
+
+def test_claimed_versions_of_torch_have_the_optimizers():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for extra in ("train", "tune", "gguf"):
+        (claimed,) = re.findall(r"torch>=(\d+)\.(\d+)", " ".join(extras[extra]))
+        assert tuple(map(int, claimed)) >= (2, 9)  # the first with torch.optim.Muon
+    assert hasattr(torch.optim, "Muon")

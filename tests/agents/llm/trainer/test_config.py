@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agents.cli.flags import parse_flags
+from agents.llm.distributed.context import SINGLE_PROCESS
+from agents.llm.sft.config import WarmStartConfig
+from agents.llm.trainer import setup
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.run_folder import resumed_config
 from agents.specs import spec_from_text
@@ -109,3 +113,68 @@ def test_questions_and_engines_are_json_kinds_or_files() -> None:
         spec_from_text('{"kind": ', role="engine")
     with pytest.raises(ValueError, match='"kind"'):
         spec_from_text("[1]", role="engine")
+
+
+# --- precision -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch):
+    """Sets whether bfloat16 is found to be faster."""
+    return lambda faster: monkeypatch.setattr(setup, "bfloat16_is_faster", lambda device: faster)
+
+
+AUTO = {"autocast": "auto", "rollout_dtype": "auto", "device": "cpu"}
+
+
+@pytest.mark.parametrize(
+    ("faster", "settings", "expected"),
+    [
+        (True, {}, (True, "bfloat16")),
+        (False, {}, (False, None)),
+        # Rollouts that are collected during an update need a copy.
+        (False, {"one_step_off": True, "importance_sampling": "token_mask"}, (False, "float32")),
+        (True, {"generator": "vllm"}, (True, None)),
+        (True, {"dtype": "bfloat16"}, (False, None)),
+        (True, {"dtype": "float64"}, (False, None)),
+        (True, {"autocast": False}, (False, "bfloat16")),
+        (True, {"rollout_dtype": None}, (True, None)),
+        (False, {"autocast": True, "rollout_dtype": "bfloat16"}, (True, "bfloat16")),
+    ],
+)
+def test_auto_is_replaced_by_the_faster_precision(measured, faster, settings, expected) -> None:
+    measured(faster)
+    config = setup.choose_precision(TrainConfig.of(**{**AUTO, **settings}), SINGLE_PROCESS)
+    assert (config.optimizer.autocast, config.generation.rollout_dtype) == expected
+
+
+def test_a_warm_start_chooses_its_precision_too(measured) -> None:
+    measured(True)
+    config = WarmStartConfig.of(autocast="auto", device="cpu")
+    assert setup.choose_precision(config, SINGLE_PROCESS).optimizer.autocast is True
+
+
+def test_a_resumed_run_keeps_the_precision_of_its_first_session(tmp_path: Path) -> None:
+    first = TrainConfig.of(**AUTO, output=tmp_path)
+    recorded = changed(first, autocast=True, rollout_dtype="bfloat16", threads=2)
+    resumed = resumed_config(changed(first, resume=True), recorded)
+    assert resumed.optimizer.autocast is True
+    assert resumed.generation.rollout_dtype == "bfloat16"
+    assert resumed.run.threads == 2
+    with pytest.raises(ValueError, match=r"autocast=False \(the run has True\)"):
+        resumed_config(changed(first, autocast=False), recorded)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], (False, "auto")),
+        (["--autocast", "auto", "--recompute-logprobs", "False"], ("auto", False)),
+        (["--autocast", "--recompute-logprobs"], (True, True)),
+        (["--no-autocast", "--recompute-logprobs", "auto", "--steps", "3"], (False, "auto")),
+        (["--autocast", "True", "--no-recompute-logprobs"], (True, False)),
+    ],
+)
+def test_switches_that_may_be_auto_are_set_with_and_without_a_value(flags, expected) -> None:
+    config = parse_flags(TrainConfig, flags, prog="zerosearch train", description="")
+    assert (config.optimizer.autocast, config.algorithm.recompute_logprobs) == expected

@@ -33,11 +33,16 @@ def test_the_example_is_a_run(path, tmp_path):
         cache.close()
 
 
-def test_the_run_on_a_gpu_is_a_long_one_in_bfloat16():
+def test_the_run_on_a_gpu_is_a_long_one():
     (path,) = [path for path in CONFIGS if path.name == "real_questions_gpu.toml"]
     config = parse_arguments(["--config", str(path), "--policy", "mine"])
     assert config.run.steps >= 300
-    assert config.optimizer.autocast and config.generation.rollout_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_examples_choose_the_precision_by_measuring(path):
+    config = parse_arguments(["--config", str(path), "--policy", "mine"])
+    assert config.optimizer.autocast == config.generation.rollout_dtype == "auto"
 
 
 def test_there_are_examples_for_a_cpu_a_gpu_and_a_simulator():

@@ -1,5 +1,6 @@
 """The trainer's promises: the same bits after a kill, one run a folder, an orderly end."""
 
+import gc
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import shutil
 import signal
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agents.cli.training.train import main
+from agents.cli.training.train import main, parse_arguments
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.config import OptimizerConfig
@@ -27,6 +29,7 @@ from agents.llm.rollout.types import Group
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
 from agents.llm.sft.world_teacher import TeacherErrors, WorldTeacher
+from agents.llm.trainer import run as run_module
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run_folder import CheckpointStore, load_state
 from tests.agents.llm.distributed.rank_processes import (
@@ -347,6 +350,58 @@ def test_groups_without_a_spread_are_refilled_by_other_questions(
         assert row["zero_variance_groups"] == 0
         assert row["rollouts"] <= 12 <= row["episodes"] <= 84
         assert row["rollouts"] == 12 or row["episodes"] > 12
+
+
+class _Watched(dict[str, Any]):
+    """A dictionary with weak references."""
+
+
+def test_a_resumed_run_releases_the_loaded_state_of_the_optimizer(
+    undisturbed: tuple[Path, Any],
+    policy: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    torch_settings: None,
+) -> None:
+    shutil.copytree(undisturbed[0], tmp_path / "run")
+    loaded: list[weakref.ref[Any]] = []
+
+    def load(checkpoint: Path) -> dict[str, Any]:
+        state = _Watched(load_state(checkpoint))
+        loaded.append(weakref.ref(state))
+        return state
+
+    monkeypatch.setattr(run_module, "load_state", load)
+    config = parse_arguments(arguments(policy, tmp_path / "run", "--resume"))
+    with run_module.open_run(config) as opened:
+        assert opened.state.step == STEPS
+        gc.collect()
+        assert len(loaded) == 1 and loaded[0]() is None
+
+
+def test_a_run_without_differing_rewards_warns_and_names_the_cure(
+    tmp_path: Path,
+    make_worded_policy: Callable[[], Policy],
+    capfd: pytest.CaptureFixture[str],
+    torch_settings: None,
+) -> None:
+    make_worded_policy().save(tmp_path / "policy")  # never closes a tag, so every reward is 0
+    flags = ("--eval-every", "0", "--final-episodes", "2", "--dtype", "float32")
+    assert main(arguments(tmp_path / "policy", tmp_path / "run", *flags)) == 0
+    printed = " ".join(capfd.readouterr().err.split())
+    rows = read_metrics(tmp_path / "run", "train")
+    assert {row["reward_std"] for row in rows} == {0.0}
+    assert printed.count("the rewards of every group were equal") == 1  # after step 3
+    for cure in ("zerosearch warm-start", "--group-size", "easier questions"):
+        assert cure in printed
+    short = ("--steps", "2", "--eval-every", "0", "--final-episodes", "2", "--dtype", "float32")
+    assert main(arguments(tmp_path / "policy", tmp_path / "short", *short)) == 0
+    assert "in the last 2 steps the rewards of every" in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_run_with_differing_rewards_does_not_warn(undisturbed: tuple[Path, Any]) -> None:
+    rows = read_metrics(undisturbed[0], "train")
+    assert all(row["approx_kl"] >= 0 for row in rows if not row["skipped"])
 
 
 # --- several processes ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ No GPU has run the NCCL way. What is checked is the order of calls, their bodies
 
 import sys
 import threading
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -26,15 +27,26 @@ class _InitInfo:
     world_size: int
 
 
-class _Source:
-    def __init__(self, module):
-        self.module = module
+@dataclass(frozen=True)
+class _ParamMeta:
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+
+class _WeightSource(ABC):
+    @abstractmethod
+    def metadata(self): ...
+
+    @abstractmethod
+    def __iter__(self): ...
 
 
 class _Engine:
     """Like vLLM's trainer engine: it makes the calls of an update through its client."""
 
     gate = None
+    sent = ()
 
     def __init__(self, info, client, source):
         self.info, self.client, self.source = info, client, source
@@ -48,8 +60,10 @@ class _Engine:
         self.client.start_weight_update()
         if self.gate is not None:
             self.gate.wait(timeout=30)
-        names = [name for name, _ in self.source.module.named_parameters()]
-        self.client.update_weights({"names": names})
+        described = self.source.metadata()
+        self.client.update_weights({"names": [one.name for one in described]})
+        type(self).sent = [(name, weight.clone()) for name, weight in self.source]
+        assert described == [_ParamMeta(n, w.dtype, tuple(w.shape)) for n, w in self.sent]
         self.client.finish_weight_update()
 
 
@@ -57,7 +71,7 @@ class _Engine:
 def vllm(monkeypatch):
     """The two modules of vLLM that `NCCLSync` imports."""
     base, nccl = ModuleType("base"), ModuleType("nccl_engine")
-    base.ModuleSource = _Source
+    base.ParamMeta, base.WeightSource = _ParamMeta, _WeightSource
     nccl.NCCLTrainerInitInfo = _InitInfo
     nccl.NCCLTrainerWeightTransferEngine = _Engine
     for name in ("vllm", "vllm.distributed", "vllm.distributed.weight_transfer"):
@@ -94,8 +108,29 @@ def test_servers_are_paused_updated_and_reset(vllm, stub):
     assert [route for route, _ in stub.posts] == ["/init_weight_transfer_engine", *one_update * 2]
     bodies = dict(stub.posts)
     assert bodies["/init_weight_transfer_engine"]["init_info"]["world_size"] == 3
-    names = [name for name, _ in policy.model.named_parameters()]
+    names = [name for name, _ in merged_weights(policy.model)]
     assert bodies["/update_weights"]["update_info"]["names"] == names
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_adapters_are_sent_merged_under_the_names_and_in_the_dtype_of_the_base(vllm, stub, dtype):
+    policy, base = load_policy("tiny", dtype=dtype), load_policy("tiny", dtype=dtype)
+    names = {name for name, _ in merged_weights(base.model)}
+    add_adapter(policy.model, rank=4, alpha=8)
+    sync = _sync(stub)
+    sync.send(policy)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if ".lora_" in name:
+                weight.fill_(0.5)
+    sync.send(policy)  # new weights in the second round
+    sent, before = dict(_Engine.sent), base.model.state_dict()
+    assert sent.keys() == names
+    # A and B of rank 4 hold 0.5, scaled by alpha / rank = 2: every entry grows by 4 * 0.25 * 2.
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert sent[name].dtype == getattr(torch, dtype)
+    torch.testing.assert_close(sent[name], before[name] + 2)
+    assert torch.equal(sent["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
 
 
 def test_a_hanging_transfer_ends_at_the_deadline_and_servers_resume(vllm, stub, monkeypatch):
