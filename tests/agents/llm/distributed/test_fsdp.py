@@ -17,6 +17,7 @@ from agents.llm.distributed.fsdp import full_tensor, gather_weights
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.learner.models import Critic
+from agents.llm.policy.lora import add_adapter
 from agents.llm.rollout.types import Group
 from tests.agents.llm.distributed.rank_processes import on_ranks
 from tests.agents.llm.learner import hand_worked
@@ -203,10 +204,34 @@ def _learn_by_hand(distributed: DistributedContext) -> dict[str, torch.Tensor]:
 def test_gradients_are_those_worked_out_by_hand(tmp_path: Path, size: int) -> None:
     # With 4 ranks and 2 rollouts, two ranks compute passes without actions.
     for gradients in on_ranks(tmp_path, size, _learn_by_hand):
-        torch.testing.assert_close(gradients.pop("ratios"), hand_worked.GRADIENT_WITH_RATIOS)
+        hand_worked.assert_by_hand(gradients.pop("ratios"), hand_worked.GRADIENT_WITH_RATIOS)
         assert sorted(gradients) == sorted(ALGORITHMS)
         for name, gradient in gradients.items():
-            torch.testing.assert_close(gradient, hand_worked.gradient_by_hand(name))
+            hand_worked.assert_by_hand(gradient, hand_worked.gradient_by_hand(name))
+
+
+def _train_adapter(
+    distributed: DistributedContext, model: Any, groups: list[Group]
+) -> list[torch.Tensor]:
+    """Adapters of a bfloat16 model after an update, gathered into a full copy."""
+    adapted = copy.deepcopy(model).to(torch.bfloat16)
+    torch.manual_seed(0)
+    add_adapter(adapted, rank=2, alpha=4)
+    kept = copy.deepcopy(adapted)
+    learner = _make_learner(distributed, adapted, "grpo", 40, kl_coef=0.0)
+    assert not learner.update(groups).skipped
+    gather_weights(learner.policy, kept, distributed)
+    return [weight.detach() for weight in kept.parameters() if weight.requires_grad]
+
+
+def test_float32_adapters_of_a_bfloat16_model_are_sharded(given: Any, tmp_path: Path) -> None:
+    model, _, groups = given
+    expected = _train_adapter(SINGLE_PROCESS, model, groups["two groups"])
+    for adapters in on_ranks(tmp_path, 2, _train_adapter, model, groups["two groups"]):
+        for ours, theirs in zip(adapters, expected, strict=True):
+            assert ours.dtype == torch.float32
+            # The first step of Adam has the size of the learning rate, 1e-3.
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=3e-3)
 
 
 def test_reports_are_bit_identical_on_all_ranks(spread: list[list[dict[str, Any]]]) -> None:
