@@ -93,7 +93,7 @@ def by_content(specs: Any) -> Any:
 
 
 def _content(path: Path, is_named: bool) -> str:
-    if not path.is_file():
+    if not path.exists():
         return str(path)  # what reads it reports a missing file
     name = f"{path.name}:" if is_named else ""
     return f"{name}{file_fingerprint(path)}"

@@ -111,7 +111,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             replacement, so that an epoch has each question once. A seed begins a new epoch. An
             episode with the option `question_index` uses up the question that it replaces.
         reward: function from a finished transcript to named terms.
-        prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`.
+        prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`; it
+            overrides the prompts of questions that have their own. By default those are used, and
+            "instruct" for other questions.
         limits: maximum lengths of texts, in characters.
         engine_timeout_s: timeout of a call of the engine, in seconds; None for no timeout. The
             engine's own limit must not exceed it.
@@ -136,7 +138,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         noise_draw: NoiseDraw = "search",
         order: QuestionOrder = "random",
         reward: RewardFunction = answer_f1,
-        prompt: str | PromptTemplate = "instruct",
+        prompt: str | PromptTemplate | None = None,
         limits: Limits | None = None,
         engine_timeout_s: float | None = ENGINE_TIMEOUT_S,
         owns_engine: bool = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from zs_env.actions import MalformedKind
 from zs_env.questions.question import Question
@@ -55,10 +55,13 @@ class PromptTemplate:
     Attributes:
         text: the prompt; `{question}` (required), `{max_turns}` and `{num_documents}` are replaced.
         notices: messages after a malformed action by kind; a missing kind has a default message.
+        overrides: whether questions that have a prompt of their own get this one. It is set for a
+            prompt that a user chose.
     """
 
     text: str
     notices: Mapping[str, str] | None = None
+    overrides: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if "{question}" not in self.text:
@@ -68,15 +71,20 @@ class PromptTemplate:
             )
 
     @classmethod
-    def of(cls, prompt: str | PromptTemplate) -> PromptTemplate:
-        """Return the template of a name of `PROMPTS` or of a prompt's text."""
-        if isinstance(prompt, PromptTemplate):
-            return prompt
-        return PROMPTS.get(prompt) or cls(prompt)
+    def of(cls, prompt: str | PromptTemplate | None) -> PromptTemplate:
+        """Return the template that a user chose: a name of `PROMPTS`, or the text of a prompt.
+
+        It overrides the prompts of questions. None is "instruct" for questions without a prompt.
+        """
+        if prompt is None:
+            return PROMPTS["instruct"]
+        if isinstance(prompt, str):
+            prompt = PROMPTS.get(prompt) or cls(prompt)
+        return replace(prompt, overrides=True)
 
     def render_prompt(self, question: Question, *, max_turns: int, num_documents: int) -> str:
-        """Return the question's own prompt, if it has one, or the filled template."""
-        if question.prompt is not None:
+        """Return the filled template, or the question's own prompt if it is not overridden."""
+        if question.prompt is not None and not self.overrides:
             return question.prompt
         # The question is inserted last, so that a placeholder in it is not replaced.
         prompt = self.text.replace("{max_turns}", str(max_turns))

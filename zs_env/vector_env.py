@@ -48,13 +48,11 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
 
     Args:
         num_envs: number of sub-environments, at least 1.
-        questions: see `ZeroSearchEnv`.
-        engine: see `ZeroSearchEnv`; also an attribute.
+        questions, engine: see `ZeroSearchEnv`; the engine is also an attribute.
         autoreset_mode: when a finished episode is followed by the next one.
         noise: see `ZeroSearchEnv`; each sub-environment counts its own episodes and rewards.
         render_mode: "ansi" or None.
-        settings: other arguments of `ZeroSearchEnv`. `engine_timeout_s` is the timeout of a call
-            with the searches of one step; all its episodes fail together.
+        settings: other arguments of `ZeroSearchEnv`; `engine_timeout_s` is that of one step.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (Gymnasium declares it so)
@@ -78,6 +76,9 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"got render_mode={render_mode!r}, expected 'ansi' or None")
         self.num_envs = num_envs
+        modes = [mode.value for mode in AutoresetMode]
+        if autoreset_mode not in (*AutoresetMode, *modes):
+            raise ValueError(f"got autoreset_mode={autoreset_mode!r}, expected one of {modes}")
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.render_mode = render_mode

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from argparse import ArgumentParser
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from importlib.util import find_spec
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
-from agents.storage.config_file import setting_types
+from agents.storage.config_file import setting_types, with_settings
 from zs_env.text.suggestions import unknown_name
 
 Config = TypeVar("Config")
@@ -125,3 +129,58 @@ def require_packages(command: str, extra: str, *names: str) -> None:
         raise ValueError(
             f'{command} needs {", ".join(missing)}: pip install "zerosearch-gym[{extra}]"'
         )
+
+
+def numbered_folder(
+    base: Path, *, resume: bool, holds_run: Callable[[Path], bool], fits: Callable[[Path], bool]
+) -> Path:
+    """Return the default output folder of a run: `base`, or else `base`-2, `base`-3 and so on.
+
+    Args:
+        base: the first of the folders.
+        resume: whether a run is continued: the newest that fits, or else the newest. Otherwise the
+            first folder without a run is returned.
+        holds_run: whether a folder holds a run.
+        fits: whether a folder's run has the requested settings.
+    """
+    runs: list[Path] = []
+    folder = base
+    while holds_run(folder):
+        runs.append(folder)
+        folder = base.with_name(f"{base.name}-{len(runs) + 1}")
+    if not resume or not runs:
+        return folder
+    return next(filter(fits, reversed(runs)), runs[-1])
+
+
+def is_output_given(flags: Sequence[str], table: Mapping[str, Any]) -> bool:
+    """Whether a command line, or settings from a file, name the output folder."""
+    return "output" in table or any(flag.partition("=")[0] == "--output" for flag in flags)
+
+
+def with_default_output(config: Any, flags: Sequence[str], table: Mapping[str, Any]) -> Any:
+    """Return settings whose output folder lets a second run happen, unless one was given.
+
+    Args:
+        config: `RunSettings` with the first of the default folders.
+        flags: the command line.
+        table: settings from a file.
+    """
+    if is_output_given(flags, table):
+        return config
+    base, requested = config.run.output, config.to_json()
+
+    def fits(folder: Path) -> bool:
+        recorded = json.loads((folder / config.settings_file).read_text(encoding="utf-8"))
+        names = requested.keys() - {"output", "resume", "json", "threads"}
+        return all(recorded.get(name) == requested[name] for name in names)
+
+    folder = numbered_folder(
+        base,
+        resume=config.run.resume,
+        holds_run=lambda path: (path / config.settings_file).exists(),
+        fits=fits,
+    )
+    if folder != base and os.environ.get("RANK", "0") == "0":
+        print(f"zerosearch: the output folder is {folder}", file=sys.stderr)
+    return with_settings(config, {"output": folder})

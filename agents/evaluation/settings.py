@@ -22,7 +22,8 @@ class EpisodeSettings:
     Attributes:
         seed: of every random choice.
         prompt: name or text of the environment's prompt; by default, as for the next three flags,
-            what the agent was trained with, and the environment's own if that is unknown.
+            what the agent was trained with, and the environment's own if that is unknown. It
+            overrides the prompts of questions that have their own.
         max_turns: actions in an episode.
         num_documents: documents in a page.
         max_document_chars: longer documents are cut.

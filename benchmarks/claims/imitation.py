@@ -62,7 +62,7 @@ def _demonstrations(config: TrainConfig, policy: Policy) -> Iterator[Rollout]:
     rules = EpisodeConfig(
         max_turns=config.environment.max_turns,
         num_documents=config.environment.num_documents,
-        prompt=PromptTemplate.of(config.environment.prompt or policy.prompt or "instruct"),
+        prompt=PromptTemplate.of(config.environment.prompt or policy.prompt),
         limits=Limits(max_document_chars=config.environment.max_document_chars),
     )
     engine, noise = WorldEngine(questions.world), config.noise.schedule(config.run.steps)

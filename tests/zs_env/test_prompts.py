@@ -3,6 +3,8 @@
 import pytest
 
 from zs_env.actions import MALFORMED_KINDS, Malformed, parse_action
+from zs_env.engines import ScriptedEngine
+from zs_env.env import ZeroSearchEnv
 from zs_env.prompts import BARE_NOTICES, NOTICES, PROMPTS, PromptTemplate, render_page
 from zs_env.questions.question import Question
 from zs_env.search.types import Document
@@ -23,6 +25,20 @@ def test_a_questions_own_prompt_is_used_verbatim():
     own = "Use <search> {question} <|im_start|>"
     question = Question(id="q", text="t", answers=("a",), prompt=own)
     assert _render(PROMPTS["instruct"], question) == own
+
+
+@pytest.mark.parametrize("chosen", ["no_search", "Mine {question}", PromptTemplate("A {question}")])
+def test_a_prompt_that_was_chosen_overrides_those_of_questions(chosen):
+    question = Question(id="q", text="t", answers=("a",), prompt="Say why.")
+    plain = Question(id="q", text="t", answers=("a",))
+
+    def first_message(question, **settings):
+        return ZeroSearchEnv([question], ScriptedEngine({}), **settings).reset()[0]["message"]
+
+    assert first_message(question) == "Say why."
+    assert first_message(question, prompt=chosen) == first_message(plain, prompt=chosen)
+    assert first_message(question, prompt=chosen) == _render(PromptTemplate.of(chosen), plain)
+    assert first_message(plain) == _render(PROMPTS["instruct"], plain)
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -260,3 +260,8 @@ def test_gymnasiums_statistics_wrapper_sums_the_rewards():
     *_, info = env.step(("<answer>gold 1</answer>", "<answer>x</answer>"))
     assert info["episode"]["r"].tolist() == [1.0, 0.0]
     assert info["episode"]["l"].tolist() == [2, 2]
+
+
+def test_an_unknown_autoreset_mode_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'same_step', expected one of \['NextStep', 'SameStep'"):
+        make_vector(2, autoreset_mode="same_step")

@@ -60,6 +60,8 @@ def check_spec(
         raise ValueError(f"a spec needs a 'kind', one of {sorted(table)}; got {dict(spec)!r}")
     kind = spec["kind"]
     if not isinstance(kind, str) or kind not in table:
+        if isinstance(kind, str) and Path(kind).is_dir():
+            raise ValueError(f"{kind!r} is a folder and no {what}; write ./{kind} for its files")
         raise unknown_name(what, kind, table)
     build = table[kind]
     if isinstance(build, str):
@@ -140,6 +142,8 @@ def spec_from_text(text: str, *, role: Role, name: str | None = None) -> dict[st
             return {"kind": "file", "path": text}
         if role == "engine":
             return {"kind": "bm25", "passages": text}
+    if role == "engine" and Path(text).is_dir() and ("/" in text or text.startswith(".")):
+        return {"kind": "bm25", "passages": text}
     return {"kind": text}
 
 

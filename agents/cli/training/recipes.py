@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from agents.cli.flags import flags_by_setting, parse_flags, take_flag
+from agents.cli.flags import (
+    flags_by_setting,
+    is_output_given,
+    numbered_folder,
+    parse_flags,
+    take_flag,
+    with_default_output,
+)
 from agents.cli.training.warm_start import run_warm_start
 from agents.llm.recipes.recipe import Recipe, StageConfig, load_recipe, recipe_path, recipe_paths
 from agents.llm.trainer.config import TrainConfig
@@ -148,8 +155,16 @@ def stage_configs(recipe: Recipe, flags: Sequence[str]) -> list[StageConfig]:
             )
         )
     if len(configs) == 1:
-        return configs
+        return [with_default_output(configs[0], given, table)]
+    output = configs[0].run.output
+    if not is_output_given(given, table):
+        output = numbered_folder(
+            output,
+            resume=configs[0].run.resume,
+            holds_run=lambda path: (path / "stage-1").exists(),
+            fits=lambda _: True,
+        )
     return [
-        with_settings(config, {"output": config.run.output / f"stage-{number}"})
+        with_settings(config, {"output": output / f"stage-{number}"})
         for number, config in enumerate(configs, start=1)
     ]

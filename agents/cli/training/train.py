@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from agents.cli.flags import parse_flags, require_packages, take_flag
+from agents.cli.flags import parse_flags, require_packages, take_flag, with_default_output
 from agents.cli.training.recipes import run_recipe
 from agents.llm.recipes.recipe import load_recipe, recipe_paths
 from agents.llm.trainer.config import TrainConfig
@@ -57,13 +57,14 @@ def parse_arguments(argv: Sequence[str]) -> TrainConfig:
     flags = list(argv)
     path = take_flag(flags, "--config")
     table = {} if path is None else read_toml(Path(path))
-    return parse_flags(
+    config = parse_flags(
         TrainConfig,
         flags,
         prog="zerosearch train",
         description=_DESCRIPTION,
         settings=read_settings(table, TrainConfig, where=path),
     )
+    return with_default_output(config, flags, table)
 
 
 def run_training(config: TrainConfig) -> TrainResult | None:

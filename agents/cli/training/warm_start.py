@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from agents.cli.flags import parse_flags, require_packages
+from agents.cli.flags import parse_flags, require_packages, with_default_output
 from agents.evaluation.progress import ProgressBar
 from agents.llm.policy.location import find_model
 from agents.llm.sft.config import WarmStartConfig
@@ -41,9 +41,10 @@ def main(argv: Sequence[str]) -> int:
 
 def parse_arguments(argv: Sequence[str]) -> WarmStartConfig:
     """Read flags; a `SystemExit` follows a wrong flag (status 2) and --help (status 0)."""
-    return parse_flags(
+    config = parse_flags(
         WarmStartConfig, argv, prog="zerosearch warm-start", description=_DESCRIPTION
     )
+    return with_default_output(config, argv, {})
 
 
 def run_warm_start(config: WarmStartConfig) -> WarmStartResult | None:

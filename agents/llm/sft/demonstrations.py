@@ -26,6 +26,13 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
     if config.max_turns > 1 and world:
         engine = WorldEngine(questions.world)
     elif config.max_turns > 1:
+        known = (questions[index].paragraphs for index in range(len(questions)))
+        if not any(paragraph.is_gold for paragraphs in known for paragraph in paragraphs):
+            raise ValueError(
+                f"none of the {len(questions)} questions has a gold paragraph, which the teacher "
+                "quotes; choose --questions with paragraphs, as HotpotQA has them, or "
+                "--max-turns 1 for demonstrations that answer without a search"
+            )
         engine = build_engine({"kind": "paragraphs"}, questions)
     rules = EpisodeConfig(
         max_turns=config.max_turns,

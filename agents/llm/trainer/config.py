@@ -239,8 +239,10 @@ class SessionConfig:
 
     Attributes:
         seed: seed of all randomness.
-        output: output folder; a folder that holds a run is refused without --resume.
-        resume: continue from the newest checkpoint in --output, or start if there is none.
+        output: output folder; a folder that holds a run is refused without --resume. Without this
+            flag, a second run goes to a folder with the number 2, and so on.
+        resume: continue from the newest checkpoint in --output, or start if there is none. Without
+            --output, the newest run with these settings is continued.
         json: print a JSON object as the last line of standard output.
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: newest checkpoints that are kept, and in `train` also the best by held-out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def draw_learning_curve(
         at, f1, low, high = (_column(rows, key) for key in ("step", "f1", "f1_low", "f1_high"))
         (line,) = scores.plot(at, f1, marker="o", markersize=3, label=f"held-out F1, {setting}")
         scores.fill_between(at, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    scores.set_ylim(0, 1)
+    shown = [one for line in scores.get_lines() for one in line.get_ydata() if isfinite(one)]
+    scores.set_ylim(min([0, *shown]), max([1, *shown]))  # rewards may be negative or above 1
     scores.set_ylabel("F1 · reward · probability")
     scores.legend(fontsize=8)
     searches.plot(steps, _column(train_rows, "searches_mean"), color="0.3")

@@ -26,6 +26,7 @@ from zs_env.text.contents import title_and_text
 # Whether to show a progress bar; or a function that takes the unit, the count and the total.
 Progress = bool | Callable[[str, int, int | None], object]
 _REPORT_EVERY_S = 0.5
+_TEXT_SUFFIXES = (".txt", ".md")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,25 @@ class StoredPassages(Sequence[Passage]):
 
 
 def read_passages(path: Path) -> Iterator[Passage]:
-    """Yield the passages of a JSONL or Parquet file, plain or gzipped.
+    """Yield the passages of a JSONL or Parquet file, plain or gzipped, or of a folder of texts.
 
     A row has `text` and optionally `title`, or `contents`; see `zs_env.text.contents`. It may have
-    `id`.
+    `id`. In a folder, also in its subfolders, each .txt or .md file is a passage: its path in the
+    folder is the id, its name the title.
 
     Raises:
-        ValueError: if a row is malformed; the message names file, line, field and fix.
+        ValueError: if a row is malformed or a text is not UTF-8; the message names file, line,
+            field and fix.
     """
+    if path.is_dir():
+        for file in text_files(path):
+            try:
+                text = file.read_text(encoding="utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{file} is not UTF-8 ({error}); save it as UTF-8") from error
+            if text.strip():
+                yield Passage(file.relative_to(path).as_posix(), file.stem, text.strip())
+        return
     for place, row in read_rows(path):
         if row.get("title") is not None and not isinstance(row["title"], str):
             raise place.error("title", row["title"], "a string, or no title")
@@ -71,6 +83,22 @@ def read_passages(path: Path) -> Iterator[Passage]:
         title, text = found
         number = row.get("id")
         yield Passage(str(place.number if number is None else number), title, text)
+
+
+def text_files(folder: Path) -> list[Path]:
+    """Return the .txt and .md files of a folder and its subfolders, in order.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in _TEXT_SUFFIXES]
+    found = sorted(path for path in files if path.is_file())
+    if not found:
+        raise ValueError(
+            f"the folder {folder} holds no .txt or .md file; pass such a folder, or a JSONL or "
+            "Parquet file of passages"
+        )
+    return found
 
 
 def copy_passages(corpus: Path, folder: Path, *, progress: Progress = False) -> Iterator[Passage]:
@@ -86,13 +114,19 @@ def copy_passages(corpus: Path, folder: Path, *, progress: Progress = False) -> 
 
 
 def file_fingerprint(path: Path) -> str:
-    """Return the size of a file and a hash of its content.
+    """Return the size of a file and a hash of its content; of a folder, those of its texts.
 
     The hash is computed once in a process, as long as the file's status does not change. Hashing
     takes about one second per GB.
     """
+    if path.is_dir():
+        texts = [(str(one.relative_to(path)), file_fingerprint(one)) for one in text_files(path)]
+        return f"{len(texts)}:{blake2b(repr(texts).encode(), digest_size=16).hexdigest()}"
     if not path.is_file():
-        raise FileNotFoundError(f"passage file {path} does not exist; pass a JSONL or Parquet file")
+        raise FileNotFoundError(
+            f"passage file {path} does not exist; pass a JSONL or Parquet file, or a folder of "
+            ".txt or .md files"
+        )
     with path.open("rb") as stream:
         status = os.fstat(stream.fileno())
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

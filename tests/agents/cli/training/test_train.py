@@ -1,5 +1,6 @@
 """Flags, files of flags, and what a run prints."""
 
+import json
 import math
 import subprocess
 import sys
@@ -174,3 +175,29 @@ def test_the_environment_and_the_reward_of_a_module_of_the_user(
     monkeypatch.delitem(gymnasium.registry, "Mine-v0")
     monkeypatch.delitem(sys.modules, "my_training")
     check_config(parse_arguments(["--config", str(file), "--reward", "my_training:reward"]))
+
+
+def test_a_second_run_has_a_folder_of_its_own_and_resume_finds_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def output(*flags: str) -> str:
+        return str(parse_arguments([*flags]).run.output)
+
+    def run(*flags: str) -> None:
+        config = parse_arguments([*flags])
+        config.run.output.mkdir(parents=True)
+        (config.run.output / "config.json").write_text(json.dumps(config.to_json()))
+
+    assert output() == output("--resume") == "runs/train"
+    run("--resume")
+    assert output("--resume") == "runs/train" and output("--output", "runs/train") == "runs/train"
+    assert output() == output("--seed", "5") == "runs/train-2"
+    run("--seed", "5")
+    assert output() == "runs/train-3"
+    # `make train` continues its own run, not the newest.
+    assert output("--resume") == "runs/train"
+    assert output("--resume", "--seed", "5", "--threads", "2", "--json") == "runs/train-2"
+    # No run has these settings: the error names what differs from the newest.
+    assert output("--resume", "--seed", "6") == "runs/train-2"

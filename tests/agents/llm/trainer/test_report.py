@@ -4,6 +4,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
 from rich.console import Console
 
@@ -47,6 +48,19 @@ def test_a_picture_of_any_number_of_steps(tmp_path: Path, steps: int) -> None:
     draw_learning_curve(rows, evaluations, path, title="grpo")
     assert imread(path).shape[:2] == (720, 960)
     assert [found.name for found in tmp_path.iterdir()] == ["curve.png"]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "low", "high"), [([0.5, 0.2], 0, 1), ([-1.5, 0.2], -1.5, 1), ([0.5, 3.0], 0, 3)]
+)
+def test_every_reward_is_inside_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rewards: list[float], low: float, high: float
+) -> None:
+    limits = []
+    monkeypatch.setattr(Axes, "set_ylim", lambda _, *ends: limits.append(ends))
+    rows = [train_row(step, reward) for step, reward in enumerate(rewards)]
+    draw_learning_curve(rows, [], tmp_path / "curve.png")
+    assert limits == [(low, high)]
 
 
 def printed(table: object) -> str:

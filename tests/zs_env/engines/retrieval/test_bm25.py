@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.paths import SHARED_DATA
+from zs_env.config import build_engine
 from zs_env.engines import BM25Engine
 from zs_env.search.types import SearchRequest
 from zs_env.text.words import content_words
@@ -204,3 +205,33 @@ def test_the_head_of_a_real_corpus_is_found_by_its_titles(tmp_path):
         for page, row in zip(pages, rows, strict=True)
     )
     assert hits > 0.9 * len(rows)
+
+
+def test_a_folder_of_texts_is_a_passage_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes/north").mkdir(parents=True)
+    (tmp_path / "notes/Oslo.txt").write_text("\ufeffThe capital of Norway.", encoding="utf-8")
+    (tmp_path / "notes/north/Bodø.MD").write_text("A port.\n\nIt has a cathedral.\n")
+    (tmp_path / "notes/empty.txt").write_text("\n")
+    (tmp_path / "notes/picture.png").write_bytes(b"\xff")
+
+    def first(engine, query):
+        (page,) = engine.search([SearchRequest(query, "q", (), (True, True), 0)])
+        return page.documents[0].title, page.documents[0].text
+
+    for spec in ("notes/", "./notes", {"kind": "bm25", "passages": "notes"}):
+        engine = build_engine(spec, ())
+        assert first(engine, "capital") == ("Oslo", "The capital of Norway.")
+    before = engine.fingerprint
+    (tmp_path / "notes/north/Bodø.MD").write_text("A port.\n\nIt has a cathedra!.\n")
+    changed = build_engine("./notes", ())
+    assert changed.fingerprint != before
+    assert first(changed, "port") == ("Bodø", "A port.\n\nIt has a cathedra!.")
+    with pytest.raises(ValueError, match=r"'notes' is a folder .* write ./notes"):
+        build_engine("notes", ())
+    (tmp_path / "pictures").mkdir()
+    with pytest.raises(ValueError, match=r"holds no \.txt or \.md file; pass"):
+        build_engine("./pictures", ())
+    (tmp_path / "pictures/a.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8"):
+        build_engine("./pictures", ())
