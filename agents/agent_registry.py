@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from agents import baselines
 from agents.agent import Agent
+from agents.agent_labels import split_label
 from agents.prompted.methods import METHODS
 from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import spec_from_text
@@ -34,7 +36,8 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
         name: a key of `BASELINES`; "module:Class", where the class is called without arguments
             and may be in the working directory; a folder of `zerosearch train-sb3`; a language
             model: "tiny" (the policy in this package), a folder, a .gguf file, or OWNER/NAME on
-            the Hugging Face hub; or a prompted agent as JSON, see `build_prompted_agent`.
+            the Hugging Face hub; or a prompted agent as JSON, see `build_prompted_agent`. Each may
+            follow a label, as in "LABEL=tiny".
         temperature: of a language model; 0 decodes greedily. A prompted agent uses the
             temperature of its generator.
         seed: of the sampling; a prompted agent adds its own `seed`.
@@ -43,7 +46,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
         ValueError: if the name has none of these forms.
     """
     check_agent_name(name)
-    name = expand_home(name)
+    name = expand_home(split_label(name)[1])
     if name.lstrip().startswith("{"):
         return build_prompted_agent(spec_from_text(name, role="agent"), seed=seed)
     if name in BASELINES:
@@ -66,6 +69,7 @@ def check_agent_name(name: str) -> None:
     Raises:
         ValueError: if the form is unknown.
     """
+    _, name = split_label(name)
     if not name.strip():
         raise ValueError("an agent needs a name, got an empty one")
     if name in METHODS:
@@ -89,7 +93,8 @@ def fingerprint(agent: Agent) -> str:
 
 
 def _is_policy(name: str) -> bool:
-    return name == "tiny" or local_path(name).exists() or ("/" in name and ":" not in name)
+    exists = os.path.exists(local_path(name))
+    return name == "tiny" or exists or ("/" in name and ":" not in name)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.agent import Agent, AgentFailure
+from agents.agent_labels import split_label
 from agents.env_pool import EnvPool, episode_seed, open_pool
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationRecord
@@ -31,6 +32,7 @@ def evaluate(
     concurrency: int = DEFAULT_CONCURRENCY,
     output: str | Path | None = None,
     agent_name: str | None = None,
+    agent_label: str | None = None,
     fingerprint: str | None = None,
     on_start: Callable[[int, int], None] | None = None,
     on_episode: Callable[[EpisodeResult], None] | None = None,
@@ -52,7 +54,10 @@ def evaluate(
         concurrency: episodes played at once.
         output: folder for results and transcripts; an evaluation with the same setting and data
             files is continued. None writes nothing.
-        agent_name: name of the agent in the report; its class's name by default.
+        agent_name: name of the agent, as for `agents.agent_registry.build_agent`; its class's name
+            by default.
+        agent_label: label of the agent in reports; that of its name by default, see
+            `agents.agent_labels.split_label`. It may change when an evaluation is continued.
         fingerprint: identifies the agent; an evaluation with another fingerprint is not continued.
             The agent's own `fingerprint` by default.
         on_start: called with the number of episodes, and of those found complete in `output`.
@@ -68,8 +73,10 @@ def evaluate(
         if value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
     env_kwargs = dict(env_kwargs or {})
+    label, name = split_label(agent_name or type(agent).__name__)
     setting = {
-        "agent": agent_name or type(agent).__name__,
+        "agent": name,
+        "label": agent_label or label,
         "env": env_id,
         "seed": seed,
         "noise": noise,

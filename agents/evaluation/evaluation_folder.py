@@ -53,7 +53,7 @@ class EvaluationRecord:
         self.folder = folder
         files = [folder / name for name in (RESULTS_FILE, TRANSCRIPTS_FILE)]
         # "files" has the same values, with the content of files in place of their paths.
-        spelled = ("env_kwargs",) if "files" in setting else ()
+        spelled = ("label", "env_kwargs") if "files" in setting else ("label",)
         ensure_settings(
             folder / SETTING_FILE, setting, what="evaluation", files=files, uncompared=spelled
         )
@@ -157,7 +157,7 @@ class EvaluationFolder:
     """The content of one folder.
 
     Attributes:
-        setting: agent, env, env_kwargs, seed, noise and fingerprint.
+        setting: agent, label, env, env_kwargs, seed, noise and fingerprint.
         results: of questions 0, 1, 2 and so on.
         set_name: name of the questions if they differ from the environment's default; else the
             environment's id.
@@ -189,7 +189,7 @@ class EvaluationFolder:
             folder=folder,
             setting=setting,
             results=tuple(read_results(folder))[:episodes],
-            agent=str(setting.get("agent", "agent")),
+            agent=str(setting.get("label") or setting.get("agent", "agent")),
             set_name=_spec_name(questions) if questions else str(setting.get("env", "")),
         )
 

@@ -28,7 +28,7 @@ class Report:
     excluded from every other figure.
 
     Attributes:
-        setting: what was evaluated: agent, env, seed, noise.
+        setting: what was evaluated: agent, label, env, seed, noise.
         num_episodes: number of episodes, including failures.
         num_failures: number of episodes that a failure ended.
         failure_rate: share of episodes that a failure ended.
@@ -57,6 +57,11 @@ class Report:
     failed_checks: Mapping[str, float]
     folder: str | None = None
     costs: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def agent(self) -> str:
+        """The label of the agent."""
+        return str(self.setting.get("label") or self.setting.get("agent", "agent"))
 
     @property
     def failure_summary(self) -> str:
@@ -106,12 +111,13 @@ class Report:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
+        """Return the figures as JSON values; "agent" is its label."""
         figures = asdict(replace(self, setting={}))
         failures = {"count": self.num_failures, **figures["failure_rate"]}
         names = ("reasons", "f1_by_structure", "noisy_share", "failed_checks", "folder")
         return {
-            **self.setting,
+            **{name: value for name, value in self.setting.items() if name != "label"},
+            "agent": self.agent,
             "episodes": self.num_episodes,
             **figures["metrics"],
             "failures": {**failures, "most_often": self.common_failure},
@@ -120,8 +126,10 @@ class Report:
 
     def table(self) -> Table:
         """Return the figures as a table."""
-        agent, env = self.setting.get("agent", "agent"), self.setting.get("env", "")
-        table = Table(title=f"{agent} on {env}, {self.num_episodes} episodes", title_justify="left")
+        env = self.setting.get("env", "")
+        table = Table(
+            title=f"{self.agent} on {env}, {self.num_episodes} episodes", title_justify="left"
+        )
         for header in ("", "mean", "95 % interval"):
             table.add_column(header, justify="left" if not header else "right")
         rows = [(name.replace("_", " "), value) for name, value in self.metrics.items()]

@@ -10,6 +10,7 @@ Sources:
 - `SearchO1`: Li et al., "Search-o1" (arXiv:2501.05366). Differences: "Search:" and "Answer:" lines
   replace the special tokens, and each turn is a new message that contains the reasoning so far. Any
   chat model can therefore be used.
+- `Instruct`: the protocol of Search-R1 (arXiv:2503.09516) and ZeroSearch, without training.
 """
 
 from __future__ import annotations
@@ -17,10 +18,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from agents.prompted.free_text import answer_in, first_move
-from agents.prompted.turns import PastSearch, answer_turn, as_notes, past_searches, search_turn
+from agents.prompted.turns import (
+    PastSearch,
+    answer_turn,
+    as_notes,
+    past_searches,
+    protocol_turn,
+    search_turn,
+)
 from zs_env.text.thinking import split_thinking
 
 # No example: a small model copies the answer of an example.
@@ -117,6 +125,8 @@ class Method(Protocol):
     """Answers questions with a language model.
 
     A method is a frozen dataclass of its settings: its `repr` is part of the agent's fingerprint.
+    Its attribute `prompt`, "bare" by default, names the environment's prompt; None keeps the
+    environment's own.
     """
 
     def step(self, observation: Mapping[str, Any]) -> Step:
@@ -236,6 +246,21 @@ class SearchO1(SearchSettings):
         return _joined(*parts, found)[-self.max_chars :]
 
 
+@dataclass(frozen=True, slots=True)
+class Instruct:
+    """Plays the protocol of the environment: the model writes `<search>` and `<answer>` itself.
+
+    The user's message is the transcript so far: the environment's own prompt, and all earlier turns
+    and pages. The completion up to its first closing tag is the turn; thinking before it becomes
+    the thought. A completion without an action is a malformed action of the environment.
+    """
+
+    prompt: ClassVar[str | None] = None
+
+    def step(self, observation: Mapping[str, Any]) -> Step:
+        return Ask(observation["transcript"], protocol_turn)
+
+
 def _first_line(text: str) -> str:
     return answer_turn(answer_in(text, otherwise="first"))
 
@@ -267,4 +292,5 @@ METHODS: dict[str, Callable[..., Method]] = {
     "rag": RetrieveOnce,
     "ragent": RAgent,
     "search-o1": SearchO1,
+    "instruct": Instruct,
 }

@@ -16,8 +16,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from agents.agent import AgentFailure
-from agents.prompted.methods import METHODS, Ask, Method, Step
-from agents.prompted.turns import answer_turn
+from agents.prompted.methods import METHODS, Ask, Instruct, Method, Step
+from agents.prompted.turns import STOP_SEQUENCES, answer_turn
 from zs_env.config import build_generator
 from zs_env.simulator.generators.base import (
     Completion,
@@ -41,14 +41,13 @@ class PromptedAgent:
     """Runs a method with the completions of a generator.
 
     Its actions depend only on the observation and on the `seed` of the sampling. `prompt` is the
-    name of the environment's prompt, which is short, because methods have their own.
+    name of the environment's prompt. It is short, unless the method reads the environment's own.
     """
-
-    prompt = "bare"
 
     def __init__(self, method: Method, generator: TextGenerator, *, seed: int = 0) -> None:
         self.method, self.seed = method, seed
         self.generator = as_generator(generator)
+        self.prompt: str | None = getattr(method, "prompt", "bare")
 
     @property
     def fingerprint(self) -> str:
@@ -127,6 +126,9 @@ def build_prompted_agent(spec: Mapping[str, Any], *, seed: int = 0) -> PromptedA
             f"{generator!r}; an example: {EXAMPLE}"
         )
     method = METHODS[kind](**settings)
+    if isinstance(method, Instruct) and generator.get("kind") == "server":
+        stop = {"stop": list(STOP_SEQUENCES)}
+        generator = {**generator, "extra": {**stop, **(generator.get("extra") or {})}}
     return PromptedAgent(method, _shared_generator(generator), seed=own_seed + seed)
 
 

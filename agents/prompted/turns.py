@@ -8,14 +8,18 @@ transcript, so that tags in the prompt are never taken for a turn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zs_env.text.sanitize import sanitize
+from zs_env.text.thinking import split_thinking
 
 _UNKNOWN = "unknown"
 _MAX_THOUGHT, _MAX_QUERY, _MAX_ANSWER = 4000, 400, 400  # characters
+STOP_SEQUENCES = ("</search>", "</answer>")
+_CLOSING, _OPENING = re.compile("|".join(STOP_SEQUENCES)), re.compile("<(search|answer)>")
 _PAGE_START, _PAGE_END = "\n\n<information>\n", "\n</information>\n\n"
 
 
@@ -27,6 +31,21 @@ def search_turn(query: str, thought: str = "") -> str:
 def answer_turn(answer: str | None, thought: str = "") -> str:
     """Return a turn that answers; None or a blank answer becomes "unknown"."""
     return f"{_thought(thought)}<answer>{_line(answer or '', _MAX_ANSWER)}</answer>"
+
+
+def protocol_turn(completion: str) -> str:
+    """Return the turn of a model that writes the tags of actions itself.
+
+    It ends at the first closing tag of an action. If the server has removed this tag as a stop
+    sequence, it is added. A text without an action is returned as it is.
+    """
+    thinking, response = split_thinking(completion)
+    response = response.strip()
+    if closed := _CLOSING.search(response):
+        response = response[: closed.end()]
+    elif opened := list(_OPENING.finditer(response)):
+        response += f"</{opened[-1][1]}>"
+    return f"{_thought(thinking)}{response}"
 
 
 def _thought(thought: str) -> str:

@@ -18,6 +18,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from agents.agent_labels import agents_by_label
 from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
@@ -49,7 +50,9 @@ def _run(config: BenchmarkConfig, output: Path) -> int:
     samples = choose_samples(config, sets, output, started=bool(existing))
     cells = [
         Cell(agent=agent, set_name=name, repeat=repeat)
-        for agent, repeat, name in product(config.named_agents(), range(config.repeats), sets)
+        for agent, repeat, name in product(
+            agents_by_label(config.agents), range(config.repeats), sets
+        )
     ]
     console = Console(stderr=True)
     total = sum(len(samples[cell.set_name].ids) for cell in cells)

@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
+from agents.agent_labels import split_label
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar, print_plain
@@ -38,7 +39,8 @@ class EvaluateConfig(EvaluationSettings):
             "module:Class"; a folder of train-sb3; a trained language model: tiny, the folder of a
             model or of a run (its best checkpoint), a .gguf file, a Hugging Face name; or a
             prompted one, as JSON: {"kind": "rag", "generator": {"kind": "server", "servers": URL}},
-            with the kinds direct, cot, rag, ragent, search-o1.
+            with the kinds direct, cot, rag, ragent, search-o1, and instruct, which plays the
+            environment's own protocol. LABEL=AGENT sets the name in tables.
         noise: noise probability of a search, in [0, 1]; the environment's own by default.
         prices: of searches in US dollars, as JSON: fields of `zs_env.search.prices.PriceTable`.
         output: folder for results and transcripts; a new one under runs/evaluations by default.
@@ -56,13 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if a failure ended every episode."""
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
     prices = prices_from_json(config.prices)
-    agent = build_agent(config.agent)
+    label, name = split_label(config.agent)
+    agent = build_agent(name)
     agent_print = fingerprint(agent)
     env_kwargs, adopted = adopt_settings(agent, config.env_kwargs(), env_id=config.env)
     console = Console(stderr=True)
     if adopted:
         print_plain(console, adopted)
-    with ProgressBar(console, config.agent) as bar:
+    with ProgressBar(console, label) as bar:
         report = evaluate(
             agent,
             config.env,
@@ -72,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             env_kwargs=env_kwargs,
             concurrency=config.concurrency,
             output=config.output or _default_folder(config, env_kwargs, agent_print),
-            agent_name=config.agent,
+            agent_name=name,
+            agent_label=label,
             fingerprint=agent_print,
             on_start=bar.start,
             on_episode=bar.episode,
@@ -83,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if report.costs.get("completion_tokens"):
         console.print(cost_table(report.costs, prices))
     if report.num_failures:
-        warning = f"{config.agent}: {report.failure_summary}. The same command replays them."
+        warning = f"{label}: {report.failure_summary}. The same command replays them."
         print_plain(console, warning, style="yellow")
     print_plain(console, f"Results and transcripts: {report.folder}")
     if config.json:
@@ -96,7 +100,8 @@ def _default_folder(
 ) -> Path:
     """Return a folder whose name depends on all settings, agent and data files."""
     data = by_content(env_kwargs)
-    determining = [config.agent, config.env, config.seed, config.noise, data, agent_print]
+    agent = split_label(config.agent)[1]
+    determining = [agent, config.env, config.seed, config.noise, data, agent_print]
     digest = blake2b(json.dumps(determining).encode(), digest_size=4).hexdigest()
-    name = re.sub(r"[^\w.-]+", "-", f"{config.agent}-{config.env}").strip("-.")[:80]
+    name = re.sub(r"[^\w.-]+", "-", f"{split_label(agent)[0]}-{config.env}").strip("-.")[:80]
     return DEFAULT_FOLDER / f"{name}-{digest}"

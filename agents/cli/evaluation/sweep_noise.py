@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import tyro
 from rich.console import Console
 
-from agents.agent_registry import build_agent, check_agent_name
+from agents.agent_labels import agents_by_label
+from agents.agent_registry import check_agent_name
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
 from agents.evaluation.settings import EvaluationSettings
@@ -32,7 +32,7 @@ class SweepConfig(EvaluationSettings):
     engine that uses the query alone gives a flat curve.
 
     Attributes:
-        agents: names, as for `zerosearch evaluate --agent`.
+        agents: as for `zerosearch evaluate --agent`; LABEL=AGENT sets the label in tables.
         noise: two or more levels in [0, 1].
         output: folder for the cells, the CSV files, the plot and the HTML report.
         json: print one JSON object to standard output.
@@ -47,12 +47,10 @@ class SweepConfig(EvaluationSettings):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if every episode of a cell failed."""
     config = tyro.cli(SweepConfig, prog="zerosearch sweep-noise", args=argv)
-    if not config.agents or len(set(config.agents)) != len(config.agents):
-        raise ValueError(f"--agents needs one or more different names, got {list(config.agents)}")
-    for name in config.agents:
+    agents = agents_by_label(config.agents)
+    for name in agents.values():
         check_agent_name(name)
     console = Console(stderr=True)
-    agents = {name: partial(build_agent, name) for name in config.agents}
     with folder_lock(config.output):
         cells = run_sweep(
             agents,

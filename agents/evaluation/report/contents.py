@@ -91,14 +91,17 @@ def evaluation_figures(evaluation: EvaluationFolder, pages: PageCounts) -> dict[
 def with_unique_names(figures: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Add the folder to the agent's name where agent, set, engine and noise are not unique.
 
-    This happens with two seeds of one agent on the same questions.
+    This happens with two seeds of one agent on the same questions. It is also added to the names of
+    different agents with one label.
     """
     identities = [
         tuple(one[name] for name in ("agent", "set", "engine", "noise")) for one in figures
     ]
+    agents = {(one["agent"], one["setting"].get("agent")) for one in figures}
+    num_agents = Counter(label for label, _ in agents)
     named = []
     for one, identity in zip(figures, identities, strict=True):
-        unique = identities.count(identity) == 1
+        unique = identities.count(identity) == 1 and num_agents[one["agent"]] == 1
         agent = one["agent"] if unique else f"{one['agent']} ({one['folder']})"
         named.append({**one, "agent": agent})
     return named

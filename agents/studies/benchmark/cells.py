@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from agents.agent_labels import agents_by_label
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluate import evaluate
@@ -143,8 +144,9 @@ def play_cells(
     Raises:
         ValueError: if the folder contains episodes of another setting or of a changed agent.
     """
+    names = agents_by_label(config.agents)
     for (label, repeat), group in groupby(cells, lambda cell: (cell.agent, cell.repeat)):
-        name, seed = config.named_agents()[label], config.seed + repeat
+        name, seed = names[label], config.seed + repeat
         agent = build_agent(name, temperature=config.temperature, seed=seed)
         for cell in group:
             ids = list(samples[cell.set_name].ids)
@@ -162,6 +164,7 @@ def play_cells(
                 concurrency=config.concurrency,
                 output=cell.folder(output),
                 agent_name=name,
+                agent_label=label,
                 fingerprint=fingerprint(agent),
                 on_start=session.start_cell,
                 on_episode=session.episode,

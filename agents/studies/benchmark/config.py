@@ -7,13 +7,13 @@ Bamboogle.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.agent_labels import agents_by_label
 from agents.evaluation.settings import EpisodeSettings
 from agents.specs import by_content, spec_from_text
 from zs_env.metrics import F1Tokens
@@ -32,7 +32,6 @@ PAPER_SETS: dict[str, str] = {
 PAPER_SIZE = 500
 AVERAGE = "average"  # in place of a set's name: the mean over all sets
 DEFAULT_FOLDER = Path("runs/benchmarks")
-_LABEL = re.compile(r"([\w.-]+)=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +75,13 @@ class BenchmarkConfig(EpisodeSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.agents:
-            raise ValueError("--agents is empty; expected at least one agent")
-        if len(self.named_agents()) < len(self.agents):
-            raise ValueError(
-                f"--agents contains an agent twice, got {self.agents}; name each agent once"
-            )
+        agents_by_label(self.agents)
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1, got {self.repeats}")
         if self.sample is not None and self.questions_per_set != "paper":
             raise ValueError(
                 "--sample and --questions-per-set both choose the questions; pass one of them"
             )
-
-    def named_agents(self) -> dict[str, str]:
-        """Return the agents by label."""
-        named = {}
-        for agent in self.agents:
-            match = _LABEL.match(agent)
-            named[match[1] if match else agent] = agent[match.end() :] if match else agent
-        return named
 
     @property
     def set_size(self) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.agent import Agent
-from agents.agent_registry import fingerprint
+from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
 from agents.evaluation.progress import ProgressBar, print_plain
@@ -41,7 +41,7 @@ class Cell:
 
 
 def run_sweep(
-    agents: Mapping[str, Callable[[], Agent]],
+    agents: Mapping[str, str | Callable[[], Agent]],
     noises: Sequence[float],
     output: str | Path,
     *,
@@ -57,8 +57,8 @@ def run_sweep(
     episodes can be added to a finished sweep.
 
     Args:
-        agents: constructors by name, called one at a time, so that only one language model is in
-            memory.
+        agents: names, as for `build_agent`, or constructors, by label. They are built one at a
+            time, so that only one language model is in memory.
         noises: two or more different probabilities in [0, 1].
         output: folder of the cells.
         env_id: an environment with the reset option `noise_probability`.
@@ -82,16 +82,16 @@ def run_sweep(
     existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
     ensure_settings(output / "sweep.json", shared, what="sweep", files=existing)
     cells = []
-    for name, build in agents.items():
-        agent = build()
+    for label, build in agents.items():
+        name, agent = (build, build_agent(build)) if isinstance(build, str) else (label, build())
         own_kwargs, adopted = adopt_settings(agent, env_kwargs, env_id=env_id)
         if adopted:
             print_plain(console, adopted)
         own_cells = []
         # The highest level first: an engine that does not support noise is refused at once.
         for noise in sorted(noises, reverse=True):
-            folder = cell_folder(output, name, noise)
-            with ProgressBar(console, f"{name}, noise {noise:g}") as bar:
+            folder = cell_folder(output, label, noise)
+            with ProgressBar(console, f"{label}, noise {noise:g}") as bar:
                 report = evaluate(
                     agent,
                     env_id,
@@ -100,19 +100,20 @@ def run_sweep(
                     env_kwargs=own_kwargs,
                     output=folder,
                     agent_name=name,
+                    agent_label=label,
                     fingerprint=fingerprint(agent),
                     on_start=bar.start,
                     on_episode=bar.episode,
                     **settings,
                 )
-                bar.print(f"{name}, noise {noise:g}: f1 {report.metrics['f1']}")
+                bar.print(f"{label}, noise {noise:g}: f1 {report.metrics['f1']}")
             evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
-            cell = Cell(agent=name, noise=noise, report=report, evaluation=evaluation)
+            cell = Cell(agent=label, noise=noise, report=report, evaluation=evaluation)
             own_cells.append(cell)
         cells += reversed(own_cells)
     return cells
 
 
 def cell_folder(output: Path, agent: str, noise: float) -> Path:
-    """Return the folder of one cell; agents with different names have different folders."""
+    """Return the folder of one cell; agents with different labels have different folders."""
     return output / "cells" / folder_name(agent) / f"noise-{noise!r}"

@@ -1,4 +1,4 @@
-"""The five prompted agents with a scripted generator."""
+"""The prompted agents with a scripted generator."""
 
 import json
 
@@ -11,6 +11,7 @@ from agents.evaluation import evaluate
 from agents.prompted import (
     ChainOfThought,
     DirectAnswer,
+    Instruct,
     PromptedAgent,
     RAgent,
     RetrieveOnce,
@@ -19,6 +20,7 @@ from agents.prompted import (
 from agents.prompted.methods import METHODS
 from zs_env import Malformed, Question
 from zs_env.env import ZeroSearchEnv
+from zs_env.prompts import INSTRUCT_PROMPT
 from zs_env.simulator import ScriptedTextGenerator
 from zs_env.text.thinking import has_response
 
@@ -205,7 +207,7 @@ HOSTILE = st.lists(
 ).map("".join)
 
 
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "instruct"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(texts=st.lists(HOSTILE, min_size=1, max_size=5))
 def test_no_text_of_a_model_breaks_an_agent(kind, texts):
@@ -247,3 +249,33 @@ def test_results_do_not_depend_on_concurrency(kind):
         return evaluate(agent, episodes=12, concurrency=concurrency, agent_name=kind).to_json()
 
     assert figures(1) == figures(12)
+
+
+INSTRUCT_COMPLETIONS = (
+    "<think>First the builder.</think>\n<search>tower Lund</search>\n<information>made up",
+    "I am not sure.",
+    "<think>cut </search> thought</think><search>Ann Lee born",  # the server removed its stop tag
+    "<answer>Ann Lee</answer><answer>Bob</answer>",
+)
+
+
+def test_instruct_plays_the_protocol_of_the_environment(passages):
+    replies = Replies(*INSTRUCT_COMPLETIONS)
+    transcript = play(Instruct(), replies, passages)
+    assert transcript.prediction == "Ann Lee" and transcript.reason == "answer"
+    # The environment's own prompt comes first, then each turn with what followed it.
+    prompt = INSTRUCT_PROMPT.format(
+        question=QUESTION.text, num_documents=2, max_turns=transcript.max_turns
+    )
+    assert replies.prompts[0] == prompt == transcript.prompt
+    texts = [turn.text for turn in transcript.turns]
+    assert texts == [
+        "<think>First the builder.</think>\n<search>tower Lund</search>",
+        "I am not sure.",
+        "<think>cut (/search> thought</think>\n<search>Ann Lee born</search>",
+        "<answer>Ann Lee</answer>",
+    ]
+    for number, before in enumerate(replies.prompts[1:]):
+        turn = transcript.turns[number]
+        assert before == replies.prompts[number] + turn.text + turn.message
+    assert transcript.num_searches == 2 and transcript.malformed == {"no_action": 1}

@@ -37,3 +37,72 @@ def test_an_evaluation_resumes_after_a_server_failure(tmp_path, capsys):
     # Only the failed request was repeated.
     assert len(server.bodies) == 7
     assert all(body["temperature"] == 0.0 for body in server.bodies)
+
+
+def test_two_agents_in_json_have_different_names_everywhere(tmp_path, monkeypatch, capsys):
+    from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
+
+    async def answer(body):
+        return chat("Answer: nobody")
+
+    monkeypatch.chdir(tmp_path)
+    with ChatServer(answer) as server:
+        model = {"kind": "server", "servers": server.url, "model": "own/long-name-7B"}
+        once, seeded, direct = (
+            json.dumps({"kind": kind, "generator": model, **fields})
+            for kind, fields in (("rag", {}), ("rag", {"seed": 1}), ("direct", {}))
+        )
+        flags = ["--episodes", "2", "--noise", "0", "1", "--output", "sweep", "--json"]
+        assert main(["sweep-noise", "--agents", once, seeded, f"mine={direct}", *flags]) == 0
+        expected = ["rag · long-name-7B", "rag · long-name-7B (seed 1)", "mine"]
+        captured = capsys.readouterr()
+        cells = json.loads(captured.out)["cells"]
+        assert [cell["agent"] for cell in cells] == [name for name in expected for _ in range(2)]
+        assert "mine, noise 1: f1" in captured.err
+        # The folder of a cell holds the agent itself.
+        (tmp_path / "q.jsonl").write_text('{"question": "Who?", "answers": ["nobody"]}\n')
+        assert main(["counterfactuals", "--evaluation", "sweep/cells/mine/noise-1.0"]) == 0
+        sets = ["--sets", "own=q.jsonl", "--engine", "none", "--output", "benchmark", "--json"]
+        capsys.readouterr()
+        assert main(["benchmark", "--agents", once, seeded, f"mine={direct}", *sets]) == 0
+        scores = json.loads(capsys.readouterr().out)["scores"]
+        assert list(dict.fromkeys(score["agent"] for score in scores)) == expected
+        assert main(["ask", "Who?", "--policy", f"mine={direct}", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["answer"] == "nobody"
+        num_requests = len(server.bodies)
+        for label in ("one=", "two=", ""):  # a label changes no episode
+            command = ["evaluate", "--agent", label + direct, "--episodes", "2", "--json"]
+            assert main(command) == 0
+            figures = json.loads(capsys.readouterr().out)
+            name = label.removesuffix("=") or "direct · long-name-7B"
+            assert figures["agent"] == name
+            report = ["report", figures["folder"], "--output", "report.html"]
+            assert main(report) == 0 and f'"agent":{json.dumps(name)}' in (
+                tmp_path / "report.html"
+            ).read_text(encoding="utf-8")
+            capsys.readouterr()
+        assert len(server.bodies) == num_requests + 2
+
+
+def test_a_served_model_plays_the_protocol_of_the_environment(tmp_path, capsys):
+    from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
+
+    async def answer(body):
+        text = body["messages"][0]["content"]
+        searched = "\n\n<information>\n" in text
+        return chat("<answer>nobody</answer> more" if searched else "<search>who")
+
+    with ChatServer(answer) as server:
+        agent = {"kind": "instruct", "generator": {"kind": "server", "servers": server.url}}
+        command = ["evaluate", "--agent", json.dumps(agent), "--episodes", "3", "--json"]
+        assert main([*command, "--output", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    figures = json.loads(captured.out)
+    assert figures["searches"]["mean"] == 1 and figures["reasons"] == {"answer": 3}
+    assert figures["malformed"]["mean"] == 0 and "adopted" not in captured.err
+    assert {tuple(body["stop"]) for body in server.bodies} == {("</search>", "</answer>")}
+    first = [body["messages"] for body in server.bodies[:3]]
+    assert all(
+        len(messages) == 1 and "between <search> and </search>" in messages[0]["content"]
+        for messages in first
+    )

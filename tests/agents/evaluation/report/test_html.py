@@ -15,6 +15,7 @@ import pytest
 
 from agents.cli.main import main
 from agents.evaluation.report import html as html_report
+from agents.evaluation.report.contents import with_unique_names
 from agents.evaluation.report.html import script_json, write_report
 from tests.agents.evaluation.report.recorded import (
     NOISY,
@@ -168,6 +169,17 @@ def test_equal_names_are_extended_by_folders(tmp_path):
     page = _page(tmp_path, ([answered()], {}), ([answered()], {}), ([answered()], {"noise": 1.0}))
     names = [figures["agent"] for figures in page.report()["evaluations"]]
     assert names == [f"reader ({tmp_path / '0'})", f"reader ({tmp_path / '1'})", "reader"]
+
+
+def test_different_agents_with_one_label_are_extended_by_folders(tmp_path):
+    page = _page(tmp_path, ([answered()], {}), ([answered()], {"noise": 1.0}))
+    assert {one["agent"] for one in page.report()["evaluations"]} == {"reader"}
+    figures = [
+        {"agent": "a", "set": "s", "engine": "", "noise": noise, "folder": str(noise)}
+        | {"setting": {"agent": agent}}
+        for noise, agent in ((0.0, "one"), (1.0, "two"))
+    ]
+    assert [one["agent"] for one in with_unique_names(figures)] == ["a (0.0)", "a (1.0)"]
 
 
 def test_embedded_text_creates_no_elements(tmp_path):
