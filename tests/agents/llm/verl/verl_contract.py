@@ -302,7 +302,8 @@ def test_a_full_context_ends_the_tokens_as_in_collect_rollouts(
 
 
 def test_noise_is_that_of_the_row_or_of_the_trainers_step(make_config, policy, settings, rows):
-    noisy = {"noise": {"start": 0.0, "end": 1.0, "total_steps": 9}}
+    noise_schedule = {"start": 0.0, "end": 1.0, "total_steps": 9}
+    noisy = {"engine": {"kind": "paragraphs"}, "noise": noise_schedule}
     server = ScriptedServer(policy.codec, _search_then_answer)
     config = make_config(environment=noisy)
 
