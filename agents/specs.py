@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
+from zs_env.config import build_generator
 from zs_env.config.spec import Role, as_spec, import_local, spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
+from zs_env.search.proxy import check_connection
 from zs_env.text.paths import local_path
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
@@ -97,6 +100,32 @@ def _content(path: Path, is_named: bool) -> str:
         return str(path)  # what reads it reports a missing file
     name = f"{path.name}:" if is_named else ""
     return f"{name}{file_fingerprint(path)}"
+
+
+def served_models(specs: Any) -> dict[str, list[str]]:
+    """Return the identities of the models behind the servers that specs name, by their URLs.
+
+    Servers behind a cache are not asked, because cached pages need none.
+
+    Raises:
+        ConnectionError: if none of a generator's servers, or an engine's server, can be reached.
+    """
+    found: dict[str, list[str]] = {}
+
+    def collect(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+        kind, url = spec.get("kind"), spec.get("url")
+        if kind == "cache":
+            return {}
+        if kind == "http" and isinstance(url, str):
+            check_connection(url)
+        if kind == "server" and "servers" in spec:
+            named = {name: spec[name] for name in ("kind", "servers", "model") if name in spec}
+            with closing(build_generator(named)) as generator:
+                found[", ".join(generator.urls)] = generator.served_models()
+        return spec
+
+    rewritten(specs, collect)
+    return found
 
 
 def rewritten(spec: Any, change: Callable[[Mapping[str, Any]], Any]) -> Any:

@@ -26,7 +26,7 @@ from agents.ask.reply import ReplyFile
 from agents.ask.view import View
 from agents.evaluation.progress import print_plain
 from agents.evaluation.settings import EpisodeSettings, adopt_settings
-from agents.specs import by_content, spec_from_text
+from agents.specs import by_content, served_models, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.episode import Limits
 from zs_env.search.engine import SearchEngine
@@ -77,10 +77,13 @@ class AskConfig(EpisodeSettings):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if the engine failed."""
     config = tyro.cli(AskConfig, prog="zerosearch ask", args=argv)
+    spec = spec_from_text(config.engine, role="engine")
+    served_models(spec)  # a server that cannot be reached is reported at once
     # Engines of the embedded world need its questions.
-    engine: Any = build_engine(spec_from_text(config.engine, role="engine"), build_questions(WORLD))
+    engine: Any = build_engine(spec, build_questions(WORLD))
     with closing(engine):
         agent = build_agent(config.policy)
+        getattr(agent, "served_models", list)()
         rules, adopted = _rules(config, agent)
         if adopted:
             print_plain(Console(stderr=True), adopted)
@@ -161,6 +164,7 @@ def _setting(config: AskConfig, agent: Agent, rules: Mapping[str, Any]) -> str:
     determining = (
         fingerprint(agent),
         by_content(engine),
+        served_models(engine),
         repr(sorted(rules.items())),
         config.noise,
         config.seed,

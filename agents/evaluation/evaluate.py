@@ -15,7 +15,7 @@ from agents.env_pool import EnvPool, episode_seed, open_pool
 from agents.evaluation.episode_result import EpisodeResult
 from agents.evaluation.evaluation_folder import EvaluationRecord
 from agents.evaluation.summary import Report
-from agents.specs import by_content
+from agents.specs import by_content, served_models
 from zs_env.transcripts.transcript import Transcript
 
 DEFAULT_CONCURRENCY = 64
@@ -31,6 +31,7 @@ def evaluate(
     env_kwargs: Mapping[str, Any] | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
     output: str | Path | None = None,
+    fresh: bool = False,
     agent_name: str | None = None,
     agent_label: str | None = None,
     fingerprint: str | None = None,
@@ -54,6 +55,7 @@ def evaluate(
         concurrency: episodes played at once.
         output: folder for results and transcripts; an evaluation with the same setting and data
             files is continued. None writes nothing.
+        fresh: delete the evaluation in `output` first.
         agent_name: name of the agent, as for `agents.agent_registry.build_agent`; its class's name
             by default.
         agent_label: label of the agent in reports; that of its name by default, see
@@ -65,6 +67,7 @@ def evaluate(
         on_costs: called after each episode with the costs of this call's searches so far.
 
     Raises:
+        ConnectionError: if a server that `env_kwargs` names cannot be reached.
         ValueError: if an argument is out of range, or `output` contains another evaluation or is
             locked by another process.
     """
@@ -83,9 +86,14 @@ def evaluate(
         "env_kwargs": env_kwargs,
         "fingerprint": fingerprint or getattr(agent, "fingerprint", None),
         "files": by_content(env_kwargs),
+        **_models(env_kwargs),
     }
     results, costs = dict[int, EpisodeResult](), dict[str, float]()
-    with nullcontext() if output is None else EvaluationRecord.open(output, setting) as record:
+    with (
+        nullcontext()
+        if output is None
+        else EvaluationRecord.open(output, setting, fresh=fresh) as record
+    ):
         missing = list(range(episodes))
         if record:
             results.update(enumerate(record.results[:episodes]))
@@ -113,13 +121,20 @@ def evaluate(
                 costs = pool.costs()
             if record and missing:
                 record.add_costs(costs)
-    shown = {name: setting[name] for name in setting if name not in ("fingerprint", "files")}
+    shown = {
+        name: setting[name] for name in setting if name not in ("fingerprint", "files", "models")
+    }
     return Report.of(
         [results[index] for index in sorted(results)],
         setting=shown,
         folder=str(record.folder) if record else None,
         costs=costs,
     )
+
+
+def _models(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    models = served_models(env_kwargs)
+    return {"models": models} if models else {}
 
 
 def play_episodes(

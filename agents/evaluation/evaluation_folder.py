@@ -63,10 +63,18 @@ class EvaluationRecord:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: str | Path, setting: Mapping[str, Any]) -> Iterator[EvaluationRecord]:
-        """Lock a folder, created if missing, during its evaluation."""
+    def open(
+        cls, folder: str | Path, setting: Mapping[str, Any], *, fresh: bool = False
+    ) -> Iterator[EvaluationRecord]:
+        """Lock a folder, created if missing, during its evaluation.
+
+        With `fresh`, the files of an earlier evaluation are deleted first.
+        """
         folder = local_path(folder)
         with folder_lock(folder):
+            if fresh:
+                for name in (RESULTS_FILE, TRANSCRIPTS_FILE, COSTS_FILE, SETTING_FILE):
+                    (folder / name).unlink(missing_ok=True)
             record = cls(folder, setting)
             try:
                 yield record

@@ -51,9 +51,22 @@ class PromptedAgent:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with method, settings, prompts, model, sampling and seed."""
-        parts = (repr(self.method), self.seed, self.generator.fingerprint, _source_digest())
+        """Changes with method, settings, prompts, model, sampling and seed.
+
+        Raises:
+            ConnectionError: see `served_models`.
+        """
+        models = self.served_models()
+        parts = (repr(self.method), self.seed, self.generator.fingerprint, models, _source_digest())
         return blake2b("\0".join(map(str, parts)).encode(), digest_size=8).hexdigest()
+
+    def served_models(self) -> list[str]:
+        """Return the identities of the models of the generator's servers; [] without servers.
+
+        Raises:
+            ConnectionError: if there are servers, and none answers within 8 s.
+        """
+        return getattr(self.generator, "served_models", list)()
 
     def act(self, observation: Mapping[str, Any]) -> str:
         """Return the next turn's text."""

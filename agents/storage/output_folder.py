@@ -111,9 +111,10 @@ def ensure_settings(
         for name in differing
     )
     if changes:
+        hint = ", which --fresh does" if what == "evaluation" else ""
         raise ValueError(
-            f"{path.parent} contains another {what} ({changes}); choose another --output, or "
-            "delete that folder"
+            f"{path.parent} contains another {what} ({changes}); choose another --output, "
+            f"or delete that folder{hint}"
         )
 
 

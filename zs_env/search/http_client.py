@@ -109,9 +109,10 @@ class HTTPLoop:
             reason = f"no answer within {timeout_s:.1f} s{through_proxy(url)}"
             raise RequestFailed("timeout", reason) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise RequestFailed(
-                "connection", _redacted(f"{type(error).__name__}: {error}{through_proxy(url)}")
-            ) from None
+            number = getattr(error, "errno", None)  # the text of aiohttp does not name the cause
+            cause = f": {os.strerror(number)}" if number else ""
+            reason = f"{type(error).__name__}: {error}{cause}{through_proxy(url)}"
+            raise RequestFailed("connection", _redacted(reason)) from None
         text = raw.decode("utf-8", "replace")
         if status != 200:
             reason = f"status {status}{through_proxy(url)}"

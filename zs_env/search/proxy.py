@@ -6,6 +6,7 @@ which a proxy cannot reach.
 
 from __future__ import annotations
 
+import socket
 import urllib.request
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -39,3 +40,20 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def check_connection(url: str, *, timeout_s: float = 5.0) -> None:
+    """Connect to the server of a URL, or to its proxy, and close the connection.
+
+    Raises:
+        ConnectionError: if that is impossible.
+    """
+    parts = urlsplit(proxy_of(url) or url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=timeout_s).close()
+    except OSError as error:
+        raise ConnectionError(
+            f"no connection to {url}{through_proxy(url)}: {error}; start the server, or correct "
+            "its address"
+        ) from None

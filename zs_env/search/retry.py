@@ -36,9 +36,9 @@ class RequestFailed(Exception):
     @property
     def of_prompt(self) -> bool:
         """Whether the prompt, not the server, caused the failure."""
-        if self.reason in ("status 400", "status 422"):
+        if self.reason.startswith(("status 400", "status 422")):
             return _REFUSED_PROMPT.search(str(self)) is not None
-        return self.reason in ("status 413", "refused")
+        return self.reason.startswith(("status 413", "refused"))
 
 
 def is_final(status: int) -> bool:

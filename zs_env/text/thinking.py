@@ -20,6 +20,9 @@ _OPEN = re.compile(
 )
 
 
+_ACTION = re.compile(r"</(?:search|answer)>")
+
+
 def split_thinking(text: str) -> tuple[str, str]:
     """Return the thinking and the response of a completion, both without the tags of thinking.
 
@@ -37,8 +40,8 @@ def split_thinking(text: str) -> tuple[str, str]:
 
 
 def has_response(text: str) -> bool:
-    """Whether a completion has more than white space and thinking."""
-    return bool(split_thinking(text)[1].strip())
+    """Whether a completion has more than white space and thinking, or an action in its thinking."""
+    return bool(split_thinking(text)[1].strip() or _ACTION.search(text))
 
 
 def _around(text: str, match: re.Match[str]) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar, print_plain
 from agents.evaluation.settings import EvaluationSettings, adopt_settings
-from agents.specs import by_content
+from agents.specs import by_content, served_models
 from zs_env.search.prices import cost_table, prices_from_json
 
 DEFAULT_FOLDER = Path("runs/evaluations")
@@ -44,6 +44,7 @@ class EvaluateConfig(EvaluationSettings):
         noise: noise probability of a search, in [0, 1]; the environment's own by default.
         prices: of searches in US dollars, as JSON: fields of `zs_env.search.prices.PriceTable`.
         output: folder for results and transcripts; a new one under runs/evaluations by default.
+        fresh: delete the results in the folder and play all episodes again.
         json: print one JSON object to standard output.
     """
 
@@ -51,6 +52,7 @@ class EvaluateConfig(EvaluationSettings):
     noise: float | None = None
     prices: str = "{}"
     output: Path | None = None
+    fresh: bool = False
     json: bool = False
 
 
@@ -75,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             env_kwargs=env_kwargs,
             concurrency=config.concurrency,
             output=config.output or _default_folder(config, env_kwargs, agent_print),
+            fresh=config.fresh,
             agent_name=name,
             agent_label=label,
             fingerprint=agent_print,
@@ -99,7 +102,7 @@ def _default_folder(
     config: EvaluateConfig, env_kwargs: Mapping[str, Any], agent_print: str
 ) -> Path:
     """Return a folder whose name depends on all settings, agent and data files."""
-    data = by_content(env_kwargs)
+    data = [by_content(env_kwargs), served_models(env_kwargs)]
     agent = split_label(config.agent)[1]
     determining = [agent, config.env, config.seed, config.noise, data, agent_print]
     digest = blake2b(json.dumps(determining).encode(), digest_size=4).hexdigest()

@@ -16,7 +16,14 @@ from agents.env_pool import open_vector
 from agents.llm.generators import KINDS
 from agents.llm.policy.location import find_model
 from agents.llm.trainer.config import EnvironmentConfig, TrainConfig, env_settings
-from agents.specs import default_spec, env_spec, held_out_questions, rewritten, spec_from_text
+from agents.specs import (
+    default_spec,
+    env_spec,
+    held_out_questions,
+    rewritten,
+    served_models,
+    spec_from_text,
+)
 from zs_env.config import WORLD, build_sampling, check_engine, check_questions_spec
 from zs_env.config.environments import reward_from_text
 from zs_env.noise import check_noise
@@ -106,6 +113,7 @@ def _make(
     config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None
 ) -> ZeroSearchVectorEnv:
     environment = config.environment
+    served_models(engine)  # a server that cannot be reached is reported at once
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
     settings: Spec = {

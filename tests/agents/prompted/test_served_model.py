@@ -106,3 +106,68 @@ def test_a_served_model_plays_the_protocol_of_the_environment(tmp_path, capsys):
         len(messages) == 1 and "between <search> and </search>" in messages[0]["content"]
         for messages in first
     )
+
+
+def _agent(url):
+    return json.dumps({"kind": "direct", "generator": {"kind": "server", "servers": url}})
+
+
+async def _somebody(body):
+    from tests.zs_env.simulator.generators.chat_server import chat
+
+    return chat("Answer: somebody")
+
+
+def test_results_of_another_model_behind_the_same_server_are_not_taken(
+    tmp_path, capsys, monkeypatch
+):
+    from tests.zs_env.simulator.generators.chat_server import ChatServer
+
+    monkeypatch.chdir(tmp_path)
+    with ChatServer(_somebody, models=("one",)) as server:
+        command = ["evaluate", "--agent", _agent(server.url), "--episodes", "2"]
+        assert main(command) == 0 and main(command) == 0
+        assert "2 of 2 episodes were played before" in capsys.readouterr().err
+        assert main([*command, "--fresh"]) == 0
+        assert "played before" not in capsys.readouterr().err and len(server.bodies) == 4
+        assert main([*command, "--output", "fixed"]) == 0
+    with ChatServer(_somebody, models=("two",), port=server.port) as server:
+        assert main(command) == 0
+        assert "played before" not in capsys.readouterr().err and len(server.bodies) == 2
+        assert main([*command, "--output", "fixed"]) == 2
+        error = capsys.readouterr().err
+        assert "contains another evaluation" in error and "--fresh" in error
+        assert main([*command, "--output", "fixed", "--fresh"]) == 0
+        simulator = {"kind": "simulator", "generator": {"kind": "server", "servers": server.url}}
+        flags = ["--agent", "answer-at-once", "--engine", json.dumps(simulator), "--episodes", "2"]
+        assert main(["evaluate", *flags, "--output", "simulated"]) == 0
+    with ChatServer(_somebody, models=("three",), port=server.port):
+        assert main(["evaluate", *flags, "--output", "simulated"]) == 2
+        assert "models was" in capsys.readouterr().err
+
+
+def test_a_dead_server_ends_a_command_at_once_with_its_address_and_the_cause(tmp_path, capsys):
+    from tests.zs_env.simulator.generators.chat_server import ChatServer
+
+    with ChatServer(_somebody) as server:
+        url = server.url
+    generator = {"kind": "server", "servers": url}
+    flags = ["--episodes", "2", "--output", str(tmp_path)]
+    for spec in (
+        {"kind": "simulator", "generator": generator},
+        {"kind": "http", "url": url},
+        {"kind": "hybrid", "engines": [{"kind": "http", "url": url}, {"kind": "world"}]},
+    ):
+        agent = ["--agent", "search-once", "--engine", json.dumps(spec)]
+        assert main(["evaluate", *agent, *flags]) == 1
+        error = capsys.readouterr().err
+        assert url in error and "refused" in error.lower() and "start the server" in error.lower()
+        asked = ["--policy", "search-once", "--engine", json.dumps(spec)]
+        assert main(["ask", "Who?", *asked]) == 1
+        assert url in capsys.readouterr().err
+    for command in (["evaluate", "--agent"], ["sweep-noise", "--agents"]):
+        assert main([*command, _agent(url), *flags]) == 1
+        error = capsys.readouterr().err
+        assert url in error and "refused" in error.lower()
+    assert main(["ask", "Who?", "--policy", _agent(url)]) == 1
+    assert url in capsys.readouterr().err

@@ -34,6 +34,9 @@ from zs_env.simulator.generators.server_pool import Server, ServerLimits, Server
 from zs_env.text.thinking import has_response
 
 _TASKS_PER_YIELD = 32
+_IDENTITY_TIMEOUT_S = 8.0
+# What a server reports about a model, apart from what changes with each start.
+_IDENTITY_FIELDS = ("id", "root", "parent", "meta")
 _READ_TIMEOUT_S, _DEADLINE_S = 30.0, 55.0
 _BACKOFF_S = 0.1
 
@@ -111,6 +114,23 @@ class ServerTextGenerator(TextGenerator):
         while (item := queue.get(timeout=2 * deadline_s + 1.0)) is not None:
             callback(*item)
         done.result()
+
+    def served_models(self) -> list[str]:
+        """Return the identities of the served models, as JSON, by what their servers report.
+
+        If `model` is set, only this model counts. A server that does not list its models has none.
+
+        Raises:
+            ConnectionError: if no server answers within 8 s.
+        """
+        rows = self._running_loop().submit(self._identities()).result(timeout=2 * _DEADLINE_S)
+        if all(isinstance(row, str) for row in rows):
+            raise ConnectionError(
+                "no model server answers: "
+                + "; ".join(f"{url}: {row}" for url, row in zip(self.urls, rows, strict=True))
+                + ". Start the server, or correct its address"
+            )
+        return sorted({card for row in rows if not isinstance(row, str) for card in row})
 
     def check(self) -> list[dict[str, Any]]:
         """Request the list of models from each server.
@@ -242,27 +262,47 @@ class ServerTextGenerator(TextGenerator):
         return _as_completion(answer)
 
     async def _only_model(self, loop: HTTPLoop, server: Server) -> str:
-        models = await self._models(loop, server)
+        timeout = self.limits.read_timeout_s or _READ_TIMEOUT_S
+        models = [str(card.get("id")) for card in await self._cards(loop, server, timeout)]
         if len(models) != 1:
             raise RequestFailed(
                 "model", f"the server has the models {models}; choose one with model=", True
             )
         return models[0]
 
-    async def _models(self, loop: HTTPLoop, server: Server) -> list[str]:
-        timeout = self.limits.read_timeout_s or _READ_TIMEOUT_S
+    async def _cards(self, loop: HTTPLoop, server: Server, timeout: float) -> list[dict[str, Any]]:
+        """Return what a server reports about its models."""
         answer = await loop.request("GET", f"{server.url}/models", timeout, None)
         rows = answer.get("data")
         if not isinstance(rows, list):
             raise RequestFailed("garbage", f"expected a list of models, got {excerpt(answer)}")
-        return [str(row.get("id")) for row in rows if isinstance(row, dict)]
+        return [row for row in rows if isinstance(row, dict)]
+
+    async def _identities(self) -> list[list[str] | str]:
+        """Return for each server the identities of its models, or why it does not answer."""
+        loop = self._running_loop()
+
+        async def identify(server: Server) -> list[str] | str:
+            try:
+                cards = await self._cards(loop, server, _IDENTITY_TIMEOUT_S)
+            except RequestFailed as error:
+                return str(error) if error.reason in ("connection", "timeout") else []
+            return [
+                json.dumps({name: card.get(name) for name in _IDENTITY_FIELDS}, sort_keys=True)
+                for card in cards
+                if self.model in (None, card.get("id"))
+            ]
+
+        return await asyncio.gather(*map(identify, self._pool.servers))
 
     async def _check_all(self) -> list[dict[str, Any]]:
         loop = self._running_loop()
 
         async def check(server: Server) -> dict[str, Any]:
             try:
-                return {"url": server.url, "models": await self._models(loop, server)}
+                timeout = self.limits.read_timeout_s or _READ_TIMEOUT_S
+                cards = await self._cards(loop, server, timeout)
+                return {"url": server.url, "models": [str(card.get("id")) for card in cards]}
             except RequestFailed as error:
                 return {"url": server.url, "error": str(error)}
 

@@ -7,11 +7,13 @@ server gets no requests. After that, the server gets one request as a test.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 _MAX_COOLDOWN_S = 60.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,13 @@ class ServerPool:
             if broken and loop.time() >= server.open_until:
                 cooldown = self._limits.cooldown_s * 2 ** min(server.consecutive_openings, 16)
                 server.open_until = loop.time() + min(cooldown, _MAX_COOLDOWN_S)
+                _log.warning(
+                    "%s fails (%s); the next request is sent in %.0f s, and requests are repeated "
+                    "until their deadline",
+                    server.url,
+                    failure,
+                    min(cooldown, _MAX_COOLDOWN_S),
+                )
                 server.breaker_openings += 1
                 server.consecutive_openings += 1
                 loop.call_at(server.open_until, self._assign)
