@@ -3,11 +3,12 @@
 import json
 from contextlib import suppress
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import num_cases
-from zs_env import Question, ZeroSearchEnv
+from zs_env import Question, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.engines import ScriptedEngine
 from zs_env.questions.files import questions_from_rows
 from zs_env.questions.question import Question as AnyQuestion
@@ -53,6 +54,21 @@ def test_every_text_is_an_action(action, document):
     assert terminated or truncated
     assert env.transcript().reason in ("answer", "turn_limit")
     json.dumps(transcript_to_json(env.transcript()), allow_nan=False)
+
+
+@fuzz(10_000)
+@given(ANYTHING.filter(lambda value: not isinstance(value, str)))
+def test_an_action_of_another_type_is_a_type_error_and_changes_nothing(value):
+    env = ZeroSearchEnv([QUESTION], ScriptedEngine({}), max_turns=2)
+    env.reset(seed=0)
+    with pytest.raises(TypeError, match="action"):
+        env.step(value)
+    assert env.transcript().turns == ()
+    env.step("<answer>Ann</answer>")
+    vector = ZeroSearchVectorEnv(1, [QUESTION], ScriptedEngine({}))
+    vector.reset(seed=0)
+    with pytest.raises(TypeError, match="action"):
+        vector.step([value])
 
 
 DOCUMENTS = st.builds(
