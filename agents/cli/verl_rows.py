@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agents.env_pool import episode_seed
 from agents.specs import spec_from_text
+from agents.storage.output_folder import atomic_path
 from envs_registry.verl import SharedEnvironment, verl_row
 from zs_env.text.paths import expand_paths
 
@@ -62,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{config.env} has {env.num_questions:,} questions; pass the number to write as --count"
         )
     count = env.num_questions if config.count is None else min(config.count, env.num_questions)
-    with config.output.open("w", encoding="utf-8") as file:
+    with (
+        atomic_path(config.output) as temporary,  # a whole file, or none
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         for index in range(count):
             row = verl_row(
                 env,

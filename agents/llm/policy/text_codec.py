@@ -14,6 +14,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from zs_env.text.sanitize import sanitize
+
 _PLACEHOLDER = "MESSAGEGOESHERE"
 
 
@@ -54,8 +56,12 @@ class TextCodec:
             verbose=False,
         )
         rows = [tuple(ids) for ids in encoded["input_ids"]]
-        spoofed = self.control_token_ids.intersection(chain.from_iterable(rows))
-        assert not spoofed, f"environment texts became control tokens {sorted(spoofed)}: {texts!r}"
+        if spoofed := self.control_token_ids.intersection(chain.from_iterable(rows)):
+            raise ValueError(
+                f"the tokenizer of {self.name!r} encodes environment text as its control tokens "
+                f"{sorted(map(self.decode_one, spoofed))}; give these roles to tokens that no text "
+                "contains"
+            )
         return rows
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -65,6 +71,10 @@ class TextCodec:
                 list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
             )
         )
+
+    def decode_one(self, token_id: int) -> str:
+        """Decode one id."""
+        return self.decode([token_id])
 
     def decode_action(self, token_ids: Sequence[int]) -> str:
         """Decode a turn without the stop token at its end."""
@@ -86,16 +96,25 @@ class TextCodec:
     def control_token_ids(self) -> frozenset[int]:
         """Ids that only the chat template and the policy may produce.
 
-        The unknown token is excluded, unless it is also used as another special token.
+        The unknown token is excluded, unless it begins a text or ends a turn. Ordinary pieces of
+        text, such as "!" or a line break, are excluded whatever role they have.
         """
         tokenizer = self.tokenizer
         added = tokenizer.added_tokens_decoder.items()
         special = {token_id for token_id, token in added if token.special}
-        purposes = {*as_ids(tokenizer.bos_token_id), self.pad_token_id, *self.stop_token_ids}
+        purposes = {*as_ids(tokenizer.bos_token_id), *self.stop_token_ids}
         unknown = set(as_ids(tokenizer.unk_token_id))
-        return frozenset(
-            (special | set(tokenizer.all_special_ids) | purposes) - (unknown - purposes)
-        )
+        control = special | set(tokenizer.all_special_ids) | {self.pad_token_id} | purposes
+        control -= unknown - purposes
+        return frozenset(token_id for token_id in control if not self._is_ordinary(token_id))
+
+    def _is_ordinary(self, token_id: int) -> bool:
+        """Whether a token is a piece of ordinary text, which documents may contain."""
+        text = self.decode_one(token_id)
+        if not text or sanitize(text) != text:
+            return False
+        encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return as_ids(encoded["input_ids"]) == (token_id,)
 
     @cached_property
     def _prompt_frame(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

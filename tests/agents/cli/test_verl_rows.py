@@ -51,3 +51,16 @@ def test_endless_questions_are_counted_by_the_user(tmp_path, capsys):
 def test_an_ending_that_verl_does_not_read_is_refused(tmp_path, capsys):
     assert main(["verl-rows", "--output", str(tmp_path / "rows.parquet")]) == 2
     assert ".jsonl" in capsys.readouterr().err
+
+
+def test_a_row_that_cannot_be_written_leaves_the_earlier_file(questions, tmp_path, capsys):
+    output = tmp_path / "rows.jsonl"
+    flags = ["verl-rows", "--env", "ZeroSearch/File-v0", "--questions", str(questions)]
+    assert main([*flags, "--output", str(output)]) == 0
+    before = output.read_bytes()
+    with questions.open("a") as file:
+        file.write(json.dumps({"id": "long", "question": "x" * 20_000, "answers": ["a"]}) + "\n")
+    assert main([*flags, "--output", str(output)]) == 2
+    assert "max_prompt_chars" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["questions.jsonl", "rows.jsonl"]
