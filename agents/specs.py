@@ -60,8 +60,10 @@ def default_spec(env_id: str, role: Role) -> dict[str, Any] | None:
         ValueError: if they are an object, which has no spec.
     """
     value = as_spec(env_spec(env_id).kwargs.get(role), role)
-    if value is None or isinstance(value, Mapping):
-        return value and dict(value)
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return dict(value)
     raise ValueError(
         f"the {role} of {env_id!r} are registered as an object, {type(value).__name__}; expected a "
         f"spec: register one, or pass --{role}"

@@ -102,7 +102,7 @@ def reward_from_text(value: str | Mapping[str, Any]) -> RewardFunction:
     if ":" not in value:
         return build_reward(value)
     found = import_named("reward", value)
-    reward = found() if isinstance(found, type) else found
+    reward: Any = found() if isinstance(found, type) else found
     if not callable(reward):
         raise ValueError(
             f"reward {value!r} is {reward!r}, expected a function from a transcript to named terms"
