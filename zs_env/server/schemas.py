@@ -82,11 +82,14 @@ def decode_request(body: bytes, *, is_msgpack: bool = False) -> RetrieveRequest:
     topk = DEFAULT_TOPK if topk is None else topk
     if not _is_integer(topk) or not 0 <= topk <= MAX_TOPK:
         raise InvalidBody(f"'topk' is an integer from 1 to {MAX_TOPK}, got {topk!r}")
+    scores = values.get("return_scores")
+    if scores is not None and not isinstance(scores, bool):
+        raise InvalidBody(f"'return_scores' is true or false, got {scores!r}")
     return RetrieveRequest(
         tuple(queries),
         tuple(None if one is None else str(one) for one in ids),
         topk or DEFAULT_TOPK,  # Search-R1 sends 0 for the default
-        bool(values.get("return_scores", True)),
+        scores is not False,
         is_msgpack,
     )
 

@@ -92,6 +92,8 @@ def test_question_ids_belong_to_their_queries():
         (b'{"query": "a", "topk": 1001}', "from 1 to 1000"),
         (b'{"query": "a", "topk": true}', "'topk'"),
         (b'{"query": "a", "topk": "3"}', "'topk'"),
+        (b'{"query": "a", "return_scores": "false"}', "is true or false, got 'false'"),
+        (b'{"query": "a", "return_scores": 0}', "is true or false, got 0"),
         (b'{"queries": ["a"], "question_ids": ["1", "2"]}', "one id, or null, for each"),
         (json.dumps({"queries": ["a"] * (MAX_QUERIES + 1)}).encode(), "at most 8192 .* got 8193"),
         (b"[" * 100_000, "expected"),
