@@ -279,7 +279,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the calls of the engine and close it if it is owned."""
-        self._engine.close()
+        if hasattr(self, "_engine"):  # older versions of Gymnasium close what was not constructed
+            self._engine.close()
 
     def _act(self, actions: Mapping[int, str]) -> dict[int, SearchRequest]:
         """Apply actions and return the requests of the searches among them."""
