@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from zs_env.config.engines import build_engine
 from zs_env.config.questions import WORLD, build_questions, world_of
@@ -102,9 +102,9 @@ def reward_from_text(value: str | Mapping[str, Any]) -> RewardFunction:
     if ":" not in value:
         return build_reward(value)
     found = import_named("reward", value)
-    reward: Any = found() if isinstance(found, type) else found
+    reward = found() if isinstance(found, type) else found
     if not callable(reward):
         raise ValueError(
             f"reward {value!r} is {reward!r}, expected a function from a transcript to named terms"
         )
-    return reward
+    return cast(RewardFunction, reward)
