@@ -16,10 +16,10 @@ from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw
 from zs_env.observations import action_space, get_info, get_obs, observation_space
 from zs_env.prompts import PromptTemplate
-from zs_env.questions.question import QuestionDataset
+from zs_env.questions.question import QuestionDataset, check_questions
 from zs_env.rendering import encodable, render_start, render_transcript, render_turn
 from zs_env.rewards import RewardFunction, answer_f1
-from zs_env.sampler import EpisodeSampler, QuestionOrder
+from zs_env.sampler import EpisodeSampler, QuestionOrder, questions_within_limits
 from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
 from zs_env.search.engine import SearchEngine
 from zs_env.search.types import SearchCost, SearchRequest
@@ -158,6 +158,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.observation_space = observation_space(self.config)
         self.action_space = action_space(self.config)
         self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
+        check_questions(questions)
+        questions = questions_within_limits(questions, self.config)
         self._sampler = EpisodeSampler(
             questions, self.config, noise, order, engine=self._engine.engine
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
 from zs_env.noise import NoiseDraw
@@ -25,6 +25,8 @@ from zs_env.text.numbers import as_int
 from zs_env.text.sanitize import clean_text
 from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
 
+OverlongPrompts = Literal["error", "skip"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -33,14 +35,22 @@ class Limits:
     Attributes:
         max_action_chars: a longer action is Malformed("too_long"); the transcript holds its start.
         max_document_chars: a longer document is cut and marked as `truncated`.
-        max_prompt_chars: a longer prompt is an error.
+        max_prompt_chars: maximum length of a prompt.
+        overlong_prompts: what an environment does with questions whose prompt is longer: "error"
+            raises ValueError when the environment is made, "skip" removes and counts them.
     """
 
     max_action_chars: int = 8192
     max_document_chars: int = 2048
     max_prompt_chars: int = 16384
+    overlong_prompts: OverlongPrompts = "error"
 
     def __post_init__(self) -> None:
+        if self.overlong_prompts not in get_args(OverlongPrompts):
+            raise ValueError(
+                f"got overlong_prompts={self.overlong_prompts!r}, expected one of "
+                f"{get_args(OverlongPrompts)}"
+            )
         for name in ("max_action_chars", "max_document_chars", "max_prompt_chars"):
             object.__setattr__(self, name, as_int(name, getattr(self, name), low=1))
 
@@ -73,6 +83,14 @@ class EpisodeConfig:
             raise ValueError(
                 f"got noise_draw={self.noise_draw!r}, expected 'search', 'document' or 'group'"
             )
+
+    def prompt_of(self, question: Question) -> str:
+        """Return the prompt of a question."""
+        return clean_text(
+            self.prompt.render_prompt(
+                question, max_turns=self.max_turns, num_documents=self.num_documents
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +140,7 @@ class Episode:
         self.seed = seed
         self.episode_id = seed if episode_id is None else episode_id
         self.flipped_turn = flipped_turn
-        self.prompt = clean_text(
-            self.config.prompt.render_prompt(
-                question, max_turns=self.config.max_turns, num_documents=self.config.num_documents
-            )
-        )
+        self.prompt = self.config.prompt_of(question)
         if len(self.prompt) > self.config.limits.max_prompt_chars:
             raise ValueError(
                 f"the prompt of question {question.id!r} has {len(self.prompt)} characters, more "

@@ -6,6 +6,7 @@ gives equal episodes in all of them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
@@ -20,7 +21,36 @@ from zs_env.text.suggestions import check_names
 
 OPTIONS = ("noise_probability", "training_step", "group_seed", "question_index", "flipped_turn")
 _MAX_SEED = 2**63
+_LOGGER = logging.getLogger(__name__)
 QuestionOrder = Literal["random", "shuffled"]
+
+
+def questions_within_limits(questions: QuestionDataset, config: EpisodeConfig) -> QuestionDataset:
+    """Check the prompts of all questions, see `zs_env.episode.Limits.overlong_prompts`.
+
+    Only lists are checked: other sets generate their questions, and a longer prompt is an error of
+    the episode.
+
+    Raises:
+        ValueError: if a prompt is too long, or all are and none remains.
+    """
+    if not isinstance(questions, list | tuple):
+        return questions
+    limit = config.limits.max_prompt_chars
+    lengths = [len(config.prompt_of(question)) for question in questions]
+    kept = [one for one, length in zip(questions, lengths, strict=True) if length <= limit]
+    if len(kept) == len(questions):
+        return questions
+    place = next(place for place, length in enumerate(lengths) if length > limit)
+    found = (
+        f"the prompts of {len(questions) - len(kept):,} of {len(questions):,} questions are longer "
+        f"than max_prompt_chars={limit:,}, such as that of {questions[place].id!r} with "
+        f"{lengths[place]:,} characters"
+    )
+    if config.limits.overlong_prompts == "error" or not kept:
+        raise ValueError(f'{found}; raise the limit, or skip them with overlong_prompts="skip"')
+    _LOGGER.warning("%s; they are skipped", found)
+    return kept
 
 
 class EpisodeSampler:

@@ -90,10 +90,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._engine, self.engine = single._engine, single._engine.engine
-        shared: Any = (self.config, noise, single._sampler.order)
-        self._samplers = [
-            EpisodeSampler(questions, *shared, engine=self.engine) for _ in range(num_envs)
-        ]
+        shared: Any = (single._sampler.questions, self.config, noise, single._sampler.order)
+        self._samplers = [EpisodeSampler(*shared, engine=self.engine) for _ in range(num_envs)]
         self._rngs: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
         self._episodes: list[Episode] = []
         self._terminated = np.zeros(num_envs, dtype=np.bool_)

@@ -14,6 +14,7 @@ from agents.env_pool import episode_seed
 from agents.specs import spec_from_text
 from agents.storage.output_folder import atomic_path
 from envs_registry.verl import SharedEnvironment, verl_row
+from zs_env.episode import OverlongPrompts
 from zs_env.text.paths import expand_paths
 
 # Larger sets generate their questions without end.
@@ -30,6 +31,9 @@ class VerlRowsConfig:
         questions: a JSON spec, a kind, or a data file; the environment's own by default.
         data_source: name of the environment in the agent loop's configuration.
         count: number of first questions to write; all by default.
+        max_prompt_chars: maximum length of a prompt.
+        overlong_prompts: "error" refuses questions with a longer prompt, "skip" skips and counts
+            them; the environment of the loop needs the same settings.
         noise: noise probability of these rows' episodes, for held-out rows; the environment of the
             loop decides by default.
         seed: gives each row a seed, so that its episodes are the same at every step and equal
@@ -41,6 +45,8 @@ class VerlRowsConfig:
     questions: str | None = None
     data_source: str = "train"
     count: int | None = None
+    max_prompt_chars: int = 16384
+    overlong_prompts: OverlongPrompts = "error"
     noise: float | None = None
     seed: int | None = None
 
@@ -55,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"--output is {config.output}; verl needs a name that ends in .jsonl")
     # Rows need no searches, so the engine need not exist yet.
     spec: dict[str, object] = {"id": config.env, "engine": {"kind": "none"}}
+    spec["limits"] = {
+        "max_prompt_chars": config.max_prompt_chars,
+        "overlong_prompts": config.overlong_prompts,
+    }
     if config.questions is not None:
         spec["questions"] = spec_from_text(config.questions, role="questions")
     env = SharedEnvironment(spec).make()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gymnasium.envs.registration import load_env_creator
 
@@ -27,6 +27,9 @@ class EpisodeSettings:
         max_turns: actions in an episode.
         num_documents: documents in a page.
         max_document_chars: longer documents are cut.
+        max_prompt_chars: maximum length of a prompt; 16,384 by default.
+        overlong_prompts: "error" refuses questions with a longer prompt, "skip" skips and counts
+            them.
         engine_timeout_s: seconds after which a call of the engine fails, and with it its episodes;
             the environment's own, 60, by default. A simulator on a CPU may need more.
         concurrency: episodes played at once; the results do not depend on it.
@@ -37,6 +40,8 @@ class EpisodeSettings:
     max_turns: int | None = None
     num_documents: int | None = None
     max_document_chars: int | None = None
+    max_prompt_chars: int | None = None
+    overlong_prompts: Literal["error", "skip"] | None = None
     engine_timeout_s: float | None = None
     concurrency: int = DEFAULT_CONCURRENCY
 
@@ -49,8 +54,10 @@ class EpisodeSettings:
         kwargs: dict[str, Any] = {
             name: value for name in names if (value := getattr(self, name)) is not None
         }
-        if self.max_document_chars is not None:
-            kwargs["limits"] = {"max_document_chars": self.max_document_chars}
+        names = ("max_document_chars", "max_prompt_chars", "overlong_prompts")
+        limits = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if limits:
+            kwargs["limits"] = limits
         return kwargs
 
 

@@ -248,9 +248,8 @@ def test_the_longest_episode_reaches_the_transcript_bound_except_for_its_last_me
 
 
 def test_a_prompt_over_the_limit_is_an_error_that_names_the_limit():
-    env = make(limits=Limits(max_prompt_chars=10))
     with pytest.raises(ValueError, match="max_prompt_chars=10"):
-        env.reset(seed=0)
+        make(limits=Limits(max_prompt_chars=10)).reset(seed=0)
 
 
 def test_stepping_without_an_episode_asks_for_reset():
