@@ -79,7 +79,9 @@ def test_the_commands_run_as_printed(tmp_path, monkeypatch, capsys):
     assert "data/passages.jsonl.bm25" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(
+    "ZEROSEARCH_LONG" not in os.environ, reason="takes ten minutes; ZEROSEARCH_LONG=1 runs it"
+)
 def test_the_training_commands_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for command in _commands():

@@ -6,6 +6,7 @@ sampled ids and the generator processes only new tokens.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from agents.llm.policy.policy import Policy, load_policy
 from zs_env.text.hashing import stable_hash
 from zs_env.text.sanitize import clean_text
 
+_LOG = logging.getLogger(__name__)
 _GREEDY = Sampling(temperature=0.0)
 # Far more episodes than are ever played at once; the oldest are forgotten.
 _MAX_EPISODES = 16384
@@ -48,6 +50,7 @@ class PolicyAgent:
 
     Attributes:
         name: name or path that the policy was loaded from.
+        num_context_full: number of turns that ended because the context was full.
         env_settings: arguments of the environment that it was trained with; {} if unknown.
     """
 
@@ -69,6 +72,7 @@ class PolicyAgent:
         self._open_sessions: OrderedDict[int, None] = OrderedDict()
         self._new_sessions = count()
         self._largest_batch = 1
+        self.num_context_full = 0
 
     @classmethod
     def load(cls, name_or_path: str, *, sampling: Sampling = _GREEDY, seed: int = 0) -> Self:
@@ -159,6 +163,15 @@ class PolicyAgent:
     ) -> str:
         """Keep the ids of the episode and return the text of the turn."""
         text = self.policy.codec.decode_action(turn.token_ids)
+        if turn.stop_reason == "context":
+            if not self.num_context_full:
+                _LOG.warning(
+                    "an episode used up the context of %s, %d tokens, before it answered; use "
+                    "fewer or shorter documents, fewer turns, or a policy with a longer context",
+                    self.name,
+                    self.policy.max_context,
+                )
+            self.num_context_full += 1
         if "episode_id" in info:
             self._episodes[info["episode_id"]] = _Episode(
                 session=request.session,

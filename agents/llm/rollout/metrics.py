@@ -45,6 +45,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
             ]
         ),
         "tokens_mean": _mean([len(rollout.token_ids) for rollout in sound]),
+        "context_full": _mean([rollout.context_full for rollout in sound]),
         "action_tokens_mean": _mean([sum(rollout.action_mask) for rollout in sound]),
         "malformed_rate": malformed.total() / num_turns if num_turns else float("nan"),
         "repeated_tokens": _mean([_repeated(rollout) for rollout in sound]),

@@ -61,11 +61,13 @@ class Rollout:
         transcript: the same episode as text, with its reward.
         token_mismatch: number of tokens whose stored id differs from the id that the model
             processed; expected to be 0.
+        context_full: whether the policy's context ended a turn of the episode.
     """
 
     segments: tuple[Segment, ...]
     transcript: Transcript
     token_mismatch: int = 0
+    context_full: bool = False
 
     @property
     def reward(self) -> float:
@@ -172,6 +174,7 @@ class TokenEpisode:
             segments=tuple(self.segments),
             transcript=self.transcript,
             token_mismatch=self.token_mismatch,
+            context_full=self.context_full,
         )
 
 
@@ -196,6 +199,7 @@ def group_to_json(group: Group) -> list[dict[str, Any]]:
             ],
             "transcript": transcript_to_json(rollout.transcript),
             "token_mismatch": rollout.token_mismatch,
+            "context_full": rollout.context_full,
         }
         for rollout in group.rollouts
     ]
@@ -209,6 +213,7 @@ def group_from_json(values: list[dict[str, Any]]) -> Group:
                 segments=tuple(map(_segment_from_json, value["segments"])),
                 transcript=transcript_from_json(value["transcript"]),
                 token_mismatch=value["token_mismatch"],
+                context_full=value["context_full"],
             )
             for value in values
         )

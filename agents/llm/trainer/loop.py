@@ -108,6 +108,7 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
                 started = time.perf_counter()
                 collected, cursor = roll_out(run)
                 _check_engine(run, collected)
+                _check_context(run, collected)
                 groups = drop_zero_variance(collected, max_refills=config.rollouts.max_refills)
                 rolled_out = time.perf_counter()
                 with prefetch_next_step(run, cursor):
@@ -177,6 +178,18 @@ def _check_engine(run: Run, groups: Sequence[Group]) -> None:
         raise EngineFailing(
             f"{message}; {_MAX_FAILED_IN_A_ROW} steps in a row were like this: check the engine, "
             "then continue with --resume"
+        )
+
+
+def _check_context(run: Run, groups: Sequence[Group]) -> None:
+    """Stop if the context was too short for every episode of a step."""
+    sound = [rollout for group in groups for rollout in group.rollouts if not rollout.failed]
+    if sound and all(rollout.context_full for rollout in sound):
+        raise GenerationError(
+            f"step {run.state.step + 1}: all {len(sound)} episodes used up the context of the "
+            f"policy, {run.policy.max_context} tokens, before they answered; use fewer or shorter "
+            "documents (num_documents, max_document_chars), fewer turns (max_turns), a shorter "
+            "prompt, or a policy with a longer context"
         )
 
 

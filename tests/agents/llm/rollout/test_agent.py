@@ -140,3 +140,14 @@ def test_stream_returns_the_turn_of_act(make_policy):
             assert text == acts.act(*seen) == "".join(pieces)
             assert sum(map(bool, pieces)) > (max_new_tokens > 1)
             pool.step({0: text})
+
+
+def test_a_full_context_is_counted_and_reported_once(make_policy, caplog):
+    policy = make_policy()
+    agent = PolicyAgent(policy, TransformersGenerator(policy, max_context=80), sampling=GREEDY)
+    _play(agent, [0, 1])
+    assert agent.num_context_full > 1
+    assert caplog.text.count("used up the context of") == 1
+    short = PolicyAgent(policy, sampling=GREEDY)
+    _play(short, [0, 1])
+    assert short.num_context_full == 0

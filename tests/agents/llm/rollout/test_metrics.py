@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agents.llm.rollout.metrics import rollout_metrics
-from agents.llm.rollout.types import Group, Rollout
+from agents.llm.rollout.types import Group, Rollout, group_from_json, group_to_json
 from zs_env import Document, Malformed, Search
 from zs_env.transcripts.transcript import Turn
 
@@ -40,3 +40,11 @@ def test_a_step_of_failed_episodes_has_no_means(make_rollout: Callable[..., Roll
     metrics = rollout_metrics([Group(rollouts=(make_rollout(2, 2, failure="down"),))])
     assert math.isnan(metrics["reward_mean"])
     assert metrics["failed_episodes"] == 1.0
+
+
+def test_the_share_of_full_contexts(make_rollout: Callable[..., Rollout]) -> None:
+    full = replace(make_rollout(2, 1), context_full=True)
+    failed = replace(make_rollout(2, 1, failure="engine down"), context_full=True)
+    group = Group(rollouts=(full, make_rollout(2, 1), make_rollout(2, 1), failed))
+    assert math.isclose(rollout_metrics([group])["context_full"], 1 / 3)
+    assert group_from_json(group_to_json(group)) == group

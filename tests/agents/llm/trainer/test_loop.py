@@ -10,8 +10,10 @@ import signal
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,16 +21,18 @@ import torch
 from safetensors.torch import load_file
 
 from agents.cli.training.train import main, parse_arguments
+from agents.llm.generators.base import GenerationError
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.learner.batch import Batch
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.learner.learner import Learner
 from agents.llm.learner.metrics import UpdateReport
 from agents.llm.policy.policy import Policy
-from agents.llm.rollout.types import Group
+from agents.llm.rollout.types import Group, Rollout
 from agents.llm.sft.demonstrations import encode_demonstration
 from agents.llm.sft.supervised import SUPERVISED, plan_steps, train_steps
 from agents.llm.sft.world_teacher import TeacherErrors, WorldTeacher
+from agents.llm.trainer import loop
 from agents.llm.trainer import run as run_module
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run_folder import CheckpointStore, load_state
@@ -284,6 +288,20 @@ def test_three_steps_in_a_row_that_are_not_finite_stop_the_run(
     printed = " ".join(capfd.readouterr().err.split())
     for part in ("3 steps in a row", "loss is nan", "step-000004", "learning_rate"):
         assert part in printed
+
+
+def test_a_step_in_which_every_context_is_full_stops_the_run(
+    make_rollout: Callable[..., Rollout],
+) -> None:
+    run: Any = SimpleNamespace(
+        state=SimpleNamespace(step=4), policy=SimpleNamespace(max_context=512)
+    )
+    full = replace(make_rollout(2, 1), context_full=True)
+    failed = make_rollout(2, 1, failure="engine down")
+    loop._check_context(run, [Group(rollouts=(full, make_rollout(2, 1)))])
+    loop._check_context(run, [Group(rollouts=(failed,))])
+    with pytest.raises(GenerationError, match=r"step 5: all 2 episodes .* 512 tokens.*max_turns"):
+        loop._check_context(run, [Group(rollouts=(full, failed)), Group(rollouts=(full,))])
 
 
 def test_diverged_weights_are_explained(
