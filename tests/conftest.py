@@ -1,7 +1,8 @@
 """A random Llama of a few thousand weights that reads words; one thread for each test process."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from getpass import getuser
 from pathlib import Path
 from tempfile import gettempdir
@@ -47,3 +48,19 @@ def make_worded_llama() -> Callable[..., tuple[Any, Any]]:
         return LlamaForCausalLM(config).eval(), tokenizer
 
     return make
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home folder with two data files; nothing may be written outside it."""
+    folder, work = tmp_path / "home", tmp_path / "work"
+    folder.mkdir()
+    work.mkdir()
+    question = {"question": "What is the capital?", "answers": ["Oslo"]}
+    passage = {"title": "Oslo", "text": "Oslo is the capital."}
+    (folder / "q.jsonl").write_text(json.dumps(question) + "\n")
+    (folder / "p.jsonl").write_text(json.dumps(passage) + "\n")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(work)
+    yield folder
+    assert not [*work.iterdir()]

@@ -169,7 +169,7 @@ class TokenEpisode:
 
     def rollout(self) -> Rollout:
         """The finished episode."""
-        assert self.transcript is not None, "the episode has not ended"
+        assert self.transcript is not None, "rollout() needs the transcript of an ended episode"
         return Rollout(
             segments=tuple(self.segments),
             transcript=self.transcript,

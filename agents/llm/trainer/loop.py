@@ -90,7 +90,8 @@ def train(config: TrainConfig, distributed: DistributedContext = SINGLE_PROCESS)
             are held out.
         BudgetExceeded: if the engine has spent its budget (R, with a larger one).
         EngineFailing: if engine failures ended most episodes of three steps in a row (R).
-        GenerationError: if the servers that generate failed (R).
+        GenerationError: if the servers that generate failed, or the context of the policy was
+            too short for every episode of a step (R).
         RankLostError: if another process died or exceeded `rank_deadline_s` (R).
     """
     with open_run(config, distributed) as run:

@@ -1,6 +1,5 @@
 """`~` in flags, in TOML files, and in the arguments of functions that read or write folders."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -13,23 +12,9 @@ from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.report.html import write_report
 from agents.storage.config_file import read_toml
 
-QUESTION = {"question": "What is the capital?", "answers": ["Oslo"]}
-PASSAGE = {"title": "Oslo", "text": "Oslo is the capital."}
+pytestmark = pytest.mark.usefixtures("home")
+
 PLAY = ["--questions=~/q.jsonl", "--engine=~/p.jsonl", "--episodes", "1"]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A home folder with two data files; nothing may be written outside it."""
-    folder, work = tmp_path / "home", tmp_path / "work"
-    folder.mkdir()
-    work.mkdir()
-    (folder / "q.jsonl").write_text(json.dumps(QUESTION) + "\n")
-    (folder / "p.jsonl").write_text(json.dumps(PASSAGE) + "\n")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.chdir(work)
-    yield folder
-    assert not [*work.iterdir()]
 
 
 def _run(*words):

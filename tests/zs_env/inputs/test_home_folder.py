@@ -1,6 +1,5 @@
 """`~` in the paths of JSON specs and Python arguments."""
 
-import json
 from contextlib import closing
 
 import pytest
@@ -13,24 +12,10 @@ from zs_env.search.types import SearchRequest
 from zs_env.text.paths import expand_home, local_path
 from zs_env.transcripts.storage import append_transcripts, load_transcripts
 
-QUESTION = {"question": "What is the capital?", "answers": ["Oslo"]}
-PASSAGE = {"title": "Oslo", "text": "Oslo is the capital."}
+pytestmark = pytest.mark.usefixtures("home")
+
 REQUEST = SearchRequest("capital", "What is the capital?", ("Oslo",), (None,), 0)
 BM25 = {"kind": "bm25", "passages": "~/p.jsonl"}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A home folder with two data files; nothing may be written outside it."""
-    folder, work = tmp_path / "home", tmp_path / "work"
-    folder.mkdir()
-    work.mkdir()
-    (folder / "q.jsonl").write_text(json.dumps(QUESTION) + "\n")
-    (folder / "p.jsonl").write_text(json.dumps(PASSAGE) + "\n")
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.chdir(work)
-    yield folder
-    assert not [*work.iterdir()]
 
 
 def _titles(engine):

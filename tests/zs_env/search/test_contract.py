@@ -6,9 +6,9 @@ import time
 import pytest
 
 import envs_registry  # noqa: F401  (registers the ids)
-from zs_env import Document, Question, SearchError, SearchPage, ZeroSearchVectorEnv
+from tests.zs_env.search.contract_requests import QUESTIONS, bm25, page_of, request
+from zs_env import Question, SearchError, SearchPage, ZeroSearchVectorEnv
 from zs_env.engines import (
-    BM25Engine,
     CachedEngine,
     HybridEngine,
     MeteredEngine,
@@ -20,21 +20,7 @@ from zs_env.questions.question import Paragraph
 from zs_env.search.client import EngineClient
 from zs_env.search.engine import as_engine, search_checked
 from zs_env.search.prices import PriceTable
-from zs_env.search.types import BudgetExceeded, SearchRequest
-
-QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=("Ann",)) for n in range(8)]
-
-
-def request(query, count=1, seed=0):
-    return SearchRequest(query, None, None, (True,) * count, seed)
-
-
-def page_of(one):
-    return SearchPage((Document(f"on {one.query}"),))
-
-
-def bm25():
-    return BM25Engine.from_passages([{"text": "Ann Lee built the bridge."}, {"text": "Tea grows."}])
+from zs_env.search.types import BudgetExceeded
 
 
 class Plain:

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 
 import envs_registry  # noqa: F401  (registers the ids)
-from zs_env import Document, Question, SearchError, SearchPage, ZeroSearchEnv, ZeroSearchVectorEnv
+from tests.zs_env.search.contract_requests import QUESTIONS, bm25, page_of, request
+from zs_env import SearchError, ZeroSearchEnv, ZeroSearchVectorEnv
 from zs_env.config import make_env
 from zs_env.engines import (
-    BM25Engine,
     CachedEngine,
     HTTPEngine,
     MeteredEngine,
@@ -19,21 +19,6 @@ from zs_env.engines import (
 )
 from zs_env.search.deadline import CallLock, deadline_of, time_left_s
 from zs_env.search.prices import PriceTable
-from zs_env.search.types import SearchRequest
-
-QUESTIONS = [Question(id=str(n), text=f"Question {n}?", answers=("Ann",)) for n in range(8)]
-
-
-def request(query, count=1, seed=0):
-    return SearchRequest(query, None, None, (True,) * count, seed)
-
-
-def page_of(one):
-    return SearchPage((Document(f"on {one.query}"),))
-
-
-def bm25():
-    return BM25Engine.from_passages([{"text": "Ann Lee built the bridge."}, {"text": "Tea grows."}])
 
 
 class Hangs:

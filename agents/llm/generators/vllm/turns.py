@@ -40,7 +40,7 @@ class VLLMGeneratorBase(Generator):
         self.max_context = max_context
         self._stop = StopRule(policy.codec)
         self._stop_token_ids = sorted(policy.codec.stop_token_ids)
-        # Turns in progress by the key of `_start`, and empty turns that `poll` has not returned.
+        # Unfinished turns by the key of `_start`; turns without room wait for `poll`.
         self._open: dict[Any, tuple[GenerationRequest, Sampling]] = {}
         self._full: dict[int, Generation] = {}
         self._known: dict[int, list[int]] = {}
