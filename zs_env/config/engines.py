@@ -24,11 +24,12 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
 
     Args:
         spec: kind and fields; or a text, which is read as on a command line.
-        questions: the environment's questions; the engines "world", "paragraphs" and "bm25" may
-            search the documents that belong to them.
+        questions: the environment's questions; the engines "world", "paragraphs", "corpus" and
+            "bm25" may use the documents that belong to them.
     """
     converters = {
         "engine": lambda inner: build_engine(inner, questions),
+        "retriever": lambda inner: build_engine(inner, questions),
         "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
         "generator": build_generator,
         "prices": _build_prices,
@@ -53,7 +54,8 @@ def check_engine(spec: Spec | str, *, generators: Collection[str] = ()) -> None:
     """
     _, fields = check_spec("engine kind", ENGINE_KINDS, as_spec(spec, "engine"), None)
     check_files("passages", fields.get("passages"))
-    for inner in (fields.get("engine"), *(fields.get("engines") or ())):
+    single = (fields.get("engine"), fields.get("retriever"))
+    for inner in (*single, *(fields.get("engines") or ())):
         if isinstance(inner, Mapping | str):
             check_engine(inner, generators=generators)
     generator = as_spec(fields.get("generator"), "generator")
@@ -119,6 +121,27 @@ def _bm25_engine(
     return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
 
 
+def _corpus_engine(
+    questions: QuestionDataset,
+    *,
+    passages: str | None = None,
+    index: str | None = None,
+    retriever: Any = None,
+    depth: int = 100,
+) -> SearchEngine:
+    """Control the quality of the pages of BM25 over a passage file, or of another retriever."""
+    from zs_env.engines import BM25Engine, CorpusEngine
+
+    if (passages is None) == (retriever is None):
+        raise ValueError(
+            "engine kind 'corpus' needs either 'passages', a passage file, or 'retriever', the "
+            "spec of a query-only engine such as {'kind': 'dense', ...}"
+        )
+    if passages is not None:
+        retriever = BM25Engine(passages, index)
+    return CorpusEngine(retriever, questions, depth=depth)
+
+
 def _no_engine(questions: QuestionDataset) -> SearchEngine:
     """Return no documents for any query."""
     from zs_env.engines import ScriptedEngine
@@ -157,6 +180,7 @@ ENGINE_KINDS: dict[str, str | Callable[..., SearchEngine]] = {
     "world": _world_engine,
     "paragraphs": _paragraphs_engine,
     "bm25": _bm25_engine,
+    "corpus": _corpus_engine,
     "dense": "zs_env.engines.retrieval.dense:DenseEngine",
     "hybrid": "zs_env.engines.hybrid:HybridEngine",
     "scripted": "zs_env.engines.scripted:ScriptedEngine",

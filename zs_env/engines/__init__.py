@@ -2,6 +2,7 @@
 
 from zs_env.engines.budget.engine import MeteredEngine
 from zs_env.engines.cache.engine import CachedEngine
+from zs_env.engines.corpus import CorpusEngine
 from zs_env.engines.google import GoogleEngine
 from zs_env.engines.http import HTTPEngine
 from zs_env.engines.hybrid import HybridEngine
@@ -14,6 +15,7 @@ from zs_env.engines.scripted import ScriptedEngine
 __all__ = [
     "BM25Engine",
     "CachedEngine",
+    "CorpusEngine",
     "DenseEngine",
     "GoogleEngine",
     "HTTPEngine",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zs_env.metrics import squad_normalized
-from zs_env.questions.paragraphs import read_paragraphs
+from zs_env.questions.paragraphs import read_gold_titles, read_paragraphs
 from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation, read_rows
 
@@ -26,7 +26,15 @@ ANSWER_FIELDS = (
 # Within an answer that is an object: TriviaQA has `value` and aliases, SQuAD `text`.
 _NESTED_FIELDS = ("value", "text", "aliases", "normalized_aliases")
 SOURCE_FIELDS = ("source", "data_source")
-_READ_FIELDS = {"prompt", *ID_FIELDS, *QUESTION_FIELDS, *ANSWER_FIELDS, *SOURCE_FIELDS}
+_READ_FIELDS = {
+    "prompt",
+    "gold_titles",
+    "gold_ids",
+    *ID_FIELDS,
+    *QUESTION_FIELDS,
+    *ANSWER_FIELDS,
+    *SOURCE_FIELDS,
+}
 
 
 def load_questions_file(path: str | Path, *, source: str = "") -> list[Question]:
@@ -35,8 +43,8 @@ def load_questions_file(path: str | Path, *, source: str = "") -> list[Question]
     A row must have `question` (or `text`) and at least one of `ANSWER_FIELDS`, each a string or a
     list of strings; the answers of all these fields are gold. It may have `id` (or `_id`),
     `source` (or `data_source`), `prompt` (a string, or a list of chat messages, whose contents are
-    joined) and paragraphs (see `zs_env.questions.paragraphs`). Other strings, numbers and booleans
-    become metadata.
+    joined), paragraphs and the names of gold documents (see `zs_env.questions.paragraphs`). Other
+    strings, numbers and booleans become metadata.
 
     Args:
         path: JSONL file, JSON file with one list of rows, or Parquet file, plain or gzipped.
@@ -91,6 +99,7 @@ def questions_from_rows(
             source=row_source,
             prompt=_read_prompt(row.get("prompt"), location),
             paragraphs=read_paragraphs(row, location),
+            gold_titles=read_gold_titles(row, location),
             metadata=_read_metadata(row),
         )
         if question.id in seen:

@@ -7,6 +7,9 @@ Formats:
     its `metadata`: lists `[[title, [sentence, ...]], ...]` and `[[title, number], ...]`, or the
     objects of lists of their copies on the Hugging Face hub, or either as JSON text;
     the fields `positive_ctxs`, `negative_ctxs` and `hard_negative_ctxs` of DPR.
+
+Without paragraphs, a row may name its gold documents: a list of titles or ids in `gold_titles` or
+`gold_ids`, or `supporting_facts` as above.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from zs_env.questions.rows import RowLocation
 _TEXT_FIELDS = ("text", "paragraph_text")
 _GOLD_FIELDS = ("is_gold", "is_supporting")
 _DPR_FIELDS = {"positive_ctxs": True, "negative_ctxs": False, "hard_negative_ctxs": False}
+_NAME_FIELDS = ("gold_titles", "gold_ids")
 _CONTEXT = "[[title, [sentence, ...]], ...] or {title: [...], sentences: [[...], ...]}"
 _FACTS = "[[title, number], ...] or {title: [...]}"
 
@@ -48,6 +52,26 @@ def read_paragraphs(row: Mapping[str, Any], location: RowLocation) -> tuple[Para
         if row.get(field) is not None
         for paragraph in _from_dpr(row[field], field, is_gold, location)
     )
+
+
+def read_gold_titles(row: Mapping[str, Any], location: RowLocation) -> tuple[str, ...]:
+    """Return the titles or ids of the gold documents that a row names besides its paragraphs.
+
+    Raises:
+        ValueError: if a field is malformed; the message names it.
+    """
+    found: dict[str, None] = {}
+    for field in _NAME_FIELDS:
+        names = row.get(field)
+        names = [names] if isinstance(names, str) else names
+        if names is None:
+            continue
+        if not isinstance(names, list) or not all(type(one) in (str, int) for one in names):
+            raise location.error(field, names, "a list of strings")
+        found |= dict.fromkeys(map(str, names))
+    if row.get("supporting_facts") is not None and row.get("context") is None:
+        found |= dict.fromkeys(sorted(_gold_titles(_decoded(row["supporting_facts"]), location)))
+    return tuple(one for one in found if one.strip())
 
 
 def _decoded(value: Any) -> Any:

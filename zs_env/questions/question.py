@@ -31,6 +31,8 @@ class Question:
         source: name of the data set.
         prompt: a prompt that replaces the prompt template, if the data set has one.
         paragraphs: passages that belong to the question.
+        gold_titles: ids or titles of the documents that support the answer, without those of
+            `paragraphs`.
         metadata: further JSON values, such as `structure` and `hops`.
     """
 
@@ -40,6 +42,7 @@ class Question:
     source: str = ""
     prompt: str | None = None
     paragraphs: tuple[Paragraph, ...] = ()
+    gold_titles: tuple[str, ...] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,6 +53,12 @@ class Question:
                     f"got the answer {answer!r} of question {self.id!r}, expected a string"
                 )
         object.__setattr__(self, "answers", answers)
+
+    @property
+    def gold_documents(self) -> tuple[str, ...]:
+        """Ids or titles of the documents that support the answer; empty if unknown."""
+        titles = [one.title for one in self.paragraphs if one.is_gold and one.title.strip()]
+        return tuple(dict.fromkeys([*self.gold_titles, *titles]))
 
     @property
     def is_yes_no(self) -> bool:

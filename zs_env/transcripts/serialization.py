@@ -12,7 +12,7 @@ from zs_env.search.types import Document, SearchRequest
 from zs_env.transcripts.transcript import Transcript, Turn
 
 # Increased by every change that makes older readers misread a transcript.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _DOCUMENT_DEFAULTS = {field.name: field.default for field in fields(Document)}
 Made = TypeVar("Made")
 

@@ -24,6 +24,9 @@ class DemonstrationConfig:
     Attributes:
         questions: files of questions with gold paragraphs, one JSON spec of such questions, or
             "world" for those of a fictional world.
+        engine: JSON spec of the engine that the teacher searches until a page shows the answer,
+            such as {"kind": "corpus", "passages": FILE}; the questions then need no paragraphs.
+            None for the paragraphs of the questions, or the world.
         episodes: most demonstrations to train on.
         held_out: demonstrations on other questions, on which the loss is measured.
         max_turns: most actions per episode; with 1 the teacher answers without a search.
@@ -35,6 +38,7 @@ class DemonstrationConfig:
     """
 
     questions: tuple[str, ...] = ("world",)
+    engine: str | None = None
     episodes: int = 400
     held_out: int = 32
     max_turns: int = 4

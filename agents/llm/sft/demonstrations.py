@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.types import Rollout, Segment, Source
 from agents.llm.sft.config import DemonstrationConfig
 from agents.llm.sft.paragraph_teacher import ParagraphTeacher
+from agents.llm.sft.passage_teacher import PassageTeacher, can_be_taught
+from agents.llm.sft.teacher import Teacher
 from agents.llm.sft.world_teacher import NO_ERRORS, WorldTeacher
 from zs_env.config import build_engine, build_questions
 from zs_env.episode import Episode, EpisodeConfig, Limits
+from zs_env.noise import check_noise
 from zs_env.prompts import PromptTemplate
-from zs_env.questions.question import Question
+from zs_env.questions.question import Question, QuestionDataset
+from zs_env.search.engine import SearchEngine
 from zs_env.transcripts.transcript import Transcript
 from zs_env.world import WorldEngine, WorldQuestions
 
@@ -21,19 +26,7 @@ from zs_env.world import WorldEngine, WorldQuestions
 def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[Transcript | None]:
     """Play each question that can be taught once, in random order; None if the answer is wrong."""
     questions = build_questions(config.question_spec())
-    world = isinstance(questions, WorldQuestions)
-    engine = None
-    if config.max_turns > 1 and world:
-        engine = WorldEngine(questions.world)
-    elif config.max_turns > 1:
-        known = (questions[index].paragraphs for index in range(len(questions)))
-        if not any(paragraph.is_gold for paragraphs in known for paragraph in paragraphs):
-            raise ValueError(
-                f"none of the {len(questions)} questions has a gold paragraph, which the teacher "
-                "quotes; choose --questions with paragraphs, as HotpotQA has them, or "
-                "--max-turns 1 for demonstrations that answer without a search"
-            )
-        engine = build_engine({"kind": "paragraphs"}, questions)
+    engine = _engine(config, questions) if config.max_turns > 1 else None
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,
@@ -43,17 +36,46 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
     rng = random.Random(f"demonstrations {seed}")
     order = range(len(questions))
     # The questions of a world are in random order.
+    world = isinstance(questions, WorldQuestions)
     for index in order if world else rng.sample(order, len(order)):
         question = questions[index]
         if engine is None:
             yield answer_at_once(question, rules)
-        elif world or any(paragraph.is_gold for paragraph in question.paragraphs):
+        elif (make := _teacher_of(question, world, config)) is not None:
             noise = rng.uniform(0.0, config.max_noise)
-            teacher = (
-                WorldTeacher(question, NO_ERRORS, rng) if world else ParagraphTeacher(question, rng)
-            )
-            played = teacher.play(engine, config=rules, noise_probability=noise)
+            played = make(question, rng=rng).play(engine, config=rules, noise_probability=noise)
             yield played if played.scores()["exact_match"] else None
+
+
+def _engine(config: DemonstrationConfig, questions: QuestionDataset) -> SearchEngine:
+    """Return the engine that the teacher searches."""
+    if config.engine is not None:
+        engine = build_engine(config.engine, questions)
+        check_noise(engine, config.max_noise)
+        return engine
+    if isinstance(questions, WorldQuestions):
+        return WorldEngine(questions.world)
+    known = (questions[index].paragraphs for index in range(len(questions)))
+    if not any(paragraph.is_gold for paragraphs in known for paragraph in paragraphs):
+        raise ValueError(
+            f"none of the {len(questions)} questions has a gold paragraph, which the teacher "
+            "quotes; choose --questions with paragraphs, as HotpotQA has them, --engine for a "
+            "teacher that searches a corpus, or --max-turns 1 for demonstrations that answer "
+            "without a search"
+        )
+    return build_engine({"kind": "paragraphs"}, questions)
+
+
+def _teacher_of(
+    question: Question, world: bool, config: DemonstrationConfig
+) -> Callable[..., Teacher] | None:
+    """Return the class of the question's teacher; None if no teacher can play it."""
+    if config.engine is not None:
+        return PassageTeacher if can_be_taught(question) else None
+    if world:
+        return partial(WorldTeacher, errors=NO_ERRORS)
+    has_gold = any(paragraph.is_gold for paragraph in question.paragraphs)
+    return ParagraphTeacher if has_gold else None
 
 
 def answer_at_once(question: Question, rules: EpisodeConfig) -> Transcript:

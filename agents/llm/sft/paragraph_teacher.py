@@ -11,24 +11,18 @@ import random
 import re
 from collections.abc import Sequence
 
+from agents.llm.sft.quotations import after_copula, core, quote, search_words, window
 from agents.llm.sft.teacher import Teacher
 from zs_env.episode import Episode
-from zs_env.metrics import contains_answer, normalize_answer
+from zs_env.metrics import contains_answer
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import Document
-from zs_env.text.words import STOPWORDS, content_words
+from zs_env.text.words import content_words
 
-_WINDOW_WORDS = 12
 _QUERY_WORDS = 8
-_PARENTHESIS = re.compile(r"\s*\([^)]*\)")
 _YEAR = re.compile(r"\b\d{4}\b")
 _TIME = "first earlier later older younger born died recently before long released founded"
 _TIME_WORDS = frozenset(_TIME.split())
-# Stripped from both ends of a quotation; the last is a dash, as between dates.
-_EDGES = ' ,;."\u2013'
-# Question words, which say nothing about the topic.
-_ASKING_WORDS = "whose whom name named called kind type one either well known"
-_ASKING = frozenset(_ASKING_WORDS.split())
 
 _BEGIN = ("I look up {topic}.", "First, {topic}.", "I need to read about {topic}.")
 _NEXT = ("Next, {topic}.", "Now I look up {topic}.", "I still need {topic}.")
@@ -63,7 +57,7 @@ class ParagraphTeacher(Teacher):
         text = question.text.lower()
 
         def position(paragraph: Paragraph) -> int:
-            found = text.find(_core(paragraph.title).lower())
+            found = text.find(core(paragraph.title).lower())
             return found if found >= 0 else len(text)
 
         # In the order in which the question names them, then the others.
@@ -104,30 +98,30 @@ class ParagraphTeacher(Teacher):
         for document in reversed(self.seen.values()):
             if not self.question.is_yes_no and contains_answer(document.text, (answer,)):
                 if not contains_answer(self.question.text, (answer,)):
-                    return _quote(document, _window(document.text, answer))
+                    return quote(document, window(document.text, answer))
                 break
         both = [self.seen[p.title] for p in self.hops if p.title in self.seen][-2:]
-        return " ".join(_quote(document, self._fact(document)[:8]) for document in both)
+        return " ".join(quote(document, self._fact(document)[:8]) for document in both)
 
     def _fact(self, document: Document) -> list[str]:
         """Return the words of a document for a comparison: those before a year, or a definition."""
         question_words = {word.strip("?,.") for word in self.question.text.lower().split()}
         year = _YEAR.search(document.text) if _TIME_WORDS & question_words else None
-        return _window(document.text, year[0])[-7:] if year else _after_copula(document.text)
+        return window(document.text, year[0])[-7:] if year else after_copula(document.text)
 
     def _thought(self, new: Sequence[Document], topic: str, goal: Paragraph) -> str:
         if self.wanted is None:
             return self.rng.choice(_BEGIN).format(topic=topic)
         if not new:
             return self.rng.choice(_AGAIN).format(topic=topic)
-        link = _window(new[-1].text, _core(goal.title)) or _after_copula(new[-1].text)
-        return f"{_quote(new[-1], link[:10])} {self.rng.choice(_NEXT).format(topic=topic)}"
+        link = window(new[-1].text, core(goal.title)) or after_copula(new[-1].text)
+        return f"{quote(new[-1], link[:10])} {self.rng.choice(_NEXT).format(topic=topic)}"
 
     def _words(self, goal: Paragraph) -> tuple[str, str]:
         """Return topic and query for a paragraph, in words of the question and of the pages."""
-        title = _core(goal.title)
+        title = core(goal.title)
         shown = " ".join([self.question.text, *(d.text for d in self.seen.values())])
-        question_words = _search_words(self.question.text)
+        question_words = search_words(self.question.text)
         known = {word for done in self.seen for word in content_words(done)}
         rest = [word for word in question_words if not known.intersection(content_words(word))]
         if not contains_answer(shown, (title,)):
@@ -144,47 +138,3 @@ class ParagraphTeacher(Teacher):
             extra = [word for word in extra if not in_title.intersection(content_words(word))]
         count = self.rng.randint(0, 3) + (self.tries > 0)
         return title, " ".join([title, *extra[:count]])
-
-
-def _core(title: str) -> str:
-    """Return a title without the parenthesis that distinguishes it from equal names."""
-    return _PARENTHESIS.sub("", title).strip() or title
-
-
-def _search_words(text: str) -> list[str]:
-    """Return the words of a question that are useful in a query."""
-    words = [word.strip("?,.;:!\"'()") for word in text.split()]
-    return [w for w in words if w and w.lower() not in STOPWORDS and w.lower() not in _ASKING]
-
-
-def _quote(document: Document, words: Sequence[str]) -> str:
-    return f'{_core(document.title)}: "{" ".join(words).strip(_EDGES)}".'
-
-
-def _window(text: str, wanted: str) -> list[str]:
-    """Return the words around the first occurrence of `wanted`; empty if there is none."""
-    words = text.split()
-    normalized = [
-        (position, word) for position, raw in enumerate(words) if (word := normalize_answer(raw))
-    ]
-    target = normalize_answer(wanted).split()
-    if not target:
-        return []
-    for start in range(len(normalized) - len(target) + 1):
-        if [word for _, word in normalized[start : start + len(target)]] == target:
-            first, last = normalized[start][0], normalized[start + len(target) - 1][0] + 1
-            begin = min(max(0, last - _WINDOW_WORDS), first)
-            for position in range(first - 1, begin - 1, -1):
-                if words[position].endswith((".", ";")):
-                    begin = position + 1
-                    break
-            return words[begin : max(last, begin + 4)][: _WINDOW_WORDS + len(target)]
-    return []
-
-
-def _after_copula(text: str) -> list[str]:
-    """Return the words from the first form of "to be" on, which define the subject."""
-    words = text.split()
-    verbs = (i for i, word in enumerate(words[:40]) if word in ("is", "was", "are", "were"))
-    begin = next(verbs, 0)
-    return words[begin : begin + 10]
