@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import gymnasium
 
 from zs_env.episode import Episode, EpisodeConfig, Limits
-from zs_env.noise import Noise, NoiseDraw
+from zs_env.noise import Noise, NoiseDraw, NoiseKinds, build_noise_kinds
 from zs_env.observations import action_space, get_info, get_obs, observation_space
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import QuestionDataset, check_questions
@@ -107,6 +107,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             a mapping with the arguments of either class. Text is read as JSON: "0.5". Noise above 0
             needs an engine with `supports_noise`.
         noise_draw: what is drawn as useful or noisy: "search", "document" or "group".
+        noise_kinds: "irrelevant", "misleading", "conflicting", "injected" or "empty"; or a mapping
+            with the weights of several kinds, of which one is drawn per search. The engine must
+            have the kinds in its `noise_kinds` if there is noise.
         order: "random" draws each question from all questions; "shuffled" draws without
             replacement, so that an epoch has each question once. A seed begins a new epoch. An
             episode with the option `question_index` uses up the question that it replaces.
@@ -136,6 +139,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         num_documents: int = 5,
         noise: float | str | Noise | Mapping[str, Any] = 0.0,
         noise_draw: NoiseDraw = "search",
+        noise_kinds: NoiseKinds = "irrelevant",
         order: QuestionOrder = "random",
         reward: RewardFunction = answer_f1,
         prompt: str | PromptTemplate | None = None,
@@ -150,6 +154,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             max_turns=max_turns,
             num_documents=num_documents,
             noise_draw=noise_draw,
+            noise_kinds=build_noise_kinds(noise_kinds),
             prompt=PromptTemplate.of(prompt),
             reward=reward,
             limits=limits or Limits(),

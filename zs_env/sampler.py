@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.noise import Noise, build_noise, check_noise, unsupported_noise
+from zs_env.noise import Noise, build_noise, check_noise, check_supported
 from zs_env.questions.question import QuestionDataset, check_questions
 from zs_env.search.engine import SearchEngine
 from zs_env.text.numbers import as_int, as_probability
@@ -88,7 +88,7 @@ class EpisodeSampler:
         self.questions = questions
         self.config = config
         self.noise = build_noise(noise)
-        check_noise(engine, self.noise)
+        check_noise(engine, self.noise, config.noise_kinds)
         self._engine = engine
         self.order: QuestionOrder = order
         self._moved: dict[int, int] = {}  # places of the epoch's order that were exchanged
@@ -128,9 +128,11 @@ class EpisodeSampler:
         if flipped is not None:
             flipped = as_int("flipped_turn", flipped, low=0)
         probability = self._probability(options)
-        if (probability > 0.0 or flipped is not None) and not self._engine.supports_noise:
-            name = "noise" if flipped is None else "flipped_turn"
-            raise unsupported_noise(self._engine, name, probability if flipped is None else flipped)
+        kinds = self.config.noise_kinds
+        if flipped is not None:
+            check_supported(self._engine, kinds, "flipped_turn", flipped)
+        elif probability > 0.0:
+            check_supported(self._engine, kinds, "noise", probability)
         self.episode_count += 1
         return Episode(
             self.questions[index],

@@ -10,7 +10,7 @@ from typing import Any
 
 from zs_env.config.questions import build_world, world_of
 from zs_env.config.spec import Spec, as_spec, build_from_spec, check_files, check_spec
-from zs_env.noise import Schedule
+from zs_env.noise import NOISE_KINDS, Schedule
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, make_named
@@ -125,7 +125,7 @@ def _no_engine(questions: QuestionDataset) -> SearchEngine:
 
     engine = ScriptedEngine({})
     # A page without documents is useful and noisy alike, so runs with noise have a baseline.
-    engine.supports_noise = True
+    engine.supports_noise, engine.noise_kinds = True, NOISE_KINDS
     return engine
 
 
