@@ -29,6 +29,7 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     """
     converters = {
         "engine": lambda inner: build_engine(inner, questions),
+        "sources": lambda inner: build_engine(inner, questions),
         "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
         "generator": build_generator,
         "prices": _build_prices,
@@ -53,7 +54,7 @@ def check_engine(spec: Spec | str, *, generators: Collection[str] = ()) -> None:
     """
     _, fields = check_spec("engine kind", ENGINE_KINDS, as_spec(spec, "engine"), None)
     check_files("passages", fields.get("passages"))
-    for inner in (fields.get("engine"), *(fields.get("engines") or ())):
+    for inner in (fields.get("engine"), fields.get("sources"), *(fields.get("engines") or ())):
         if isinstance(inner, Mapping | str):
             check_engine(inner, generators=generators)
     generator = as_spec(fields.get("generator"), "generator")
