@@ -45,12 +45,7 @@ class Sample:
         """
         if size is not None and size < 1:
             raise ValueError(f"questions per set must be at least 1, got {size}")
-        if len(questions) > MAX_QUESTIONS:
-            raise ValueError(
-                f"a set of {len(questions)} questions cannot be sampled, expected at most "
-                f"{MAX_QUESTIONS}; write the questions to ask into a file"
-            )
-        everything = [questions[index] for index in range(len(questions))]
+        everything = all_questions(questions)
         everything.sort(key=lambda question: (stable_hash(f"{seed}\0{question.id}"), question.id))
         return cls.of(everything[:size])
 
@@ -63,6 +58,20 @@ class Sample:
             row = [question.id, question.text, *question.answers]
             digest.update(json.dumps(row).encode() + b"\n")
         return cls(digest=digest.hexdigest(), ids=tuple(question.id for question in chosen))
+
+
+def all_questions(questions: QuestionDataset) -> list[Question]:
+    """Return all questions of a set.
+
+    Raises:
+        ValueError: if the set is unbounded.
+    """
+    if len(questions) > MAX_QUESTIONS:
+        raise ValueError(
+            f"a set of {len(questions)} questions cannot be sampled, expected at most "
+            f"{MAX_QUESTIONS}; write the questions to ask into a file"
+        )
+    return [questions[index] for index in range(len(questions))]
 
 
 def choose_samples(
