@@ -84,7 +84,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     - `reward_terms`: the terms of the reward.
     - `answers`: the gold answers.
 
-    The cost of the searches is the attribute `costs`.
+    The cost of the searches is the attribute `costs`. The attribute `questions` holds the
+    questions without those that `limits` skips.
 
     ## Arguments
     See the arguments of the constructor below.
@@ -164,9 +165,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.action_space = action_space(self.config)
         self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
         check_questions(questions)
-        questions = questions_within_limits(questions, self.config)
+        self.questions = questions_within_limits(questions, self.config)
         self._sampler = EpisodeSampler(
-            questions, self.config, noise, order, engine=self._engine.engine
+            self.questions, self.config, noise, order, engine=self._engine.engine
         )
         self._episode: Episode | None = None
         self._num_printed = 0

@@ -58,14 +58,17 @@ class CachedTextGenerator(TextGenerator):
         generator: the generator of new texts.
         path: JSONL file in an existing folder, one line per text. A truncated last line is
             dropped; lines of a generator with another fingerprint are ignored.
+        fresh: delete the file first.
     """
 
-    def __init__(self, generator: TextGenerator, path: Path) -> None:
+    def __init__(self, generator: TextGenerator, path: Path, *, fresh: bool = False) -> None:
         self.generator = generator
         self.fingerprint = generator.fingerprint
         self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
         if self.fingerprint is None:
             raise ValueError("the generator has no fingerprint, so its texts cannot be stored")
+        if fresh:
+            path.unlink(missing_ok=True)
         self._path = path
         self._stored: dict[Prompt, Completion] = {}
         lines = whole_lines(path)
@@ -104,11 +107,14 @@ def collect(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
         episodes=config.episodes,
         seed=config.seed,
         env_kwargs={
-            **specs_from_flags(questions=config.questions, engine=config.engine),
+            **specs_from_flags(
+                questions=config.questions, engine=config.engine, limits=config.prompt_limits()
+            ),
             "num_documents": config.page_documents,
             "max_turns": config.max_turns,
         },
         output=config.output / "collect",
+        fresh=config.fresh,
         agent_name=config.agent,
         fingerprint=fingerprint(agent),
         on_start=bar.start,
@@ -123,7 +129,8 @@ def judge(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     generator, cache = None, config.output / "judge_replies.jsonl"
     if config.judge_model is not None:
         spec = spec_from_text(config.judge_model, role="generator", name="--judge-model")
-        generator = CachedTextGenerator(as_generator(build_generator(spec)), cache)
+        built = as_generator(build_generator(spec))
+        generator = CachedTextGenerator(built, cache, fresh=config.fresh)
     pages = []
     for page in label_transcripts(read_transcripts(transcripts), generator):
         pages.append(page)
@@ -209,7 +216,7 @@ def report(config: TuneConfig, bar: ProgressBar) -> Table:
     folder.mkdir(parents=True, exist_ok=True)
     caches = {name: folder / f"generated-{name}.jsonl" for name in ("before", "after")}
     for name, cache in caches.items():
-        generator = CachedTextGenerator(_report_generator(config, name), cache)
+        generator = CachedTextGenerator(_report_generator(config, name), cache, fresh=config.fresh)
         variants = {name: False} if name == "before" else {name: False, "after, checked": True}
         for variant, with_retries in variants.items():
             pages[variant] = reports.generate_pages(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agents.prompt_limits import PromptLimits
 from agents.simulator_tuning.labels import JUDGES
+from agents.storage.output_folder import FreshFlag
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.paths import expand_home, expand_paths
 from zs_env.text.suggestions import check_names
@@ -15,7 +17,7 @@ _POSITIVE += ("save_steps", "min_useful")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class TuneConfig(PromptLimits, FreshFlag):
     """Tune a language model to generate the pages of a search engine.
 
     Attributes:
@@ -108,6 +110,7 @@ class TuneConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expand_paths(self)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.agent_labels import agents_by_label
-from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
@@ -47,9 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(config: BenchmarkConfig, output: Path) -> int:
     prices = prices_from_json(config.prices)
     sets = question_sets(config.sets)
-    existing = sorted((output / "evaluations").glob(f"*/*/*/{RESULTS_FILE}"))
-    ensure_settings(output / "benchmark.json", config.setting(), what="benchmark", files=existing)
-    samples = choose_samples(config, sets, output, started=bool(existing))
+    existing = sorted((output / "evaluations").glob("*/*/*/*.jsonl"))
+    path, setting = output / "benchmark.json", config.setting()
+    ensure_settings(path, setting, what="benchmark", files=existing, fresh=config.fresh)
+    started = bool(existing) and not config.fresh
+    samples = choose_samples(config, sets, output, started=started)
     cells = [
         Cell(agent=agent, set_name=name, repeat=repeat)
         for agent, repeat, name in product(

@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             env_kwargs=config.env_kwargs(),
             episodes=config.episodes,
             seed=config.seed,
+            fresh=config.fresh,
             concurrency=config.concurrency,
             console=console,
         )

@@ -14,13 +14,24 @@ from zs_env.config import build_engine, build_questions
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import Question
+from zs_env.sampler import questions_within_limits
 from zs_env.transcripts.transcript import Transcript
 from zs_env.world import WorldEngine, WorldQuestions
 
 
 def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[Transcript | None]:
-    """Play each question that can be taught once, in random order; None if the answer is wrong."""
-    questions = build_questions(config.question_spec())
+    """Play each question that can be taught once, in random order; None if the answer is wrong.
+
+    Raises:
+        ValueError: if no question has a gold paragraph, or a prompt is too long.
+    """
+    rules = EpisodeConfig(
+        max_turns=config.max_turns,
+        num_documents=config.num_documents,
+        prompt=PromptTemplate.of(config.prompt),
+        limits=Limits(max_document_chars=config.max_document_chars, **config.prompt_limits()),
+    )
+    questions = questions_within_limits(build_questions(config.question_spec()), rules)
     world = isinstance(questions, WorldQuestions)
     engine = None
     if config.max_turns > 1 and world:
@@ -34,12 +45,6 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
                 "--max-turns 1 for demonstrations that answer without a search"
             )
         engine = build_engine({"kind": "paragraphs"}, questions)
-    rules = EpisodeConfig(
-        max_turns=config.max_turns,
-        num_documents=config.num_documents,
-        prompt=PromptTemplate.of(config.prompt),
-        limits=Limits(max_document_chars=config.max_document_chars),
-    )
     rng = random.Random(f"demonstrations {seed}")
     order = range(len(questions))
     # The questions of a world are in random order.

@@ -102,6 +102,7 @@ def flip_pages(
     output: str | Path,
     *,
     concurrency: int = DEFAULT_CONCURRENCY,
+    fresh: bool = False,
     console: Console | None = None,
 ) -> list[FlippedPage]:
     """Flip every page of an evaluation, each in its own episode.
@@ -114,6 +115,7 @@ def flip_pages(
         evaluation: with transcripts.
         output: folder for the pages and their transcripts.
         concurrency: episodes played at once.
+        fresh: delete the pages in the output folder first.
         console: where progress is shown.
 
     Returns:
@@ -140,7 +142,7 @@ def flip_pages(
         )
     output = local_path(output)
     with folder_lock(output):
-        record = _Record(output, setting)
+        record = _Record(output, setting, fresh=fresh)
         done = {(page.index, page.turn) for page in record.pages}
         missing = [
             (index, turn)
@@ -189,11 +191,11 @@ def _replay(
 class _Record:
     """Stores the flipped pages of one evaluation and their transcripts, line i of each file."""
 
-    def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, setting: Mapping[str, Any], *, fresh: bool) -> None:
         self._pages, self._transcripts = folder / PAGES_FILE, folder / "transcripts.jsonl"
         files = [self._pages, self._transcripts]
         path = folder / "counterfactuals.json"
-        ensure_settings(path, setting, what="counterfactual study", files=files)
+        ensure_settings(path, setting, what="counterfactual study", files=files, fresh=fresh)
         count = min(len(whole_lines(file)) for file in files)
         for file in files:
             truncate_lines(file, count)
