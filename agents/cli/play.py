@@ -14,6 +14,7 @@ import tyro
 
 from agents.evaluation.settings import specs_from_flags
 from agents.prompt_limits import PromptLimits
+from agents.specs import served_models
 
 HINT = "Enter a query, or '= Paris' to answer. An empty line gives up; Ctrl-D quits."
 
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     specs = specs_from_flags(
         questions=config.questions, engine=config.engine, limits=config.prompt_limits()
     )
+    served_models(specs)
     env = gymnasium.make(config.env, **specs)
     options = {} if config.noise is None else {"noise_probability": config.noise}
     print(HINT)

@@ -32,7 +32,7 @@ from agents.simulator_tuning.pairs import (
 )
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
-from agents.specs import spec_from_text
+from agents.specs import served_models, spec_from_text
 from agents.storage.output_folder import truncate_lines, whole_lines
 from zs_env.config import build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
@@ -94,6 +94,23 @@ class CachedTextGenerator(TextGenerator):
 
     def close(self) -> None:
         self.generator.close()
+
+
+def check_servers(config: TuneConfig, *stages: str) -> None:
+    """Check the servers of the stages.
+
+    Raises:
+        ConnectionError: if one cannot be reached.
+    """
+    engine = None if config.engine is None else spec_from_text(config.engine, role="engine")
+    generators = {
+        name: spec_from_text(text, role="generator", name=f"--{name.replace('_', '-')}")
+        for name in ("judge_model", "before", "after")
+        if (text := getattr(config, name)) is not None
+    }
+    used = {"collect": ["engine"], "judge": ["judge_model"], "report": ["before", "after"]}
+    specs = {"engine": engine, **generators}
+    served_models([specs.get(name) for stage in stages for name in used.get(stage, ())])
 
 
 def collect(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:

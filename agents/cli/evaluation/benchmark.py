@@ -20,10 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.agent_labels import agents_by_label
+from agents.agent_registry import check_agents
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
 from agents.evaluation.summary import failure_summary, most_common_failure
+from agents.specs import served_models
 from agents.storage.output_folder import ensure_settings, folder_lock
 from agents.studies.benchmark import markdown
 from agents.studies.benchmark.answerable import AnswerablePart, find_answerable
@@ -39,6 +41,8 @@ from zs_env.search.prices import cost_table, prices_from_json
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if every episode of a cell failed."""
     config = tyro.cli(BenchmarkConfig, prog="zerosearch benchmark", args=argv)
+    check_agents(agents_by_label(config.agents).values())
+    served_models(config.env_kwargs())
     output = config.folder()
     with folder_lock(output):
         return _run(config, output)

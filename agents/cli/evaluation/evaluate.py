@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
     prices = prices_from_json(config.prices)
     label, name = split_label(config.agent)
+    served_models(config.env_kwargs())  # before an agent that may take long to load
     agent = build_agent(name)
     agent_print = fingerprint(agent)
     env_kwargs, adopted = adopt_settings(agent, config.env_kwargs(), env_id=config.env)

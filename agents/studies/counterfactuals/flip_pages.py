@@ -25,6 +25,7 @@ from agents.env_pool import EnvPool, open_vector
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
+from agents.specs import served_models
 from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
 from zs_env.text.paths import local_path
 from zs_env.transcripts.storage import append_transcripts
@@ -151,6 +152,7 @@ def flip_pages(
             if (index, turn) not in done
         ]
         if missing:
+            served_models(setting["env_kwargs"])
             num_envs = min(concurrency, len(transcripts))
             replay = partial(_replay, agent, setting=setting, console=console)
             with closing(open_vector(setting["env"], num_envs, setting["env_kwargs"])) as vector:
