@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar
 from agents.evaluation.settings import specs_from_flags
+from agents.simulator_tuning.cached_generator import CachedTextGenerator
 from agents.simulator_tuning.labels import agreement, label_transcripts, read_labeled_pages
 from agents.simulator_tuning.pairs import (
     Pair,
@@ -33,19 +34,14 @@ from agents.simulator_tuning.pairs import (
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import served_models, spec_from_text
-from agents.storage.output_folder import truncate_lines, whole_lines
 from zs_env.config import build_engine, build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
 from zs_env.search.engine import SearchEngine
 from zs_env.simulator.generators.base import (
-    Completion,
-    Output,
-    Prompt,
     TextGenerator,
     TextSampling,
     as_generator,
-    generate_checked,
 )
 from zs_env.simulator.prompts import PROMPT_SETS
 from zs_env.transcripts.storage import read_transcripts
@@ -53,51 +49,6 @@ from zs_env.transcripts.storage import read_transcripts
 _TOKENS_PER_WORD = 4  # a high estimate, because names take many tokens
 _MAX_GROUNDED_TEMPERATURE = 0.3
 _CHECKED = ("prompted", "grounded")  # simulators of the model before tuning, with retries
-
-
-class CachedTextGenerator(TextGenerator):
-    """Generates only texts that are not in the file. Failed prompts are not stored.
-
-    Args:
-        generator: the generator of new texts.
-        path: JSONL file in an existing folder, one line per text. A truncated last line is
-            dropped; lines of a generator with another fingerprint are ignored.
-        fresh: delete the file first.
-    """
-
-    def __init__(self, generator: TextGenerator, path: Path, *, fresh: bool = False) -> None:
-        self.generator = generator
-        self.fingerprint = generator.fingerprint
-        self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
-        if self.fingerprint is None:
-            raise ValueError("the generator has no fingerprint, so its texts cannot be stored")
-        if fresh:
-            path.unlink(missing_ok=True)
-        self._path = path
-        self._stored: dict[Prompt, Completion] = {}
-        lines = whole_lines(path)
-        truncate_lines(path, len(lines))
-        for row in map(json.loads, lines):
-            if row["fingerprint"] == self.fingerprint:
-                prompt = Prompt(row["prompt"], row["system"], row["seed"])
-                self._stored[prompt] = Completion(**row["completion"])
-
-    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
-        """Return one output per prompt, from the file or from the generator."""
-        missing = [prompt for prompt in prompts if prompt not in self._stored]
-        outputs = generate_checked(self.generator, missing)
-        generated = dict(zip(missing, outputs, strict=True))
-        new = {prompt: one for prompt, one in generated.items() if isinstance(one, Completion)}
-        with open(self._path, "a", encoding="utf-8") as file:
-            for prompt, completion in new.items():
-                row = {"fingerprint": self.fingerprint, "prompt": prompt.text}
-                row |= {"system": prompt.system, "seed": prompt.seed}
-                file.write(json.dumps(row | {"completion": asdict(completion)}) + "\n")
-        self._stored |= new
-        return [self._stored.get(prompt) or generated[prompt] for prompt in prompts]
-
-    def close(self) -> None:
-        self.generator.close()
 
 
 def check_servers(config: TuneConfig, *stages: str) -> None:

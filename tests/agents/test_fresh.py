@@ -8,7 +8,7 @@ import pytest
 from agents.ask.reply import ReplyFile
 from agents.cli.main import main
 from agents.evaluation.settings import EpisodeSettings
-from agents.simulator_tuning.stages import CachedTextGenerator
+from agents.simulator_tuning.cached_generator import CachedTextGenerator
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.storage.output_folder import FreshFlag, ensure_settings
 from zs_env.questions.question import Question

@@ -21,10 +21,10 @@ PASSAGES = [
 ]
 
 
-class Writer(TextGenerator):
+class Rewriter(TextGenerator):
     """Repeats the passage, or writes what `script` returns for the attempt on a passage."""
 
-    in_process, fingerprint = True, "writer"
+    in_process, fingerprint = True, "rewriter"
 
     def __init__(self, script=None):
         self.prompts, self.attempts = [], {}
@@ -58,9 +58,9 @@ def provenance(document):
 
 
 def test_each_document_is_written_from_one_passage_and_names_it():
-    writer = Writer()
-    (page,) = search(writer, bm25(), request(True, True))
-    assert sorted(prompt.text for prompt in writer.prompts) == [
+    generator = Rewriter()
+    (page,) = search(generator, bm25(), request(True, True))
+    assert sorted(prompt.text for prompt in generator.prompts) == [
         "Norse law: The capital of Norway was moved.|Norway",
         "Oslo: The capital of Norway has a harbour.|Norway",
     ]
@@ -72,17 +72,17 @@ def test_each_document_is_written_from_one_passage_and_names_it():
 
 
 def test_noisy_documents_are_written_from_passages_without_an_answer():
-    writer = Writer()
-    (page,) = search(writer, bm25(), request(True, False, False))
+    generator = Rewriter()
+    (page,) = search(generator, bm25(), request(True, False, False))
     assert [one.useful for one in page.documents] == [True, False, False]
     assert {provenance(one)["source_id"] for one in page.documents[1:]} == {"b", "d"}
     assert all("Norway" not in one.text and not one.checks for one in page.documents[1:])
-    assert [prompt.text.split("|")[1] for prompt in writer.prompts] == ["Norway", "", ""]
+    assert [prompt.text.split("|")[1] for prompt in generator.prompts] == ["Norway", "", ""]
 
 
 def test_yes_no_questions_take_noisy_passages_from_behind_the_first_page():
-    (useful,) = search(Writer(), bm25(), request(True, True, answers=("yes",)))
-    (noisy,) = search(Writer(), bm25(), request(False, False, answers=("yes",)))
+    (useful,) = search(Rewriter(), bm25(), request(True, True, answers=("yes",)))
+    (noisy,) = search(Rewriter(), bm25(), request(False, False, answers=("yes",)))
     ids = [[provenance(one)["source_id"] for one in page.documents] for page in (useful, noisy)]
     assert set(ids[0]) == {"a", "c"} and set(ids[1]) == {"b", "d"}
 
@@ -92,7 +92,7 @@ def test_an_engine_with_noise_decides_which_passages_are_useful_and_noisy():
         return [Document("Rain in Norway.", useful=True), Document("Sun in Peru.", useful=False)]
 
     sources = ScriptedEngine(script, supports_noise=True)
-    (page,) = search(Writer(), sources, request(True, True))
+    (page,) = search(Rewriter(), sources, request(True, True))
     # The engine delivered another quality than the requested one, and so does the simulator.
     assert [(one.text, one.useful, one.noise_kind) for one in page.documents] == [
         ("Rain in Norway.", True, None),
@@ -101,57 +101,57 @@ def test_an_engine_with_noise_decides_which_passages_are_useful_and_noisy():
 
 
 def test_a_query_that_retrieves_nothing_has_an_empty_page_without_a_call():
-    writer = Writer()
-    empty, page = search(writer, bm25(), request(True, query="zebra"), request(True))
+    generator = Rewriter()
+    empty, page = search(generator, bm25(), request(True, query="zebra"), request(True))
     assert empty.documents == () and len(page.documents) == 1
-    assert len(writer.prompts) == 1
+    assert len(generator.prompts) == 1
 
 
 def test_an_unsupported_document_is_written_again_with_another_seed():
     def script(passage, attempt):
         return f"{passage} It lies in Peru near Lima, Cuzco and Puno." if attempt < 2 else passage
 
-    writer = Writer(script)
-    (page,) = search(writer, bm25(), request(True), retries=2)
+    generator = Rewriter(script)
+    (page,) = search(generator, bm25(), request(True), retries=2)
     assert page.documents[0].checks == () and provenance(page.documents[0])["support"] == 1.0
-    assert len({prompt.seed for prompt in writer.prompts}) == 3
-    (page,) = search(Writer(script), bm25(), request(True), retries=1)
+    assert len({prompt.seed for prompt in generator.prompts}) == 3
+    (page,) = search(Rewriter(script), bm25(), request(True), retries=1)
     # Norway is supported; Peru, Lima, Cuzco and Puno are not. A lone first word does not count.
     assert page.documents[0].checks == ("unsupported",)
     assert provenance(page.documents[0])["support"] == 0.2
 
 
 def test_a_document_that_loses_the_answer_of_its_source_is_written_again():
-    writer = Writer(
+    generator = Rewriter(
         lambda passage, attempt: "A town that has a harbour." if not attempt else passage
     )
-    (page,) = search(writer, bm25(), request(True))
-    assert "Norway" in page.documents[0].text and len(writer.prompts) == 2
+    (page,) = search(generator, bm25(), request(True))
+    assert "Norway" in page.documents[0].text and len(generator.prompts) == 2
     # The passage about the west has no answer to lose.
     west = request(True, query="west rain")
-    (page,) = search(Writer(lambda *_: "A town with a lot of rain."), bm25(), west, retries=0)
+    (page,) = search(Rewriter(lambda *_: "A town with a lot of rain."), bm25(), west, retries=0)
     assert provenance(page.documents[0])["source_id"] == "b"
 
 
 def test_a_useful_page_without_an_answer_says_so():
     west = request(True, query="west rain")
-    writer = Writer()
-    (page,) = search(writer, bm25(), west)
+    generator = Rewriter()
+    (page,) = search(generator, bm25(), west)
     assert page.documents[0].checks == ("no_answer",)
-    assert len(writer.prompts) == 1, "another text of the same passage has no answer either"
+    assert len(generator.prompts) == 1, "another text of the same passage has no answer either"
 
 
 def test_the_answer_is_requested_only_from_a_passage_that_has_it():
-    writer = Writer()
-    search(writer, bm25(), request(True, True, True), retries=0)
-    asked = {prompt.text.split(":")[0]: prompt.text.split("|")[1] for prompt in writer.prompts}
+    generator = Rewriter()
+    search(generator, bm25(), request(True, True, True), retries=0)
+    asked = {prompt.text.split(":")[0]: prompt.text.split("|")[1] for prompt in generator.prompts}
     assert asked["Oslo"] == asked["Norse law"] == "Norway"
     assert asked.get("Bergen", "") == asked.get("Letters", "") == ""
 
 
 def test_an_announcement_and_a_mark_are_not_part_of_the_document():
-    writer = Writer(lambda passage, attempt: f"Here is the text:\n\n**Doc 1:** {passage}\n")
-    (page,) = search(writer, bm25(), request(True))
+    generator = Rewriter(lambda passage, attempt: f"Here is the text:\n\n**Doc 1:** {passage}\n")
+    (page,) = search(generator, bm25(), request(True))
     assert page.documents[0].text in {f"{one['title']}: {one['text']}" for one in PASSAGES}
 
 
@@ -166,14 +166,14 @@ class Broken(SearchEngine):
 
 
 def test_a_failure_of_the_sources_fails_only_its_request():
-    failed, page = search(Writer(), Broken(), request(True, query="bad"), request(True))
+    failed, page = search(Rewriter(), Broken(), request(True, query="bad"), request(True))
     assert isinstance(failed, SearchError) and "gone" in str(failed)
     assert [one.text for one in page.documents] == ["Norway here."]
 
 
 def test_the_cost_of_the_sources_is_added():
     sources = ScriptedEngine(lambda _: SearchPage([Document("x")], SearchCost(calls=5)))
-    (page,) = search(Writer(), sources, request(True), retries=0)
+    (page,) = search(Rewriter(), sources, request(True), retries=0)
     assert page.cost.calls == 6
 
 
@@ -191,26 +191,26 @@ class Declared(SearchEngine):
 
 
 def test_declarations_are_combined():
-    sources, writer = Declared(), Writer()
-    writer.deadline_s, writer.thread_safe = 4.0, True
-    engine = LanguageModelEngine(writer, PROMPTS, sources=sources)
+    sources, generator = Declared(), Rewriter()
+    generator.deadline_s, generator.thread_safe = 4.0, True
+    engine = LanguageModelEngine(generator, PROMPTS, sources=sources)
     assert (engine.timeout_s, engine.in_process, engine.thread_safe) == (7.0, True, True)
     assert engine.step_dependent and engine.supports_noise and not engine.query_only
-    other = LanguageModelEngine(writer, PROMPTS, sources=bm25())
+    other = LanguageModelEngine(generator, PROMPTS, sources=bm25())
     assert engine.fingerprint != other.fingerprint
     engine.set_training_step(3)
     engine.close()
     assert sources.step == 3 and sources.closed
     sources.fingerprint, sources.in_process = None, False
-    engine = LanguageModelEngine(Writer(), PROMPTS, sources=sources)
+    engine = LanguageModelEngine(Rewriter(), PROMPTS, sources=sources)
     assert (engine.fingerprint, engine.in_process, engine.timeout_s) == (None, False, 3.0)
 
 
 def test_prompts_and_sources_belong_together():
     with pytest.raises(ValueError, match="`sources` is missing"):
-        LanguageModelEngine(Writer(), "grounded")
+        LanguageModelEngine(Rewriter(), "grounded")
     with pytest.raises(ValueError, match="leave `sources` out"):
-        LanguageModelEngine(Writer(), "prompted", sources=bm25())
+        LanguageModelEngine(Rewriter(), "prompted", sources=bm25())
 
 
 def test_a_spec_has_the_spec_of_its_sources(tmp_path):
@@ -220,7 +220,7 @@ def test_a_spec_has_the_spec_of_its_sources(tmp_path):
         "kind": "simulator",
         "prompts": "grounded",
         "sources": {"kind": "bm25", "passages": str(path)},
-        "generator": Writer(),
+        "generator": Rewriter(),
     }
     engine = build_engine(spec, [Question(id="1", text="Which country?", answers=("Norway",))])
     (page,) = engine.search([request(True, query="capital")])
