@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +14,7 @@ from agents.agent import Agent
 from agents.agent_labels import split_label
 from agents.prompted.methods import METHODS
 from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
-from agents.specs import spec_from_text
+from agents.specs import served_models, spec_from_text
 from zs_env.config.spec import import_named
 from zs_env.text.paths import expand_home, local_path
 from zs_env.text.suggestions import unknown_name
@@ -80,6 +80,20 @@ def check_agent_name(name: str) -> None:
     known = name.lstrip().startswith("{") or name in BASELINES or _is_policy(name) or ":" in name
     if not known:
         raise unknown_name("agent", name, [*BASELINES, "tiny", "module:Class", "FOLDER", *METHODS])
+
+
+def check_agents(names: Iterable[str]) -> None:
+    """Check names as `check_agent_name` does, and the servers of prompted agents.
+
+    Raises:
+        ValueError: if the form of a name is unknown.
+        ConnectionError: if none of an agent's servers can be reached.
+    """
+    for name in names:
+        check_agent_name(name)
+        _, name = split_label(name)
+        if name.lstrip().startswith("{"):
+            served_models(spec_from_text(name, role="agent"))
 
 
 def fingerprint(agent: Agent) -> str:

@@ -14,10 +14,12 @@ from gymnasium.envs.registration import EnvSpec
 from zs_env.config import build_generator
 from zs_env.config.spec import Role, as_spec, import_local, spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
+from zs_env.search.http_client import base_url
 from zs_env.search.proxy import check_connection
 from zs_env.text.paths import local_path
 
 _FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
+_GOOGLE = "https://serpapi.com"
 _ROLES: dict[str, Role] = {"questions": "questions", "of": "questions", "engine": "engine"}
 
 
@@ -107,7 +109,12 @@ def _content(path: Path, is_named: bool) -> str:
 def served_models(specs: Any) -> dict[str, list[str]]:
     """Return the identities of the models behind the servers that specs name, by their URLs.
 
-    Servers behind a cache are not asked, because cached pages need none.
+    Every command that uses servers calls this before anything that takes long. Pages in the file of
+    a cache need no server: servers behind such a cache are not asked, and those behind an empty one
+    are only checked.
+
+    Args:
+        specs: JSON values, which may be nested; also the arguments of an environment.
 
     Raises:
         ConnectionError: if none of a generator's servers, or an engine's server, can be reached.
@@ -115,11 +122,19 @@ def served_models(specs: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
 
     def collect(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-        kind, url = spec.get("kind"), spec.get("url")
+        kind = spec.get("kind")
         if kind == "cache":
+            path = spec.get("path")
+            if spec.get("mode") != "replay" and not (path and local_path(path).exists()):
+                served_models(spec.get("engine"))
             return {}
-        if kind == "http" and isinstance(url, str):
+        url = spec.get("base_url") or _GOOGLE if kind == "google" else spec.get("url")
+        if kind in ("http", "google") and isinstance(url, str):
             check_connection(url)
+        if kind == "vllm-server":  # needs all of its servers
+            servers = spec.get("servers") or ()
+            for server in [servers] if isinstance(servers, str) else servers:
+                check_connection(base_url(server))
         if kind == "server" and "servers" in spec:
             named = {name: spec[name] for name in ("kind", "servers", "model") if name in spec}
             with closing(build_generator(named)) as generator:

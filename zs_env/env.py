@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import gymnasium
 
 from zs_env.episode import Episode, EpisodeConfig, Limits
-from zs_env.noise import Noise, NoiseDraw
+from zs_env.noise import Noise, NoiseDraw, NoiseKinds, build_noise_kinds
 from zs_env.observations import action_space, get_info, get_obs, observation_space
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import QuestionDataset, check_questions
@@ -84,7 +84,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     - `reward_terms`: the terms of the reward.
     - `answers`: the gold answers.
 
-    The cost of the searches is the attribute `costs`.
+    The cost of the searches is the attribute `costs`. The attribute `questions` holds the
+    questions without those that `limits` skips.
 
     ## Arguments
     See the arguments of the constructor below.
@@ -107,6 +108,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             a mapping with the arguments of either class. Text is read as JSON: "0.5". Noise above 0
             needs an engine with `supports_noise`.
         noise_draw: what is drawn as useful or noisy: "search", "document" or "group".
+        noise_kinds: "irrelevant", "misleading", "conflicting", "injected" or "empty"; or a mapping
+            with the weights of several kinds, of which one is drawn per search. The engine must
+            have the kinds in its `noise_kinds` if there is noise.
         order: "random" draws each question from all questions; "shuffled" draws without
             replacement, so that an epoch has each question once. A seed begins a new epoch. An
             episode with the option `question_index` uses up the question that it replaces.
@@ -136,6 +140,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         num_documents: int = 5,
         noise: float | str | Noise | Mapping[str, Any] = 0.0,
         noise_draw: NoiseDraw = "search",
+        noise_kinds: NoiseKinds = "irrelevant",
         order: QuestionOrder = "random",
         reward: RewardFunction = answer_f1,
         prompt: str | PromptTemplate | None = None,
@@ -150,6 +155,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             max_turns=max_turns,
             num_documents=num_documents,
             noise_draw=noise_draw,
+            noise_kinds=build_noise_kinds(noise_kinds),
             prompt=PromptTemplate.of(prompt),
             reward=reward,
             limits=limits or Limits(),
@@ -159,9 +165,9 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.action_space = action_space(self.config)
         self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
         check_questions(questions)
-        questions = questions_within_limits(questions, self.config)
+        self.questions = questions_within_limits(questions, self.config)
         self._sampler = EpisodeSampler(
-            questions, self.config, noise, order, engine=self._engine.engine
+            self.questions, self.config, noise, order, engine=self._engine.engine
         )
         self._episode: Episode | None = None
         self._num_printed = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from zs_env.actions import Answer, Malformed, Search, parse_action
-from zs_env.noise import NoiseDraw
+from zs_env.noise import KindWeights, NoiseDraw, build_noise_kinds, draw_noise_kind
 from zs_env.prompts import PROMPTS, PromptTemplate, render_document
 from zs_env.questions.question import Question
 from zs_env.rewards import RewardFunction, answer_f1
@@ -64,6 +64,8 @@ class EpisodeConfig:
         num_documents: number of documents requested per search.
         noise_draw: what is drawn as useful or noisy: "search" each page (as in the paper),
             "document" each document, "group" each turn, for all episodes with the same seed.
+        noise_kinds: kinds of noise and their weights; also what else `build_noise_kinds` takes.
+            One kind is drawn for each search, or with "group" for each turn.
         prompt: prompt and notices.
         reward: reward function of a finished transcript.
         limits: maximum lengths of texts.
@@ -72,6 +74,7 @@ class EpisodeConfig:
     max_turns: int = 6
     num_documents: int = 5
     noise_draw: NoiseDraw = "search"
+    noise_kinds: KindWeights = (("irrelevant", 1.0),)
     prompt: PromptTemplate = PROMPTS["instruct"]
     reward: RewardFunction = answer_f1
     limits: Limits = Limits()
@@ -83,6 +86,7 @@ class EpisodeConfig:
             raise ValueError(
                 f"got noise_draw={self.noise_draw!r}, expected 'search', 'document' or 'group'"
             )
+        object.__setattr__(self, "noise_kinds", build_noise_kinds(self.noise_kinds))
 
     def prompt_of(self, question: Question) -> str:
         """Return the prompt of a question."""
@@ -192,8 +196,6 @@ class Episode:
             return self._finish("turn_limit")
         if isinstance(action, Search):
             request = self._request(action.query)
-            if len(self.turns) == self.flipped_turn:
-                request = request.flipped()
             self._pending = (text, action, request)
             return request
         self._record(Turn(text, action, message=config.prompt.render_notice(action.kind)))
@@ -213,7 +215,7 @@ class Episode:
         text, action, request = self._pending
         limit = self.config.limits.max_document_chars
         documents, texts, message = postprocess_page(
-            page, len(request.useful), self.question.answers, limit
+            page, len(request.expected), self.question.answers, limit
         )
         self._pending = None
         self._record(Turn(text, action, request, documents, message))
@@ -290,15 +292,18 @@ class Episode:
         self._query_counts[query] = count + 1
         digest = stable_hash(f"{self.seed}\0{query}\0{count}")
         draw, num_documents = self.config.noise_draw, self.config.num_documents
+        bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
         if draw == "document":
             useful = tuple(
                 uniform(stable_hash(f"{digest}\0{rank}")) >= self.noise_probability
                 for rank in range(num_documents)
             )
         else:
-            bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
             useful = (uniform(bits) >= self.noise_probability,) * num_documents
+        if len(self.turns) == self.flipped_turn:
+            useful = tuple(not flag for flag in useful)
+        kind = draw_noise_kind(self.config.noise_kinds, f"{bits}\0kind")
         question = self.question
         # Mixed, because the same bits decide `useful`, and the seed must not reveal that draw.
         seed = mixed(digest) >> 1
-        return SearchRequest(query, question.text, question.answers or None, useful, seed)
+        return SearchRequest(query, question.text, question.answers or None, useful, seed, kind)

@@ -1,21 +1,26 @@
-"""The noise probability as a function of the training step or of recent rewards."""
+"""The noise of searches: its probability, over training steps or recent rewards, and its kinds."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Literal, Protocol, get_args
 
 from zs_env.search.engine import SearchEngine, engine_label
+from zs_env.search.types import NOISE_KINDS, NoiseKind
+from zs_env.text.hashing import stable_hash, uniform
 from zs_env.text.numbers import as_float, as_int, as_probability
 from zs_env.text.suggestions import check_names, unknown_name
 
 NoiseShape = Literal["exponential", "linear", "constant", "reverse"]
 NoiseDraw = Literal["search", "document", "group"]
+# As `build_noise_kinds` takes them, and as it returns them.
+NoiseKinds = str | Mapping[str, float] | Sequence[tuple[str, float]]
+KindWeights = tuple[tuple[NoiseKind, float], ...]
 
 
 class Noise(Protocol):
@@ -200,16 +205,61 @@ def _from_text(text: str) -> Any:
     return value
 
 
-def check_noise(engine: SearchEngine, noise: float | Noise) -> None:
+def build_noise_kinds(kinds: NoiseKinds) -> KindWeights:
+    """Return the kinds of noise with a weight above 0, in the order of `NOISE_KINDS`.
+
+    Args:
+        kinds: the name of one kind; a mapping, or (name, weight) pairs, of weights that are not
+            negative and not all 0; or a JSON object of weights as text.
+
+    Raises:
+        ValueError: if a name is unknown, or the weights are out of range.
+    """
+    if isinstance(kinds, str) and kinds.lstrip().startswith("{"):
+        try:
+            kinds = json.loads(kinds)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"noise_kinds is not valid JSON ({error}): {kinds}") from error
+    try:
+        weights = {kinds: 1.0} if isinstance(kinds, str) else dict(kinds)
+    except (TypeError, ValueError):
+        weights = {}
+    check_names("noise kind", weights, NOISE_KINDS)
+    weights = {kind: as_float(f"the weight of {kind!r}", one) for kind, one in weights.items()}
+    if min(weights.values(), default=-1.0) < 0 or not 0 < sum(weights.values()) < float("inf"):
+        raise ValueError(
+            f"got noise_kinds={kinds!r}, expected one of {NOISE_KINDS}, or weights of some of "
+            'them that are not negative and not all 0, such as {"misleading": 1, "empty": 1}'
+        )
+    return tuple((kind, weights[kind]) for kind in NOISE_KINDS if weights.get(kind))
+
+
+def draw_noise_kind(kinds: KindWeights, text: str) -> NoiseKind:
+    """Draw a kind by its weight; `text` determines the draw."""
+    if len(kinds) == 1:
+        return kinds[0][0]
+    share = uniform(stable_hash(text)) * sum(weight for _, weight in kinds)
+    for kind, weight in kinds:
+        share -= weight
+        if share < 0:
+            return kind
+    return kinds[-1][0]
+
+
+def check_noise(
+    engine: SearchEngine, noise: float | Noise, kinds: NoiseKinds = "irrelevant"
+) -> None:
     """Check that an engine can produce the noise that a noise level or a schedule requests.
 
     A `Noise` of another class is checked at step 0 only; check its later values with
-    `unsupported_noise`.
+    `check_supported`.
 
     Raises:
-        ValueError: if the engine does not support noise, and the noise is or becomes above 0.
+        ValueError: if the engine cannot produce noise, or one of the kinds, and the noise is or
+            becomes above 0.
     """
-    if engine.supports_noise:
+    kinds = build_noise_kinds(kinds)
+    if engine.supports_noise and not _missing_kinds(engine, kinds):
         return
     noise = build_noise(noise)
     if isinstance(noise, Schedule):
@@ -217,13 +267,26 @@ def check_noise(engine: SearchEngine, noise: float | Noise) -> None:
     else:
         highest = noise.end if isinstance(noise, AdaptiveNoise) else noise.probability(0)
     if highest > 0.0:
-        raise unsupported_noise(engine, "noise", highest)
+        check_supported(engine, kinds, "noise", highest)
 
 
-def unsupported_noise(engine: SearchEngine, setting: str, value: float) -> ValueError:
-    """Return the error about noise that is requested from an engine without `supports_noise`."""
-    return ValueError(
-        f"got {setting}={value:g}, but the engine {engine_label(engine)} cannot return noisy "
-        "documents; use noise 0, or an engine that supports noise: 'world', 'paragraphs', "
-        "'simulator', or your own with supports_noise = True"
-    )
+def check_supported(engine: SearchEngine, kinds: KindWeights, setting: str, value: float) -> None:
+    """Raise ValueError if a setting requests noise of kinds that the engine cannot produce."""
+    if not engine.supports_noise:
+        raise ValueError(
+            f"got {setting}={value:g}, but the engine {engine_label(engine)} cannot return noisy "
+            "documents; use noise 0, or an engine that supports noise: 'world', 'paragraphs', "
+            "'simulator', or your own with supports_noise = True"
+        )
+    missing = _missing_kinds(engine, kinds)
+    if missing:
+        raise ValueError(
+            f"got {setting}={value:g} with the noise kinds {missing}, but the engine "
+            f"{engine_label(engine)} returns only {list(engine.noise_kinds)}; use noise 0, set "
+            "noise_kinds to some of these, or use an engine that returns all kinds: 'world', "
+            "'paragraphs', or your own with the attribute noise_kinds"
+        )
+
+
+def _missing_kinds(engine: SearchEngine, kinds: KindWeights) -> list[str]:
+    return [kind for kind, _ in kinds if kind not in engine.noise_kinds]

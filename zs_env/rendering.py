@@ -57,7 +57,11 @@ def render_turn(turn: Turn, transcript: Transcript) -> str:
 
 def _document(rank: int, document: Document) -> str:
     kind = {True: "useful", False: "noisy", None: "unknown"}[document.useful]
-    labels = [kind, *(["contains answer"] if document.contains_answer else [])]
+    labels = [kind]
+    if document.noise_kind not in (None, "irrelevant"):
+        labels.append(document.noise_kind)
+    if document.contains_answer:
+        labels.append("contains answer")
     return _styled(kind, f"  Doc {rank} ({', '.join(labels)}): {render_document(document)}")
 
 

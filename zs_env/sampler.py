@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.noise import Noise, build_noise, check_noise, unsupported_noise
-from zs_env.questions.question import QuestionDataset, check_questions
+from zs_env.noise import Noise, build_noise, check_noise, check_supported
+from zs_env.questions.question import QuestionDataset, check_questions, generates_questions
 from zs_env.search.engine import SearchEngine
 from zs_env.text.numbers import as_int, as_probability
 from zs_env.text.suggestions import check_names
@@ -28,23 +28,28 @@ QuestionOrder = Literal["random", "shuffled"]
 def questions_within_limits(questions: QuestionDataset, config: EpisodeConfig) -> QuestionDataset:
     """Check the prompts of all questions, see `zs_env.episode.Limits.overlong_prompts`.
 
-    Only lists are checked: other sets generate their questions, and a longer prompt is an error of
-    the episode.
+    Sets of more than `MAX_LISTED_QUESTIONS` are not checked, because they generate their questions.
+    The prompts of a world's questions are bounded by its templates; in other generated sets a
+    longer prompt is an error of its episode.
+
+    Returns:
+        The same set, or a list of the questions that are not skipped.
 
     Raises:
         ValueError: if a prompt is too long, or all are and none remains.
     """
-    if not isinstance(questions, list | tuple):
+    if generates_questions(questions):
         return questions
     limit = config.limits.max_prompt_chars
-    lengths = [len(config.prompt_of(question)) for question in questions]
-    kept = [one for one, length in zip(questions, lengths, strict=True) if length <= limit]
-    if len(kept) == len(questions):
+    listed = [questions[index] for index in range(len(questions))]
+    lengths = [len(config.prompt_of(question)) for question in listed]
+    kept = [one for one, length in zip(listed, lengths, strict=True) if length <= limit]
+    if len(kept) == len(listed):
         return questions
     place = next(place for place, length in enumerate(lengths) if length > limit)
     found = (
-        f"the prompts of {len(questions) - len(kept):,} of {len(questions):,} questions are longer "
-        f"than max_prompt_chars={limit:,}, such as that of {questions[place].id!r} with "
+        f"the prompts of {len(listed) - len(kept):,} of {len(listed):,} questions are longer "
+        f"than max_prompt_chars={limit:,}, such as that of {listed[place].id!r} with "
         f"{lengths[place]:,} characters"
     )
     if config.limits.overlong_prompts == "error" or not kept:
@@ -88,7 +93,7 @@ class EpisodeSampler:
         self.questions = questions
         self.config = config
         self.noise = build_noise(noise)
-        check_noise(engine, self.noise)
+        check_noise(engine, self.noise, config.noise_kinds)
         self._engine = engine
         self.order: QuestionOrder = order
         self._moved: dict[int, int] = {}  # places of the epoch's order that were exchanged
@@ -128,9 +133,11 @@ class EpisodeSampler:
         if flipped is not None:
             flipped = as_int("flipped_turn", flipped, low=0)
         probability = self._probability(options)
-        if (probability > 0.0 or flipped is not None) and not self._engine.supports_noise:
-            name = "noise" if flipped is None else "flipped_turn"
-            raise unsupported_noise(self._engine, name, probability if flipped is None else flipped)
+        kinds = self.config.noise_kinds
+        if flipped is not None:
+            check_supported(self._engine, kinds, "flipped_turn", flipped)
+        elif probability > 0.0:
+            check_supported(self._engine, kinds, "noise", probability)
         self.episode_count += 1
         return Episode(
             self.questions[index],

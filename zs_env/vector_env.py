@@ -48,7 +48,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
 
     Args:
         num_envs: number of sub-environments, at least 1.
-        questions, engine: see `ZeroSearchEnv`; the engine is also an attribute.
+        questions, engine: see `ZeroSearchEnv`; both are also attributes.
         autoreset_mode: when a finished episode is followed by the next one.
         noise: see `ZeroSearchEnv`; each sub-environment counts its own episodes and rewards.
         render_mode: "ansi" or None.
@@ -90,7 +90,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._engine, self.engine = single._engine, single._engine.engine
-        shared: Any = (single._sampler.questions, self.config, noise, single._sampler.order)
+        self.questions = single.questions
+        shared: Any = (self.questions, self.config, noise, single._sampler.order)
         self._samplers = [EpisodeSampler(*shared, engine=self.engine) for _ in range(num_envs)]
         self._rngs: list[tuple[np.random.Generator, int] | None] = [None] * num_envs
         self._episodes: list[Episode] = []

@@ -10,7 +10,6 @@ from zs_env.questions.question import Question
 from zs_env.questions.rows import RowLocation, read_rows
 
 _ROWS_BEGIN = (b"{", b"[", b"\x1f\x8b", b"PAR1")  # JSON, gzip, Parquet
-MAX_CHARS = 8192  # of a question; leaves room for the rest of the prompt
 
 
 def read_asked_questions(path: Path) -> list[Question]:
@@ -41,7 +40,7 @@ def asked_question(text: str) -> Question:
     """Return the question of a text.
 
     Raises:
-        ValueError: if it is blank or too long.
+        ValueError: if it is blank.
     """
     return _question(RowLocation("the command line", 1, "argument"), {"question": text})
 
@@ -62,8 +61,6 @@ def _question(place: RowLocation, row: Mapping[str, Any]) -> Question:
     text, own_id = row.get(field), row.get("id")
     if not isinstance(text, str) or not text.strip():
         raise place.error(field, text, "a question that is not blank")
-    if len(text.strip()) > MAX_CHARS:
-        raise place.error(field, text, f"at most {MAX_CHARS} characters; shorten the question")
     return Question(
         id=str(place.number) if own_id is None else str(own_id), text=text.strip(), answers=()
     )

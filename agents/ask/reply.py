@@ -103,15 +103,22 @@ class ReplyFile:
         path: created if missing.
         questions: all questions, in order.
         setting: digest of everything else that determines a reply; written in every line.
+        fresh: drop the replies in the file first, of whatever questions and setting they are.
 
     Raises:
         ValueError: if the file contains other lines: of other questions or with another setting.
     """
 
-    def __init__(self, path: Path, questions: Sequence[Question], setting: str) -> None:
+    def __init__(
+        self, path: Path, questions: Sequence[Question], setting: str, *, fresh: bool = False
+    ) -> None:
         self.path = path
         self._questions, self._setting = questions, setting
-        self._rows = self._load() if path.exists() else {}
+        rows = self._load() if path.exists() else []
+        if not fresh:
+            self._check(rows)
+        kept = [] if fresh else [row for row in rows if row["failure"] is None]
+        self._rows = {row["number"]: row for row in kept}
         self.finish()
 
     def missing(self) -> list[int]:
@@ -136,33 +143,37 @@ class ReplyFile:
         with path.open(mode, encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
-    def _load(self) -> dict[int, Mapping[str, Any]]:
-        """Read the replies without a failure; an incomplete last line is dropped."""
+    def _load(self) -> list[dict[str, Any]]:
+        """Read the lines; an incomplete last line is dropped."""
         content = self.path.read_bytes()
         whole, line_break, rest = content.rpartition(b"\n")
         if not rest.startswith(_BEGINNING[: len(rest)]):
             raise self._invalid_line(rest)
-        rows = [self._checked(line) for line in (whole + line_break).splitlines()]
-        return {row["number"]: row for row in rows if row["failure"] is None}
+        rows = []
+        for line in (whole + line_break).splitlines():
+            try:
+                row = json.loads(line)
+                for name in ("number", "question", "setting", "failure"):
+                    row[name]
+            except (ValueError, TypeError, KeyError) as error:
+                raise self._invalid_line(line) from error
+            rows.append(row)
+        return rows
 
-    def _checked(self, line: bytes) -> Mapping[str, Any]:
-        try:
-            row = json.loads(line)
-            number, question, setting = row["number"], row["question"], row["setting"]
-            row["failure"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise self._invalid_line(line) from error
-        if setting != self._setting:
-            raise ValueError(
-                f"{self.path} contains replies of another policy, engine or setting; choose "
-                "another --output, or delete it"
-            )
-        if not (number in range(len(self._questions)) and self._questions[number].text == question):
-            raise ValueError(
-                f"{self.path} contains a reply to {question!r}, which is not question {number} of "
-                "this file; choose another --output, or delete it"
-            )
-        return row
+    def _check(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            number, question = row["number"], row["question"]
+            if row["setting"] != self._setting:
+                raise ValueError(
+                    f"{self.path} contains replies of another policy, engine or setting; choose "
+                    "another --output, or start again with --fresh"
+                )
+            known = number in range(len(self._questions))
+            if not known or self._questions[number].text != question:
+                raise ValueError(
+                    f"{self.path} contains a reply to {question!r}, which is not question {number} "
+                    "of this file; choose another --output, or start again with --fresh"
+                )
 
     def _invalid_line(self, line: bytes) -> ValueError:
         return ValueError(

@@ -28,6 +28,7 @@ from agents.evaluation.progress import print_plain
 from agents.evaluation.settings import EpisodeSettings, adopt_settings
 from agents.specs import by_content, served_models, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
+from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
 from zs_env.search.engine import SearchEngine
 
@@ -115,11 +116,12 @@ def _rules(config: AskConfig, agent: Agent) -> tuple[dict[str, Any], str | None]
 def _ask_file(
     config: AskConfig, path: Path, agent: Agent, engine: SearchEngine, rules: dict[str, Any]
 ) -> int:
-    questions = read_asked_questions(path)
+    with closing(ZeroSearchEnv(read_asked_questions(path), engine, **rules)) as env:
+        questions = list(env.questions)  # without those that --overlong-prompts skips
     output = config.output or path.with_name(f"{path.name}.replies.jsonl")
     if output.exists() and output.samefile(path):
         raise ValueError(f"--output and --file are the same file, {path}; choose another --output")
-    replies = ReplyFile(output, questions, _setting(config, agent, rules))
+    replies = ReplyFile(output, questions, _setting(config, agent, rules), fresh=config.fresh)
     missing = replies.missing()
     console = Console(stderr=True)
     if len(missing) < len(questions):

@@ -26,6 +26,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "sweep-noise": ("evaluation.sweep_noise", "compare agents at several noise levels"),
     "counterfactuals": ("evaluation.counterfactuals", "measure the effect of single pages"),
     "benchmark": ("evaluation.benchmark", "compare agents on the seven question sets"),
+    "audit": ("evaluation.audit", "find the questions that a corpus can answer"),
     "report": ("evaluation.report", "write evaluations as one HTML page"),
     "ask": ("ask", "answer a question, or a file of questions"),
     "tune-simulator": ("training.tune_simulator", "fine-tune a language model to write pages"),

@@ -13,12 +13,14 @@ import gymnasium
 import tyro
 
 from agents.evaluation.settings import specs_from_flags
+from agents.prompt_limits import PromptLimits
+from agents.specs import served_models
 
 HINT = "Enter a query, or '= Paris' to answer. An empty line gives up; Ctrl-D quits."
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig:
+class PlayConfig(PromptLimits):
     """Answer questions yourself, with the search engine of the agents.
 
     Attributes:
@@ -51,7 +53,10 @@ def action_from_line(line: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Play until the questions end or the person quits; returns 0."""
     config = tyro.cli(PlayConfig, prog="zerosearch play", args=argv)
-    specs = specs_from_flags(questions=config.questions, engine=config.engine)
+    specs = specs_from_flags(
+        questions=config.questions, engine=config.engine, limits=config.prompt_limits()
+    )
+    served_models(specs)
     env = gymnasium.make(config.env, **specs)
     options = {} if config.noise is None else {"noise_probability": config.noise}
     print(HINT)

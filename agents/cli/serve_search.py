@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tyro
 from rich.console import Console
 
-from agents.specs import spec_from_text
+from agents.specs import served_models, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.engines import CachedEngine
 from zs_env.engines.http import TOKEN_VARIABLE
@@ -68,16 +68,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         queries_per_second=config.queries_per_second,
         timeout_s=config.timeout,
     )
-    # Before an engine that may take long to build.
+    spec = spec_from_text(config.engine, role="engine")
+    # Both before an engine that may take long to build.
+    served_models({"kind": "cache", "path": config.cache, "engine": spec})
     sockets = bind(config.host, config.port, settings)
     by_id = None
     questions = build_questions(WORLD)
     if config.questions is not None:
         questions = build_questions(spec_from_text(config.questions, role="questions"))
         by_id = {questions[n].id: questions[n] for n in range(len(questions))}
-    engine = CachedEngine(
-        build_engine(spec_from_text(config.engine, role="engine"), questions), config.cache
-    )
+    engine = CachedEngine(build_engine(spec, questions), config.cache)
     noise = NoiseSchedule(
         config.noise,
         config.noise if config.noise_end is None else config.noise_end,

@@ -11,19 +11,19 @@ import tyro
 from rich.console import Console
 
 from agents.env_pool import episode_seed
+from agents.prompt_limits import PromptLimits
 from agents.specs import spec_from_text
 from agents.storage.output_folder import atomic_path
 from envs_registry.verl import SharedEnvironment, verl_row
-from zs_env.episode import OverlongPrompts
+from zs_env.questions.question import generates_questions
 from zs_env.text.paths import expand_paths
-
-# Larger sets generate their questions without end.
-_MAX_ROWS = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerlRowsConfig:
+class VerlRowsConfig(PromptLimits):
     """Write the questions of an environment as a data set for verl, one JSON object a line.
+
+    The environment of the agent loop needs the same settings for long prompts.
 
     Attributes:
         output: file to write; verl requires the ending .jsonl.
@@ -31,9 +31,6 @@ class VerlRowsConfig:
         questions: a JSON spec, a kind, or a data file; the environment's own by default.
         data_source: name of the environment in the agent loop's configuration.
         count: number of first questions to write; all by default.
-        max_prompt_chars: maximum length of a prompt.
-        overlong_prompts: "error" refuses questions with a longer prompt, "skip" skips and counts
-            them; the environment of the loop needs the same settings.
         noise: noise probability of these rows' episodes, for held-out rows; the environment of the
             loop decides by default.
         seed: gives each row a seed, so that its episodes are the same at every step and equal
@@ -45,12 +42,11 @@ class VerlRowsConfig:
     questions: str | None = None
     data_source: str = "train"
     count: int | None = None
-    max_prompt_chars: int = 16384
-    overlong_prompts: OverlongPrompts = "error"
     noise: float | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expand_paths(self)
 
 
@@ -61,14 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"--output is {config.output}; verl needs a name that ends in .jsonl")
     # Rows need no searches, so the engine need not exist yet.
     spec: dict[str, object] = {"id": config.env, "engine": {"kind": "none"}}
-    spec["limits"] = {
-        "max_prompt_chars": config.max_prompt_chars,
-        "overlong_prompts": config.overlong_prompts,
-    }
+    if limits := config.prompt_limits():
+        spec["limits"] = limits
     if config.questions is not None:
         spec["questions"] = spec_from_text(config.questions, role="questions")
     env = SharedEnvironment(spec).make()
-    if config.count is None and env.num_questions > _MAX_ROWS:
+    if config.count is None and generates_questions(env.questions):
         raise ValueError(
             f"{config.env} has {env.num_questions:,} questions; pass the number to write as --count"
         )

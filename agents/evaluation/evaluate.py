@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+
 from agents.agent import Agent, AgentFailure
 from agents.agent_labels import split_label
 from agents.env_pool import EnvPool, episode_seed, open_pool
@@ -86,7 +88,7 @@ def evaluate(
         "env_kwargs": env_kwargs,
         "fingerprint": fingerprint or getattr(agent, "fingerprint", None),
         "files": by_content(env_kwargs),
-        **_models(env_kwargs),
+        **_models(env_id, env_kwargs),
     }
     results, costs = dict[int, EpisodeResult](), dict[str, float]()
     with (
@@ -132,8 +134,9 @@ def evaluate(
     )
 
 
-def _models(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    models = served_models(env_kwargs)
+def _models(env_id: str, env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    registered = gymnasium.registry.get(env_id)
+    models = served_models({**(registered.kwargs if registered else {}), **env_kwargs})
     return {"models": models} if models else {}
 
 

@@ -44,18 +44,24 @@ class EvaluationRecord:
     Args:
         folder: locked by this process.
         setting: JSON values that determine every episode: agent, environment, seed, noise.
+        fresh: delete the files of an earlier evaluation first.
 
     Raises:
         ValueError: if the folder contains an evaluation of another setting or damaged files.
     """
 
-    def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, setting: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.folder = folder
-        files = [folder / name for name in (RESULTS_FILE, TRANSCRIPTS_FILE)]
+        files = [folder / name for name in (RESULTS_FILE, TRANSCRIPTS_FILE, COSTS_FILE)]
         # "files" has the same values, with the content of files in place of their paths.
         spelled = ("label", "env_kwargs") if "files" in setting else ("label",)
         ensure_settings(
-            folder / SETTING_FILE, setting, what="evaluation", files=files, uncompared=spelled
+            folder / SETTING_FILE,
+            setting,
+            what="evaluation",
+            files=files,
+            uncompared=spelled,
+            fresh=fresh,
         )
         self.results = self._load_results()
         self._waiting: dict[int, tuple[EpisodeResult, Transcript | None]] = {}
@@ -66,16 +72,10 @@ class EvaluationRecord:
     def open(
         cls, folder: str | Path, setting: Mapping[str, Any], *, fresh: bool = False
     ) -> Iterator[EvaluationRecord]:
-        """Lock a folder, created if missing, during its evaluation.
-
-        With `fresh`, the files of an earlier evaluation are deleted first.
-        """
+        """Lock a folder, created if missing, during its evaluation."""
         folder = local_path(folder)
         with folder_lock(folder):
-            if fresh:
-                for name in (RESULTS_FILE, TRANSCRIPTS_FILE, COSTS_FILE, SETTING_FILE):
-                    (folder / name).unlink(missing_ok=True)
-            record = cls(folder, setting)
+            record = cls(folder, setting, fresh=fresh)
             try:
                 yield record
             finally:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from gymnasium.envs.registration import load_env_creator
 
 from agents.agent import Agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
+from agents.prompt_limits import PromptLimits
 from agents.specs import env_spec, spec_from_text
+from agents.storage.output_folder import FreshFlag
 from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeSettings:
+class EpisodeSettings(PromptLimits, FreshFlag):
     """Settings of every episode.
 
     Attributes:
@@ -27,9 +29,6 @@ class EpisodeSettings:
         max_turns: actions in an episode.
         num_documents: documents in a page.
         max_document_chars: longer documents are cut.
-        max_prompt_chars: maximum length of a prompt; 16,384 by default.
-        overlong_prompts: "error" refuses questions with a longer prompt, "skip" skips and counts
-            them.
         engine_timeout_s: seconds after which a call of the engine fails, and with it its episodes;
             the environment's own, 60, by default. A simulator on a CPU may need more.
         concurrency: episodes played at once; the results do not depend on it.
@@ -40,12 +39,11 @@ class EpisodeSettings:
     max_turns: int | None = None
     num_documents: int | None = None
     max_document_chars: int | None = None
-    max_prompt_chars: int | None = None
-    overlong_prompts: Literal["error", "skip"] | None = None
     engine_timeout_s: float | None = None
     concurrency: int = DEFAULT_CONCURRENCY
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expand_paths(self)
 
     def env_kwargs(self) -> dict[str, Any]:
@@ -54,8 +52,9 @@ class EpisodeSettings:
         kwargs: dict[str, Any] = {
             name: value for name in names if (value := getattr(self, name)) is not None
         }
-        names = ("max_document_chars", "max_prompt_chars", "overlong_prompts")
-        limits = {name: value for name in names if (value := getattr(self, name)) is not None}
+        limits = self.prompt_limits()
+        if self.max_document_chars is not None:
+            limits["max_document_chars"] = self.max_document_chars
         if limits:
             kwargs["limits"] = limits
         return kwargs
@@ -83,9 +82,11 @@ class EvaluationSettings(EpisodeSettings):
         return {**EpisodeSettings.env_kwargs(self), **specs}
 
 
-def specs_from_flags(*, questions: str | None, engine: str | None) -> dict[str, Any]:
-    """Return the specs of the flags that are given, as arguments of an environment."""
-    specs = {}
+def specs_from_flags(
+    *, questions: str | None, engine: str | None, limits: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the specs and limits of the flags that are given, as arguments of an environment."""
+    specs: dict[str, Any] = {"limits": dict(limits)} if limits else {}
     if questions is not None:
         specs["questions"] = spec_from_text(questions, role="questions")
     if engine is not None:

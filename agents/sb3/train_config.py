@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.evaluation.settings import specs_from_flags
+from agents.prompt_limits import PromptLimits
 from agents.sb3.choices import Limits
 from agents.specs import default_spec, held_out_questions
 from zs_env.config import WORLD
@@ -21,7 +22,7 @@ _POSITIVE = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSB3Config:
+class TrainSB3Config(PromptLimits):
     """Train a small network to choose searches and answers, with stable-baselines3.
 
     Attributes:
@@ -69,6 +70,7 @@ class TrainSB3Config:
     json: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expand_paths(self)
         minima = {"seed": 0, "eval_episodes": 0, **dict.fromkeys(_POSITIVE, 1)}
         for name, minimum in minima.items():
@@ -95,7 +97,9 @@ class TrainSB3Config:
         Raises:
             ValueError: if there are no held-out questions.
         """
-        specs = specs_from_flags(questions=self.questions, engine=self.engine)
+        specs = specs_from_flags(
+            questions=self.questions, engine=self.engine, limits=self.prompt_limits()
+        )
         kwargs: dict[str, Any] = {"max_turns": self.max_turns, **specs}
         if held_out:
             questions = kwargs.get("questions") or default_spec(self.env, "questions") or WORLD

@@ -22,8 +22,8 @@ from zs_env.questions.rows import read_rows, write_rows
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.page_parsing import join_documents, split_documents
 from zs_env.simulator.prompts import SimulatorPrompts
+from zs_env.simulator.snippets import snippet
 from zs_env.text.hashing import stable_hash
-from zs_env.text.words import content_words
 
 _Shape = tuple[bool, int]
 
@@ -112,30 +112,6 @@ def with_prompt(pair: Pair, prompts: SimulatorPrompts) -> Pair:
 def is_held_out(pair: Pair, share: float) -> bool:
     """Whether a pair's question is among the `share` of questions, in [0, 1], that are held out."""
     return stable_hash(normalize_answer(pair.question)) < share * 2**64
-
-
-def snippet(
-    title: str, text: str, *, query: str, num_words: int, answers: Sequence[str] = ()
-) -> str:
-    """Return the title and a window of the text, together at most `num_words` words.
-
-    If the text contains one of the answers, so does the window, in its first third if possible: a
-    small model that learns such windows states the answer early. Among the possible windows, the
-    first one with the most words of the query is returned.
-    """
-    head = title.split()[: num_words // 2]
-    words = text.split()
-    width = num_words - len(head)
-    query_words = set(content_words(query))
-    starts = range(0, max(len(words) - width, 0) + 1)
-    windows = [words[start : start + width] for start in starts]
-    if answers and not contains_answer(" ".join(head), answers):
-        answering = [window for window in windows if contains_answer(" ".join(window), answers)]
-        third = max(width // 3, 1)
-        early = [one for one in answering if contains_answer(" ".join(one[:third]), answers)]
-        windows = early or answering[-1:] or windows
-    best = max(windows, key=lambda one: len(query_words.intersection(content_words(" ".join(one)))))
-    return f"{' '.join(head)}: {' '.join(best)}" if head else " ".join(best)
 
 
 def substitute_answers(

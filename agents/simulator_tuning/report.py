@@ -1,13 +1,13 @@
 """Compares a simulator's pages for held-out queries with the pages of the real engine.
 
-All compared models get the same queries and seeds. Yes/no questions are not used.
+All compared simulators get the same queries and seeds. Yes/no questions are not used.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -17,6 +17,7 @@ from agents.evaluation.statistics import Interval, bootstrap_interval
 from agents.simulator_tuning.pairs import Pair
 from zs_env.engines.retrieval.dense_index import Encoder
 from zs_env.metrics import contains_answer, f1_score
+from zs_env.search.engine import SearchEngine, search_checked
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.simulator import LanguageModelEngine
 from zs_env.simulator.checks import failed_checks
@@ -30,11 +31,14 @@ from zs_env.simulator.generators.base import (
 )
 from zs_env.simulator.page_parsing import split_documents
 from zs_env.simulator.prompts import SimulatorPrompts
+from zs_env.simulator.source_passages import passage_text
+from zs_env.simulator.support import support_rate
 from zs_env.text.hashing import derive_seed
 
 METRICS: dict[str, str] = {
     "useful_hit_rate": "useful pages that contain a gold answer",
     "noisy_leak_rate": "noisy pages that contain a gold answer",
+    "support_rate": "names and numbers of a document that occur in its sources",
     "exact_count_rate": "pages with exactly the requested number of documents",
     "words": "words per document",
     "repetition_rate": "documents that repeat another document or their own words",
@@ -44,19 +48,26 @@ METRICS: dict[str, str] = {
     "noisy_answerability": "the same for noisy pages",
 }
 _EMBEDDING_BATCH = 32
-_RETRY_ON = ("count", "no_answer", "leak")  # the checks of a page's kind
+_RETRY_ON = ("count", "no_answer", "leak", "unsupported")  # the checks of a page's kind
+_PASSAGES = 20  # retrieved for a query, to check documents that have no sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratedPage:
-    """The documents of a generated page, with the names of the failed checks of each.
+    """The documents of a generated page.
 
-    The held-out `pair` has the real engine's page.
+    Attributes:
+        pair: the held-out pair, which has the real engine's page.
+        documents: texts.
+        failed: names of the failed checks of each document.
+        support: support rate of each document, see `zs_env.simulator.support`; None for a document
+            without names and numbers, and if the sources are unknown.
     """
 
     pair: Pair
     documents: tuple[str, ...]
     failed: tuple[tuple[str, ...], ...]
+    support: tuple[float | None, ...]
 
 
 def generate_pages(
@@ -67,18 +78,20 @@ def generate_pages(
     num_documents: int = 5,
     batch_size: int = 32,
     with_retries: bool = False,
+    sources: SearchEngine | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[GeneratedPage]:
     """Generate a page for each held-out pair. A page whose prompt is rejected is empty.
 
     If `with_retries`, a `LanguageModelEngine` retries a page that has too few documents, is useful
-    and contains no answer, or is noisy and contains one. `on_batch` is called with the number of
-    pages generated so far.
+    and contains no answer, is noisy and contains one, or is not supported by its source. `sources`
+    is the engine of the source passages, for prompts that use them; these need `with_retries`.
+    `on_batch` is called with the number of pages generated so far.
 
     Raises:
         ConnectionError: if the model fails, except for a rejected prompt.
     """
-    engine = LanguageModelEngine(generator, prompts, retry_on=_RETRY_ON)
+    engine = LanguageModelEngine(generator, prompts, sources=sources, retry_on=_RETRY_ON)
     pages = []
     for start in range(0, len(pairs), batch_size):
         batch = pairs[start : start + batch_size]
@@ -91,8 +104,9 @@ def generate_pages(
             )
         for pair, output in zip(batch, outputs, strict=True):
             if isinstance(output, SearchPage):
-                documents = [document.text for document in output.documents]
-            elif isinstance(output, Completion):
+                pages.append(_of_engine(pair, output))
+                continue
+            if isinstance(output, Completion):
                 documents = split_documents(output.text)
             elif isinstance(output, PromptRejected | NoResponse):
                 documents = []
@@ -105,6 +119,35 @@ def generate_pages(
         if on_batch is not None:
             on_batch(start + len(batch))
     return pages
+
+
+def with_support(
+    pages: Sequence[GeneratedPage], engine: SearchEngine, *, batch_size: int = 32
+) -> list[GeneratedPage]:
+    """Measure the support of documents without sources.
+
+    Their sources are taken to be the first 20 passages that `engine` retrieves for the query.
+
+    Raises:
+        ConnectionError: if the engine fails.
+    """
+    found: list[GeneratedPage] = []
+    for start in range(0, len(pages), batch_size):
+        batch = pages[start : start + batch_size]
+        answers = search_checked(engine, [_request(page.pair, _PASSAGES, True) for page in batch])
+        for page, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, SearchError):
+                raise ConnectionError(
+                    f"no passages for the query {page.pair.query!r}: {answer}; check the engine "
+                    "of --sources"
+                )
+            texts = list(map(passage_text, answer.documents))
+            rates = [
+                support_rate(text, texts) if known is None else known
+                for text, known in zip(page.documents, page.support, strict=True)
+            ]
+            found.append(replace(page, support=tuple(rates)))
+    return found
 
 
 def real_pages(
@@ -121,8 +164,9 @@ def measure(
 ) -> dict[str, Interval]:
     """Return the mean of each metric in `METRICS` with its bootstrap interval.
 
-    `num_documents` were requested per page. `encoder` embeds pages for "similarity"; None omits
-    this metric.
+    `num_documents` were requested per page. Pages without a support rate do not count in
+    "support_rate", which is omitted if no page has one. `encoder` embeds pages for "similarity";
+    None omits this metric.
     """
     useful = [page for page in pages if page.pair.kind == "useful"]
     noisy = [page for page in pages if page.pair.kind == "noisy"]
@@ -135,11 +179,18 @@ def measure(
             _mean(["repetition" in failed for failed in page.failed]) for page in pages
         ],
         "overlap": [f1_score(" ".join(page.documents), [_real_text(page)]) for page in pages],
+        "support_rate": [
+            _mean(rates)
+            for page in pages
+            if (rates := [one for one in page.support if one is not None])
+        ],
         "answerability": [_span_is_answer(page) for page in useful],
         "noisy_answerability": [_span_is_answer(page) for page in noisy],
     }
     if encoder is not None:
         columns["similarity"] = _similarities(pages, encoder)
+    if not columns["support_rate"]:
+        del columns["support_rate"]
     return {name: bootstrap_interval(column) for name, column in columns.items()}
 
 
@@ -191,9 +242,22 @@ def _seed(pair: Pair) -> int:
     return derive_seed(f"{pair.kind}\0{pair.query}")
 
 
-def _request(pair: Pair, num_documents: int) -> SearchRequest:
-    useful = (pair.kind == "useful",) * num_documents
-    return SearchRequest(pair.query, pair.question, pair.answers, useful, _seed(pair))
+def _request(pair: Pair, num_documents: int, useful: bool | None = None) -> SearchRequest:
+    """Return the request of a page of the pair's kind, or of useful or noisy documents."""
+    flag = pair.kind == "useful" if useful is None else useful
+    return SearchRequest(
+        pair.query, pair.question, pair.answers, (flag,) * num_documents, _seed(pair)
+    )
+
+
+def _of_engine(pair: Pair, page: SearchPage) -> GeneratedPage:
+    supports = [dict(document.metadata).get("support") for document in page.documents]
+    return GeneratedPage(
+        pair=pair,
+        documents=tuple(document.text for document in page.documents),
+        failed=tuple(document.checks for document in page.documents),
+        support=tuple(one if isinstance(one, float) else None for one in supports),
+    )
 
 
 def _checked(
@@ -206,7 +270,12 @@ def _checked(
         num_documents=num_documents,
         num_words=prompts.num_words,
     )
-    return GeneratedPage(pair=pair, documents=tuple(documents), failed=tuple(failed))
+    return GeneratedPage(
+        pair=pair,
+        documents=tuple(documents),
+        failed=tuple(failed),
+        support=(None,) * len(documents),
+    )
 
 
 def _contains_answer(page: GeneratedPage) -> bool:

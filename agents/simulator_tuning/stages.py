@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar
 from agents.evaluation.settings import specs_from_flags
+from agents.simulator_tuning.cached_generator import CachedTextGenerator
 from agents.simulator_tuning.labels import agreement, label_transcripts, read_labeled_pages
 from agents.simulator_tuning.pairs import (
     Pair,
@@ -32,65 +33,47 @@ from agents.simulator_tuning.pairs import (
 )
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
-from agents.specs import spec_from_text
-from agents.storage.output_folder import truncate_lines, whole_lines
-from zs_env.config import build_generator, build_questions
+from agents.specs import served_models, spec_from_text
+from zs_env.config import build_engine, build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
+from zs_env.search.engine import SearchEngine
 from zs_env.simulator.generators.base import (
-    Completion,
-    Output,
-    Prompt,
     TextGenerator,
     TextSampling,
     as_generator,
-    generate_checked,
 )
+from zs_env.simulator.prompts import PROMPT_SETS
 from zs_env.transcripts.storage import read_transcripts
 
 _TOKENS_PER_WORD = 4  # a high estimate, because names take many tokens
+_MAX_GROUNDED_TEMPERATURE = 0.3
+_CHECKED = ("prompted", "grounded")  # simulators of the model before tuning, with retries
 
 
-class CachedTextGenerator(TextGenerator):
-    """Generates only texts that are not in the file. Failed prompts are not stored.
+def check_servers(config: TuneConfig, *stages: str) -> None:
+    """Check the servers of the stages.
 
-    Args:
-        generator: the generator of new texts.
-        path: JSONL file in an existing folder, one line per text. A truncated last line is
-            dropped; lines of a generator with another fingerprint are ignored.
+    Raises:
+        ConnectionError: if one cannot be reached.
     """
-
-    def __init__(self, generator: TextGenerator, path: Path) -> None:
-        self.generator = generator
-        self.fingerprint = generator.fingerprint
-        self.in_process, self.deadline_s = generator.in_process, generator.deadline_s
-        if self.fingerprint is None:
-            raise ValueError("the generator has no fingerprint, so its texts cannot be stored")
-        self._path = path
-        self._stored: dict[Prompt, Completion] = {}
-        lines = whole_lines(path)
-        truncate_lines(path, len(lines))
-        for row in map(json.loads, lines):
-            if row["fingerprint"] == self.fingerprint:
-                prompt = Prompt(row["prompt"], row["system"], row["seed"])
-                self._stored[prompt] = Completion(**row["completion"])
-
-    def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
-        """Return one output per prompt, from the file or from the generator."""
-        missing = [prompt for prompt in prompts if prompt not in self._stored]
-        outputs = generate_checked(self.generator, missing)
-        generated = dict(zip(missing, outputs, strict=True))
-        new = {prompt: one for prompt, one in generated.items() if isinstance(one, Completion)}
-        with open(self._path, "a", encoding="utf-8") as file:
-            for prompt, completion in new.items():
-                row = {"fingerprint": self.fingerprint, "prompt": prompt.text}
-                row |= {"system": prompt.system, "seed": prompt.seed}
-                file.write(json.dumps(row | {"completion": asdict(completion)}) + "\n")
-        self._stored |= new
-        return [self._stored.get(prompt) or generated[prompt] for prompt in prompts]
-
-    def close(self) -> None:
-        self.generator.close()
+    engines = {
+        name: spec_from_text(text, role="engine", name=f"--{name}")
+        for name, text in (("engine", config.engine), ("sources", config.sources or config.engine))
+        if text is not None
+    }
+    generators = {
+        name: spec_from_text(text, role="generator", name=f"--{name.replace('_', '-')}")
+        for name in ("judge_model", "before", "after")
+        if (text := getattr(config, name)) is not None
+    }
+    used = {
+        "collect": ["engine"],
+        "judge": ["judge_model"],
+        "report": ["sources", "before", "after"],
+    }
+    specs = {**engines, **generators}
+    served_models([specs.get(name) for stage in stages for name in used.get(stage, ())])
 
 
 def collect(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
@@ -104,11 +87,14 @@ def collect(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
         episodes=config.episodes,
         seed=config.seed,
         env_kwargs={
-            **specs_from_flags(questions=config.questions, engine=config.engine),
+            **specs_from_flags(
+                questions=config.questions, engine=config.engine, limits=config.prompt_limits()
+            ),
             "num_documents": config.page_documents,
             "max_turns": config.max_turns,
         },
         output=config.output / "collect",
+        fresh=config.fresh,
         agent_name=config.agent,
         fingerprint=fingerprint(agent),
         on_start=bar.start,
@@ -123,7 +109,8 @@ def judge(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     generator, cache = None, config.output / "judge_replies.jsonl"
     if config.judge_model is not None:
         spec = spec_from_text(config.judge_model, role="generator", name="--judge-model")
-        generator = CachedTextGenerator(as_generator(build_generator(spec)), cache)
+        built = as_generator(build_generator(spec))
+        generator = CachedTextGenerator(built, cache, fresh=config.fresh)
     pages = []
     for page in label_transcripts(read_transcripts(transcripts), generator):
         pages.append(page)
@@ -194,37 +181,57 @@ def train(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
 
 
 def report(config: TuneConfig, bar: ProgressBar) -> Table:
-    """Compare the model before and after tuning with the real engine, on held-out queries."""
+    """Compare simulators with the real engine, on held-out queries.
+
+    "before" and "after" are the model before and after tuning, without retries. The model before
+    tuning also writes the pages "prompted" and "grounded".
+    """
     from agents.simulator_tuning import report as reports
 
     prompts = config.simulator_prompts()
-    held_out = read_pairs(config.output / "data" / "held_out.jsonl")
+    held_out = read_pairs(
+        _required(config.output / "data" / "held_out.jsonl", "build"),
+    )
     pairs = [
         pair
         for kind in ("useful", "noisy")
         for pair in [pair for pair in held_out if pair.kind == kind][: config.report_queries]
     ]
+    sources = _sources(config)
     pages = {"real engine": reports.real_pages(pairs, prompts, num_documents=config.num_documents)}
     folder = config.output / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    caches = {name: folder / f"generated-{name}.jsonl" for name in ("before", "after")}
-    for name, cache in caches.items():
-        generator = CachedTextGenerator(_report_generator(config, name), cache)
-        variants = {name: False} if name == "before" else {name: False, "after, checked": True}
+    caches: list[Path] = []
+    for name in _compared(config, grounded=sources is not None):
+        caches.append(folder / f"generated-{name}.jsonl")
+        generator = CachedTextGenerator(
+            _report_generator(config, name), caches[-1], fresh=config.fresh
+        )
+        of_name = PROMPT_SETS[name] if name in _CHECKED else prompts
+        variants = {name: name in _CHECKED}
+        if name == "after":
+            variants["after, checked"] = True
         for variant, with_retries in variants.items():
             pages[variant] = reports.generate_pages(
                 generator,
-                prompts,
+                replace(of_name, num_words=config.num_words),
                 pairs,
                 num_documents=config.num_documents,
                 batch_size=config.report_batch,
                 with_retries=with_retries,
+                sources=sources if name == "grounded" else None,
                 on_batch=lambda done, variant=variant: bar.count(
                     f"report, pages {variant}", done, len(pairs)
                 ),
             )
         generator.close()
         del generator  # frees a local model before the next one is loaded
+    if sources is not None:
+        # A grounded document is checked against its own source, any other against many passages.
+        pages = {
+            name: part if name == "grounded" else reports.with_support(part, sources)
+            for name, part in pages.items()
+        }
     encoder = None if config.embedder is None else load_encoder(config.embedder)
     figures = {
         name: reports.measure(part, num_documents=config.num_documents, encoder=encoder)
@@ -240,7 +247,7 @@ def report(config: TuneConfig, bar: ProgressBar) -> Table:
     shown = [*pairs[:6], *pairs[-6:]]
     samples = {name: [page for page in part if page.pair in shown] for name, part in pages.items()}
     (folder / "samples.html").write_text(reports.samples_html(samples), encoding="utf-8")
-    for cache in caches.values():
+    for cache in caches:
         # The next report asks the models again: a server may have another model by then.
         cache.unlink(missing_ok=True)
     table = Table("", *figures, title=f"{len(pairs)} held-out pages, 95 % intervals")
@@ -250,21 +257,44 @@ def report(config: TuneConfig, bar: ProgressBar) -> Table:
     return table
 
 
+def _sources(config: TuneConfig) -> SearchEngine | None:
+    """Return the engine of the source passages; None if there is none."""
+    spec = config.sources or config.engine
+    if spec is None:
+        return None
+    specs = specs_from_flags(questions=config.questions, engine=spec)
+    questions = build_questions(specs["questions"]) if "questions" in specs else []
+    return build_engine(specs["engine"], questions)
+
+
+def _compared(config: TuneConfig, *, grounded: bool) -> list[str]:
+    """Return the names of the compared simulators; those without a tuned model if there is none."""
+    tuned = config.after is not None or (config.output / "tuned" / "model").exists()
+    return ["before", "prompted", *["grounded"] * grounded, *["after"] * tuned]
+
+
 def _report_generator(config: TuneConfig, name: str) -> TextGenerator:
-    """Return the model before or after tuning, from its spec or loaded in this process."""
+    """Return the model of a simulator, from its spec or loaded in this process."""
     sampling = TextSampling(
         temperature=config.temperature,
         frequency_penalty=config.frequency_penalty,
         max_tokens=config.num_documents * config.num_words * _TOKENS_PER_WORD,
     )
-    text = config.before if name == "before" else config.after
+    if name == "grounded":
+        # One document a text, whose names repeat those of its source.
+        sampling = TextSampling(
+            temperature=min(config.temperature, _MAX_GROUNDED_TEMPERATURE),
+            max_tokens=config.num_words * _TOKENS_PER_WORD,
+        )
+    text = config.after if name == "after" else config.before
     if text is not None:
-        spec = spec_from_text(text, role="generator", name=f"--{name}")
+        flag = "--after" if name == "after" else "--before"
+        spec = spec_from_text(text, role="generator", name=flag)
         return as_generator(build_generator({"sampling": asdict(sampling), **spec}))
     from zs_env.simulator.generators.local_transformers import TransformersTextGenerator
 
     tuned = str(config.output / "tuned" / "model")
-    model = config.base_model() if name == "before" else tuned
+    model = tuned if name == "after" else config.base_model()
     return TransformersTextGenerator(
         model, sampling=sampling, batch_size=config.report_batch, dtype=config.dtype
     )

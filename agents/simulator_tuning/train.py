@@ -68,6 +68,7 @@ def tune(
         _fixed_settings(config, pairs),
         what="tuning",
         files=sorted(checkpoints.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")),
+        fresh=config.fresh,
     )
     tokenizer = AutoTokenizer.from_pretrained(model_name)
     encoded = [encode_pair(tokenizer, pair, system) for pair in pairs]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agents.prompt_limits import PromptLimits
 from agents.simulator_tuning.labels import JUDGES
+from agents.storage.output_folder import FreshFlag
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.text.paths import expand_home, expand_paths
 from zs_env.text.suggestions import check_names
@@ -15,7 +17,7 @@ _POSITIVE += ("save_steps", "min_useful")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneConfig:
+class TuneConfig(PromptLimits, FreshFlag):
     """Tune a language model to generate the pages of a search engine.
 
     Attributes:
@@ -61,8 +63,12 @@ class TuneConfig:
         after: JSON spec of a generator with the tuned model.
         embedder: folder or hub name of a sentence-transformers model that measures the similarity
             of generated and real pages; by default, similarity is not measured.
-        temperature: sampling temperature of the report.
+        sources: the engine that retrieves the source passages of the report's grounded pages, and
+            the passages by which the other pages are checked: a JSON spec, a kind, or a passage
+            file; by default, `engine`.
+        temperature: sampling temperature of the report, at most 0.3 for grounded pages.
         frequency_penalty: frequency penalty of the report; small models repeat words without it.
+            Not used for grounded pages, which repeat the names of their sources.
         dtype: dtype of the models that this process loads for the report.
         json: print one JSON object to standard output.
     """
@@ -101,6 +107,7 @@ class TuneConfig:
     report_batch: int = 32
     before: str | None = None
     after: str | None = None
+    sources: str | None = None
     embedder: str | None = None
     temperature: float = 0.8
     frequency_penalty: float = 0.5
@@ -108,6 +115,7 @@ class TuneConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         expand_paths(self)
         for name in _POSITIVE:
             if not getattr(self, name) > 0:
@@ -118,7 +126,9 @@ class TuneConfig:
                 f"{self.micro_batch_size}"
             )
         check_names("judge", [self.judge], JUDGES)
-        check_names("prompts", [self.prompts], PROMPT_SETS)
+        check_names(
+            "prompts", [self.prompts], [n for n, one in PROMPT_SETS.items() if not one.uses_sources]
+        )
         if self.judge == "model" and self.judge_model is None:
             raise ValueError("the judge 'model' needs --judge-model, the spec of a generator")
         if not 0.0 < self.held_out < 1.0:

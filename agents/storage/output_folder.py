@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,17 @@ def folder_name(agent: str) -> str:
     if plain == agent and len(plain) <= _MAX_NAME:
         return agent
     return f"{plain[-_MAX_NAME:]}-{blake2b(agent.encode(), digest_size=4).hexdigest()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreshFlag:
+    """The flag of commands that reuse stored results.
+
+    Attributes:
+        fresh: delete the results that an earlier command stored in the output, and start again.
+    """
+
+    fresh: bool = False
 
 
 @contextmanager
@@ -71,6 +83,7 @@ def ensure_settings(
     what: str,
     files: Iterable[Path],
     uncompared: Iterable[str] = (),
+    fresh: bool | None = None,
 ) -> None:
     """Write settings atomically, or check that the existing ones are equal.
 
@@ -81,6 +94,7 @@ def ensure_settings(
         files: that depend on the settings. While they are missing or empty, other settings replace
             the existing ones.
         uncompared: names of settings that may differ; new values replace the existing ones.
+        fresh: whether to delete the files first; None if the command has no flag --fresh.
 
     Raises:
         ValueError: if the files have other settings, in which case the message lists the
@@ -94,6 +108,10 @@ def ensure_settings(
             f"{path.parent} contains {existing[0].relative_to(path.parent)} but no {path.name}, so "
             f"it is not this kind of {what}; choose another --output"
         )
+    if fresh:
+        for file in existing:
+            file.unlink()
+        existing = []
     uncompared = set(uncompared)
     differing = [
         name
@@ -111,10 +129,10 @@ def ensure_settings(
         for name in differing
     )
     if changes:
-        hint = ", which --fresh does" if what == "evaluation" else ""
+        start_again = "delete that folder" if fresh is None else "start again with --fresh"
         raise ValueError(
             f"{path.parent} contains another {what} ({changes}); choose another --output, "
-            f"or delete that folder{hint}"
+            f"or {start_again}"
         )
 
 

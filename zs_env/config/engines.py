@@ -10,7 +10,7 @@ from typing import Any
 
 from zs_env.config.questions import build_world, world_of
 from zs_env.config.spec import Spec, as_spec, build_from_spec, check_files, check_spec
-from zs_env.noise import Schedule
+from zs_env.noise import NOISE_KINDS, Schedule
 from zs_env.questions.question import QuestionDataset
 from zs_env.search.engine import SearchEngine
 from zs_env.text.suggestions import check_names, make_named
@@ -30,6 +30,7 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     converters = {
         "engine": lambda inner: build_engine(inner, questions),
         "retriever": lambda inner: build_engine(inner, questions),
+        "sources": lambda inner: build_engine(inner, questions),
         "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
         "generator": build_generator,
         "prices": _build_prices,
@@ -54,7 +55,7 @@ def check_engine(spec: Spec | str, *, generators: Collection[str] = ()) -> None:
     """
     _, fields = check_spec("engine kind", ENGINE_KINDS, as_spec(spec, "engine"), None)
     check_files("passages", fields.get("passages"))
-    single = (fields.get("engine"), fields.get("retriever"))
+    single = (fields.get(name) for name in ("engine", "retriever", "sources"))
     for inner in (*single, *(fields.get("engines") or ())):
         if isinstance(inner, Mapping | str):
             check_engine(inner, generators=generators)
@@ -148,7 +149,7 @@ def _no_engine(questions: QuestionDataset) -> SearchEngine:
 
     engine = ScriptedEngine({})
     # A page without documents is useful and noisy alike, so runs with noise have a baseline.
-    engine.supports_noise = True
+    engine.supports_noise, engine.noise_kinds = True, NOISE_KINDS
     return engine
 
 

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
 from zs_env.search.engine import Answer, SearchEngine, raise_single
-from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search.types import (
+    Document,
+    NoiseKind,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
 
 Script = Mapping[str, "PageLike"] | Callable[[SearchRequest], "PageLike"]
 PageLike = SearchPage | Sequence[Document | str | Mapping[str, str]]
@@ -24,6 +31,7 @@ class ScriptedEngine(SearchEngine):
         fingerprint: part of the key of a cache. The default is made of the contents of a mapping,
             but only of the name of a function: pass one that changes with its pages.
         supports_noise: whether a function returns noisy documents where `useful` is False.
+        noise_kinds: kinds of noise that it returns.
     """
 
     name = "scripted"
@@ -35,6 +43,7 @@ class ScriptedEngine(SearchEngine):
         default: PageLike = (),
         fingerprint: str | None = None,
         supports_noise: bool = False,
+        noise_kinds: Sequence[NoiseKind] = ("irrelevant",),
     ) -> None:
         # Pages are made once, because a lookup should not be slower than a dictionary.
         self._pages: dict[str, SearchPage] = {}
@@ -47,7 +56,7 @@ class ScriptedEngine(SearchEngine):
         self.fingerprint = fingerprint or _fingerprint(script, default)
         # A function may block.
         self.in_process = self.thread_safe = isinstance(script, Mapping)
-        self.supports_noise = supports_noise
+        self.supports_noise, self.noise_kinds = supports_noise, tuple(noise_kinds)
         if supports_noise and isinstance(script, Mapping):
             raise ValueError("a mapping of queries to pages cannot support noise; pass a function")
 
@@ -67,7 +76,7 @@ class ScriptedEngine(SearchEngine):
                 return error
         else:
             page = self._pages.get(request.query, self._default)
-        wanted = len(request.useful)
+        wanted = len(request.expected)
         if page.engine != self.name or len(page.documents) <= wanted:
             return page
         return SearchPage(page.documents[:wanted], page.cost, self.name)

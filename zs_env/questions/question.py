@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from zs_env.metrics import as_answers, normalize_answer
 
+MAX_LISTED_QUESTIONS = 1_000_000  # larger sets generate their questions, as a world does
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paragraph:
@@ -78,6 +80,15 @@ class QuestionDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Question: ...
+
+
+def generates_questions(questions: QuestionDataset) -> bool:
+    """Whether a set is too large to visit all its questions, because it generates them.
+
+    A list or tuple of any length is in memory, so it does not.
+    """
+    listed = isinstance(questions, list | tuple)
+    return not listed and len(questions) > MAX_LISTED_QUESTIONS
 
 
 def check_questions(questions: Any) -> None:

@@ -161,9 +161,9 @@ class EngineClient:
                     page = replace(page, engine=self.engine.name)
                 episode.receive(page)
                 costs += page.cost
-                if len(page.documents) != len(request.useful):
-                    costs.short_pages += len(page.documents) < len(request.useful)
-                    costs.long_pages += len(page.documents) > len(request.useful)
+                if len(page.documents) != len(request.expected):
+                    costs.short_pages += len(page.documents) < len(request.expected)
+                    costs.long_pages += len(page.documents) > len(request.expected)
                 continue
             costs.failures += 1
             episode.fail(page if isinstance(page, str) else f"{type(page).__name__}: {page}")

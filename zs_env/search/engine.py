@@ -15,13 +15,16 @@ from weakref import WeakValueDictionary
 
 from zs_env.search.deadline import CallLock, time_left_s
 from zs_env.search.types import (
+    NOISE_KINDS,
     BudgetExceeded,
+    NoiseKind,
     SearchCost,
     SearchError,
     SearchPage,
     SearchRequest,
 )
 from zs_env.search.validation import labelled, page_problem
+from zs_env.text.suggestions import check_names
 
 Answer = SearchPage | SearchError
 Key = TypeVar("Key", bound=Hashable)
@@ -31,6 +34,7 @@ _ADAPTED = (
     "search",
     "name",
     "supports_noise",
+    "noise_kinds",
     "query_only",
     "in_process",
     "thread_safe",
@@ -53,6 +57,8 @@ class SearchEngine:
         name: shown as the provenance of documents.
         supports_noise: whether the engine returns noisy documents where `SearchRequest.useful` is
             False. Requesting noise from any other engine is an error.
+        noise_kinds: kinds of noise that an engine with `supports_noise` can return, see
+            `SearchRequest.noise_kind`. Requesting another kind is an error.
         query_only: whether query and number of documents alone decide the page. A cache then
             shares pages between questions and seeds. Excludes `supports_noise`.
         in_process: whether the engine only computes. It is then called directly, without a thread
@@ -69,6 +75,7 @@ class SearchEngine:
 
     name: str = ""
     supports_noise: bool = False
+    noise_kinds: tuple[NoiseKind, ...] = ("irrelevant",)
     query_only: bool = False
     in_process: bool = False
     thread_safe: bool = False
@@ -112,6 +119,9 @@ class EngineWrapper(SearchEngine):
         self.engines = tuple(map(as_engine, engines))
         self.name = type(self).name or (self.engines[0].name if self.engines else "")
         self.supports_noise = all(engine.supports_noise for engine in self.engines)
+        self.noise_kinds = tuple(
+            kind for kind in NOISE_KINDS if all(kind in one.noise_kinds for one in self.engines)
+        )
         self.query_only = all(engine.query_only for engine in self.engines)
         self.in_process = all(engine.in_process for engine in self.engines)
         self.can_open = all(engine.can_open for engine in self.engines)
@@ -146,7 +156,7 @@ def as_engine(engine: Any) -> SearchEngine:
 
     Raises:
         TypeError: if it has no method `search`.
-        ValueError: if it declares `supports_noise` and `query_only`.
+        ValueError: if it declares `supports_noise` and `query_only`, or an unknown kind of noise.
     """
     if not isinstance(engine, SearchEngine):
         if not callable(getattr(engine, "search", None)):
@@ -163,6 +173,7 @@ def as_engine(engine: Any) -> SearchEngine:
             f"the engine {engine_label(engine)} declares supports_noise and query_only; a page "
             "that depends on the requested noise does not depend on the query alone"
         )
+    check_names(f"noise kind of the engine {engine_label(engine)}", engine.noise_kinds, NOISE_KINDS)
     return engine
 
 
@@ -212,7 +223,7 @@ def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> l
 
     Returns:
         For each request a valid page, or a SearchError. If the engine supports noise, each document
-        has the label `useful`.
+        has the label `useful`, and a noisy one its `noise_kind`.
 
     Raises:
         BudgetExceeded: if the engine raises it.
@@ -276,7 +287,7 @@ def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
         answers.append(page)
     if engine.supports_noise:
         return [
-            labelled(page, request.useful) if isinstance(page, SearchPage) else page
+            labelled(page, request) if isinstance(page, SearchPage) else page
             for page, request in zip(answers, requests, strict=True)
         ]
     return answers

@@ -139,6 +139,7 @@ def _sanitize_document(document: Document, rank: int, engine: str, max_chars: in
         len(document.title) + len(document.text) > max_chars,
         checks,
         metadata,
+        document.noise_kind,
     )
 
 

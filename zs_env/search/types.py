@@ -7,8 +7,18 @@ question.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from zs_env.text.suggestions import check_names
 
 NOT_FINITE = "not_finite"
+# irrelevant: documents that neither state nor contradict an answer.
+# misleading: documents on the topic that state a wrong answer of the right type.
+# conflicting: documents with true statements beside documents with false ones.
+# injected: documents on the topic that give the reader instructions.
+# empty: the noisy documents are left out.
+NoiseKind = Literal["irrelevant", "misleading", "conflicting", "injected", "empty"]
+NOISE_KINDS: tuple[NoiseKind, ...] = get_args(NoiseKind)
 
 
 class SearchError(RuntimeError):
@@ -29,6 +39,8 @@ class SearchRequest:
         answers: gold answers of the question; None if unknown.
         useful: one flag per requested document; False requests a noisy document.
         seed: 63-bit seed of the page. Repeated queries of an episode have different seeds.
+        noise_kind: kind of the noisy documents; always "irrelevant" if no noisy one is requested,
+            so that such requests are equal.
     """
 
     query: str
@@ -36,6 +48,23 @@ class SearchRequest:
     answers: tuple[str, ...] | None
     useful: tuple[bool, ...]
     seed: int
+    noise_kind: NoiseKind = "irrelevant"
+
+    def __post_init__(self) -> None:
+        if self.noise_kind != "irrelevant":
+            check_names("noise kind", [self.noise_kind], NOISE_KINDS)
+            if all(self.useful):
+                object.__setattr__(self, "noise_kind", "irrelevant")
+
+    @property
+    def expected(self) -> tuple[bool, ...]:
+        """The flags of the documents on a full page: `useful`, without noise of kind "empty"."""
+        return self.useful if self.noise_kind != "empty" else (True,) * sum(self.useful)
+
+    @property
+    def num_left_out(self) -> int:
+        """Number of noisy documents that a page leaves out because the noise is "empty"."""
+        return len(self.useful) - len(self.expected)
 
     def flipped(self) -> SearchRequest:
         """Return the same request, with the same seed, with the opposite of every flag."""
@@ -59,6 +88,9 @@ class Document:
         checks: names of the quality checks that the document failed; NOT_FINITE if a number in its
             metadata, such as the score, was NaN or infinite. That number is None.
         metadata: further provenance, JSON values (passage id, score, ...).
+        noise_kind: kind of noise that the engine delivered; None for a useful document, and if the
+            engine does not control it. It differs from the requested kind if the engine had no
+            such document.
     """
 
     text: str
@@ -70,6 +102,7 @@ class Document:
     truncated: bool = False
     checks: tuple[str, ...] = ()
     metadata: tuple[tuple[str, object], ...] = ()
+    noise_kind: NoiseKind | None = None
 
 
 # Not frozen: making a frozen dataclass takes five times as long, and searches add up many.
@@ -89,7 +122,8 @@ class SearchCost:
         seconds: wall time; the pages of a batch share it.
         cached: pages from a cache.
         failures: requests without a page.
-        short_pages: pages with fewer documents than requested.
+        short_pages: pages with fewer documents than requested. Documents that noise of the kind
+            "empty" leaves out are not missing.
         long_pages: pages with more documents than requested.
     """
 

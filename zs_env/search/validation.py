@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from zs_env.search.types import Document, SearchCost, SearchPage
+from zs_env.search.types import (
+    NOISE_KINDS,
+    Document,
+    NoiseKind,
+    SearchCost,
+    SearchPage,
+    SearchRequest,
+)
 
 
 def page_problem(page: Any) -> str | None:
@@ -59,6 +65,10 @@ def _document_problem(document: Any) -> str | None:
     useful, checks, metadata = document.useful, document.checks, document.metadata
     if useful is not None and not isinstance(useful, bool):
         return f"wrong type: Document.useful is True, False or None, got {useful!r}"
+    if document.noise_kind is not None and document.noise_kind not in NOISE_KINDS:
+        return f"wrong value: Document.noise_kind is one of {NOISE_KINDS} or None, got " + repr(
+            document.noise_kind
+        )
     if not isinstance(document.engine, str):
         return f"wrong type: Document.engine is a string, got {type(document.engine).__name__}"
     if not isinstance(checks, tuple) or not all(isinstance(one, str) for one in checks):
@@ -72,15 +82,21 @@ def _is_named(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
-def labelled(page: SearchPage, useful: Sequence[bool]) -> SearchPage:
+def labelled(page: SearchPage, request: SearchRequest) -> SearchPage:
     """Label the documents without a label with the requested quality, which the engine honours."""
     for document in page.documents:
-        if document.useful is None:
+        if document.useful is None or (document.useful is False and document.noise_kind is None):
             break
     else:
         return page
     documents = tuple(
-        replace(document, useful=flag) if document.useful is None else document
-        for document, flag in zip(page.documents, useful, strict=False)
+        _labelled(document, flag, request.noise_kind)
+        for document, flag in zip(page.documents, request.expected, strict=False)
     )
     return replace(page, documents=documents + page.documents[len(documents) :])
+
+
+def _labelled(document: Document, flag: bool, kind: NoiseKind) -> Document:
+    useful = flag if document.useful is None else document.useful
+    delivered = None if useful else document.noise_kind or kind
+    return replace(document, useful=useful, noise_kind=delivered)

@@ -9,9 +9,10 @@ from zs_env.simulator.generators.base import (
     TextGenerator,
     TextSampling,
 )
-from zs_env.simulator.prompts import PROMPTED, TUNED, SimulatorPrompts
+from zs_env.simulator.prompts import GROUNDED, PROMPTED, TUNED, SimulatorPrompts
 
 __all__ = [
+    "GROUNDED",
     "PROMPTED",
     "TUNED",
     "Completion",

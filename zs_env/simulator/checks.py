@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from zs_env.metrics import contains_answer, normalize_answer
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import SearchRequest
+from zs_env.simulator.support import MIN_SUPPORT, support_rate
 from zs_env.text.sanitize import sanitize
 from zs_env.text.words import is_mostly_unspaced
 from zs_env.text.words import num_words as count_words
@@ -16,8 +17,12 @@ from zs_env.text.words import num_words as count_words
 CHECKS: dict[str, str] = {
     "count": "the page has fewer documents than requested",
     "length": "the document has less than a third or more than three times the requested words",
-    "no_answer": "no document of a useful page contains a gold answer",
+    "no_answer": "no document of a useful page contains a gold answer, or a document contains none "
+    "although its source does",
     "leak": "a noisy document contains a gold answer",
+    "no_wrong_answer": "a misleading document does not contain the wrong answer",
+    "unsupported": f"less than {MIN_SUPPORT:.0%} of the document's names and numbers occur in its "
+    "source",
     "instructions": "the document is about the prompt, as the thinking of a model is",
     "control_tags": "the document contains tags or control tokens",
     "repetition": "the document repeats another document or its own words",
@@ -49,6 +54,8 @@ def failed_checks(
     useful: bool,
     num_documents: int,
     num_words: int,
+    wrong_answer: str | None = None,
+    source: str | None = None,
 ) -> list[tuple[str, ...]]:
     """Return for each document the names of the failed checks, from `CHECKS`.
 
@@ -61,12 +68,16 @@ def failed_checks(
         useful: the requested quality: useful or noisy.
         num_documents: requested number of documents.
         num_words: requested length of a document, approximately.
+        wrong_answer: to be stated by each document; None skips "no_wrong_answer".
+        source: the passage from which the document was written. "no_answer" is then skipped if the
+            passage contains no gold answer. None skips "unsupported".
     """
     answers = request.answers or ()
     has_text_answer = bool(answers) and not is_yes_no(answers)
     contains = [has_text_answer and contains_answer(text, answers) for text in documents]
     page_checks = ["count"] if len(documents) < num_documents else []
-    if useful and has_text_answer and not any(contains):
+    has_source_answer = source is None or contains_answer(source, answers)
+    if useful and has_text_answer and has_source_answer and not any(contains):
         page_checks.append("no_answer")
     seen: set[str] = set()
     failed = []
@@ -76,6 +87,12 @@ def failed_checks(
             checks.append("length")
         if has_answer and not useful:
             checks.append("leak")
+        if wrong_answer is not None and not contains_answer(text, [wrong_answer]):
+            checks.append("no_wrong_answer")
+        if source is not None:
+            support = support_rate(text, [source])
+            if support is not None and support < MIN_SUPPORT:
+                checks.append("unsupported")
         if _ABOUT_PROMPT.search(text.replace("\u2019", "'")):
             checks.append("instructions")
         if sanitize(text) != text:

@@ -1,50 +1,47 @@
 """A search engine simulated by a language model.
 
 Useful and noisy documents have different prompts, so a page with both kinds takes two texts.
-A text that fails a check is generated again with another seed. The best text is kept, and its
-documents list the checks that they fail.
+A grounded simulator takes one text per document, and rewrites a passage that another engine
+retrieves. A text that fails a check is generated again with another seed. The best text is kept,
+and its documents list the checks that they fail.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from typing import Any
 
 from zs_env.search.deadline import time_left_s
-from zs_env.search.engine import Answer, SearchEngine, search_distinct
-from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
-from zs_env.simulator.checks import CHECKS, failed_checks
-from zs_env.simulator.generators.base import (
-    GenerationError,
-    NoResponse,
-    Output,
-    Prompt,
-    TextGenerator,
-    as_generator,
-)
-from zs_env.simulator.page_parsing import split_documents
+from zs_env.search.engine import Answer, EngineWrapper, search_distinct
+from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.simulator.checks import CHECKS
+from zs_env.simulator.drafts import Draft, assemble, make_drafts
+from zs_env.simulator.generators.base import NoResponse, Prompt, TextGenerator, as_generator
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
-from zs_env.text.hashing import stable_hash
+from zs_env.simulator.source_passages import find_sources
 from zs_env.text.suggestions import unknown_name
-from zs_env.text.thinking import has_response
 
 DEFAULT_RETRIES = 2
 
 
-class LanguageModelEngine(SearchEngine):
+class LanguageModelEngine(EngineWrapper):
     """Generates pages with a language model.
 
     Args:
         generator: the language model: a TextGenerator, or any object with a method `generate`.
         prompts: the prompts or their name: "prompted" for any instruct model, "tuned" for a model
-            tuned as a simulator.
+            tuned as a simulator, "grounded" for any instruct model that rewrites source passages.
+        sources: the engine that retrieves the source passages; only for prompts that use them. If
+            it supports noise, it decides which passages are useful and noisy. From any other
+            engine, noisy documents are written from passages without a gold answer. A query that
+            retrieves nothing has an empty page.
         retries: how often a text that fails a check is generated again; 0 only reports failures.
         retry_on: names of the checks that cause a retry, from `checks.CHECKS`; None means all.
 
     Raises:
-        ValueError: if the prompts or a check do not exist, or `retries` is negative.
+        ValueError: if the prompts or a check do not exist, `retries` is negative, or prompts that
+            use source passages have no `sources`, or others have some.
     """
 
     name = "simulator"
@@ -54,6 +51,7 @@ class LanguageModelEngine(SearchEngine):
         generator: TextGenerator,
         prompts: SimulatorPrompts | str = "prompted",
         *,
+        sources: Any = None,
         retries: int = DEFAULT_RETRIES,
         retry_on: Collection[str] | None = None,
     ) -> None:
@@ -66,25 +64,40 @@ class LanguageModelEngine(SearchEngine):
                 raise unknown_name("check", check, CHECKS)
         if retries < 0:
             raise ValueError(f"retries must not be negative, got {retries}")
+        if prompts.uses_sources and sources is None:
+            raise ValueError(
+                f"the prompts {prompts.name!r} rewrite source passages, and `sources` is missing: "
+                'the engine that retrieves them, such as {"kind": "bm25", "passages": FILE}'
+            )
+        if sources is not None and not prompts.uses_sources:
+            raise ValueError(
+                f"the prompts {prompts.name!r} do not use source passages; leave `sources` out, or "
+                "use the prompts 'grounded'"
+            )
+        super().__init__(*([] if sources is None else [sources]))
         self.generator = as_generator(generator)
         self.prompts, self.retries = prompts, retries
         self.retry_on = frozenset(CHECKS if retry_on is None else retry_on)
-        self.in_process = self.generator.in_process
+        self.in_process = self.in_process and self.generator.in_process
         self.thread_safe = self.generator.thread_safe
-        self.timeout_s = self.generator.deadline_s
+        # The texts are generated after the sources are retrieved.
+        limits = [one for one in (self.timeout_s, self.generator.deadline_s) if one is not None]
+        self.timeout_s = sum(limits) if limits else None
         self.supports_noise = prompts.has_noise
+        self.query_only = self.can_open = False
 
     @property
     def fingerprint(self) -> str | None:
-        """Changes with the model, its sampling, the prompts and the retries.
+        """Changes with the model, its sampling, the prompts, the retries and the sources.
 
-        None if the generator has none.
+        None if the generator or the engine of the sources has none.
         """
-        if self.generator.fingerprint is None:
+        inner = self.inner_fingerprints()
+        if self.generator.fingerprint is None or inner is None:
             return None
         return (
             f"simulator-2:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
-            f"{sorted(self.retry_on)}"
+            f"{sorted(self.retry_on)}" + "".join(f":{one}" for one in inner)
         )
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
@@ -98,21 +111,35 @@ class LanguageModelEngine(SearchEngine):
         return search_distinct(requests, self._pages)
 
     def close(self) -> None:
-        """Close the generator."""
+        """Close the generator and the engine of the sources."""
         self.generator.close()
+        super().close()
 
     def _pages(self, requests: list[SearchRequest]) -> list[Answer]:
         """Return the pages of distinct requests."""
+        sources: Sequence[Answer | None] = [None] * len(requests)
+        if self.engines:
+            sources = find_sources(self.engines[0], requests)
         started = time.perf_counter()
         drafts = [
-            [
-                _Draft(request, useful, count)
-                for useful, count in sorted(Counter(request.useful).items(), reverse=True)
-            ]
-            for request in requests
+            [] if isinstance(page, SearchError) else make_drafts(request, self.prompts, page)
+            for request, page in zip(requests, sources, strict=True)
         ]
-        pending = [draft for page_drafts in drafts for draft in page_drafts]
+        self._write([draft for page_drafts in drafts for draft in page_drafts], started)
+        seconds = (time.perf_counter() - started) / max(len(requests), 1)
+        return [
+            page
+            if isinstance(page, SearchError)
+            else self._page(page_drafts, request, seconds, page)
+            for request, page, page_drafts in zip(requests, sources, drafts, strict=True)
+        ]
+
+    def _write(self, drafts: Sequence[Draft], started: float) -> None:
+        """Generate a text for each draft, and again for those that fail a check."""
+        pending = list(drafts)
         for attempt in range(self.retries + 1):
+            if not pending:
+                break
             self._generate(pending, attempt)
             pending = [
                 draft
@@ -128,89 +155,37 @@ class LanguageModelEngine(SearchEngine):
             if self.generator.deadline_s is not None:
                 left_s = min(left_s, self.generator.deadline_s - elapsed)
             # A retry of average duration must end before the deadline.
-            if not pending or elapsed / (attempt + 1) > left_s:
+            if elapsed / (attempt + 1) > left_s:
                 break
-        seconds = (time.perf_counter() - started) / max(len(requests), 1)
-        return [
-            self._page(page_drafts, request, seconds)
-            for page_drafts, request in zip(drafts, requests, strict=True)
-        ]
 
-    def _generate(self, drafts: Sequence[_Draft], attempt: int) -> None:
+    def _generate(self, drafts: Sequence[Draft], attempt: int) -> None:
         """Generate a text for each draft whose prompt can be rendered."""
         batch: list[Prompt] = []
-        rendered: list[_Draft] = []
+        rendered: list[Draft] = []
         for draft in drafts:
-            request, useful = draft.request, draft.useful
             try:
-                text = self.prompts.render(request, useful=useful, num_documents=draft.count)
+                batch.append(draft.prompt(attempt))
             except ValueError as error:
                 draft.error = SearchError(str(error))
                 continue
-            seed = stable_hash(f"{request.seed}\0{useful}\0{attempt}") >> 1
-            batch.append(Prompt(text, self.prompts.system, seed))
             rendered.append(draft)
         if batch:
             # Streaming parses and checks texts while others are still being generated.
             self.generator.generate_stream(
-                batch, lambda index, output: rendered[index].update(output, self.prompts.num_words)
+                batch, lambda index, output: rendered[index].update(output)
             )
 
-    def _page(self, drafts: Sequence[_Draft], request: SearchRequest, seconds: float) -> Answer:
+    def _page(
+        self,
+        drafts: Sequence[Draft],
+        request: SearchRequest,
+        seconds: float,
+        sources: SearchPage | None,
+    ) -> Answer:
         error = next((draft.error for draft in drafts if draft.error is not None), None)
         if error is not None:
             return error
-        by_kind = {}
-        for draft in drafts:
-            shown = draft.documents
-            if self.prompts.shuffled:
-                ranks = sorted(
-                    range(len(shown)), key=lambda rank: stable_hash(f"{request.seed}\0{rank}")
-                )
-                shown = [shown[rank] for rank in ranks]
-            by_kind[draft.useful] = iter(shown)
-        documents = [next(by_kind[useful], None) for useful in request.useful]
         cost = SearchCost(seconds=seconds)
-        for draft in drafts:
-            cost += draft.cost
-        return SearchPage(tuple(one for one in documents if one is not None), cost, self.name)
-
-
-@dataclass(slots=True)
-class _Draft:
-    """The best documents of one kind generated so far for one request."""
-
-    request: SearchRequest
-    useful: bool
-    count: int
-    documents: list[Document] = field(default_factory=list)
-    error: SearchError | None = None
-    flaws: tuple[int, int] | None = None  # missing documents and failed checks
-    cost: SearchCost = field(default_factory=SearchCost)
-
-    def update(self, output: Output, num_words: int) -> None:
-        """Replace the documents by those of a new text if they fail fewer checks."""
-        if isinstance(output, GenerationError):
-            # A text that fails a check is better than no text.
-            self.error = None if self.documents else output
-            return
-        self.error = None
-        self.cost += SearchCost(
-            calls=output.calls,
-            prompt_tokens=output.prompt_tokens,
-            completion_tokens=output.completion_tokens,
-        )
-        if not has_response(output.text) and not self.documents:
-            self.error = NoResponse("the model wrote no page, at most thinking")
-            return
-        texts = split_documents(output.text, self.count)
-        failed = failed_checks(
-            texts, self.request, useful=self.useful, num_documents=self.count, num_words=num_words
-        )
-        flaws = (self.count - len(texts), sum(map(len, failed)))
-        if self.flaws is None or flaws < self.flaws:
-            self.flaws = flaws
-            self.documents = [
-                Document(text, useful=self.useful, checks=checks)
-                for text, checks in zip(texts, failed, strict=True)
-            ]
+        for part in [*drafts, *([] if sources is None else [sources])]:
+            cost += part.cost
+        return SearchPage(assemble(drafts, request), cost, self.name)

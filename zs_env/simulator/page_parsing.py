@@ -45,6 +45,21 @@ def split_documents(text: str, num_documents: int = _MAX_DOCUMENTS) -> list[str]
     return [document for document in documents if document][:num_documents]
 
 
+def single_document(text: str) -> str:
+    """Return a generated text as one document.
+
+    Thinking is dropped, as are a mark ("Doc 1:") at the start and a first line that announces the
+    document, which ends with a colon. White space becomes single spaces.
+    """
+    text = split_thinking(text)[1][:_MAX_CHARS].strip()
+    first, _, rest = text.partition("\n")
+    if rest.strip() and first.rstrip(" *_").endswith(":"):
+        text = rest.strip()
+    if mark := _MARKED.match(text):
+        text = text[mark.end() :]
+    return _SPACE.sub(" ", text).strip(' *_"')
+
+
 def join_documents(texts: list[str]) -> str:
     """Format documents as a page, in the format that simulators are tuned on."""
     return "".join(

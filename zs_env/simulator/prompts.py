@@ -1,4 +1,4 @@
-"""Prompts that ask a language model for a page: one for useful pages, one for noisy pages.
+"""Prompts that ask a language model for a page, one for each kind of page.
 
 A prompt is a template in `str.format` syntax with these variables:
 
@@ -7,7 +7,9 @@ A prompt is a template in `str.format` syntax with these variables:
     answer         the first gold answer
     answers        all gold answers, joined by " / "
     few_answers    at most three gold answers, those without special characters first
-    kind           "useful" or "noisy"
+    wrong_answer   the answer that a misleading page states; "" for other pages
+    source         the passage from which the document is written; "" without source passages
+    kind           "useful", "noisy" or "misleading"
     num_documents  number of documents to write
     num_words      approximate number of words per document
     date           `SimulatorPrompts.date`
@@ -30,6 +32,8 @@ VARIABLES = (
     "answer",
     "answers",
     "few_answers",
+    "wrong_answer",
+    "source",
     "kind",
     "num_documents",
     "num_words",
@@ -49,6 +53,8 @@ class SimulatorPrompts:
         name: identifies the templates.
         useful: template for pages of useful documents.
         noisy: template for pages of noisy documents.
+        misleading: template for pages of documents that state `wrong_answer`; "" if the model
+            cannot write them.
         context: template of the variable `context`, used if question and answers are known.
         system: the system message; None sends none, "" an empty one.
         num_words: approximate number of words per document.
@@ -63,6 +69,7 @@ class SimulatorPrompts:
     name: str
     useful: str
     noisy: str
+    misleading: str = ""
     context: str = ""
     system: str | None = None
     num_words: int = 30
@@ -70,7 +77,7 @@ class SimulatorPrompts:
     shuffled: bool = False
 
     def __post_init__(self) -> None:
-        for field in ("useful", "noisy", "context"):
+        for field in ("useful", "noisy", "misleading", "context"):
             for variable in _variables(getattr(self, field), field):
                 if variable not in VARIABLES or (variable, field) == ("context", "context"):
                     raise unknown_name(f"variable of the template {field!r}", variable, VARIABLES)
@@ -83,22 +90,47 @@ class SimulatorPrompts:
         return repr(self)
 
     @property
+    def uses_sources(self) -> bool:
+        """Whether the prompts of useful pages contain a source passage."""
+        return "source" in _variables(self.useful)
+
+    @property
     def has_noise(self) -> bool:
         """Whether the prompts of useful and of noisy pages differ."""
         fields = ("useful", "context")
         names_kind = any("kind" in _variables(getattr(self, field), field) for field in fields)
-        return self.useful != self.noisy or names_kind
+        return self.useful != self.noisy or names_kind or self.uses_sources
 
-    def render(self, request: SearchRequest, *, useful: bool, num_documents: int) -> str:
+    def render(
+        self,
+        request: SearchRequest,
+        *,
+        useful: bool,
+        num_documents: int,
+        wrong_answer: str | None = None,
+        source: str = "",
+    ) -> str:
         """Return the prompt for one page.
+
+        Args:
+            request: the search request.
+            useful: whether the documents are useful.
+            num_documents: number of documents.
+            wrong_answer: stated by misleading documents; None for others.
+            source: the passage from which the document is written.
 
         Raises:
             ValueError: if the template uses the question or its answers and the request has none.
         """
-        template = self.useful if useful else self.noisy
+        if wrong_answer is not None:
+            kind, template = "misleading", self.misleading
+        else:
+            kind, template = ("useful", self.useful) if useful else ("noisy", self.noisy)
         values = {
             "query": request.query,
-            "kind": "useful" if useful else "noisy",
+            "kind": kind,
+            "wrong_answer": wrong_answer or "",
+            "source": source,
             "num_documents": str(num_documents),
             "num_words": str(self.num_words),
             "date": self.date,
@@ -179,4 +211,17 @@ PROMPTED = SimulatorPrompts(
     "tip reach the wrist. Beginners take shorter ones.\n\n"
     "Query: {query}\n",
 )
-PROMPT_SETS = {prompts.name: prompts for prompts in (PROMPTED, TUNED)}
+# One document from one passage. The noisy prompt differs by its passage only.
+_SHORTEN = (
+    "Text: {source}\n\nWrite two sentences with the most important facts of the text. Use only "
+    "names and numbers of the text.\n"
+)
+GROUNDED = SimulatorPrompts(
+    name="grounded",
+    system="You shorten texts without changing facts.",
+    context='The short version must contain "{answer}".\n',
+    useful=_SHORTEN + "{context}",
+    noisy=_SHORTEN,
+    num_words=40,
+)
+PROMPT_SETS = {prompts.name: prompts for prompts in (PROMPTED, TUNED, GROUNDED)}

@@ -14,6 +14,7 @@ from zs_env.transcripts.transcript import Transcript, Turn
 # Increased by every change that makes older readers misread a transcript.
 SCHEMA_VERSION = 2
 _DOCUMENT_DEFAULTS = {field.name: field.default for field in fields(Document)}
+_REQUEST_DEFAULTS = {"noise_kind": "irrelevant"}
 Made = TypeVar("Made")
 
 
@@ -84,9 +85,17 @@ def _turn_to_json(turn: Turn) -> dict[str, Any]:
     return {
         **_fields(turn),
         "action": action,
-        "request": None if turn.request is None else _fields(turn.request),
+        "request": None if turn.request is None else _request_to_json(turn.request),
         "documents": [document_to_json(document) for document in turn.documents],
     }
+
+
+def _request_to_json(request: SearchRequest) -> dict[str, Any]:
+    """Return a request as JSON values; without its kind of noise if that is the default."""
+    values = _fields(request)
+    if request.noise_kind == "irrelevant":
+        del values["noise_kind"]
+    return values
 
 
 def _turn_from_json(value: Mapping[str, Any]) -> Turn:
@@ -104,7 +113,7 @@ def _turn_from_json(value: Mapping[str, Any]) -> Turn:
         Turn,
         value,
         action=action,
-        request=None if request is None else _make(SearchRequest, request),
+        request=None if request is None else _make(SearchRequest, _REQUEST_DEFAULTS | request),
         documents=tuple(map(document_from_json, value["documents"])),
     )
 

@@ -1,7 +1,8 @@
 """The search engine of a fictional world, which reads the query but not the question.
 
 A useful page contains the requested facts and other ones. A noisy page contains facts on the same
-topic, which are also true, but neither the requested facts nor a gold answer.
+topic, which are also true, but neither the requested facts nor a gold answer; `noise.py` has the
+other kinds of noise.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice, pairwise
 
-from zs_env.metrics import contains_answer
 from zs_env.search.engine import SearchEngine
-from zs_env.search.types import Document, SearchPage, SearchRequest
+from zs_env.search.types import NOISE_KINDS, Document, SearchPage, SearchRequest
+from zs_env.world.noise import MAX_MATCHES, Topic, WorldNoise
 from zs_env.world.relations import RELATIONS
 from zs_env.world.world import Entity, Fact, World
 
@@ -23,7 +24,6 @@ _WORDS = re.compile(r"[a-z0-9]+")
 _RELATION_PATTERN = re.compile(
     "|".join(sorted({relation.name for relation in RELATIONS}, key=len, reverse=True))
 )
-_MAX_MATCHES = 4  # requested facts on one page, which so always has other facts too
 _MAX_DRAWS = 64  # random facts that are tried before a page is shortened
 
 
@@ -32,9 +32,11 @@ class WorldEngine(SearchEngine):
 
     name = "world"
     supports_noise = in_process = thread_safe = True
+    noise_kinds = NOISE_KINDS
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._noise = WorldNoise(world)
         self.fingerprint = f"world/2/{world.seed}/{world.split}"
 
     @cached_property
@@ -60,27 +62,26 @@ class WorldEngine(SearchEngine):
 
     def _page(self, request: SearchRequest) -> SearchPage:
         rng = random.Random(request.seed)
-        answers = request.answers or ()
         named, relations = self._read(request.query)
         entities = list(named)
-
-        def answer_free(fact: Fact) -> bool:
-            return not contains_answer(_sentence(fact, named), answers)
-
         requested = self._requested_facts(entities, relations)
+        seen, useful = set(requested), list[Fact]()
+        others = self._others(entities, relations, seen, rng)
+        plain = request.noise_kind == "irrelevant"
+        near = () if plain else tuple(dict.fromkeys(self._near(entities)))
+        topic = Topic(named, requested, near, others, seen, useful, request.answers or ())
         rng.shuffle(requested)
-        requested.sort(key=answer_free)
-        others = self._others(entities, relations, set(requested), rng)
-        num_useful = sum(request.useful)
-        useful = requested[: min(_MAX_MATCHES, num_useful)]
+        requested.sort(key=topic.is_answer_free)
+        flags = request.expected
+        num_useful = sum(flags)
+        useful += requested[: min(MAX_MATCHES, num_useful)]
         useful += islice(others, num_useful - len(useful))
         # The requested facts have random ranks among the useful documents.
         rng.shuffle(useful)
-        noisy = list(islice(filter(answer_free, others), len(request.useful) - num_useful))
-        sources = [(useful if flag else noisy, flag) for flag in request.useful]
-        documents = [
-            Document(_sentence(facts.pop(), named), useful=flag) for facts, flag in sources if facts
-        ]
+        noisy = self._noise.documents(request.noise_kind, len(flags) - num_useful, topic, rng)
+        sources = {True: [Document(topic.sentence(fact), useful=True) for fact in useful]}
+        sources[False] = noisy
+        documents = [sources[flag].pop() for flag in flags if sources[flag]]
         return SearchPage(tuple(documents), engine=self.name)
 
     def _read(self, query: str) -> tuple[dict[Entity, str], list[str]]:
@@ -106,7 +107,7 @@ class WorldEngine(SearchEngine):
         self, entities: list[Entity], relations: list[str], seen: set[Fact], rng: random.Random
     ) -> Iterator[Fact]:
         """Yield facts on the topic, then `_MAX_DRAWS` random ones, without those in `seen`."""
-        near = [fact for entity in entities for fact in self._about(entity) + self._naming(entity)]
+        near = self._near(entities)
         alike = [fact for name in relations for fact in rng.sample(self.world.facts_of[name], 2)]
         topical = rng.sample(near, min(len(near), 3)) + alike[:2]
         namesakes = [other for entity in entities for other in self._namesakes[entity]]
@@ -119,15 +120,11 @@ class WorldEngine(SearchEngine):
                 seen.add(fact)
                 yield fact
 
+    def _near(self, entities: list[Entity]) -> list[Fact]:
+        return [fact for entity in entities for fact in self._about(entity) + self._naming(entity)]
+
     def _about(self, entity: Entity) -> tuple[Fact, ...]:
         return self.world.facts_about.get(entity, ())
 
     def _naming(self, entity: Entity) -> tuple[Fact, ...]:
         return self.world.facts_naming.get(entity, ())
-
-
-def _sentence(fact: Fact, named: Mapping[Entity, str]) -> str:
-    """Return a fact as a sentence about the entity that the query names, by that name."""
-    if fact.subject not in named and fact.object in named:
-        return fact.inverse_sentence()
-    return fact.sentence(named.get(fact.subject))

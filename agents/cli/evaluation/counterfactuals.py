@@ -17,13 +17,14 @@ from agents.agent_registry import build_agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import print_plain
+from agents.storage.output_folder import FreshFlag
 from agents.studies.counterfactuals.flip_pages import flip_pages
 from agents.studies.counterfactuals.report import CounterfactualReport
 from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class CounterfactualConfig:
+class CounterfactualConfig(FreshFlag):
     """Replay an evaluation's episodes with one page flipped, useful to noisy or the reverse.
 
     The change of the reward is attributed to that page. Agent, environment and seed are read from
@@ -58,7 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     agent = build_agent(evaluation.setting["agent"])
     report = CounterfactualReport(
-        flip_pages(agent, evaluation, output, concurrency=config.concurrency, console=console)
+        flip_pages(
+            agent,
+            evaluation,
+            output,
+            concurrency=config.concurrency,
+            fresh=config.fresh,
+            console=console,
+        )
     )
     report.write_csv(output)
     console.print(report.table())

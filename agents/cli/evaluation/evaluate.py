@@ -44,7 +44,6 @@ class EvaluateConfig(EvaluationSettings):
         noise: noise probability of a search, in [0, 1]; the environment's own by default.
         prices: of searches in US dollars, as JSON: fields of `zs_env.search.prices.PriceTable`.
         output: folder for results and transcripts; a new one under runs/evaluations by default.
-        fresh: delete the results in the folder and play all episodes again.
         json: print one JSON object to standard output.
     """
 
@@ -52,7 +51,6 @@ class EvaluateConfig(EvaluationSettings):
     noise: float | None = None
     prices: str = "{}"
     output: Path | None = None
-    fresh: bool = False
     json: bool = False
 
 
@@ -61,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = tyro.cli(EvaluateConfig, prog="zerosearch evaluate", args=argv)
     prices = prices_from_json(config.prices)
     label, name = split_label(config.agent)
+    served_models(config.env_kwargs())  # before an agent that may take long to load
     agent = build_agent(name)
     agent_print = fingerprint(agent)
     env_kwargs, adopted = adopt_settings(agent, config.env_kwargs(), env_id=config.env)

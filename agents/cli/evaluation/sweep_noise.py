@@ -14,10 +14,11 @@ import tyro
 from rich.console import Console
 
 from agents.agent_labels import agents_by_label
-from agents.agent_registry import check_agent_name
+from agents.agent_registry import check_agents
 from agents.evaluation.progress import print_plain
 from agents.evaluation.report.html import write_report
 from agents.evaluation.settings import EvaluationSettings
+from agents.specs import served_models
 from agents.storage.output_folder import folder_lock
 from agents.studies.noise.report import SweepReport
 from agents.studies.noise.sweep import run_sweep
@@ -48,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status: 1 if every episode of a cell failed."""
     config = tyro.cli(SweepConfig, prog="zerosearch sweep-noise", args=argv)
     agents = agents_by_label(config.agents)
-    for name in agents.values():
-        check_agent_name(name)
+    check_agents(agents.values())
+    served_models(config.env_kwargs())
     console = Console(stderr=True)
     with folder_lock(config.output):
         cells = run_sweep(
@@ -60,6 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             env_kwargs=config.env_kwargs(),
             episodes=config.episodes,
             seed=config.seed,
+            fresh=config.fresh,
             concurrency=config.concurrency,
             console=console,
         )

@@ -21,6 +21,7 @@ from agents.cli.flags import require_packages
 from agents.evaluation.evaluate import evaluate
 from agents.evaluation.progress import ProgressBar
 from agents.sb3.train_config import TrainSB3Config
+from agents.specs import served_models
 from agents.storage.output_folder import folder_lock
 
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the subcommand and return its exit status."""
     config = tyro.cli(TrainSB3Config, args=list(argv), prog="zerosearch train-sb3")
     require_packages("train-sb3", "sb3", "stable_baselines3", "tensorboard")
+    served_models(config.env_kwargs())
     if config.eval_episodes:
         config.env_kwargs(held_out=True)  # raises before the training, not after it
     with folder_lock(config.output):

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from agents.cli.flags import require_packages
 from agents.evaluation.progress import ProgressBar
-from agents.simulator_tuning.stages import STAGES
+from agents.simulator_tuning.stages import STAGES, check_servers
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.storage.output_folder import folder_lock
 from zs_env.text.suggestions import unknown_name
@@ -39,7 +39,12 @@ def main(argv: Sequence[str]) -> int:
     with folder_lock(config.output):
         # A released data set makes the first two stages unnecessary.
         skipped = ("collect", "judge") if config.released else ()
-        for name in [one for one in STAGES if one not in skipped] if stage == "run" else [stage]:
+        stages = [one for one in STAGES if one not in skipped] if stage == "run" else [stage]
+        # A server of the tuned model can be started only after the training.
+        check_servers(config, *(one for one in stages if one != "report"))
+        for name in stages:
+            if name == "report":
+                check_servers(config, name)
             _CONSOLE.print(f"[bold]{name}[/bold]")
             with ProgressBar(_CONSOLE, name) as bar:
                 summary = STAGES[name](config, bar)

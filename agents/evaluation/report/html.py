@@ -43,6 +43,7 @@ from zs_env.transcripts.transcript import Transcript
 # Classic scripts share one scope, so each may use the names of those before it.
 SCRIPTS = (
     "elements.js",
+    "unpack.js",
     "data.js",
     "marks.js",
     "figures.js",
@@ -128,8 +129,7 @@ class _Chunks:
             f'{{"documents":[{",".join(self._numbers)}],'
             f'"transcripts":[{",".join(self._transcripts)}]}}'
         )
-        packed = base64.b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii")
-        _write_data(self._page, "class", "transcripts", script_json(packed))
+        write_data(self._page, "class", "transcripts", packed_json(text))
         self._chunk += 1
         self._start()
 
@@ -148,8 +148,8 @@ class _Chunks:
 
 
 def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: str) -> None:
-    style, scripts = _asset("page.css"), list(map(_asset, SCRIPTS))
-    head, _, tail = _asset("page.html").partition(_DATA_MARKER)
+    style, scripts = page_asset("page.css"), list(map(page_asset, SCRIPTS))
+    head, _, tail = page_asset("page.html").partition(_DATA_MARKER)
     page.write(
         Template(head).substitute(
             policy=content_security_policy(scripts, style), title=html.escape(title), style=style
@@ -173,9 +173,14 @@ def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: st
         "columns": COLUMNS,
         "rows": rows,
     }
-    _write_data(page, "id", "report", script_json(report))
+    write_data(page, "id", "report", script_json(report))
     page.writelines(f"<script>{script}</script>\n" for script in scripts)
     page.write(tail)
+
+
+def packed_json(text: str) -> str:
+    """Return JSON text as a JSON string: gzipped, in base64; `unpacked` in unpack.js reads it."""
+    return script_json(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode())
 
 
 def content_security_policy(scripts: Sequence[str], style: str) -> str:
@@ -209,11 +214,13 @@ def _side_by_side(
                     yield number, *episode
 
 
-def _write_data(page: TextIO, attribute: str, value: str, text: str) -> None:
+def write_data(page: TextIO, attribute: str, value: str, text: str) -> None:
+    """Write a script element with JSON text, which a script of the page reads."""
     page.write(f'<script type="application/json" {attribute}="{value}">{text}</script>\n')
 
 
-def _asset(name: str) -> str:
+def page_asset(name: str) -> str:
+    """Return the text of a file of the page, such as "page.css"."""
     return files("agents.evaluation.report").joinpath("page", name).read_text(encoding="utf-8")
 
 

@@ -18,21 +18,27 @@ from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import check_noise
 from zs_env.prompts import PromptTemplate
 from zs_env.questions.question import Question, QuestionDataset
+from zs_env.sampler import questions_within_limits
 from zs_env.search.engine import SearchEngine
 from zs_env.transcripts.transcript import Transcript
 from zs_env.world import WorldEngine, WorldQuestions
 
 
 def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[Transcript | None]:
-    """Play each question that can be taught once, in random order; None if the answer is wrong."""
-    questions = build_questions(config.question_spec())
-    engine = _engine(config, questions) if config.max_turns > 1 else None
+    """Play each question that can be taught once, in random order; None if the answer is wrong.
+
+    Raises:
+        ValueError: if no question can be taught, a prompt is too long, or the engine cannot return
+            noisy documents.
+    """
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,
         prompt=PromptTemplate.of(config.prompt),
-        limits=Limits(max_document_chars=config.max_document_chars),
+        limits=Limits(max_document_chars=config.max_document_chars, **config.prompt_limits()),
     )
+    questions = questions_within_limits(build_questions(config.question_spec()), rules)
+    engine = _engine(config, questions) if config.max_turns > 1 else None
     rng = random.Random(f"demonstrations {seed}")
     order = range(len(questions))
     # The questions of a world are in random order.

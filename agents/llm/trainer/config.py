@@ -15,6 +15,7 @@ import tyro
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.trainer.metrics import TrackerName
+from agents.prompt_limits import PromptLimits
 from agents.storage.config_file import FlatSettings
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 from zs_env.text.paths import expand_paths
@@ -34,13 +35,12 @@ def at_least(minimum: int, config: Any, *names: str) -> None:
 def env_settings(config: Any) -> dict[str, Any]:
     """Arguments of the environment that a checkpoint stores and evaluations of it adopt."""
     rules: dict[str, Any] = {"max_turns": config.max_turns, "num_documents": config.num_documents}
-    names = ("max_document_chars", "max_prompt_chars", "overlong_prompts")
-    rules["limits"] = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    rules["limits"] = {"max_document_chars": config.max_document_chars, **config.prompt_limits()}
     return rules if config.prompt is None else {"prompt": config.prompt, **rules}
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvironmentConfig:
+class EnvironmentConfig(PromptLimits):
     """Questions, engines and rules of the episodes, in training and on held-out questions.
 
     Attributes:
@@ -57,8 +57,6 @@ class EnvironmentConfig:
         max_turns: most actions per episode.
         num_documents: documents per page.
         max_document_chars: longest document, in characters; the rest is cut.
-        max_prompt_chars: longest prompt, in characters.
-        overlong_prompts: "error" refuses questions with a longer prompt, "skip" skips them.
         engine_timeout_s: longest time of an engine call, in seconds; then its episodes fail. A
             simulator on a CPU may need more.
         prompt: prompt template: a name or a text. None for the policy's, or else the environment's.
@@ -75,14 +73,13 @@ class EnvironmentConfig:
     max_turns: int = 6
     num_documents: int = 5
     max_document_chars: int = 2048
-    max_prompt_chars: int = 16384
-    overlong_prompts: Literal["error", "skip"] = "error"
     engine_timeout_s: float = 60.0
     prompt: str | None = None
     reward: str | None = None
 
     def __post_init__(self) -> None:
-        at_least(1, self, "max_turns", "num_documents", "max_document_chars", "max_prompt_chars")
+        super().__post_init__()
+        at_least(1, self, "max_turns", "num_documents", "max_document_chars")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from agents.specs import (
 )
 from zs_env.config import WORLD, build_sampling, check_engine, check_questions_spec
 from zs_env.config.environments import reward_from_text
+from zs_env.config.spec import as_spec
 from zs_env.noise import check_noise
 from zs_env.prompts import PromptTemplate
 from zs_env.text.suggestions import check_names, make_named
@@ -44,6 +45,7 @@ def check_config(config: TrainConfig) -> None:
 
     Raises:
         ValueError: if a name, a kind or a field is unknown.
+        ConnectionError: if a server cannot be reached.
         FileNotFoundError: if a data file does not exist.
         gymnasium.error.Error: if there is no such environment.
     """
@@ -53,13 +55,16 @@ def check_config(config: TrainConfig) -> None:
     check_questions_spec(_held_out_questions(environment))
     for engine in (_training_engine(environment), environment.eval_engine, environment.real_engine):
         if engine is not None:
-            check_engine(engine, generators=(_POLICY_KIND,))
+            spec = as_spec(engine, "engine")
+            check_engine(spec, generators=(_POLICY_KIND,))
+            served_models(spec)
     if environment.reward is not None:
         reward_from_text(environment.reward)
     if environment.prompt is not None:
         PromptTemplate.of(environment.prompt)
     generator = spec_from_text(config.generation.generator or KINDS[0], role="generator")
     check_names("kind of --generator", [generator["kind"]], KINDS)
+    served_models(generator)
     if training_questions(environment)["kind"] == "world":
         check_names("question structure in --curriculum", config.rollouts.curriculum, STRUCTURES)
     find_model(config.model.policy)
@@ -113,7 +118,6 @@ def _make(
     config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None
 ) -> ZeroSearchVectorEnv:
     environment = config.environment
-    served_models(engine)  # a server that cannot be reached is reported at once
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
     settings: Spec = {

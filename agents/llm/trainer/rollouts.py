@@ -78,7 +78,7 @@ def _next_questions(run: Run, step: int, cursor: int, count: int) -> tuple[list[
         steps=config.curriculum_steps or run.config.run.steps // 2,
     )
     return matching_questions(
-        cursor, count, questions=run.questions, structures=structures, seed=seed
+        cursor, count, questions=run.environment.questions, structures=structures, seed=seed
     )
 
 

@@ -28,7 +28,7 @@ from agents.llm.learner.learner import Learner
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.prefetch import RolloutPrefetcher
 from agents.llm.trainer.config import TrainConfig, env_settings
-from agents.llm.trainer.environments import training_environment, training_questions, uses_policy
+from agents.llm.trainer.environments import training_environment, uses_policy
 from agents.llm.trainer.evaluator import Evaluator, Row
 from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, load_state
@@ -41,8 +41,6 @@ from agents.llm.trainer.setup import (
 )
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
-from zs_env.config import build_questions
-from zs_env.questions.question import QuestionDataset
 from zs_env.search.types import SearchCost
 from zs_env.vector_env import ZeroSearchVectorEnv
 
@@ -86,7 +84,6 @@ class Run:
     generator: Generator
     prefetcher: RolloutPrefetcher
     environment: ZeroSearchVectorEnv
-    questions: QuestionDataset  # for training; empty without a curriculum
     evaluator: Evaluator
     metrics: MetricsLog | None  # None on ranks other than the main one
     progress: ProgressBar
@@ -176,9 +173,6 @@ def open_run(
                 config=config.to_json(),
             )
             opened.callback(metrics.close)
-        questions: QuestionDataset = ()
-        if rollouts.curriculum:
-            questions = build_questions(training_questions(config.environment))
         console = Console(stderr=True, quiet=not distributed.is_main)
         total, step = config.run.steps, state.step
         progress = ProgressBar(console, "step", total=total, completed=step, print_updates=True)
@@ -198,7 +192,6 @@ def open_run(
             generator=generator,
             prefetcher=RolloutPrefetcher(distributed, generator, stop, prefetched),
             environment=environment,
-            questions=questions,
             evaluator=evaluator,
             metrics=metrics,
             progress=opened.enter_context(progress),

@@ -26,6 +26,7 @@ from agents.storage.output_folder import folder_name
 from agents.studies.benchmark.config import BenchmarkConfig
 from agents.studies.benchmark.sample import Sample
 from agents.studies.benchmark.scores import Result
+from zs_env.config import make_env
 from zs_env.metrics import F1Tokens
 from zs_env.search.prices import PriceTable
 from zs_env.search.types import SearchCost
@@ -142,22 +143,27 @@ def play_cells(
     and a repeat follow each other. `sets` are the specs of the questions by the names of the sets.
 
     Raises:
-        ValueError: if the folder contains episodes of another setting or of a changed agent.
+        ValueError: if the folder contains episodes of another setting or of a changed agent, or a
+            prompt is too long.
     """
     names = agents_by_label(config.agents)
     for (label, repeat), group in groupby(cells, lambda cell: (cell.agent, cell.repeat)):
         name, seed = names[label], config.seed + repeat
         agent = build_agent(name, temperature=config.temperature, seed=seed)
+        settings = {}
         for cell in group:
             ids = list(samples[cell.set_name].ids)
             questions = {"kind": "subset", "of": sets[cell.set_name], "ids": ids}
             env_kwargs = {**config.env_kwargs(), "questions": questions}
-            env_kwargs, adopted = adopt_settings(agent, env_kwargs, env_id=_ENV_ID)
+            settings[cell] = adopt_settings(agent, env_kwargs, env_id=_ENV_ID)
+            if repeat == 0:  # an overlong prompt is an error before the first episode
+                make_env(**{**settings[cell][0], "engine": {"kind": "none"}}).close()
+        for cell, (env_kwargs, adopted) in settings.items():
             session.begin_cell(str(cell), adopted)
             report = evaluate(
                 agent,
                 _ENV_ID,
-                episodes=len(ids),
+                episodes=len(samples[cell.set_name].ids),
                 seed=seed,
                 noise=config.noise,
                 env_kwargs=env_kwargs,

@@ -17,6 +17,7 @@ from agents.agent_labels import agents_by_label
 from agents.evaluation.settings import EpisodeSettings
 from agents.specs import by_content, spec_from_text
 from zs_env.metrics import F1Tokens
+from zs_env.text.paths import local_path
 from zs_env.text.suggestions import unknown_name
 
 # Labels in the paper's tables, in the paper's order.
@@ -56,6 +57,8 @@ class BenchmarkConfig(EpisodeSettings):
         prices: of searches in US dollars, as JSON: fields of `zs_env.search.prices.PriceTable`.
         json: print one JSON object to standard output.
         f1_tokens: what F1 counts: "words", or "characters" for Chinese and Japanese.
+        audit: folder of `zerosearch audit`: also report scores on the questions that its passages
+            can answer; "engine" audits the questions asked against the engine's own passage file.
         output: folder; a new one under runs/benchmarks by default.
     """
 
@@ -71,6 +74,7 @@ class BenchmarkConfig(EpisodeSettings):
     prices: str = "{}"
     json: bool = False
     f1_tokens: F1Tokens = "words"
+    audit: str | None = None
     output: Path | None = None
 
     def __post_init__(self) -> None:
@@ -120,26 +124,45 @@ def question_sets(texts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
     Raises:
         ValueError: if a name is unknown or given twice, or a spec is invalid.
     """
+    if not texts:
+        raise ValueError(f"--sets is empty; expected some of {list(PAPER_SETS)}, or NAME=FILE")
+    return named_sets(texts, flag="--sets")
+
+
+def named_sets(texts: Sequence[str], *, flag: str) -> dict[str, Mapping[str, Any]]:
+    """Read specs of questions by name from FILE, NAME=FILE, NAME=JSON spec, or a set of the paper.
+
+    The name of a FILE without one is the name of the file up to its first dot.
+
+    Raises:
+        ValueError: if a name is unknown, reserved or given twice, or a spec is invalid.
+    """
     sets: dict[str, Mapping[str, Any]] = {}
     for text in texts:
-        name, has_spec, spec = text.partition("=")
+        name, spec = _named_set(text, flag)
         if name == AVERAGE:
             raise ValueError(
-                f"--sets got {text!r}; {AVERAGE!r} is reserved for the mean over the sets"
+                f"{flag} got {text!r}; {AVERAGE!r} is reserved for the mean over the sets"
             )
         if name in sets:
-            raise ValueError(f"--sets contains the set {name!r} twice; name each set once")
-        if has_spec and not name.isidentifier() and name not in PAPER_SETS:
-            raise ValueError(
-                f"--sets got {text!r}; expected NAME=FILE with a name of letters, digits and _"
-            )
-        if not has_spec and name not in PAPER_SETS:
-            raise unknown_name("question set", name, PAPER_SETS)
-        sets[name] = (
-            spec_from_text(spec, role="questions", name="--sets")
-            if has_spec
-            else {"kind": "hub", "name": name}
-        )
-    if not sets:
-        raise ValueError(f"--sets is empty; expected some of {list(PAPER_SETS)}, or NAME=FILE")
+            raise ValueError(f"{flag} contains the set {name!r} twice; name each set once")
+        sets[name] = spec
     return sets
+
+
+def _named_set(text: str, flag: str) -> tuple[str, Mapping[str, Any]]:
+    name, has_spec, spec = text.partition("=")
+    path = local_path(text)
+    if text not in PAPER_SETS and path.is_file():
+        return path.name.split(".")[0], {"kind": "file", "path": text}
+    if has_spec and not name.isidentifier() and name not in PAPER_SETS:
+        raise ValueError(
+            f"{flag} got {text!r}; expected NAME=FILE with a name of letters, digits and _"
+        )
+    if has_spec:
+        return name, spec_from_text(spec, role="questions", name=flag)
+    if name in PAPER_SETS:
+        return name, {"kind": "hub", "name": name}
+    if path.suffix:
+        raise FileNotFoundError(f"{flag} got {text!r}, which is not a file")
+    raise unknown_name("question set", name, PAPER_SETS)

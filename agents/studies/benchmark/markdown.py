@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from agents.evaluation.statistics import NUM_FLIPS, NUM_RESAMPLES, Interval
+from agents.studies.benchmark.answerable import AnswerablePart
 from agents.studies.benchmark.config import AVERAGE, PAPER_SETS
 from agents.studies.benchmark.scores import Comparison, Score
 from agents.studies.tables import markdown_table
@@ -40,7 +41,12 @@ def load_published() -> Mapping[str, Any]:
     )
 
 
-def document(about: str, scores: Sequence[Score], comparisons: Sequence[Comparison]) -> str:
+def document(
+    about: str,
+    scores: Sequence[Score],
+    comparisons: Sequence[Comparison],
+    part: AnswerablePart | None = None,
+) -> str:
     """Return the whole document; `about` is a paragraph on what was played."""
     names, published = list(dict.fromkeys(score.set for score in scores)), load_published()
     parts = [
@@ -54,6 +60,8 @@ def document(about: str, scores: Sequence[Score], comparisons: Sequence[Comparis
         parts.append(f"## {title}\n\n{meaning}\n\n{_scores(scores, names, metric, shown)}")
         if shown:
             parts.append(f"† Published: {published['source']}. {published['caveat']}\n")
+    if part is not None:
+        parts.append(_answerable(part, names))
     if comparisons:
         parts.append(_comparisons(comparisons, names))
     parts.append(f"## What was played\n\n{_behaviour(scores)}")
@@ -68,6 +76,34 @@ def set_label(name: str) -> str:
 def percent(interval: Interval | None) -> str:
     """Return mean and interval in percent."""
     return (interval or Interval()).format(1, scale=100)
+
+
+def share_text(share: float | None) -> str:
+    """Return a share in percent."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def _answerable(part: AnswerablePart, names: Sequence[str]) -> str:
+    shares = [["share in percent", *(share_text(part.mean_share(name)) for name in names)]]
+    for column in ("answerable", "unknown", "asked"):
+        counts = {name: getattr(share, column) for name, share in part.shares.items()}
+        counts[AVERAGE] = sum(counts.values())
+        shares.append([f"questions {column}", *(f"{counts[name]:,}" for name in names)])
+    tables = [
+        f"### {TABLES[metric][0]}\n\n{_scores(part.scores, names, metric, [])}"
+        for metric in ("exact_match", "f1")
+    ]
+    return "\n".join(
+        [
+            "## Answerable questions only\n\nScores on the questions that the corpus can answer by "
+            "`zerosearch audit`: a gold answer occurs in the first passages for the question, or "
+            "for the titles of its gold documents. The share excludes unknown questions: yes/no "
+            "questions whose gold documents are not named. The last column of the counts is the "
+            "sum.\n",
+            markdown_table(["", *map(set_label, names)], shares),
+            *tables,
+        ]
+    )
 
 
 def _scores(

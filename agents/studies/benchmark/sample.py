@@ -17,11 +17,10 @@ from agents.storage.output_folder import atomic_path
 from agents.studies.benchmark.config import BenchmarkConfig
 from zs_env.config import build_questions
 from zs_env.questions import questions_by_id
-from zs_env.questions.question import Question, QuestionDataset
+from zs_env.questions.question import Question, QuestionDataset, generates_questions
 from zs_env.text.hashing import stable_hash
 
 SAMPLE_FILE = "sample.json"
-MAX_QUESTIONS = 1_000_000  # larger sets generate their questions without end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +40,11 @@ class Sample:
         """Choose `size` questions; all if it is None or larger than the set.
 
         Raises:
-            ValueError: if the set is unbounded, or `size` is below 1.
+            ValueError: if the set generates its questions, or `size` is below 1.
         """
         if size is not None and size < 1:
             raise ValueError(f"questions per set must be at least 1, got {size}")
-        if len(questions) > MAX_QUESTIONS:
-            raise ValueError(
-                f"a set of {len(questions)} questions cannot be sampled, expected at most "
-                f"{MAX_QUESTIONS}; write the questions to ask into a file"
-            )
-        everything = [questions[index] for index in range(len(questions))]
+        everything = all_questions(questions)
         everything.sort(key=lambda question: (stable_hash(f"{seed}\0{question.id}"), question.id))
         return cls.of(everything[:size])
 
@@ -63,6 +57,20 @@ class Sample:
             row = [question.id, question.text, *question.answers]
             digest.update(json.dumps(row).encode() + b"\n")
         return cls(digest=digest.hexdigest(), ids=tuple(question.id for question in chosen))
+
+
+def all_questions(questions: QuestionDataset) -> list[Question]:
+    """Return all questions of a set.
+
+    Raises:
+        ValueError: if the set generates its questions.
+    """
+    if generates_questions(questions):
+        raise ValueError(
+            f"a set that generates {len(questions):,} questions cannot be listed; write the "
+            "questions to ask into a file"
+        )
+    return [questions[index] for index in range(len(questions))]
 
 
 def choose_samples(
@@ -86,7 +94,7 @@ def choose_samples(
             raise ValueError(
                 f"{path} contains another sample of {name!r} ({len(earlier[name].ids)} questions, "
                 f"now {len(sample.ids)} or other ones): the flags or the file of questions have "
-                "changed; choose another --output, or delete that folder"
+                "changed; choose another --output, or start again with --fresh"
             )
     value = {name: asdict(sample) for name, sample in {**earlier, **samples}.items()}
     with atomic_path(path) as temporary:

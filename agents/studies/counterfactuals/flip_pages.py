@@ -25,6 +25,7 @@ from agents.env_pool import EnvPool, open_vector
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY, play_episodes
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
+from agents.specs import served_models
 from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
 from zs_env.text.paths import local_path
 from zs_env.transcripts.storage import append_transcripts
@@ -102,6 +103,7 @@ def flip_pages(
     output: str | Path,
     *,
     concurrency: int = DEFAULT_CONCURRENCY,
+    fresh: bool = False,
     console: Console | None = None,
 ) -> list[FlippedPage]:
     """Flip every page of an evaluation, each in its own episode.
@@ -114,6 +116,7 @@ def flip_pages(
         evaluation: with transcripts.
         output: folder for the pages and their transcripts.
         concurrency: episodes played at once.
+        fresh: delete the pages in the output folder first.
         console: where progress is shown.
 
     Returns:
@@ -140,7 +143,7 @@ def flip_pages(
         )
     output = local_path(output)
     with folder_lock(output):
-        record = _Record(output, setting)
+        record = _Record(output, setting, fresh=fresh)
         done = {(page.index, page.turn) for page in record.pages}
         missing = [
             (index, turn)
@@ -149,6 +152,7 @@ def flip_pages(
             if (index, turn) not in done
         ]
         if missing:
+            served_models(setting["env_kwargs"])
             num_envs = min(concurrency, len(transcripts))
             replay = partial(_replay, agent, setting=setting, console=console)
             with closing(open_vector(setting["env"], num_envs, setting["env_kwargs"])) as vector:
@@ -189,11 +193,11 @@ def _replay(
 class _Record:
     """Stores the flipped pages of one evaluation and their transcripts, line i of each file."""
 
-    def __init__(self, folder: Path, setting: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, setting: Mapping[str, Any], *, fresh: bool) -> None:
         self._pages, self._transcripts = folder / PAGES_FILE, folder / "transcripts.jsonl"
         files = [self._pages, self._transcripts]
         path = folder / "counterfactuals.json"
-        ensure_settings(path, setting, what="counterfactual study", files=files)
+        ensure_settings(path, setting, what="counterfactual study", files=files, fresh=fresh)
         count = min(len(whole_lines(file)) for file in files)
         for file in files:
             truncate_lines(file, count)

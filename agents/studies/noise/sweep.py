@@ -16,7 +16,7 @@ from rich.console import Console
 from agents.agent import Agent
 from agents.agent_registry import build_agent, fingerprint
 from agents.evaluation.evaluate import evaluate
-from agents.evaluation.evaluation_folder import RESULTS_FILE, EvaluationFolder
+from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar, print_plain
 from agents.evaluation.settings import adopt_settings
 from agents.evaluation.statistics import Interval
@@ -48,6 +48,7 @@ def run_sweep(
     env_id: str = "ZeroSearch-v0",
     env_kwargs: Mapping[str, Any] | None = None,
     seed: int = 0,
+    fresh: bool = False,
     console: Console | None = None,
     **settings: Any,
 ) -> list[Cell]:
@@ -64,6 +65,7 @@ def run_sweep(
         env_id: an environment with the reset option `noise_probability`.
         env_kwargs: arguments of the environment, JSON values.
         seed: of every random choice.
+        fresh: delete the episodes in the folder first.
         console: where progress is shown.
         settings: further arguments of `agents.evaluation.evaluate`: episodes, concurrency.
 
@@ -79,8 +81,8 @@ def run_sweep(
     output, env_kwargs = local_path(output), env_kwargs or {}
     console = console or Console(quiet=True)
     shared = {"env": env_id, "env_kwargs": by_content(env_kwargs), "seed": seed}
-    existing = sorted((output / "cells").glob(f"*/*/{RESULTS_FILE}"))
-    ensure_settings(output / "sweep.json", shared, what="sweep", files=existing)
+    existing = sorted((output / "cells").glob("*/*/*.jsonl"))
+    ensure_settings(output / "sweep.json", shared, what="sweep", files=existing, fresh=fresh)
     cells = []
     for label, build in agents.items():
         name, agent = (build, build_agent(build)) if isinstance(build, str) else (label, build())

@@ -42,7 +42,6 @@ def test_json_lines_keep_their_ids_and_bring_no_answers(tmp_path):
         (b'{"question": "Who?"}\n{"query": "x"}\n', "line 2, field 'question': got None"),
         (b'{"question": "Who?"}\n{"question"\n', "line 2: not JSON"),
         (b'["Who?"]\n', "expected an object"),
-        (b"x" * 9000, "shorten the question"),
     ],
 )
 def test_invalid_lines_are_refused_with_a_hint(content, match, tmp_path):

@@ -165,9 +165,10 @@ def test_a_dead_server_ends_a_command_at_once_with_its_address_and_the_cause(tmp
         asked = ["--policy", "search-once", "--engine", json.dumps(spec)]
         assert main(["ask", "Who?", *asked]) == 1
         assert url in capsys.readouterr().err
-    for command in (["evaluate", "--agent"], ["sweep-noise", "--agents"]):
+    for command in (["evaluate", "--agent"], ["sweep-noise", "--agents", "search-once"]):
         assert main([*command, _agent(url), *flags]) == 1
         error = capsys.readouterr().err
         assert url in error and "refused" in error.lower()
+    assert not list(tmp_path.glob("cells/*"))  # not after the episodes of the first agent
     assert main(["ask", "Who?", "--policy", _agent(url)]) == 1
     assert url in capsys.readouterr().err

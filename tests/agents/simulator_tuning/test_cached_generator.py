@@ -2,7 +2,7 @@
 
 import json
 
-from agents.simulator_tuning.stages import CachedTextGenerator
+from agents.simulator_tuning.cached_generator import CachedTextGenerator
 from zs_env.simulator import ScriptedTextGenerator
 from zs_env.simulator.generators.base import GenerationError, Prompt
 

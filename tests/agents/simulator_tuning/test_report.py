@@ -13,11 +13,15 @@ from agents.simulator_tuning.report import (
     plot,
     real_pages,
     samples_html,
+    with_support,
 )
+from zs_env.engines import ScriptedEngine
 from zs_env.engines.retrieval.dense_index import load_encoder
+from zs_env.search.engine import SearchEngine
+from zs_env.search.types import Document, SearchError
 from zs_env.simulator import ScriptedTextGenerator
 from zs_env.simulator.generators.base import GenerationError, PromptRejected
-from zs_env.simulator.prompts import TUNED
+from zs_env.simulator.prompts import GROUNDED, TUNED
 
 WORDS = " ".join(f"w{n}" for n in range(28))
 
@@ -114,7 +118,7 @@ def test_plot_and_samples(tmp_path):
     assert (tmp_path / "report.png").stat().st_size > 1000
     shown = samples_html({"after": generated})
     assert "Ada &lt;b&gt;" in shown and "<mark>" in shown and "nothing" in shown
-    assert set(reports["after"]) == set(METRICS) - {"similarity"}
+    assert set(reports["after"]) == set(METRICS) - {"similarity", "support_rate"}
 
 
 def test_similar_pages_score_higher_and_empty_pages_score_0():
@@ -143,3 +147,45 @@ def test_a_failing_server_stops_the_report(with_retries):
             [pair("noisy"), pair("useful")],
             with_retries=with_retries,
         )
+
+
+def passages(text):
+    return ScriptedEngine({}, default=[Document("Ada met Eve in 1843.", "Peru")], fingerprint=text)
+
+
+def test_the_support_of_other_pages_is_measured_against_retrieved_passages():
+    generated = pages(
+        ("Doc 1: with Ada in 1843\nDoc 2: with Ada in 1850\nDoc 3: nothing", "useful"),
+        ("Doc 1: with Bob", "noisy"),
+        ("Doc 1: nothing", "noisy"),
+    )
+    assert "support_rate" not in measure(generated)
+    checked = with_support(generated, passages("a"), batch_size=2)
+    assert [page.support for page in checked] == [(1.0, 0.5, None), (0.0,), (None,)]
+    # The page without names and numbers does not count.
+    assert measure(checked)["support_rate"].mean == pytest.approx((0.75 + 0.0) / 2)
+
+
+def test_the_support_of_grounded_pages_is_measured_against_their_own_passage():
+    def script(prompt):
+        return "A visit to Peru by Ada in 1850 and by Eve in 1843"
+
+    grounded = generate_pages(
+        ScriptedTextGenerator(script),
+        GROUNDED,
+        [pair("useful")],
+        num_documents=2,
+        with_retries=True,
+        sources=passages("b"),
+    )
+    assert [page.support for page in grounded] == [(0.8,)]
+    assert grounded[0].failed == (("length",),)
+
+
+def test_a_failing_engine_of_sources_stops_the_report():
+    class Broken(SearchEngine):
+        def search(self, requests):
+            return [SearchError("no index")] * len(requests)
+
+    with pytest.raises(ConnectionError, match="no index; check the engine"):
+        with_support(pages(("Doc 1: a", "noisy")), Broken())

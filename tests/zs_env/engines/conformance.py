@@ -17,7 +17,9 @@ from typing import Any
 from zs_env.engines import CachedEngine, MeteredEngine
 from zs_env.engines.mixture import MixtureEngine
 from zs_env.env import ZeroSearchEnv
-from zs_env.questions.question import Question
+from zs_env.metrics import contains_answer
+from zs_env.noise import NOISE_KINDS
+from zs_env.questions.question import Question, is_yes_no
 from zs_env.search.engine import EngineWrapper, SearchEngine, as_engine, search_checked
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.search.validation import page_problem
@@ -49,6 +51,9 @@ def declares_its_attributes(engine: SearchEngine, requests: list[SearchRequest])
     for flag in FLAGS:
         value = getattr(engine, flag)
         assert isinstance(value, bool), f"{flag} must be True or False, got {value!r}"
+    assert engine.noise_kinds and set(engine.noise_kinds) <= set(NOISE_KINDS), (
+        f"noise_kinds must be some of {NOISE_KINDS}, got {engine.noise_kinds!r}"
+    )
     assert isinstance(engine.name, str), f"name must be a string, got {engine.name!r}"
     assert engine.fingerprint is None or (engine.fingerprint and type(engine.fingerprint) is str), (
         f"fingerprint must be a string or None, got {engine.fingerprint!r}"
@@ -120,6 +125,54 @@ def delivers_noise_or_refuses_it(engine: SearchEngine, requests: list[SearchRequ
     assert texts[0] != texts[1], "supports_noise: noisy pages must differ from useful ones"
 
 
+def delivers_the_kinds_of_noise_or_refuses_them(
+    engine: SearchEngine, requests: list[SearchRequest]
+) -> None:
+    """A kind of noise is delivered and labelled, or it is an error."""
+    if not engine.supports_noise:
+        return
+    question = Question(id="1", text=requests[0].question or "Who?", answers=("x",))
+    pages_of: dict[str, Any] = {}
+    for kind in NOISE_KINDS:
+        if kind not in engine.noise_kinds:
+            try:
+                ZeroSearchEnv([question], engine, noise=0.5, noise_kinds={kind: 1.0})
+            except ValueError as error:
+                assert "noise kinds" in str(error)
+            else:
+                raise AssertionError(f"{kind!r} must be an error, it is not in noise_kinds")
+            continue
+        noisy = [replace(request.flipped(), noise_kind=kind) for request in requests]
+        mixed = [replace(one, useful=(True, *one.useful[1:])) for one in noisy]
+        for request, page in zip(
+            noisy + mixed, _pages(search_checked(engine, noisy + mixed)), strict=True
+        ):
+            _check_page_of_kind(request, page)
+        pages_of[kind] = search_checked(engine, noisy)
+        if engine.fingerprint is not None and not engine.step_dependent:
+            cached = CachedEngine(engine)
+            cached.search([request.flipped() for request in requests])  # another kind
+            assert cached.search(noisy) == pages_of[kind], f"the cache changes {kind!r} pages"
+    assert len(set(map(repr, pages_of.values()))) == len(pages_of), "kinds must have own pages"
+
+
+def _check_page_of_kind(request: SearchRequest, page: SearchPage) -> None:
+    count, kind = len(request.useful), request.noise_kind
+    assert len(page.documents) <= len(request.expected), f"{kind}: more documents than requested"
+    expected_kinds = {kind, "irrelevant", *(["misleading"] if kind == "conflicting" else [])}
+    golds = () if is_yes_no(request.answers or ()) else request.answers or ()
+    for document in page.documents:
+        if document.useful:
+            assert document.noise_kind is None, "a useful document has no kind of noise"
+            assert kind == "conflicting" or sum(request.useful), f"{kind}: a useful document"
+            continue
+        assert document.noise_kind in expected_kinds, f"{kind}: got {document.noise_kind!r}"
+        states_gold = contains_answer(f"{document.title} {document.text}", golds)
+        assert kind != "misleading" or not states_gold, "a misleading document has a gold answer"
+    if kind == "empty":
+        assert len(page.documents) <= sum(request.useful) < count, "empty noise has no documents"
+
+
 def can_be_cached_if_it_has_a_fingerprint(
     engine: SearchEngine, requests: list[SearchRequest]
 ) -> None:
@@ -145,6 +198,7 @@ def keeps_its_attributes_in_wrappers(engine: SearchEngine, requests: list[Search
     for wrapper in wrappers:
         for flag in ("supports_noise", "in_process", "can_open", "step_dependent", "timeout_s"):
             assert getattr(wrapper, flag) == getattr(engine, flag), (type(wrapper).__name__, flag)
+        assert set(wrapper.noise_kinds) == set(engine.noise_kinds)
         assert search_checked(wrapper, requests) == search_checked(engine, requests)
         assert (wrapper.fingerprint is None) == (engine.fingerprint is None)
 
@@ -218,6 +272,7 @@ RULES = (
     answers_equal_requests_equally,
     uses_what_it_declares,
     delivers_noise_or_refuses_it,
+    delivers_the_kinds_of_noise_or_refuses_them,
     can_be_cached_if_it_has_a_fingerprint,
     keeps_its_attributes_in_wrappers,
     is_called_safely_from_threads,

@@ -89,6 +89,10 @@ def paragraphs():
     return ParagraphEngine(QUESTIONS, min_distractors=0)
 
 
+def grounded(sources):
+    return LanguageModelEngine(Generator(), "grounded", sources=sources, retries=0)
+
+
 def script(request):
     kinds = ["useful" if flag else "noisy" for flag in request.useful]
     return [f"{kind} {request.query}" for kind in kinds]
@@ -104,6 +108,12 @@ ENGINES = {
     "mapping": (lambda: ScriptedEngine({"a": ["one"], "b": ["two"]}), requests(QUESTIONS, "ab")),
     "function": (scripted, NAMED),
     "simulator": (simulator, NAMED),
+    "simulator grounded in bm25": (lambda: grounded(bm25()), CAPITALS),
+    "simulator grounded in paragraphs": (lambda: grounded(paragraphs()), NAMED),
+    "cache of a simulator grounded in a cache": (
+        lambda: CachedEngine(grounded(CachedEngine(paragraphs()))),
+        NAMED,
+    ),
     "hybrid": (lambda: HybridEngine([bm25(), bm25()], [2, 1]), CAPITALS),
     "hybrid of a cache": (lambda: HybridEngine([CachedEngine(bm25()), bm25()]), CAPITALS),
     "mixture": (lambda: MixtureEngine([paragraphs(), simulator()]), NAMED),

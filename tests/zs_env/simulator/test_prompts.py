@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from zs_env.search.types import SearchRequest
-from zs_env.simulator.prompts import PROMPT_SETS, PROMPTED, TUNED, SimulatorPrompts
+from zs_env.simulator.prompts import GROUNDED, PROMPTED, TUNED, SimulatorPrompts
 
 KNOWN = SearchRequest("{query} {0}", "Who {x}?", ("Ada", "Countess"), (True,), 1)
 UNKNOWN = SearchRequest("who", None, None, (True,), 1)
@@ -31,7 +31,7 @@ def test_useful_and_noisy_have_their_own_templates():
     assert mine.render(KNOWN, useful=False, num_documents=1) == "n noisy"
 
 
-@pytest.mark.parametrize("shipped", PROMPT_SETS.values(), ids=PROMPT_SETS)
+@pytest.mark.parametrize("shipped", [PROMPTED, TUNED], ids=["prompted", "tuned"])
 @pytest.mark.parametrize("useful", [True, False])
 def test_the_shipped_prompts_work_without_a_question(shipped, useful):
     prompt = shipped.render(UNKNOWN, useful=useful, num_documents=5)
@@ -69,3 +69,15 @@ def test_a_template_that_needs_an_unknown_question_is_an_error():
 def test_invalid_templates_are_refused(fields, match):
     with pytest.raises(ValueError, match=match):
         prompts(**fields)
+
+
+def test_the_grounded_prompts_show_the_passage_and_ask_for_the_answer_on_useful_pages_only():
+    for request, useful in ((KNOWN, True), (KNOWN, False), (UNKNOWN, True)):
+        prompt = GROUNDED.render(request, useful=useful, num_documents=1, source="A {b} passage.")
+        assert "A {b} passage." in prompt and "{source}" not in prompt
+        assert ("Ada" in prompt) == (useful and request is KNOWN)
+
+
+def test_prompts_with_a_passage_have_noise_because_the_passages_differ():
+    assert prompts(useful="{source}", noisy="{source}").has_noise
+    assert not prompts(useful="{query}", noisy="{query}").has_noise

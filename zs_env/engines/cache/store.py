@@ -248,6 +248,8 @@ def _key(fingerprint: str, request: SearchRequest) -> bytes:
         request.answers,
         request.useful,
         request.seed,
+        # Left out if it is the default, so that pages recorded by earlier versions are found.
+        *(() if request.noise_kind == "irrelevant" else (request.noise_kind,)),
     )
     return blake2b(json.dumps(parts).encode(), digest_size=20).digest()
 

@@ -8,7 +8,7 @@ first one in the corpus comes first.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -106,6 +106,11 @@ class BM25Engine(PassageEngine):
         if self._opened_again is None:
             return super().__reduce_ex__(protocol)
         return self._opened_again, ()
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """All passages, in the order of their file."""
+        return self._passages
 
     def rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
         """Return at most `count` passages with their scores, best first."""

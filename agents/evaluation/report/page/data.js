@@ -37,9 +37,3 @@ function openChunk(number) {
   if (openChunks.size > MAX_OPEN_CHUNKS) openChunks.delete(openChunks.keys().next().value);
   return chunk;
 }
-
-async function unpacked(node) {
-  const bytes = Uint8Array.from(atob(JSON.parse(node.textContent)), (one) => one.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
-}

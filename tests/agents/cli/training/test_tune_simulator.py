@@ -1,6 +1,7 @@
 """All stages with a small corpus and a small model."""
 
 import json
+import shutil
 
 import pytest
 from datasets import load_from_disk
@@ -85,3 +86,53 @@ def test_invalid_json_of_a_generator_names_its_flag(flags):
         main(["run", *arguments])
     with pytest.raises(ValueError, match="--after is not valid JSON"):
         main(["report", *arguments, "--after", "{kind"])
+
+
+def test_the_report_compares_prompted_and_grounded_pages(flags, capsys):
+    arguments, output = flags
+    if not (output / "data").exists():
+        main(["run", *arguments])
+    capsys.readouterr()
+
+    async def answer(body):
+        text = body["messages"][-1]["content"]
+        if text.startswith("Text: "):
+            return chat(text.splitlines()[0].removeprefix("Text: "))
+        return chat("Doc 1: sold 7 mills in Peru by Nobody\nDoc 2: saw 7 mills in Peru by Nobody")
+
+    with ChatServer(answer) as server:
+        generator = json.dumps({"kind": "server", "servers": server.url})
+        assert main(["report", *arguments, "--before", generator]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    figures = {
+        name: [
+            printed[name][metric]["mean"]
+            for metric in ("support_rate", "useful_hit_rate", "noisy_leak_rate")
+        ]
+        for name in ("prompted", "grounded", "real_engine")
+    }
+    # Each town has passages with the numbers 0 to 7; Peru and Nobody are in none.
+    assert figures["prompted"] == [pytest.approx(1 / 3), 0.0, 0.0]
+    # The model repeats the passages. Only those with an answer are sources of useful documents.
+    assert figures["grounded"] == figures["real_engine"] == [1.0, 1.0, 0.0]
+    grounded = [body for body in server.bodies if body["max_tokens"] == 8 * 4]
+    assert {body["temperature"] for body in grounded} == {0.3}
+
+
+def test_a_report_without_a_tuned_model_leaves_it_out(flags, capsys, tmp_path):
+    arguments, output = flags
+    if not (output / "data").exists():
+        main(["run", *arguments])
+    shutil.copytree(output / "data", tmp_path / "data")
+    capsys.readouterr()
+
+    async def answer(body):
+        return chat("Doc 1: some mills\nDoc 2: other mills")
+
+    with ChatServer(answer) as server:
+        generator = json.dumps({"kind": "server", "servers": server.url})
+        where = ["--output", str(tmp_path), "--before", generator]
+        assert main(["report", *arguments, *where]) == 0
+    printed = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert set(printed) == {"pages", "real_engine", "before", "prompted", "grounded"}
+    assert printed["grounded"]["exact_count_rate"]["mean"] == 1.0

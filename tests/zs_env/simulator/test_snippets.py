@@ -1,6 +1,6 @@
 import pytest
 
-from agents.simulator_tuning.pairs import snippet
+from zs_env.simulator.snippets import snippet
 
 TEXT = "one two three four five six seven eight nine ten"
 

@@ -1,0 +1,1 @@
+"""Audits of question files: answerable from a passage file, suspicious, repeated, overlapping."""

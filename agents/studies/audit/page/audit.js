@@ -1,0 +1,136 @@
+"use strict";
+// The tables of an audit, and the list of its questions with filters.
+
+const AUDIT = JSON.parse(byId("audit").textContent);
+const ROWS_AT_ONCE = 100;
+const ANSWERABLE = { yes: true, no: false, unknown: null };
+// Filters by name; the kinds of issues follow.
+const REPETITIONS = {
+  repeated: (row) => row.repeats !== "",
+  "conflicting answers": (row) => row.conflicting,
+  "in another set": (row) => row.also_in.length > 0,
+};
+
+function drawTables() {
+  byId("summary").textContent = AUDIT.summary;
+  for (const [title, headers, rows] of AUDIT.tables) {
+    if (!rows.length) continue;
+    const isNumber = (place) => rows.every((row) => /^[-\d.,]+$/.test(row[place]));
+    const kind = (place) => ({ class: isNumber(place) ? "number" : null });
+    const heading = headers.map((text, place) =>
+      element("th", { scope: "col", ...kind(place) }, text),
+    );
+    const line = (row) =>
+      element("tr", {}, row.map((text, place) => element("td", kind(place), text)));
+    byId("tables").append(
+      element("h3", {}, title),
+      element(
+        "div",
+        { class: "wide" },
+        element("table", {}, element("thead", {}, element("tr", {}, heading)),
+          element("tbody", {}, rows.map(line))),
+      ),
+    );
+  }
+  for (const [name, about] of Object.entries(AUDIT.issues))
+    byId("kinds").append(element("dt", {}, name), element("dd", {}, about));
+}
+
+function options(id, values) {
+  byId(id).append(
+    element("option", { value: "" }, "all"),
+    ...values.map((value) => element("option", { value }, shortened(value, 40))),
+  );
+}
+
+function passes() {
+  const [text, set, answerable, issue] = ["text", "set", "answerable", "issue"].map(
+    (name) => byId(`filter-${name}`).value,
+  );
+  const words = text.trim().toLowerCase();
+  return (row) =>
+    (!set || row.set === set) &&
+    (!answerable || row.answerable === ANSWERABLE[answerable]) &&
+    (!issue || (REPETITIONS[issue] ? REPETITIONS[issue](row) : row.issues.includes(issue))) &&
+    (!words ||
+      [row.question, row.id, ...row.answers].some((one) => one.toLowerCase().includes(words)));
+}
+
+const COLUMNS = {
+  set: (row) => row.set,
+  question: (row) => row.question,
+  "gold answers": (row) => row.answers.join(" · "),
+  answerable: (row) =>
+    Object.keys(ANSWERABLE).find((name) => ANSWERABLE[name] === row.answerable),
+  rank: (row) => row.rank ?? "–",
+  "rank by title": (row) => row.title_rank ?? "–",
+  "titles found": (row) => (row.titles ? `${row.titles_found} of ${row.titles}` : "–"),
+  chance: (row) => fixed(row.chance),
+  issues: (row) =>
+    [
+      ...row.issues,
+      row.repeats && `repeats ${row.repeats}`,
+      row.conflicting && "conflicting answers",
+      row.also_in.length > 0 && `also in ${row.also_in.join(", ")}`,
+    ]
+      .filter(Boolean)
+      .join("; "),
+};
+
+function startList(rows) {
+  const body = element("tbody");
+  const heading = Object.keys(COLUMNS).map((name) => element("th", { scope: "col" }, name));
+  byId("questions-table").append(element("thead", {}, element("tr", {}, heading)), body);
+  let found = [];
+
+  function more() {
+    const start = body.childElementCount;
+    const line = (row) =>
+      element(
+        "tr",
+        { title: row.id },
+        Object.entries(COLUMNS).map(([name, text]) =>
+          element("td", { dir: "auto", class: /question|answers/.test(name) && "wide-cell" },
+            String(text(row))),
+        ),
+      );
+    body.append(...found.slice(start, start + ROWS_AT_ONCE).map(line));
+    byId("more").hidden = body.childElementCount >= found.length;
+  }
+
+  function change() {
+    found = rows.filter(passes());
+    body.replaceChildren();
+    more();
+    byId("count").textContent =
+      `${found.length.toLocaleString("en")} of ${counted(rows.length, "question")}`;
+  }
+
+  let typing;
+  const soon = () => {
+    clearTimeout(typing);
+    typing = setTimeout(change, 150);
+  };
+  const form = byId("filters");
+  form.addEventListener("input", soon);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", soon);
+  byId("more").addEventListener("click", more);
+  change();
+}
+
+async function start() {
+  drawTables();
+  options("filter-set", AUDIT.sets);
+  options("filter-answerable", Object.keys(ANSWERABLE));
+  options("filter-issue", [...Object.keys(AUDIT.issues), ...Object.keys(REPETITIONS)]);
+  const rows = await unpacked(byId("questions"));
+  startList(
+    rows.map((values) =>
+      Object.fromEntries(AUDIT.columns.map((column, place) => [column, values[place]])),
+    ),
+  );
+  document.body.dataset.ready = "true";
+}
+
+start();

@@ -1,0 +1,204 @@
+"""The texts of a simulated page: what is requested of each, and the best one so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from zs_env.metrics import contains_answer
+from zs_env.questions.question import is_yes_no
+from zs_env.search.types import (
+    Document,
+    NoiseKind,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
+from zs_env.simulator.checks import failed_checks
+from zs_env.simulator.generators.base import GenerationError, NoResponse, Output, Prompt
+from zs_env.simulator.page_parsing import single_document, split_documents
+from zs_env.simulator.prompts import SimulatorPrompts
+from zs_env.simulator.snippets import snippet
+from zs_env.simulator.source_passages import passage_text
+from zs_env.simulator.support import support_rate
+from zs_env.text.hashing import stable_hash
+from zs_env.text.thinking import has_response
+
+_SOURCE_WORDS = 60  # of a passage in a prompt: a small model drops the facts of a longer one
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """One generated text: documents of one kind for one request.
+
+    Attributes:
+        request: the search request.
+        prompts: templates and the length of documents.
+        places: position on the page of each requested document.
+        useful: whether the documents are written as useful ones.
+        label: kind of noise of the documents; None for useful ones.
+        wrong_answer: stated by misleading documents; None for others.
+        source: the passage from which the only document is written.
+        documents: the best documents so far.
+        error: why there are no documents.
+        cost: of all texts.
+    """
+
+    request: SearchRequest
+    prompts: SimulatorPrompts
+    places: tuple[int, ...]
+    useful: bool
+    label: NoiseKind | None = None
+    wrong_answer: str | None = None
+    source: Document | None = None
+    documents: list[Document] = field(default_factory=list)
+    error: SearchError | None = None
+    cost: SearchCost = field(default_factory=SearchCost)
+    _flaws: tuple[int, int] | None = None  # missing documents and failed checks
+
+    def prompt(self, attempt: int) -> Prompt:
+        """Return the prompt of an attempt, counted from 0; each has its own seed.
+
+        Raises:
+            ValueError: if the prompt cannot be rendered.
+        """
+        request, source = self.request, ""
+        # Before there were kinds of noise, seeds were made of `useful` alone.
+        parts = [str(self.request.seed), str(self.useful), str(attempt)]
+        if self.label not in (None, "irrelevant"):
+            parts.append(self.label)
+        if self.source is not None:
+            answers = request.answers if self.useful else ()
+            source = snippet(
+                self.source.title,
+                self.source.text,
+                query=request.query,
+                num_words=_SOURCE_WORDS,
+                answers=answers or (),
+            )
+            # The model must not be asked for an answer that its source does not have.
+            stated = tuple(one for one in answers or () if contains_answer(source, [one]))
+            request = replace(request, answers=stated)
+            parts.append(str(self.places[0]))
+        text = self.prompts.render(
+            request,
+            useful=self.useful,
+            num_documents=len(self.places),
+            wrong_answer=self.wrong_answer,
+            source=source,
+        )
+        return Prompt(text, self.prompts.system, stable_hash("\0".join(parts)) >> 1)
+
+    def update(self, output: Output) -> None:
+        """Replace the documents by those of a new text if they fail fewer checks."""
+        if isinstance(output, GenerationError):
+            # A text that fails a check is better than no text.
+            self.error = None if self.documents else output
+            return
+        self.error = None
+        self.cost += SearchCost(
+            calls=output.calls,
+            prompt_tokens=output.prompt_tokens,
+            completion_tokens=output.completion_tokens,
+        )
+        if not has_response(output.text) and not self.documents:
+            self.error = NoResponse("the model wrote no page, at most thinking")
+            return
+        count = len(self.places)
+        if self.source is None:
+            texts = split_documents(output.text, count)
+        else:
+            texts = [one for one in [single_document(output.text)] if one]
+        failed = failed_checks(
+            texts,
+            self.request,
+            useful=self.useful,
+            num_documents=count,
+            num_words=self.prompts.num_words,
+            wrong_answer=self.wrong_answer,
+            source=None if self.source is None else passage_text(self.source),
+        )
+        flaws = (count - len(texts), sum(map(len, failed)))
+        if self._flaws is None or flaws < self._flaws:
+            self._flaws = flaws
+            self.documents = [
+                Document(
+                    text,
+                    useful=self.label is None,
+                    checks=checks,
+                    metadata=self._provenance(text),
+                    noise_kind=self.label,
+                )
+                for text, checks in zip(texts, failed, strict=True)
+            ]
+
+    def _provenance(self, text: str) -> tuple[tuple[str, object], ...]:
+        """Return the support rate of a document and what identifies its source."""
+        if self.source is None:
+            return ()
+        rate = support_rate(text, [passage_text(self.source)])
+        known = dict(self.source.metadata)
+        return (
+            ("support", None if rate is None else round(rate, 4)),
+            ("source_id", known.get("passage_id")),
+            ("source_title", self.source.title),
+        )
+
+
+def make_drafts(
+    request: SearchRequest, prompts: SimulatorPrompts, sources: SearchPage | None
+) -> list[Draft]:
+    """Return the texts that a page needs: one per kind of document, or one per source passage."""
+    if sources is not None:
+        return [
+            Draft(
+                request=request,
+                prompts=prompts,
+                places=(place,),
+                useful=source.useful is True,
+                label=None if source.useful else source.noise_kind or "irrelevant",
+                source=source,
+            )
+            for place, source in enumerate(sources.documents)
+        ]
+    places = {
+        flag: tuple(place for place, one in enumerate(request.expected) if one is flag)
+        for flag in (True, False)
+    }
+    return [
+        Draft(
+            request=request,
+            prompts=prompts,
+            places=places[flag],
+            useful=flag,
+            label=None if flag else request.noise_kind,
+        )
+        for flag in (True, False)
+        if places[flag]
+    ]
+
+
+def assemble(drafts: Sequence[Draft], request: SearchRequest) -> tuple[Document, ...]:
+    """Return the documents of a page in the order of their places; missing ones are left out.
+
+    If no useful document contains a gold answer, all of them list the check "no_answer": sources
+    without an answer are no reason to generate a text again.
+    """
+    placed: dict[int, Document] = {}
+    for draft in drafts:
+        shown = draft.documents
+        if draft.prompts.shuffled:
+            ranks = sorted(
+                range(len(shown)), key=lambda rank: stable_hash(f"{request.seed}\0{rank}")
+            )
+            shown = [shown[rank] for rank in ranks]
+        placed.update(zip(draft.places, shown, strict=False))
+    answers = request.answers or ()
+    useful = [place for place, document in placed.items() if document.useful]
+    known = bool(answers) and not is_yes_no(answers)
+    if known and not any(contains_answer(placed[place].text, answers) for place in useful):
+        for place in useful:
+            checks = dict.fromkeys((*placed[place].checks, "no_answer"))
+            placed[place] = replace(placed[place], checks=tuple(checks))
+    return tuple(placed[place] for place in sorted(placed))

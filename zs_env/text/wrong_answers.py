@@ -1,0 +1,131 @@
+"""Wrong answers of the right type, and texts that state them in place of the right ones.
+
+Source: entity substitution, Longpre et al. (arXiv:2109.05052).
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Literal
+
+from zs_env.metrics import contains_answer, squad_normalized
+from zs_env.text.words import UNSPACED
+
+AnswerType = Literal["yes_no", "year", "date", "number", "name", "other"]
+
+_MONTHS = re.compile(
+    "january|february|march|april|may|june|july|august|september|october|november|december"
+)
+_YEAR = re.compile(r"[12]\d{3}")
+_NUMBER_WORDS = re.compile(
+    "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|"
+    "hundred|thousand|million|billion"
+)
+_ARTICLE = re.compile(r"(?i:\W*(?:a|an|the)\b)?\W*")
+_LONG = 4  # answers with this number of words or more are of one length
+_PUNCTUATION = f"[{re.escape(string.punctuation)}]*"
+_BETWEEN_WORDS = r"[\W_]*(?:\b(?:a|an|the)\b[\W_]*)*"
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+
+
+class WrongAnswers:
+    """Picks a wrong answer to a question from the answers to other questions.
+
+    Args:
+        answers: the gold answers of each question; the first one of each can be picked.
+    """
+
+    def __init__(self, answers: Iterable[Sequence[str]]) -> None:
+        by_shape: dict[tuple[AnswerType, int], dict[str, str]] = defaultdict(dict)
+        for golds in answers:
+            for answer in golds[:1]:
+                by_shape[_shape(answer)].setdefault(squad_normalized(answer), answer)
+        # Sorted, so that the order of the questions has no effect.
+        self._by_shape = {shape: sorted(found.values()) for shape, found in by_shape.items()}
+
+    def pick(self, golds: Sequence[str], seed: int) -> str | None:
+        """Return an answer of the type and, if possible, the length of the first gold answer.
+
+        It has no word in common with a gold answer. To "yes" it is "no", and the reverse. Equal
+        arguments give equal answers.
+
+        Args:
+            golds: the gold answers of a question.
+            seed: determines which of the possible answers is picked.
+
+        Returns:
+            The wrong answer; None if no answer of another question has the type.
+        """
+        known = {word for gold in golds for word in squad_normalized(gold).split()}
+        if not known:
+            return None
+        kind, length = _shape(golds[0])
+        if kind == "yes_no":
+            both = known >= {"yes", "no"}
+            return None if both else ("no" if "yes" in known else "yes")
+        rng = random.Random(seed)
+        for near in sorted(range(1, _LONG + 1), key=lambda other: abs(other - length)):
+            candidates = self._by_shape.get((kind, near), [])
+            start = rng.randrange(len(candidates)) if candidates else 0
+            for candidate in [*candidates[start:], *candidates[:start]]:
+                if known.isdisjoint(squad_normalized(candidate).split()):
+                    return candidate
+        return None
+
+
+def answer_type(answer: str) -> AnswerType:
+    """Return the coarse type of an answer, from its form alone."""
+    words = squad_normalized(answer).split()
+    if words in (["yes"], ["no"]):
+        return "yes_no"
+    if len(words) == 1 and _YEAR.fullmatch(words[0]):
+        return "year"
+    has_digit = any(character.isdigit() for character in answer)
+    if has_digit and any(map(_MONTHS.fullmatch, words)):
+        return "date"
+    if (words and words[0][0].isdigit()) or any(map(_NUMBER_WORDS.fullmatch, words)):
+        return "number"
+    return "name" if _ARTICLE.sub("", answer)[:1].isupper() else "other"
+
+
+def replace_answers(text: str, answers: Sequence[str], wrong: str) -> str | None:
+    """Replace every gold answer in a text by a wrong one.
+
+    An answer is found as `zs_env.metrics.contains_answer` finds it: whole words, in any case, with
+    any punctuation.
+
+    Returns:
+        The new text; None if it contains no gold answer, or would still contain one.
+    """
+    if not contains_answer(text, answers):
+        return None
+    pattern = _pattern(tuple(answers))
+    replaced = text if pattern is None else pattern.sub(lambda _: wrong, text)
+    return None if contains_answer(replaced, answers) else replaced
+
+
+@lru_cache(maxsize=1024)
+def _pattern(answers: tuple[str, ...]) -> re.Pattern[str] | None:
+    """Return a pattern of the answers; None if all consist of punctuation and articles."""
+    found = set(map(squad_normalized, answers)) - {""}
+    normalized = sorted(found, key=lambda one: (-len(one), one))  # longest first
+    if not normalized:
+        return None
+    return re.compile("|".join(map(_answer_pattern, normalized)), re.IGNORECASE)
+
+
+def _answer_pattern(normalized: str) -> str:
+    words = [_PUNCTUATION.join(map(re.escape, word)) for word in normalized.split()]
+    # Words of scripts without spaces have no boundary.
+    left = "" if _UNSPACED.match(normalized[0]) else r"(?<!\w)"
+    right = "" if _UNSPACED.match(normalized[-1]) else r"(?!\w)"
+    return left + _BETWEEN_WORDS.join(words) + right
+
+
+def _shape(answer: str) -> tuple[AnswerType, int]:
+    return answer_type(answer), min(max(len(squad_normalized(answer).split()), 1), _LONG)
