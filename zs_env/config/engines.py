@@ -29,7 +29,6 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     """
     converters = {
         "engine": lambda inner: build_engine(inner, questions),
-        "retriever": lambda inner: build_engine(inner, questions),
         "sources": lambda inner: build_engine(inner, questions),
         "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
         "generator": build_generator,
@@ -133,14 +132,13 @@ def _corpus_engine(
     """Control the quality of the pages of BM25 over a passage file, or of another retriever."""
     from zs_env.engines import BM25Engine, CorpusEngine
 
-    if (passages is None) == (retriever is None):
+    if (passages is None) == (not retriever):
         raise ValueError(
             "engine kind 'corpus' needs either 'passages', a passage file, or 'retriever', the "
             "spec of a query-only engine such as {'kind': 'dense', ...}"
         )
-    if passages is not None:
-        retriever = BM25Engine(passages, index)
-    return CorpusEngine(retriever, questions, depth=depth)
+    ranked = build_engine(retriever, questions) if retriever else BM25Engine(str(passages), index)
+    return CorpusEngine(ranked, questions, depth=depth)
 
 
 def _no_engine(questions: QuestionDataset) -> SearchEngine:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from zs_env.engines.page_composition import Ranked, RankedPassages, compose_page
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import is_yes_no
+from zs_env.noise import NOISE_KINDS
+from zs_env.questions.question import generates_questions, is_yes_no
 from zs_env.search.engine import Answer, EngineWrapper, search_checked
 from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
 from zs_env.text.numbers import as_int
 from zs_env.text.words import content_words
+from zs_env.text.wrong_answers import WrongAnswers
 
 if TYPE_CHECKING:
     from zs_env.questions.question import QuestionDataset
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 # The check that the documents fail if a useful page was requested and none is useful.
 NOT_RETRIEVED = "not_retrieved"
 _VERSION = 1
-_MAX_QUESTIONS = 10_000_000
 
 
 class CorpusEngine(EngineWrapper):
@@ -36,19 +39,20 @@ class CorpusEngine(EngineWrapper):
     of the question, by id or title; for a yes/no question only the latter. It has to share a
     content word with the query.
 
-    A page with useful documents takes the best-ranked useful passages, then the best other ones; a
-    page with noisy documents takes the best-ranked passages that are not useful. The documents are
-    in the retriever's order, so that the rank of a document does not reveal its quality. No passage
-    occurs twice on a page, so a page may be short. If useful documents were requested and the query
-    retrieves no useful passage, the documents are noisy (`useful` is False) and fail the check
-    "not_retrieved".
+    Useful documents are the best-ranked useful passages, then the best other ones. Noisy documents
+    are the best-ranked passages that are not useful, or of another kind, see
+    `zs_env.engines.page_composition`. No passage occurs twice on a page, so a page may be short. If
+    useful documents were requested and the query retrieves no useful passage, the documents in
+    their places have `useful=False` and fail the check "not_retrieved".
 
-    The seed of a request has no effect.
+    The seed of a request determines wrong answers and has no other effect.
 
     Args:
         retriever: an engine that ranks by the query only: BM25Engine, DenseEngine, HybridEngine.
-        questions: questions with gold documents (`Question.gold_documents`), if there are any.
-            Questions with the same text share them.
+        questions: the questions of the episodes, for their gold documents
+            (`Question.gold_documents`) and, as wrong answers, the answers of other questions.
+            Questions with the same text share their gold documents. None, or a generated dataset,
+            gives no gold documents and only irrelevant and empty noise.
         depth: number of passages that the retriever returns for a query; the others are never
             shown.
 
@@ -71,22 +75,25 @@ class CorpusEngine(EngineWrapper):
         self.query_only, self.supports_noise = False, True
         self._depth = as_int("CorpusEngine.depth", depth, low=1)
         self._gold: dict[str, frozenset[str]] = {}
-        # A generated dataset has no gold documents, and may be unlimited.
-        if questions is not None and len(questions) <= _MAX_QUESTIONS:
+        self._answers: list[tuple[str, ...]] = []
+        if questions is not None and not generates_questions(questions):
             for number in range(len(questions)):
                 question = questions[number]
+                self._answers.append(question.answers)
                 if gold := frozenset(map(_key, question.gold_documents)):
                     self._gold[question.text] = self._gold.get(question.text, frozenset()) | gold
+        self.noise_kinds = NOISE_KINDS if self._answers else ("irrelevant", "empty")
 
     @property
     def fingerprint(self) -> str | None:
-        """Made of the retriever's fingerprint, the depth and all gold documents."""
+        """Made of the retriever's fingerprint, the depth and what is known of the questions."""
         inner = self.inner_fingerprints()
-        digest = blake2b(digest_size=16)
+        if inner is None:
+            return None
+        digest = blake2b(repr(self._answers).encode("utf-8", "replace"), digest_size=16)
         for text, gold in self._gold.items():
             digest.update(repr((text, sorted(gold))).encode("utf-8", "replace"))
-        gold_digest = digest.hexdigest()
-        return None if inner is None else f"corpus-{_VERSION}:{self._depth}:{gold_digest}:{inner}"
+        return f"corpus-{_VERSION}:{self._depth}:{digest.hexdigest()}:{inner}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with one call of the retriever."""
@@ -100,63 +107,64 @@ class CorpusEngine(EngineWrapper):
         ]
 
     def _page(self, request: SearchRequest, ranked: SearchPage) -> SearchPage:
+        """Return the page of a request from the passages that its query retrieves."""
+        answers = request.answers or ()
+        useful, others = self._by_quality(request, ranked.documents)
+        documents = compose_page(
+            request,
+            RankedPassages(useful=useful, noisy=others, fillers=others),
+            answers,
+            lambda: self._wrong_answers,
+        )
+        if not useful and any(request.useful):
+            documents = [
+                _not_retrieved(document) if document.useful else document for document in documents
+            ]
+        return SearchPage(tuple(documents), ranked.cost, self.name)
+
+    def _by_quality(
+        self, request: SearchRequest, documents: Sequence[Document]
+    ) -> tuple[list[Ranked], list[Ranked]]:
+        """Return the useful and the other passages, as many as the page may need."""
+        num_noisy = len(request.useful) - sum(request.useful)
+        # A misleading or conflicting document is made of a useful passage.
         num_useful = sum(request.useful)
-        num_noisy = len(request.useful) - num_useful
-        useful: list[_Passage] = []
-        others: list[_Passage] = []
-        seen: set[tuple[str, str]] = set()
+        if request.noise_kind in ("misleading", "conflicting"):
+            num_useful += num_noisy
         gold = self._gold.get(request.question or "", frozenset())
         words = frozenset(content_words(request.query))
         answers = request.answers or ()
         if is_yes_no(answers):
             answers = ()
-        for rank, document in enumerate(ranked.documents):
-            if (document.title, document.text) in seen:
+        useful: list[Ranked] = []
+        others: list[Ranked] = []
+        seen: set[tuple[str, str]] = set()
+        for rank, document in enumerate(documents):
+            key = (document.title, document.text)
+            if key in seen:
                 continue
-            seen.add((document.title, document.text))
+            seen.add(key)
             is_gold = bool(gold) and not gold.isdisjoint(_names(document))
             text = f"{document.title} {document.text}"
             if is_gold or contains_answer(text, answers):
                 # BM25 finds only passages that share a word; other retrievers find any.
                 if not words.isdisjoint(content_words(text)):
-                    useful.append(_Passage(rank, document, is_gold))
+                    metadata = (*document.metadata, ("is_gold", is_gold))
+                    useful.append((rank, replace(document, metadata=metadata)))
             else:
-                others.append(_Passage(rank, document, False))
+                others.append((rank, document))
             if len(useful) >= num_useful and len(others) >= num_noisy:
                 break
-        delivered = bool(useful)
-        noisy, rest = others[:num_noisy], others[num_noisy:]
-        shown = sorted([*useful, *rest][:num_useful])
-        sources = {True: iter(shown), False: iter(noisy)}
-        documents = []
-        for flag in request.useful:
-            passage = next(sources[flag], None)
-            if passage is not None:
-                documents.append(_document(passage, flag, delivered))
-        return SearchPage(tuple(documents), ranked.cost, self.name)
+        return useful, others
+
+    @cached_property
+    def _wrong_answers(self) -> WrongAnswers:
+        return WrongAnswers(self._answers)
 
 
-class _Passage(NamedTuple):
-    rank: int
-    document: Document
-    is_gold: bool
-
-
-def _document(passage: _Passage, requested: bool, delivered: bool) -> Document:
-    """Return a passage as a document that states its quality.
-
-    Args:
-        passage: the passage.
-        requested: whether the request asks for a useful document in this place.
-        delivered: whether the query retrieves a useful passage.
-    """
-    checks = passage.document.checks
-    return replace(
-        passage.document,
-        useful=requested and delivered,
-        checks=(*checks, NOT_RETRIEVED) if requested and not delivered else checks,
-        metadata=(*passage.document.metadata, ("is_gold", passage.is_gold)),
-    )
+def _not_retrieved(document: Document) -> Document:
+    checks = (*document.checks, NOT_RETRIEVED)
+    return replace(document, useful=False, noise_kind="irrelevant", checks=checks)
 
 
 def _names(document: Document) -> Iterator[str]:
