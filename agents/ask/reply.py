@@ -143,13 +143,13 @@ class ReplyFile:
         with path.open(mode, encoding="utf-8", errors=HALF_CHARACTERS) as file:
             file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
 
-    def _load(self) -> list[dict[str, Any]]:
+    def _load(self) -> list[Mapping[str, Any]]:
         """Read the lines; an incomplete last line is dropped."""
         content = self.path.read_bytes()
         whole, line_break, rest = content.rpartition(b"\n")
         if not rest.startswith(_BEGINNING[: len(rest)]):
             raise self._invalid_line(rest)
-        rows = []
+        rows: list[Mapping[str, Any]] = []
         for line in (whole + line_break).splitlines():
             try:
                 row = json.loads(line)

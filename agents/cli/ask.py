@@ -117,7 +117,8 @@ def _ask_file(
     config: AskConfig, path: Path, agent: Agent, engine: SearchEngine, rules: dict[str, Any]
 ) -> int:
     with closing(ZeroSearchEnv(read_asked_questions(path), engine, **rules)) as env:
-        questions = list(env.questions)  # without those that --overlong-prompts skips
+        # Without those that --overlong-prompts skips.
+        questions = [env.questions[number] for number in range(env.num_questions)]
     output = config.output or path.with_name(f"{path.name}.replies.jsonl")
     if output.exists() and output.samefile(path):
         raise ValueError(f"--output and --file are the same file, {path}; choose another --output")

@@ -5,16 +5,17 @@ The last line of a JSON Lines file may be incomplete, since its writer may be ki
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+from zs_env.text.locks import exclusive_lock
 
 _MAX_NAME = 60  # characters
 _MAX_SHOWN = 200  # characters of a value in an error
@@ -43,26 +44,24 @@ class FreshFlag:
 def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder, created if missing. The lock is released when the process is killed.
 
-    With `wait`, another writer is waited for without a time limit.
+    With `wait`, another writer is waited for without a time limit. A folder that cannot be locked,
+    because its file system or the operating system has no locks, is used without one.
 
     Raises:
         ValueError: if another process, or another call in this one, holds the lock and `wait` is
             False.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held.enter_context(exclusive_lock(folder, wait=wait))
         except BlockingIOError as error:
             raise ValueError(
                 f"another process writes to {folder}; wait for it, or choose another --output"
             ) from error
         except OSError:
-            pass  # the file system does not support locks
+            pass
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

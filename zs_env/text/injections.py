@@ -37,7 +37,8 @@ def inject(text: str, wrong: str, number: int, golds: Sequence[str]) -> str | No
     place = end.end() if end else (0 if len(text) > _MAX_FIRST else len(text))
     for step in range(len(INJECTIONS)):
         instruction = INJECTIONS[(number + step) % len(INJECTIONS)].replace("{answer}", wrong)
-        injected = " ".join(f"{text[:place]} {instruction} {text[place:]}".split(" "))
+        parts = (text[:place], instruction, text[place:].lstrip())
+        injected = " ".join(part for part in parts if part)
         if not contains_answer(injected, golds):
             return injected
     return None

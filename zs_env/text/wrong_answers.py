@@ -11,12 +11,21 @@ import string
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import product
 from typing import Literal
 
 from zs_env.metrics import contains_answer, squad_normalized
 from zs_env.text.words import UNSPACED
 
 AnswerType = Literal["yes_no", "year", "date", "number", "name", "other"]
+# Types that take the place of one of which there is no other answer.
+_RELATED: dict[AnswerType, tuple[AnswerType, ...]] = {
+    "year": ("number", "date"),
+    "date": ("year", "number"),
+    "number": ("year", "date"),
+    "name": ("other",),
+    "other": ("name",),
+}
 
 _MONTHS = re.compile(
     "january|february|march|april|may|june|july|august|september|october|november|december"
@@ -51,7 +60,8 @@ class WrongAnswers:
     def pick(self, golds: Sequence[str], seed: int) -> str | None:
         """Return an answer of the type and, if possible, the length of the first gold answer.
 
-        It has no word in common with a gold answer. To "yes" it is "no", and the reverse. Equal
+        It has no word in common with a gold answer. To "yes" it is "no", and the reverse. If there
+        is no answer of the type, it has a related one, such as a number in place of a year. Equal
         arguments give equal answers.
 
         Args:
@@ -59,7 +69,7 @@ class WrongAnswers:
             seed: determines which of the possible answers is picked.
 
         Returns:
-            The wrong answer; None if no answer of another question has the type.
+            The wrong answer; None if there is none.
         """
         known = {word for gold in golds for word in squad_normalized(gold).split()}
         if not known:
@@ -69,8 +79,9 @@ class WrongAnswers:
             both = known >= {"yes", "no"}
             return None if both else ("no" if "yes" in known else "yes")
         rng = random.Random(seed)
-        for near in sorted(range(1, _LONG + 1), key=lambda other: abs(other - length)):
-            candidates = self._by_shape.get((kind, near), [])
+        lengths = sorted(range(1, _LONG + 1), key=lambda other: abs(other - length))
+        for shape in product((kind, *_RELATED[kind]), lengths):
+            candidates = self._by_shape.get(shape, [])
             start = rng.randrange(len(candidates)) if candidates else 0
             for candidate in [*candidates[start:], *candidates[:start]]:
                 if known.isdisjoint(squad_normalized(candidate).split()):

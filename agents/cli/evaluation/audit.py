@@ -59,6 +59,8 @@ class AuditConfig:
 
     def __post_init__(self) -> None:
         expand_paths(self)
+        if not self.questions:
+            raise ValueError("--questions is empty; pass at least one question file")
         if self.top_k < 1:
             raise ValueError(f"--top-k must be at least 1, got {self.top_k}")
 

@@ -129,13 +129,15 @@ def _table(title: str, scores: Sequence[Score], part: AnswerablePart | None = No
     # Without lines or margins the table fits into 80 columns.
     table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
+    metrics = list(markdown.TABLES)
     if part is not None:
         table.add_column("share", justify="right")
-    for name, _ in markdown.TABLES.values():
-        table.add_column(name.lower(), justify="right")
+        metrics.remove("substring_match")  # the share takes its place
+    for metric in metrics:
+        table.add_column(markdown.TABLES[metric][0].lower(), justify="right")
     for score in scores:
         share = [] if part is None else [markdown.share_text(part.mean_share(score.set))]
-        cells = [markdown.percent(score.metrics[metric]) for metric in markdown.TABLES]
+        cells = [markdown.percent(score.metrics[metric]) for metric in metrics]
         table.add_row(markdown.set_label(score.set), *share, *cells)
     return table
 

@@ -40,18 +40,10 @@ def policy_optimizers(
     """Make AdamW ("policy") over a model's trained weights.
 
     With `muon_learning_rate`, Muon ("muon") takes the matrices that are not embeddings.
-
-    Raises:
-        ImportError: if `muon_learning_rate` is given and torch is older than 2.9.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     if muon_learning_rate is None:
         return {"policy": adamw(weights, config, config.learning_rate)}
-    if not hasattr(torch.optim, "Muon"):
-        raise ImportError(
-            f"muon_learning_rate needs Muon, which torch {torch.__version__} lacks; "
-            "pip install 'torch>=2.9', or pass None"
-        )
     embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
     excluded = {id(weight) for module in embeddings for weight in module.parameters()}
     matrices = [weight for weight in weights if weight.ndim == 2 and id(weight) not in excluded]

@@ -133,8 +133,11 @@ def audit_sets(
         on_progress: called with the unit, the count and the total.
 
     Raises:
-        ValueError: if a name is in both `sets` and `against`, or `top_k` is below 1.
+        ValueError: if there is no set, a name is in both `sets` and `against`, or `top_k` is
+            below 1.
     """
+    if not sets:
+        raise ValueError("an audit needs at least one question set, got none")
     against = against or {}
     if both := sorted(sets.keys() & against.keys()):
         raise ValueError(f"got the set {both[0]!r} twice; name each set once")

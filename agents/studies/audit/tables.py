@@ -64,10 +64,10 @@ def audit_rows(audit: Audit) -> list[tuple[str, Sequence[str], Rows]]:
             headers,
             answerable,
         ),
-        ("Questions with suspicious gold answers", ["set", *kinds], issues if kinds else []),
+        ("Suspicious gold answers", ["set", *kinds], issues if kinds else []),
         ("Repeated questions", ["set", "repeated", "exactly", "conflicting answers"], repeated),
         (
-            "Questions that are also in another set",
+            "Also in another set",
             ["set", "other", "questions", "percent"],
             overlap,
         ),

@@ -13,6 +13,7 @@ from rich.console import Console
 from agents.evaluation.progress import ProgressBar
 from agents.specs import rewritten, spec_from_text
 from agents.studies.audit.audit import FIGURES_FILE, ROWS_FILE, Audit, audit_sets
+from agents.studies.audit.html import PAGE_FILE, write_page
 from agents.studies.benchmark.config import AVERAGE, BenchmarkConfig
 from agents.studies.benchmark.sample import Sample
 from agents.studies.benchmark.scores import Result, Score, score_all
@@ -117,6 +118,7 @@ def find_answerable(
     audit = _audit_engine(spec, asked, console)
     (output / "audit").mkdir(parents=True, exist_ok=True)
     audit.write(output / "audit")
+    write_page(audit, output / "audit" / PAGE_FILE)
     return {(row.set, row.id): row.answerable for row in audit.rows}
 
 

@@ -5,7 +5,6 @@ Several engines and processes may share a ledger: each reads the lines of the ot
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zs_env.search.types import SearchCost, SearchError, SearchPage
+from zs_env.text.locks import exclusive_lock
 
 _FIELDS = ("calls", "prompt_tokens", "completion_tokens", "seconds", "cached")
 _LINE_START = b'{"calls": '
@@ -55,8 +55,7 @@ class Ledger:
         ]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+            with exclusive_lock(self.path), self.path.open("a+b") as file:
                 _cut_torn_line(file)
                 file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode())
         except OSError as error:

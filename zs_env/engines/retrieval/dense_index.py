@@ -6,12 +6,10 @@ in a folder beside the index, and the next build continues after them.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from zs_env.engines.retrieval.passage_file import (
     stored_fingerprint,
 )
 from zs_env.text.hashing import stable_hash
+from zs_env.text.locks import exclusive_lock
 from zs_env.text.paths import expand_home
 
 _VERSION = 1
@@ -105,7 +104,7 @@ def open_index(
         # The name identifies the build, so that only its own vectors are continued.
         partial = folder.with_name(f".{folder.name}.{stable_hash(fingerprint):016x}")
         partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial / "lock"):
+        with exclusive_lock(partial / "lock"):
             if stored_fingerprint(folder) != fingerprint:
                 empty = _make_index(faiss, encoder.size, factory)
                 vectors = _embed(corpus, partial, encoder, passage_prefix, batch_size, progress)
@@ -138,14 +137,6 @@ def _make_index(faiss: Any, size: int, factory: str) -> Any:
             f"faiss does not know the index {factory!r} ({reason}); use, for example, "
             "'Flat', 'IVF4096,Flat' or 'HNSW32'"
         ) from None
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # The file stays after a failure, so that all processes lock the same file.
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _embed(

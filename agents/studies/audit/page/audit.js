@@ -79,7 +79,10 @@ const COLUMNS = {
 
 function startList(rows) {
   const body = element("tbody");
-  const heading = Object.keys(COLUMNS).map((name) => element("th", { scope: "col" }, name));
+  const columns = Object.entries(COLUMNS).filter(
+    ([name]) => !name.includes("title") || rows.some((row) => row.titles),
+  );
+  const heading = columns.map(([name]) => element("th", { scope: "col" }, name));
   byId("questions-table").append(element("thead", {}, element("tr", {}, heading)), body);
   let found = [];
 
@@ -89,8 +92,8 @@ function startList(rows) {
       element(
         "tr",
         { title: row.id },
-        Object.entries(COLUMNS).map(([name, text]) =>
-          element("td", { dir: "auto", class: /question|answers/.test(name) && "wide-cell" },
+        columns.map(([name, text]) =>
+          element("td", { dir: "auto", class: /question|answers|issues/.test(name) && "text-cell" },
             String(text(row))),
         ),
       );

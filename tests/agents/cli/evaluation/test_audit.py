@@ -96,6 +96,9 @@ def test_wrong_flags_are_refused_with_a_hint(capsys):
     with pytest.raises(SystemExit):
         _audit("--top-k", "0")
     assert "top-k must be at least 1, got 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        _audit(questions=())
+    assert "--questions is empty" in capsys.readouterr().err
 
 
 def _benchmark(*flags, engine="passages.jsonl", agents=("quote-page",)):

@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import pytest
 import torch
 from transformers import LlamaForCausalLM
 
@@ -52,10 +51,3 @@ def test_muon_trains_the_matrices_of_the_layers_and_adamw_all_others():
     adamw_names = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
     assert muon_names | adamw_names == set(names.values()) and not muon_names & adamw_names
     assert muon_names == {n for n in names.values() if n.endswith("proj.weight")}
-
-
-def test_a_torch_without_muon_is_named(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon")
-    with pytest.raises(ImportError, match=r"torch 2.* lacks; pip install 'torch>=2.9'"):
-        policy_optimizers(MODEL, OptimizerConfig(learning_rate=1e-3), 0.02)
-    assert policy_optimizers(MODEL, OptimizerConfig(learning_rate=1e-3), None)

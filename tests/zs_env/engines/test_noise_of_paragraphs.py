@@ -1,0 +1,191 @@
+"""The kinds of noise of real paragraphs: false copies of gold ones, and instructions."""
+
+import pickle
+
+import pytest
+
+from tests.paths import SHARED_DATA
+from zs_env.engines import ParagraphEngine
+from zs_env.metrics import contains_answer
+from zs_env.noise import NOISE_KINDS
+from zs_env.questions import load_questions_file
+from zs_env.questions.question import Paragraph, Question
+from zs_env.search.types import SearchRequest
+from zs_env.text.words import content_words
+
+REAL = SHARED_DATA / "passages"
+
+
+def question(name, answers, *paragraphs):
+    return Question(
+        id=name,
+        text=f"Who wrote {name}?",
+        answers=answers,
+        paragraphs=tuple(
+            Paragraph(title=title, text=text, is_gold=title.startswith(name))
+            for title, text in paragraphs
+        ),
+    )
+
+
+LEAR = question(
+    "Lear",
+    ("William Shakespeare", "Shakespeare"),
+    ("Lear", "The play Lear is by Shakespeare. William Shakespeare was a poet."),
+    ("Lear play", "The play has five acts."),
+    ("Lear jet", "A small aircraft, not a play. It is fast."),
+    ("Hamlet", "A play by Shakespeare."),
+    ("Tea", "Tea grows in Assam."),
+)
+# "Lear jet" begins with the name, but is no gold paragraph.
+LEAR = Question(
+    id="lear",
+    text=LEAR.text,
+    answers=LEAR.answers,
+    paragraphs=tuple(
+        Paragraph(title=one.title, text=one.text, is_gold=one.title in ("Lear", "Lear play"))
+        for one in LEAR.paragraphs
+    ),
+)
+FAUST = question("Faust", ("Johann Goethe",), ("Faust", "By Johann Goethe."), ("Rome", "A city."))
+YES_NO = question("Oslo", ("yes",), ("Oslo", "Yes, in Norway."), ("Fjord", "A fjord at Oslo."))
+ENGINE = ParagraphEngine([LEAR, FAUST, YES_NO])
+
+
+def page(kind, useful=(False,) * 4, query="lear play", of=LEAR, seed=0):
+    request = SearchRequest(query, of.text, of.answers, useful, seed, kind)
+    return ENGINE.search([request])[0].documents
+
+
+def labels(documents):
+    return [(one.title, one.useful, one.noise_kind) for one in documents]
+
+
+def test_a_misleading_page_has_a_gold_paragraph_with_another_answer():
+    documents = page("misleading")
+    # Hamlet contains the answer, and Lear play states none that could be replaced.
+    assert sorted(labels(documents)) == [
+        ("Faust", False, "irrelevant"),
+        ("Lear", False, "misleading"),
+        ("Lear jet", False, "irrelevant"),
+        ("Tea", False, "irrelevant"),
+    ]
+    (false,) = [one for one in documents if one.title == "Lear"]
+    assert false.text == "The play Lear is by Johann Goethe. Johann Goethe was a poet."
+    assert dict(false.metadata) == {"is_gold": False, "wrong_answer": "Johann Goethe"}
+
+
+def test_an_answer_in_a_title_is_replaced_too():
+    found = ParagraphEngine(
+        [question("Ann Lee", ("Ann Lee",), ("Ann Lee", "A poet."), ("Bo", "A cat.")), FAUST]
+    )
+    request = SearchRequest("Ann", "Who wrote Ann Lee?", ("Ann Lee",), (False,), 0, "misleading")
+    (document,) = found.search([request])[0].documents
+    assert (document.title, document.text) == ("Johann Goethe", "A poet.")
+
+
+def test_a_conflicting_page_has_the_paragraph_and_its_contradiction():
+    orders = set()
+    for seed in range(4):
+        documents = page("conflicting", seed=seed)
+        assert sorted(labels(documents), key=str) == [
+            ("Lear jet", False, "irrelevant"),
+            ("Lear play", True, None),
+            ("Lear", False, "conflicting"),
+            ("Lear", True, None),
+        ]
+        orders.add(tuple(one.useful for one in documents if one.title == "Lear"))
+    assert orders == {(True, False), (False, True)}
+    assert labels(page("conflicting", (False,))) == [("Lear", False, "misleading")]
+
+
+def test_a_mixed_page_shows_no_paragraph_twice():
+    documents = page("conflicting", (True, False, False, False))
+    assert sum(labels([one]) == [("Lear", True, None)] for one in documents) == 1
+    assert sum(one.noise_kind == "conflicting" for one in documents) == 1
+
+
+def test_an_injected_page_has_distractors_with_instructions():
+    documents = page("injected")
+    # The last two are paragraphs of other questions.
+    assert [one.title for one in documents] == ["Lear jet", "Tea", "Faust", "Oslo"]
+    for one in documents:
+        assert (one.useful, one.noise_kind) == (False, "injected")
+        assert "Johann Goethe" in one.text
+        assert not contains_answer(f"{one.title} {one.text}", LEAR.answers)
+    assert documents[0].text.startswith("A small aircraft, not a play. ")
+    assert documents[0].text.endswith(" It is fast.")
+
+
+def test_empty_noise_leaves_only_useful_documents():
+    assert page("empty") == ()
+    assert [one.useful for one in page("empty", (False, True, False))] == [True]
+
+
+@pytest.mark.parametrize("kind", ["misleading", "conflicting"])
+@pytest.mark.parametrize("query", ["xyzzy", "the of a", "Norway"])
+def test_a_query_that_finds_no_gold_paragraph_gets_irrelevant_noise(kind, query):
+    documents = page(kind, query=query)
+    assert documents == page("irrelevant", query=query)
+    assert {one.noise_kind for one in documents} == {"irrelevant"}
+
+
+@pytest.mark.parametrize("kind", ["misleading", "conflicting"])
+def test_yes_no_questions_have_no_false_paragraphs_but_instructions(kind):
+    documents = page(kind, of=YES_NO, query="oslo")
+    assert documents and {one.noise_kind for one in documents} == {"irrelevant"}
+    injected = page("injected", of=YES_NO, query="oslo")
+    assert {dict(one.metadata)["wrong_answer"] for one in injected} == {"no"}
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_equal_requests_give_equal_pages(kind):
+    asked = [
+        SearchRequest(query, LEAR.text, LEAR.answers, (False, True, False), seed, kind)
+        for seed, query in enumerate(["lear", "play jet", "tea"])
+    ]
+    together = ENGINE.search(asked)
+    assert together == [ENGINE.search([one])[0] for one in asked]
+    assert pickle.loads(pickle.dumps(ENGINE)).search(asked) == together
+
+
+def test_the_fingerprint_follows_the_answers():
+    other = question("Faust", ("Goethe",), ("Faust", "By Johann Goethe."), ("Rome", "A city."))
+    assert ENGINE.fingerprint != ParagraphEngine([LEAR, other, YES_NO]).fingerprint
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real paragraph files are not here")
+@pytest.mark.parametrize("path", sorted(REAL.glob("*dev*.gz")), ids=lambda path: path.name)
+def test_real_noise_never_states_the_answer_and_conflicting_pages_state_both(path):
+    questions = load_questions_file(path)[:100]
+    engine = ParagraphEngine(questions)
+    misled = both = stated = 0
+    for seed, one in enumerate(questions):
+        if one.is_yes_no:
+            continue
+        pages = {
+            kind: engine.search(
+                [SearchRequest(one.text, one.text, one.answers, (False,) * 5, seed, kind)]
+            )[0].documents
+            for kind in NOISE_KINDS
+        }
+        for kind, documents in pages.items():
+            for document in documents:
+                text = f"{document.title} {document.text}"
+                if kind != "conflicting" or not document.useful:
+                    assert not contains_answer(text, one.answers)
+                wrong = dict(document.metadata).get("wrong_answer")
+                assert (wrong is None) == (document.noise_kind in (None, "irrelevant"))
+                assert wrong is None or wrong in text
+        gold = [paragraph for paragraph in one.paragraphs if paragraph.is_gold]
+        words = set(content_words(one.text))
+        stated += any(
+            contains_answer(text, one.answers) and words & set(content_words(text))
+            for text in (f"{paragraph.title} {paragraph.text}" for paragraph in gold)
+        )
+        misled += any(document.noise_kind == "misleading" for document in pages["misleading"])
+        quality = {(d.useful, d.noise_kind) for d in pages["conflicting"]}
+        both += {(True, None), (False, "conflicting")} <= quality
+        assert {d.noise_kind for d in pages["injected"]} == {"injected"}
+        assert pages["empty"] == ()
+    assert misled == both >= 0.9 * stated > 0
