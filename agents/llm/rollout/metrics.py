@@ -17,7 +17,8 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     """Means over the episodes that did not fail, and counts over all.
 
     `token_mismatch` is expected to be 0. `useful_pages` is the share of pages with a useful
-    document. `repeated_tokens` is the share of the policy's 4-token phrases that repeat an earlier
+    document, `missed_pages` that of pages without one among those for which one was requested.
+    `repeated_tokens` is the share of the policy's 4-token phrases that repeat an earlier
     one of the same rollout.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
@@ -42,6 +43,17 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
                 any(document.useful for document in page)
                 for page in pages
                 if any(document.useful is not None for document in page)
+            ]
+        ),
+        # Of those for which a useful document was requested.
+        "missed_pages": _mean(
+            [
+                not any(document.useful for document in turn.documents)
+                for transcript in transcripts
+                for turn in transcript.turns
+                if turn.request is not None
+                and any(turn.request.useful)
+                and any(document.useful is not None for document in turn.documents)
             ]
         ),
         "tokens_mean": _mean([len(rollout.token_ids) for rollout in sound]),

@@ -13,6 +13,7 @@ from tests.zs_env.loopback import Loopback
 from zs_env.engines import (
     BM25Engine,
     CachedEngine,
+    CorpusEngine,
     DenseEngine,
     HTTPEngine,
     HybridEngine,
@@ -105,6 +106,12 @@ def scripted():
 ENGINES = {
     "bm25": (bm25, CAPITALS),
     "paragraphs": (paragraphs, NAMED),
+    "corpus": (lambda: CorpusEngine(bm25(), QUESTIONS), CAPITALS),
+    "corpus over a hybrid of a cache": (
+        lambda: CorpusEngine(HybridEngine([CachedEngine(bm25()), bm25()]), QUESTIONS),
+        CAPITALS,
+    ),
+    "cache of a corpus": (lambda: CachedEngine(CorpusEngine(bm25(), QUESTIONS)), CAPITALS),
     "mapping": (lambda: ScriptedEngine({"a": ["one"], "b": ["two"]}), requests(QUESTIONS, "ab")),
     "function": (scripted, NAMED),
     "simulator": (simulator, NAMED),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from agents.llm.rollout.metrics import rollout_metrics
 from agents.llm.rollout.types import Group, Rollout, group_from_json, group_to_json
-from zs_env import Document, Malformed, Search
+from zs_env import Document, Malformed, Search, SearchRequest
 from zs_env.transcripts.transcript import Turn
 
 
@@ -34,6 +34,29 @@ def test_means_ignore_failed_episodes_and_count_them(
     assert (metrics["episodes"], metrics["failed_episodes"]) == (3.0, 1.0)
     assert metrics["malformed_unclosed"] == 1.0
     assert metrics["malformed_spoofed_tag"] == 0.0
+
+
+def test_a_page_is_missed_if_a_useful_document_was_requested_and_none_delivered(
+    make_rollout: Callable[..., Rollout],
+) -> None:
+    noisy, useful = Document(text="x", useful=False), Document(text="y", useful=True)
+    unknown = Document(text="z")
+
+    def turn(requested: bool, *documents: Document) -> Turn:
+        request = SearchRequest("q", None, None, (requested, requested), 0)
+        return Turn("", Search("q"), request, documents)
+
+    turns = (
+        turn(True, noisy, useful),
+        turn(True, noisy, noisy),
+        turn(True, useful, useful),
+        turn(False, noisy, noisy),  # noise was requested
+        turn(True, unknown),  # the engine controls nothing
+        turn(True, noisy),
+    )
+    rollout = make_rollout(2, 3)
+    rollout = replace(rollout, transcript=replace(rollout.transcript, turns=turns))
+    assert rollout_metrics([Group(rollouts=(rollout,))])["missed_pages"] == 2 / 4
 
 
 def test_a_step_of_failed_episodes_has_no_means(make_rollout: Callable[..., Rollout]) -> None:
