@@ -189,7 +189,7 @@ class LogprobModel(nn.Module):
         self.temperature = temperature
 
     def forward(self, micro_batch: MicroBatch) -> tuple[Tensor, Tensor]:
-        config = self.model.config
+        config = self.model.config.get_text_config()
         scale = 1.0 / getattr(config, "logits_scaling", 1.0) * getattr(config, "logit_scale", 1.0)
         return head_logprobs(
             predicting_states(self.model.base_model, micro_batch),

@@ -76,11 +76,7 @@ class Policy:
     def max_context(self) -> int:
         """Longest sequence of the model, in tokens."""
         config = self.model.config.get_text_config()
-        limit = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
-        window = getattr(config, "sliding_window", None)
-        slides = getattr(config, "use_sliding_window", True)
-        # Within its window a sliding attention is an ordinary one; longer is not implemented.
-        return min(limit, window) if window and slides else limit
+        return getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
 
     def save(self, folder: str | Path) -> None:
         """Write a Hugging Face folder that `load_policy` reads.

@@ -169,7 +169,7 @@ class PolicyAgent:
                     "an episode used up the context of %s, %d tokens, before it answered; use "
                     "fewer or shorter documents, fewer turns, or a policy with a longer context",
                     self.name,
-                    self.policy.max_context,
+                    self._generator.max_context,
                 )
             self.num_context_full += 1
         if "episode_id" in info:

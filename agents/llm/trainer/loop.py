@@ -188,9 +188,9 @@ def _check_context(run: Run, groups: Sequence[Group]) -> None:
     if sound and all(rollout.context_full for rollout in sound):
         raise GenerationError(
             f"step {run.state.step + 1}: all {len(sound)} episodes used up the context of the "
-            f"policy, {run.policy.max_context} tokens, before they answered; use fewer or shorter "
-            "documents (num_documents, max_document_chars), fewer turns (max_turns), a shorter "
-            "prompt, or a policy with a longer context"
+            f"policy, {run.generator.max_context} tokens, before they answered; use fewer or "
+            "shorter documents (num_documents, max_document_chars), fewer turns (max_turns), a "
+            "shorter prompt, or a policy with a longer context"
         )
 
 

@@ -7,14 +7,12 @@ as one batch. Ended turns leave the batch, and new turns may join after any toke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count
 from math import isfinite
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from agents.llm.generators.base import (
@@ -27,7 +25,9 @@ from agents.llm.generators.base import (
 )
 from agents.llm.generators.hf.batch import Session, Turn, TurnBatch
 from agents.llm.generators.hf.cuda_graphs import make_decoder
-from agents.llm.generators.hf.kv_cache import ATTENTION, Chunk, RowCache
+from agents.llm.generators.hf.forward import check_architecture, forward_rows, row_attention
+from agents.llm.generators.hf.kv_cache import RowCache
+from agents.llm.generators.hf.plans import Chunk
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
 from agents.llm.policy.stopping import StopRule
@@ -52,6 +52,9 @@ class TransformersGenerator(Generator):
         max_context: longest sequence in tokens, at most the model's own limit.
         dtype: dtype of a copy of the model to generate with. The copy needs its own memory and is
             updated only by `load_weights`. None uses the policy's model itself.
+
+    Raises:
+        ValueError: if the architecture is not supported, see `check_architecture`.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class TransformersGenerator(Generator):
         self._model = policy.model
         if dtype is not None:
             self._model = _with_dtype(policy.model, dtype)
+        check_architecture(self._model)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
         self._stop = StopRule(policy.codec)
         # The rows of the output layer, which may exceed the tokenizer's vocabulary.
@@ -141,8 +145,9 @@ class TransformersGenerator(Generator):
         self._join_delay = 0  # tokens sampled since turns are joining
         self._batch: TurnBatch | None = None
         self._cache = RowCache(self._model)
+        model, cache = self._model, self._cache
         self._decoder = make_decoder(
-            self._cache, lambda ids, positions: self._forward(self._model, ids, positions).logits
+            cache, lambda ids, positions: forward_rows(model, cache, ids, positions).logits
         )
 
     def _start_turn(
@@ -227,7 +232,7 @@ class TransformersGenerator(Generator):
         for packed_ids, chunks in _pack(leaders.values()):
             positions = self._cache.plan_prefill(chunks)
             ids = torch.tensor([packed_ids], device=positions.device)
-            self._forward(self._model.base_model, ids, positions)
+            forward_rows(self._model.base_model, self._cache, ids, positions)
         for leader, session in copies:
             self._cache.copy_row(leader.row, session.row, len(leader.ids) - 1)
 
@@ -244,15 +249,6 @@ class TransformersGenerator(Generator):
         batch.sample(logits_BV, self._temperature, self.max_context)
         watched = self._watched_V[batch.tokens_B].nonzero().flatten().tolist()
         return bool(batch.end_turns(watched, self._stop, self.max_context))
-
-    def _forward(self, module: nn.Module, ids: Tensor, position_ids: Tensor) -> Any:
-        return module(
-            input_ids=ids,
-            position_ids=position_ids,
-            past_key_values=self._cache,
-            use_cache=True,
-            row_cache=self._cache,
-        )
 
 
 def _pack(sessions: Iterable[Session]) -> Iterator[tuple[list[int], list[Chunk]]]:
@@ -276,16 +272,3 @@ def _with_dtype(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     for weight in copy.parameters():
         weight.data = weight.data.to(dtype)
     return copy
-
-
-@contextmanager
-def row_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Use the row cache's attention and evaluation mode inside the block."""
-    training, attention = model.training, model.config._attn_implementation or "sdpa"
-    model.eval()
-    model.set_attn_implementation(ATTENTION)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(attention)
-        model.train(training)

@@ -294,7 +294,7 @@ def test_a_step_in_which_every_context_is_full_stops_the_run(
     make_rollout: Callable[..., Rollout],
 ) -> None:
     run: Any = SimpleNamespace(
-        state=SimpleNamespace(step=4), policy=SimpleNamespace(max_context=512)
+        state=SimpleNamespace(step=4), generator=SimpleNamespace(max_context=512)
     )
     full = replace(make_rollout(2, 1), context_full=True)
     failed = make_rollout(2, 1, failure="engine down")

@@ -18,7 +18,8 @@ from agents.llm.generators.hf.cuda_graphs import (
     Decoder,
     make_decoder,
 )
-from agents.llm.generators.hf.generator import TransformersGenerator, row_attention
+from agents.llm.generators.hf.forward import row_attention
+from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.hf.kv_cache import RowCache
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy

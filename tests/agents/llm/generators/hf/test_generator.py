@@ -15,9 +15,9 @@ from transformers import (
 
 from agents.llm.generators.base import GenerationRequest, generate
 from agents.llm.generators.hf import generator as transformers_generator
-from agents.llm.generators.hf import kv_cache
+from agents.llm.generators.hf import plans
 from agents.llm.generators.hf.generator import TransformersGenerator
-from agents.llm.generators.hf.kv_cache import Chunk
+from agents.llm.generators.hf.plans import Chunk
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
 from tests.agents.llm.generators.hf.ragged_episodes import SHORT, play, some_prompts
@@ -60,8 +60,8 @@ def _counted(policy: Policy):
 @pytest.mark.parametrize("padded", [False, True], ids=["in turn", "padded"])
 @pytest.mark.parametrize("family", [0, 1, 2], ids=["llama", "qwen3", "gpt_neox"])
 def test_sampled_logprobs_equal_those_of_a_forward_pass(make_policy, family, padded, monkeypatch):
-    monkeypatch.setattr(kv_cache, "_prefers_padding", lambda device: padded)
-    monkeypatch.setattr(kv_cache, "_MAX_PADDING", 3)  # so that a prefill has several parts
+    monkeypatch.setattr(plans, "_prefers_padding", lambda device: padded)
+    monkeypatch.setattr(plans, "_MAX_PADDING", 3)  # so that a prefill has several parts
     policy = _architectures(make_policy())[family]
     ids, written = play(TransformersGenerator(policy), some_prompts(policy))
     errors = []
@@ -145,8 +145,9 @@ def test_ended_turns_leave_the_batch(make_policy):
     # Every tenth token on average is a stop token, so episodes end at different times.
     policy.model.generation_config.eos_token_id = list(range(0, 256, 10))
     requests = [GenerationRequest(session=i, token_ids=[1, 2, 3], seed=i) for i in range(64)]
+    generator = TransformersGenerator(policy)
     with _counted(policy) as read:
-        turns = generate(TransformersGenerator(policy), requests, Sampling(max_new_tokens=100))
+        turns = generate(generator, requests, Sampling(max_new_tokens=100))
     lengths = [len(turn.token_ids) for turn in turns]
     assert len(set(lengths)) > 5
     # An eighth of the rows may be over, and one more before a batch of few is compacted.
@@ -319,8 +320,8 @@ def test_invalid_requests_are_refused(make_policy):
 
 
 def test_chunks_are_grouped_by_length_and_number_of_scores(monkeypatch):
-    monkeypatch.setattr(kv_cache, "_MAX_PADDING", 3)
-    monkeypatch.setattr(kv_cache, "_MAX_SCORES", 150)
+    monkeypatch.setattr(plans, "_MAX_PADDING", 3)
+    monkeypatch.setattr(plans, "_MAX_SCORES", 150)
     # Tokens 1, 5 | 6, 7 | 7: 6 is more than 2 x 1 + 3, and three chunks of 7 tokens that attend to
     # 9 positions need 189 scores.
     lengths, begin = [7, 1, 6, 5, 7], 0
@@ -328,7 +329,7 @@ def test_chunks_are_grouped_by_length_and_number_of_scores(monkeypatch):
     for row, length in enumerate(lengths):
         chunks.append(Chunk(row, 2, begin, begin + length))
         begin += length
-    groups = [[chunk.row for chunk in group] for group in kv_cache._group_by_length(chunks)]
+    groups = [[chunk.row for chunk in group] for group in plans._group_by_length(chunks)]
     assert groups == [[1, 3], [2, 0], [4]]
 
 
