@@ -115,7 +115,7 @@ def test_the_query_determines_the_kind_of_its_noise(engine):
     assert len(kinds) == 400
     misleading = sum(kind == "misleading" for _, kind in kinds)
     assert abs(misleading - 300) < 5 * (400 * 0.75 * 0.25) ** 0.5
-    assert "zerosearch_noisy_pages_total 800.0" in shown
+    assert "zerosearch_noisy_searches_total 800.0" in shown
     with pytest.raises(ValueError, match="injected"):
         SearchServer(engine, noise=0.5, noise_kinds="injected")
 
