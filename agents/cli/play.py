@@ -13,6 +13,7 @@ import gymnasium
 import tyro
 
 from agents.evaluation.settings import specs_from_flags
+from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import served_models
 
@@ -20,7 +21,7 @@ HINT = "Enter a query, or '= Paris' to answer. An empty line gives up; Ctrl-D qu
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig(PromptLimits):
+class PlayConfig(PromptLimits, NoiseKindsFlag):
     """Answer questions yourself, with the search engine of the agents.
 
     Attributes:
@@ -38,6 +39,10 @@ class PlayConfig(PromptLimits):
     noise: float | None = None
     questions: str | None = None
     engine: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.noise_settings()
 
 
 def action_from_line(line: str) -> str:
@@ -57,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         questions=config.questions, engine=config.engine, limits=config.prompt_limits()
     )
     served_models(specs)
-    env = gymnasium.make(config.env, **specs)
+    env = gymnasium.make(config.env, **specs, **config.noise_settings())
     options = {} if config.noise is None else {"noise_probability": config.noise}
     print(HINT)
     rewards: list[float] = []

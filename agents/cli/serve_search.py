@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import tyro
 from rich.console import Console
 
+from agents.noise_kinds import NoiseKindsFlag
 from agents.specs import served_models, spec_from_text
 from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.engines import CachedEngine
@@ -17,7 +18,7 @@ from zs_env.noise import NoiseSchedule
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeConfig:
+class ServeConfig(NoiseKindsFlag):
     """Answer POST /retrieve like Search-R1's retriever, with optional noise.
 
     If the environment variable ZEROSEARCH_SERVE_TOKEN is set, clients must send its value as the
@@ -49,6 +50,9 @@ class ServeConfig:
     cache: str | None = None
     queries_per_second: float | None = None
     timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        self.noise_settings()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         config.noise if config.noise_end is None else config.noise_end,
         total_steps=config.noise_searches,
     )
-    server = SearchServer(engine, noise=noise, questions=by_id, settings=settings)
+    server = SearchServer(
+        engine, noise=noise, **config.noise_settings(), questions=by_id, settings=settings
+    )
     host = f"[{config.host}]" if ":" in config.host else config.host
     port = sockets[0].getsockname()[1]
     try:

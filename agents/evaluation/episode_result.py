@@ -31,8 +31,8 @@ class EpisodeResult:
         reason: "answer", "turn_limit" or "failure"; "terminated" or "truncated" in an environment
             of another package.
         failure: the engine's error; None without one. Scores of a failed episode are not used.
-        documents: number of documents shown.
-        noisy_documents: number of noisy documents.
+        documents: number of documents shown, and of those that noise of the kind "empty" left out.
+        noisy_documents: number of noisy documents; those that were left out are noisy.
         unlabelled_documents: number of documents whose quality the engine does not control.
         failed_checks: number of documents by requested quality and failed check, such as
             "noisy/leak".
@@ -63,6 +63,8 @@ class EpisodeResult:
     ) -> Self:
         """Score a finished transcript; `fields` are further fields of a subclass."""
         documents = [document for turn in transcript.turns for document in turn.documents]
+        requests = [turn.request for turn in transcript.turns if turn.request is not None]
+        left_out = sum(request.num_left_out for request in requests)
         failed = Counter(
             f"{'noisy' if document.useful is False else 'useful'}/{check}"
             for document in documents
@@ -85,8 +87,8 @@ class EpisodeResult:
             malformed=transcript.malformed.total(),
             reason=transcript.reason or "unfinished",
             failure=transcript.failure,
-            documents=len(documents),
-            noisy_documents=sum(document.useful is False for document in documents),
+            documents=len(documents) + left_out,
+            noisy_documents=sum(document.useful is False for document in documents) + left_out,
             unlabelled_documents=sum(document.useful is None for document in documents),
             failed_checks=dict(sorted(failed.items())),
             **scores,

@@ -11,6 +11,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from agents.agent import Agent
 from agents.evaluation.evaluate import DEFAULT_CONCURRENCY
+from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import env_spec, spec_from_text
 from agents.storage.output_folder import FreshFlag
@@ -18,7 +19,7 @@ from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeSettings(PromptLimits, FreshFlag):
+class EpisodeSettings(PromptLimits, NoiseKindsFlag, FreshFlag):
     """Settings of every episode.
 
     Attributes:
@@ -44,6 +45,7 @@ class EpisodeSettings(PromptLimits, FreshFlag):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.noise_settings()
         expand_paths(self)
 
     def env_kwargs(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class EpisodeSettings(PromptLimits, FreshFlag):
             limits["max_document_chars"] = self.max_document_chars
         if limits:
             kwargs["limits"] = limits
-        return kwargs
+        return kwargs | self.noise_settings()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.evaluation.settings import specs_from_flags
+from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.sb3.choices import Limits
 from agents.specs import default_spec, held_out_questions
@@ -22,7 +23,7 @@ _POSITIVE = ("steps", "num_envs", "checkpoint_every", "threads", *Limits._fields
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSB3Config(PromptLimits):
+class TrainSB3Config(PromptLimits, NoiseKindsFlag):
     """Train a small network to choose searches and answers, with stable-baselines3.
 
     Attributes:
@@ -72,6 +73,7 @@ class TrainSB3Config(PromptLimits):
     def __post_init__(self) -> None:
         super().__post_init__()
         expand_paths(self)
+        self.noise_settings()
         minima = {"seed": 0, "eval_episodes": 0, **dict.fromkeys(_POSITIVE, 1)}
         for name, minimum in minima.items():
             if getattr(self, name) < minimum:
@@ -100,7 +102,7 @@ class TrainSB3Config(PromptLimits):
         specs = specs_from_flags(
             questions=self.questions, engine=self.engine, limits=self.prompt_limits()
         )
-        kwargs: dict[str, Any] = {"max_turns": self.max_turns, **specs}
+        kwargs: dict[str, Any] = {"max_turns": self.max_turns, **specs, **self.noise_settings()}
         if held_out:
             questions = kwargs.get("questions") or default_spec(self.env, "questions") or WORLD
             kwargs["questions"] = held_out_questions(questions, self.eval_questions)

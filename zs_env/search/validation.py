@@ -82,6 +82,11 @@ def _is_named(item: Any) -> bool:
     return isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)
 
 
+def is_noisy_page(request: SearchRequest, page: SearchPage) -> bool:
+    """Whether a page has a noisy document, or noise of the kind "empty" left one out."""
+    return request.num_left_out > 0 or any(one.useful is False for one in page.documents)
+
+
 def labelled(page: SearchPage, request: SearchRequest) -> SearchPage:
     """Label the documents without a label with the requested quality, which the engine honours."""
     for document in page.documents:

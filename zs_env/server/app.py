@@ -20,11 +20,19 @@ from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from zs_env.noise import Noise, build_noise, check_noise
+from zs_env.noise import (
+    Noise,
+    NoiseKinds,
+    build_noise,
+    build_noise_kinds,
+    check_noise,
+    draw_noise_kind,
+)
 from zs_env.questions.question import Question
 from zs_env.search.deadline import deadline_of
 from zs_env.search.engine import SearchEngine, as_engine, check_timeout, search_checked
 from zs_env.search.types import BudgetExceeded, SearchError, SearchPage, SearchRequest
+from zs_env.search.validation import is_noisy_page
 from zs_env.server.access import check_access, is_msgpack, refusal
 from zs_env.server.metrics import RateLimiter, ServerMetrics
 from zs_env.server.schemas import (
@@ -84,6 +92,8 @@ class SearchServer:
         engine: wrap it in a `CachedEngine` so that equal queries are one call.
         noise: noise probability, or a schedule of it whose step is the number of searches. Noise
             above 0 needs an engine with `supports_noise`.
+        noise_kinds: kinds of noise, or their weights, as `zs_env.noise.build_noise_kinds` takes
+            them. The query determines the kind of its page.
         questions: questions by id, for clients that send ids. Other requests have only a query.
         settings: limits.
     """
@@ -93,6 +103,7 @@ class SearchServer:
         engine: SearchEngine,
         *,
         noise: float | str | Noise = 0.0,
+        noise_kinds: NoiseKinds = "irrelevant",
         questions: Mapping[str, Question] | None = None,
         settings: ServerSettings | None = None,
     ) -> None:
@@ -100,7 +111,8 @@ class SearchServer:
         self.settings = settings or ServerSettings()
         check_timeout(self.engine, self.settings.timeout_s, "timeout_s")
         self.noise = build_noise(noise)
-        check_noise(self.engine, self.noise)
+        self.noise_kinds = build_noise_kinds(noise_kinds)
+        check_noise(self.engine, self.noise, self.noise_kinds)
         self.searches = 0
         self.busy: set[Any] = set()  # connections with a request
         self._rate_limiter = RateLimiter(self.settings.queries_per_second)
@@ -136,6 +148,7 @@ class SearchServer:
             answers=None if question is None else question.answers,
             useful=(useful,) * topk,
             seed=int.from_bytes(digest[8:], "little") >> 1,
+            noise_kind=draw_noise_kind(self.noise_kinds, f"{digest.hex()}\0kind"),
         )
 
     @web.middleware
@@ -200,7 +213,7 @@ class SearchServer:
             raise refusal(web.HTTPBadGateway, f"the engine failed: {errors[0]}")
         body, content_type = encode_pages(decoded, pages)
         metrics.searches.inc(len(pages))
-        metrics.noisy.inc(sum(any(one.useful is False for one in page.documents) for page in pages))
+        metrics.noisy.inc(sum(map(is_noisy_page, searches, pages)))
         metrics.seconds.observe(time.perf_counter() - started)
         return await self._send(request, web.Response(body=body, content_type=content_type))
 
@@ -321,7 +334,7 @@ class SearchServer:
                 f'expected {{"probability": p}} with a number p in [0, 1], got {probability!r}'
             )
         try:
-            check_noise(self.engine, probability)
+            check_noise(self.engine, probability, self.noise_kinds)
             self.noise = build_noise(probability)
         except ValueError as error:
             raise InvalidBody(str(error)) from None

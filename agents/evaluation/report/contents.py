@@ -136,6 +136,8 @@ def _turn_view(turn: Turn, number: Callable[[Document], int]) -> dict[str, Any]:
     match turn.action:
         case Search(query):
             view |= {"kind": "search", "query": query, "sent": turn.request is not None}
+            if turn.request is not None and turn.request.num_left_out:
+                view["left_out"] = turn.request.num_left_out
         case Answer():
             view |= {"kind": "answer"}
         case Malformed(kind):

@@ -27,9 +27,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     num_turns = sum(len(transcript.turns) for transcript in transcripts)
     malformed = sum((transcript.malformed for transcript in transcripts), Counter[str]())
     rewards = [rollout.reward for rollout in sound]
-    pages = [
-        turn.documents for transcript in transcripts for turn in transcript.turns if turn.documents
-    ]
+    turns = [turn for transcript in transcripts for turn in transcript.turns]
     return {
         "reward_mean": _mean(rewards),
         "reward_std": float(np.std(rewards)) if rewards else float("nan"),
@@ -37,12 +35,13 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "searches_mean": _mean([transcript.num_searches for transcript in transcripts]),
         "turns_mean": _mean([len(transcript.turns) for transcript in transcripts]),
         "answered": _mean([transcript.reason == "answer" for transcript in transcripts]),
-        # Of the pages whose quality the engine controls.
+        # Of the pages whose quality the engine controls; documents that noise left out are noisy.
         "useful_pages": _mean(
             [
-                any(document.useful for document in page)
-                for page in pages
-                if any(document.useful is not None for document in page)
+                any(document.useful for document in turn.documents)
+                for turn in turns
+                if any(document.useful is not None for document in turn.documents)
+                or (turn.request is not None and turn.request.num_left_out)
             ]
         ),
         # Of those for which a useful document was requested.

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.trainer.config import ModelConfig, RunSettings, SessionConfig, at_least, heading
+from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import spec_from_text
 
@@ -19,7 +20,7 @@ _SESSION = SessionConfig(output=Path("runs/warm-start"), checkpoint_every=50)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemonstrationConfig(PromptLimits):
+class DemonstrationConfig(PromptLimits, NoiseKindsFlag):
     """Questions and rules of the demonstrations.
 
     Attributes:
@@ -51,6 +52,7 @@ class DemonstrationConfig(PromptLimits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.noise_settings()
         at_least(1, self, "episodes", "held_out", "max_new_tokens")
         if not 0 <= self.max_noise <= 1:
             raise ValueError(f"max_noise is a probability in [0, 1], got {self.max_noise}")

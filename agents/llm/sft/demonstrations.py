@@ -34,6 +34,7 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,
+        **config.noise_settings(),
         prompt=PromptTemplate.of(config.prompt),
         limits=Limits(max_document_chars=config.max_document_chars, **config.prompt_limits()),
     )
@@ -57,7 +58,7 @@ def _engine(config: DemonstrationConfig, questions: QuestionDataset) -> SearchEn
     """Return the engine that the teacher searches."""
     if config.engine is not None:
         engine = build_engine(config.engine, questions)
-        check_noise(engine, config.max_noise)
+        check_noise(engine, config.max_noise, config.noise_kinds or "irrelevant")
         return engine
     if isinstance(questions, WorldQuestions):
         return WorldEngine(questions.world)

@@ -15,6 +15,7 @@ import tyro
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.config import OptimizerConfig
 from agents.llm.trainer.metrics import TrackerName
+from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.storage.config_file import FlatSettings
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
@@ -83,7 +84,7 @@ class EnvironmentConfig(PromptLimits):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseConfig:
+class NoiseConfig(NoiseKindsFlag):
     """Noise of the simulated engine over the training steps.
 
     Attributes:
@@ -104,6 +105,7 @@ class NoiseConfig:
 
     def __post_init__(self) -> None:
         at_least(0, self, "noise_steps")
+        self.noise_settings()
         self.schedule(1)
 
     def schedule(self, steps: int) -> NoiseSchedule:

@@ -79,7 +79,8 @@ def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     questions = training_questions(config.environment)
     engine = with_policy_as_generator(_training_engine(config.environment), policy)
     environment = _make(config, num_envs, questions, engine)
-    check_noise(environment.engine, config.noise.schedule(config.run.steps))
+    noise = config.noise.schedule(config.run.steps)
+    check_noise(environment.engine, noise, environment.config.noise_kinds)
     return environment
 
 
@@ -95,7 +96,8 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
         engine = spec_from_text(config.environment.eval_engine, role="engine", name="--eval-engine")
     questions = _held_out_questions(config.environment)
     environment = _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
-    check_noise(environment.engine, max(config.noise.noise_end, *config.evaluation.eval_noise))
+    noise = max(config.noise.noise_end, *config.evaluation.eval_noise)
+    check_noise(environment.engine, noise, environment.config.noise_kinds)
     return environment
 
 
@@ -126,6 +128,7 @@ def _make(
             engine, lambda one: {**ledger, **one} if one.get("kind") == "metered" else one
         ),
         "noise_draw": config.noise.noise_draw,
+        **config.noise.noise_settings(),
         "engine_timeout_s": environment.engine_timeout_s,
         **env_settings(environment),
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.progress import ProgressBar
 from agents.specs import served_models
 from agents.storage.output_folder import ensure_settings, folder_lock, truncate_lines, whole_lines
+from zs_env.search.types import SearchRequest
 from zs_env.text.paths import local_path
 from zs_env.transcripts.storage import append_transcripts
 from zs_env.transcripts.transcript import Transcript, Turn
@@ -242,13 +243,21 @@ def check_replay_until(recorded: Transcript, flipped: Transcript, turn: int) -> 
         difference = f"it ended before turn {turn} ({flipped.failure or flipped.reason})"
     if difference is None and flipped.turns[turn].text != recorded.turns[turn].text:
         difference = _different_text(turn, recorded.turns[turn], flipped.turns[turn])
-    if difference is None and (request is None or flipped.turns[turn].request != request.flipped()):
+    if difference is None and not _is_flipped(request, flipped.turns[turn].request):
         difference = f"turn {turn} did not request the opposite of {request}"
     if difference is not None:
         raise ValueError(
             f"question {recorded.question.id!r}, before its flipped page, is not replayed as "
             f"recorded: {difference}"
         )
+
+
+def _is_flipped(request: SearchRequest | None, flipped: SearchRequest | None) -> bool:
+    """Whether a request asks for the opposite of another, with any kind of noise."""
+    if request is None or flipped is None:
+        return False
+    opposite = request.flipped()
+    return replace(flipped, noise_kind="irrelevant") == replace(opposite, noise_kind="irrelevant")
 
 
 def _rules(transcript: Transcript) -> tuple[object, ...]:

@@ -89,3 +89,14 @@ def test_stored_pages_need_no_server(url, tmp_path):
     assert served_models({**spec, "mode": "replay"}) == {}
     (tmp_path / "pages.sqlite").touch()
     assert served_models(spec) == {}
+
+
+def test_counterfactuals_check_the_servers_of_the_evaluation(url, tmp_path, capsys):
+    evaluate = ["evaluate", "--agent", "search-once", "--episodes", "1", "--output", "out"]
+    assert main([*evaluate, "--engine", "world"]) == 0
+    path = tmp_path / "out" / "evaluation.json"
+    setting = json.loads(path.read_text())
+    setting["env_kwargs"]["engine"] = json.loads(simulator(url))
+    path.write_text(json.dumps(setting))
+    assert main(["counterfactuals", "--evaluation", "out"]) == 1
+    assert url in " ".join(capsys.readouterr().err.split())

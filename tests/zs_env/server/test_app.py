@@ -55,7 +55,7 @@ def serve(engine, **settings):
     return Loopback(server.application())
 
 
-SERVER = ("noise", "questions")
+SERVER = ("noise", "noise_kinds", "questions")
 MSGPACK = {"Content-Type": "application/msgpack"}
 
 
@@ -103,6 +103,21 @@ def test_equal_queries_are_one_call_of_a_cached_engine(engine):
         for _ in range(4):
             assert [retrieve(server, query=query) for query in ("one", "two")] == first
     assert sum(map(len, engine.batches)) == 2
+
+
+def test_the_query_determines_the_kind_of_its_noise(engine):
+    engine.noise_kinds = ("misleading", "empty")
+    with serve(engine, noise=1.0, noise_kinds={"misleading": 3, "empty": 1}) as server:
+        retrieve(server, queries=[f"q{n}" for n in range(400)], topk=1)
+        retrieve(server, queries=[f"q{n}" for n in range(400)], topk=1)
+        shown = send(server, "/metrics").decode()
+    kinds = {(one.query, one.noise_kind) for batch in engine.batches for one in batch}
+    assert len(kinds) == 400
+    misleading = sum(kind == "misleading" for _, kind in kinds)
+    assert abs(misleading - 300) < 5 * (400 * 0.75 * 0.25) ** 0.5
+    assert "zerosearch_noisy_searches_total 800.0" in shown
+    with pytest.raises(ValueError, match="injected"):
+        SearchServer(engine, noise=0.5, noise_kinds="injected")
 
 
 def test_noise_depends_on_the_query_and_has_the_given_probability(engine):

@@ -160,7 +160,12 @@ function shownValue(value) {
 }
 
 const KINDS = {
-  search: (turn) => (turn.sent ? "search" : "search, not sent: no turns left"),
+  search: (turn) =>
+    !turn.sent
+      ? "search, not sent: no turns left"
+      : turn.left_out
+        ? `search, noisy documents left out: ${turn.left_out}`
+        : "search",
   answer: () => "answer",
   malformed: (turn) => `malformed: ${turn.malformed.replaceAll("_", " ")}`,
 };
@@ -203,6 +208,7 @@ function documentItem(one, answers) {
   const quoted = (words) => element("bdi", {}, words);
   const notes = [
     note(`quality ${kind}`, QUALITIES[kind]),
+    one.noise_kind && one.noise_kind !== "irrelevant" ? note("note", one.noise_kind) : null,
     one.contains_answer ? note("note answer", "contains an answer") : null,
     ...(one.checks ?? []).map((check) => note("note failed", "fails ", quoted(check))),
     one.truncated ? note("note", "cut") : null,
