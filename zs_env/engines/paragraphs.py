@@ -9,26 +9,25 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from zs_env.engines.page_composition import RankedPassages, compose_page
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.engine import Answer, SearchEngine, raise_single
 from zs_env.search.types import (
     NOISE_KINDS,
     Document,
-    NoiseKind,
     SearchCost,
     SearchError,
     SearchPage,
     SearchRequest,
 )
-from zs_env.text.injections import inject
 from zs_env.text.words import content_words
-from zs_env.text.wrong_answers import WrongAnswers, replace_answers
+from zs_env.text.wrong_answers import WrongAnswers
 
 if TYPE_CHECKING:
     from zs_env.questions.question import QuestionDataset
@@ -65,14 +64,8 @@ class ParagraphEngine(SearchEngine):
     For a useful document the engine returns a gold paragraph that shares a content word with the
     query, or else the best distractor. For a noisy document it returns the best distractor without
     a gold answer (for yes/no questions: the best distractor). No paragraph occurs twice on a page,
-    so a page may be short.
-
-    Other kinds of noise: a misleading page has the gold paragraphs that share a content word with
-    the query, with every gold answer replaced by an answer to another question. A conflicting page
-    has some of them beside the unchanged ones; with one noisy document it is misleading. In an
-    injected page an instruction to give a wrong answer follows the text of each distractor. If this
-    is impossible, as for a query that finds no gold paragraph, the documents are irrelevant. The
-    seed of a request determines the wrong answer and has no other effect.
+    so a page may be short. For other kinds of noise see `zs_env.engines.page_composition`. The seed
+    of a request determines wrong answers and has no other effect.
 
     Args:
         questions: questions with paragraphs. Questions with the same text share their paragraphs.
@@ -143,80 +136,23 @@ class ParagraphEngine(SearchEngine):
     ) -> list[Document]:
         """Return the documents of a page; there may be too few.
 
-        The documents of each quality are in the order of their scores, not gold before distractor,
-        so that the rank of a document does not reveal that it is gold.
-
         Args:
             request: the request.
             index: the paragraphs of its question.
             ranked: all candidates, the best first.
             found: those that share a word with the query, the best first.
         """
-        candidates, flags, kind = index.candidates, request.expected, request.noise_kind
-        gold = [place for place in found if candidates[place].paragraph.is_gold]
-        distractors = [place for place in ranked if not candidates[place].paragraph.is_gold]
-        answer_free = [place for place in distractors if not candidates[place].has_answer]
-        num_noisy = len(flags) - sum(flags)
-        for_noisy = answer_free[:num_noisy]
-        free = [place for place in distractors if place not in for_noisy]
-        for_useful = [*gold, *free][: sum(flags)]
-        noisy: list[tuple[int, Document]] = []
-        if kind == "misleading" or (kind == "conflicting" and num_noisy == 1):
-            noisy = self._false_documents(request, index, gold, "misleading")[:num_noisy]
-        elif kind == "conflicting":
-            noisy = self._false_documents(request, index, gold, kind)[: num_noisy // 2]
-            # The contradicted paragraphs come first.
-            true = dict.fromkeys([*(place for place, _ in noisy), *gold]) if noisy else ()
-            true = [place for place in true if place not in for_useful]
-            true = true[: num_noisy - num_noisy // 2]
-            noisy += [(place, _document(candidates[place], useful=True)) for place in true]
-        rest = for_noisy[: num_noisy - len(noisy)]
-        noisy += [(place, _document(candidates[place], useful=False)) for place in rest]
-        if kind == "injected":
-            noisy = self._injected(request, index, noisy)
-        if request.seed & 1:  # which one of a paragraph and its contradiction is first
-            noisy.reverse()
-        noisy.sort(key=lambda pair: ranked.index(pair[0]))
-        for_useful.sort(key=ranked.index)
-        useful = [_document(candidates[place], useful=True) for place in for_useful]
-        sources = {True: iter(useful), False: iter([document for _, document in noisy])}
-        documents = [next(sources[flag], None) for flag in flags]
-        return [document for document in documents if document is not None]
-
-    def _false_documents(
-        self, request: SearchRequest, index: _ParagraphIndex, gold: list[int], kind: NoiseKind
-    ) -> list[tuple[int, Document]]:
-        """Return gold paragraphs with a wrong answer in place of every gold answer, and places."""
-        wrong = None if index.is_yes_no else self._wrong_answers.pick(index.answers, request.seed)
-        if wrong is None:
-            return []
-        found = []
-        for place in gold:
-            paragraph = index.candidates[place].paragraph
-            parts = (paragraph.title, paragraph.text)
-            title, text = (replace_answers(part, index.answers, wrong) or part for part in parts)
-            if parts != (title, text) and not contains_answer(f"{title} {text}", index.answers):
-                metadata = (("is_gold", False), ("wrong_answer", wrong))
-                document = Document(text, title, False, metadata=metadata, noise_kind=kind)
-                found.append((place, document))
-        return found
-
-    def _injected(
-        self, request: SearchRequest, index: _ParagraphIndex, noisy: list[tuple[int, Document]]
-    ) -> list[tuple[int, Document]]:
-        """Return the documents with an instruction to give a wrong answer, where possible."""
-        wrong = self._wrong_answers.pick(index.answers, request.seed)
-        if wrong is None:
-            return noisy
-        golds = () if index.is_yes_no else index.answers
-        injected = []
-        for number, (place, document) in enumerate(noisy, request.seed >> 1):
-            text = inject(document.text, wrong, number, golds)
-            if text is not None:
-                metadata = (*document.metadata, ("wrong_answer", wrong))
-                document = replace(document, text=text, metadata=metadata, noise_kind="injected")
-            injected.append((place, document))
-        return injected
+        candidates = index.candidates
+        documents = [(rank, _document(candidates[place])) for rank, place in enumerate(ranked)]
+        is_gold = [candidates[place].paragraph.is_gold for place in ranked]
+        distractors = [one for one, gold in zip(documents, is_gold, strict=True) if not gold]
+        passages = RankedPassages(
+            # `found` are the first of `ranked`.
+            useful=[documents[rank] for rank in range(len(found)) if is_gold[rank]],
+            noisy=[one for one in distractors if not candidates[ranked[one[0]]].has_answer],
+            fillers=distractors,
+        )
+        return compose_page(request, passages, index.answers, lambda: self._wrong_answers)
 
     @cached_property
     def _wrong_answers(self) -> WrongAnswers:
@@ -288,11 +224,6 @@ def _scores(index: _ParagraphIndex, query_words: frozenset[str]) -> list[float]:
     ]
 
 
-def _document(candidate: _Candidate, *, useful: bool) -> Document:
-    return Document(
-        candidate.paragraph.text,
-        candidate.paragraph.title,
-        useful,
-        metadata=(("is_gold", candidate.paragraph.is_gold),),
-        noise_kind=None if useful else "irrelevant",
-    )
+def _document(candidate: _Candidate) -> Document:
+    paragraph = candidate.paragraph
+    return Document(paragraph.text, paragraph.title, metadata=(("is_gold", paragraph.is_gold),))
