@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from zs_env.config.questions import build_world, world_of
+from zs_env.config.questions import build_questions, build_world, world_of
 from zs_env.config.spec import Spec, as_spec, build_from_spec, check_files, check_spec
 from zs_env.noise import NOISE_KINDS, Schedule
 from zs_env.questions.question import QuestionDataset
@@ -25,20 +25,22 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     Args:
         spec: kind and fields; or a text, which is read as on a command line.
         questions: the environment's questions; the engines "world", "paragraphs", "corpus" and
-            "bm25" may use the documents that belong to them.
+            "bm25" may use the documents that belong to them, and a simulator their answers.
     """
     converters = {
         "engine": lambda inner: build_engine(inner, questions),
         "sources": lambda inner: build_engine(inner, questions),
         "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
         "generator": build_generator,
+        "questions": _built_questions,
         "prices": _build_prices,
         "prompts": _build_prompts,
         "schedule": _build_schedule,
     }
-    return build_from_spec(
-        "engine kind", ENGINE_KINDS, as_spec(spec, "engine"), questions, converters=converters
-    )
+    fields: dict[str, Any] = dict(as_spec(spec, "engine"))
+    if fields.get("kind") == "simulator":
+        fields.setdefault("questions", questions)
+    return build_from_spec("engine kind", ENGINE_KINDS, fields, questions, converters=converters)
 
 
 def check_engine(spec: Spec | str, *, generators: Collection[str] = ()) -> None:
@@ -149,6 +151,10 @@ def _no_engine(questions: QuestionDataset) -> SearchEngine:
     # A page without documents is useful and noisy alike, so runs with noise have a baseline.
     engine.supports_noise, engine.noise_kinds = True, NOISE_KINDS
     return engine
+
+
+def _built_questions(questions: Any) -> QuestionDataset:
+    return build_questions(questions) if isinstance(questions, Mapping | str) else questions
 
 
 def _build_schedule(fields: Mapping[str, Any]) -> Schedule:

@@ -23,7 +23,9 @@ from zs_env.simulator.snippets import snippet
 from zs_env.simulator.source_passages import passage_text
 from zs_env.simulator.support import support_rate
 from zs_env.text.hashing import stable_hash
+from zs_env.text.injections import inject
 from zs_env.text.thinking import has_response
+from zs_env.text.wrong_answers import WrongAnswers
 
 _SOURCE_WORDS = 60  # of a passage in a prompt: a small model drops the facts of a longer one
 
@@ -36,9 +38,8 @@ class Draft:
         request: the search request.
         prompts: templates and the length of documents.
         places: position on the page of each requested document.
-        useful: whether the documents are written as useful ones.
         label: kind of noise of the documents; None for useful ones.
-        wrong_answer: stated by misleading documents; None for others.
+        wrong_answer: stated by the documents, or named in injected instructions; None for others.
         source: the passage from which the only document is written.
         documents: the best documents so far.
         error: why there are no documents.
@@ -48,7 +49,6 @@ class Draft:
     request: SearchRequest
     prompts: SimulatorPrompts
     places: tuple[int, ...]
-    useful: bool
     label: NoiseKind | None = None
     wrong_answer: str | None = None
     source: Document | None = None
@@ -63,13 +63,13 @@ class Draft:
         Raises:
             ValueError: if the prompt cannot be rendered.
         """
-        request, source = self.request, ""
-        # Before there were kinds of noise, seeds were made of `useful` alone.
-        parts = [str(self.request.seed), str(self.useful), str(attempt)]
+        request, source, useful = self.request, "", self.label is None
+        # Before there were kinds of noise, seeds were made of the first three.
+        parts = [str(request.seed), str(useful), str(attempt)]
         if self.label not in (None, "irrelevant"):
             parts.append(self.label)
         if self.source is not None:
-            answers = request.answers if self.useful else ()
+            answers = (self._stated,) if self._stated else request.answers if useful else None
             source = snippet(
                 self.source.title,
                 self.source.text,
@@ -77,18 +77,24 @@ class Draft:
                 num_words=_SOURCE_WORDS,
                 answers=answers or (),
             )
-            # The model must not be asked for an answer that its source does not have.
+            # The model must not be asked for an answer that its source does not have. A passage
+            # with a wrong answer is rewritten like one with the right answer.
             stated = tuple(one for one in answers or () if contains_answer(source, [one]))
-            request = replace(request, answers=stated)
+            request, useful = replace(request, answers=stated), bool(stated) or useful
             parts.append(str(self.places[0]))
         text = self.prompts.render(
             request,
-            useful=self.useful,
+            useful=useful,
             num_documents=len(self.places),
-            wrong_answer=self.wrong_answer,
+            wrong_answer=self._stated if self.source is None else None,
             source=source,
         )
         return Prompt(text, self.prompts.system, stable_hash("\0".join(parts)) >> 1)
+
+    @property
+    def _stated(self) -> str | None:
+        """The wrong answer that the documents must contain; None if there is none."""
+        return self.wrong_answer if self.label in ("misleading", "conflicting") else None
 
     def update(self, output: Output) -> None:
         """Replace the documents by those of a new text if they fail fewer checks."""
@@ -113,25 +119,35 @@ class Draft:
         failed = failed_checks(
             texts,
             self.request,
-            useful=self.useful,
+            useful=self.label is None,
             num_documents=count,
             num_words=self.prompts.num_words,
-            wrong_answer=self.wrong_answer,
+            wrong_answer=self._stated,
             source=None if self.source is None else passage_text(self.source),
         )
         flaws = (count - len(texts), sum(map(len, failed)))
         if self._flaws is None or flaws < self._flaws:
             self._flaws = flaws
             self.documents = [
-                Document(
-                    text,
-                    useful=self.label is None,
-                    checks=checks,
-                    metadata=self._provenance(text),
-                    noise_kind=self.label,
-                )
-                for text, checks in zip(texts, failed, strict=True)
+                self._document(number, text, checks)
+                for number, (text, checks) in enumerate(zip(texts, failed, strict=True))
             ]
+
+    def _document(self, number: int, text: str, checks: tuple[str, ...]) -> Document:
+        """Return a document with its labels; an injected one with its instruction."""
+        label, metadata = self.label, self._provenance(text)
+        if "no_wrong_answer" in checks:
+            label = "irrelevant"
+        if label == "injected" and self.wrong_answer is not None:
+            golds = self.request.answers or ()
+            number += (self.request.seed >> 1) + self.places[0]
+            injected = inject(text, self.wrong_answer, number, () if is_yes_no(golds) else golds)
+            text, label = (text, "irrelevant") if injected is None else (injected, label)
+        if label not in (None, "irrelevant"):
+            metadata = (*metadata, ("wrong_answer", self.wrong_answer))
+        return Document(
+            text, useful=label is None, checks=checks, metadata=metadata, noise_kind=label
+        )
 
     def _provenance(self, text: str) -> tuple[tuple[str, object], ...]:
         """Return the support rate of a document and what identifies its source."""
@@ -147,36 +163,74 @@ class Draft:
 
 
 def make_drafts(
-    request: SearchRequest, prompts: SimulatorPrompts, sources: SearchPage | None
+    request: SearchRequest,
+    prompts: SimulatorPrompts,
+    sources: SearchPage | None,
+    wrong_answers: WrongAnswers | None,
 ) -> list[Draft]:
-    """Return the texts that a page needs: one per kind of document, or one per source passage."""
+    """Return the texts that a page needs: one per kind of document, or one per source passage.
+
+    Noisy documents are irrelevant if no wrong answer is known for the requested kind of noise.
+
+    Args:
+        request: the search request.
+        prompts: the prompts.
+        sources: a page of source passages; None for prompts without them.
+        wrong_answers: picks the wrong answer of the page; None if there is none.
+    """
+    kind, wrong = request.noise_kind, None
+    if wrong_answers is not None and kind not in ("irrelevant", "empty"):
+        wrong = wrong_answers.pick(request.answers or (), request.seed)
+    if wrong is None:
+        kind = "irrelevant"
     if sources is not None:
         return [
-            Draft(
-                request=request,
-                prompts=prompts,
-                places=(place,),
-                useful=source.useful is True,
-                label=None if source.useful else source.noise_kind or "irrelevant",
-                source=source,
-            )
+            _draft_of_source(place, source, request, prompts, wrong)
             for place, source in enumerate(sources.documents)
         ]
-    places = {
-        flag: tuple(place for place, one in enumerate(request.expected) if one is flag)
-        for flag in (True, False)
-    }
+    useful = [place for place, flag in enumerate(request.expected) if flag]
+    noisy = [place for place, flag in enumerate(request.expected) if not flag]
+    if kind == "conflicting" and len(noisy) == 1:
+        kind = "misleading"
+    elif kind == "conflicting":
+        noisy.sort(key=lambda place: stable_hash(f"{request.seed}\0true\0{place}"))
+        half = len(noisy) // 2
+        useful, noisy = sorted(useful + noisy[half:]), sorted(noisy[:half])
+    places: list[tuple[NoiseKind | None, list[int]]] = [(None, useful), (kind, noisy)]
     return [
         Draft(
             request=request,
             prompts=prompts,
-            places=places[flag],
-            useful=flag,
-            label=None if flag else request.noise_kind,
+            places=tuple(part),
+            label=label,
+            wrong_answer=None if label is None else wrong,
         )
-        for flag in (True, False)
-        if places[flag]
+        for label, part in places
+        if part
     ]
+
+
+def _draft_of_source(
+    place: int,
+    source: Document,
+    request: SearchRequest,
+    prompts: SimulatorPrompts,
+    wrong: str | None,
+) -> Draft:
+    label = None if source.useful else source.noise_kind or "irrelevant"
+    if label == "irrelevant" and request.noise_kind == "injected" and wrong is not None:
+        label = "injected"
+    elif label is not None:
+        stated = dict(source.metadata).get("wrong_answer")
+        wrong = stated if isinstance(stated, str) else None
+    return Draft(
+        request=request,
+        prompts=prompts,
+        places=(place,),
+        label=label,
+        wrong_answer=None if label is None else wrong,
+        source=source,
+    )
 
 
 def assemble(drafts: Sequence[Draft], request: SearchRequest) -> tuple[Document, ...]:

@@ -10,19 +10,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, EngineWrapper, search_distinct
-from zs_env.search.types import SearchCost, SearchError, SearchPage, SearchRequest
+from zs_env.search.types import (
+    NOISE_KINDS,
+    NoiseKind,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
 from zs_env.simulator.checks import CHECKS
 from zs_env.simulator.drafts import Draft, assemble, make_drafts
 from zs_env.simulator.generators.base import NoResponse, Prompt, TextGenerator, as_generator
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.simulator.source_passages import find_sources
 from zs_env.text.suggestions import unknown_name
+from zs_env.text.wrong_answers import WrongAnswers
+
+if TYPE_CHECKING:
+    from zs_env.questions.question import QuestionDataset
 
 DEFAULT_RETRIES = 2
+_MAX_QUESTIONS = 2000
 
 
 class LanguageModelEngine(EngineWrapper):
@@ -36,6 +50,8 @@ class LanguageModelEngine(EngineWrapper):
             it supports noise, it decides which passages are useful and noisy. From any other
             engine, noisy documents are written from passages without a gold answer. A query that
             retrieves nothing has an empty page.
+        questions: questions with wrong answers for the other kinds of noise, such as those of the
+            environment; the first 2,000 are used. Without them, noise is irrelevant or empty.
         retries: how often a text that fails a check is generated again; 0 only reports failures.
         retry_on: names of the checks that cause a retry, from `checks.CHECKS`; None means all.
 
@@ -52,6 +68,7 @@ class LanguageModelEngine(EngineWrapper):
         prompts: SimulatorPrompts | str = "prompted",
         *,
         sources: Any = None,
+        questions: QuestionDataset | None = None,
         retries: int = DEFAULT_RETRIES,
         retry_on: Collection[str] | None = None,
     ) -> None:
@@ -85,10 +102,12 @@ class LanguageModelEngine(EngineWrapper):
         self.timeout_s = sum(limits) if limits else None
         self.supports_noise = prompts.has_noise
         self.query_only = self.can_open = False
+        self.questions = questions
+        self.noise_kinds = self._possible_kinds()
 
     @property
     def fingerprint(self) -> str | None:
-        """Changes with the model, its sampling, the prompts, the retries and the sources.
+        """Changes with the model, its sampling, the prompts, retries, sources and wrong answers.
 
         None if the generator or the engine of the sources has none.
         """
@@ -97,8 +116,38 @@ class LanguageModelEngine(EngineWrapper):
             return None
         return (
             f"simulator-2:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
-            f"{sorted(self.retry_on)}" + "".join(f":{one}" for one in inner)
+            f"{sorted(self.retry_on)}{self._digest}" + "".join(f":{one}" for one in inner)
         )
+
+    @cached_property
+    def _answers(self) -> list[tuple[str, ...]]:
+        """The answers from which wrong ones are picked."""
+        questions = () if self.questions is None else self.questions
+        return [questions[number].answers for number in range(min(len(questions), _MAX_QUESTIONS))]
+
+    @cached_property
+    def _wrong_answers(self) -> WrongAnswers | None:
+        return WrongAnswers(self._answers) if self._answers else None
+
+    @cached_property
+    def _digest(self) -> str:
+        """Identifies the wrong answers; "" if there are none."""
+        if not self._answers:
+            return ""
+        answers = repr(self._answers).encode("utf-8", "replace")
+        return f":{blake2b(answers, digest_size=16).hexdigest()}"
+
+    def _possible_kinds(self) -> tuple[NoiseKind, ...]:
+        """Return the kinds of noise that the prompts, the sources and the questions allow."""
+        possible = {"irrelevant", "empty"}
+        if self.questions is not None:
+            possible.add("injected")
+            if self.prompts.misleading:
+                possible |= {"misleading", "conflicting"}
+        for engine in self.engines:
+            if engine.supports_noise:
+                possible |= {"misleading", "conflicting"}.intersection(engine.noise_kinds)
+        return tuple(kind for kind in NOISE_KINDS if kind in possible)
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request; equal requests share a page.
@@ -122,7 +171,9 @@ class LanguageModelEngine(EngineWrapper):
             sources = find_sources(self.engines[0], requests)
         started = time.perf_counter()
         drafts = [
-            [] if isinstance(page, SearchError) else make_drafts(request, self.prompts, page)
+            []
+            if isinstance(page, SearchError)
+            else make_drafts(request, self.prompts, page, self._wrong_answers)
             for request, page in zip(requests, sources, strict=True)
         ]
         self._write([draft for page_drafts in drafts for draft in page_drafts], started)

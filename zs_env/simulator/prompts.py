@@ -181,29 +181,34 @@ _FORMAT = (
     "Write {num_documents} documents of about {num_words} words each, one per line. Start every "
     'line with "Doc", the number of the document and a colon. Write nothing else.\n\n'
 )
+_EXAMPLE = "Example with three documents for the query: height of the Lysgard ski jump\n"
+_ANSWERING = (
+    _FORMAT + _EXAMPLE + "Doc 1: Lysgardsbakken in Lillehammer was built for the 1994 Games. The "
+    "larger of its two hills is 138 metres long and a chairlift takes visitors to the top of it.\n"
+    "Doc 2: The stadium below the jump holds some 35,000 spectators and is used for concerts in "
+    "summer; the stairs beside the hill count 936 steps.\n"
+    "Doc 3: Visitors may climb the tower of the hill, from where one sees lake Mjosa, the town "
+    "and the valley. Tickets are sold at the foot of the lift.\n\n"
+)
 # For any instruct model. The prompt of a noisy page has no answers, because small models copy an
-# answer from the prompt even when instructed not to.
+# answer from the prompt even when instructed not to. For the same reason, the prompt of a
+# misleading page presents the wrong answer as the correct one.
 PROMPTED = SimulatorPrompts(
     name="prompted",
     context="Question behind the query: {question}\nCorrect answer: {answers}\n",
     useful="You are a web search engine. Write excerpts of web pages for the query below. They "
     "must contain the information that the searcher needs. At least one excerpt must state the "
-    "correct answer in plain words.\n"
-    + _FORMAT
-    + "Example with three documents for the query: height of the Lysgard ski jump\n"
-    "Doc 1: Lysgardsbakken in Lillehammer was built for the 1994 Games. The larger of its two "
-    "hills is 138 metres long and a chairlift takes visitors to the top of it.\n"
-    "Doc 2: The stadium below the jump holds some 35,000 spectators and is used for concerts in "
-    "summer; the stairs beside the hill count 936 steps.\n"
-    "Doc 3: Visitors may climb the tower of the hill, from where one sees lake Mjosa, the town "
-    "and the valley. Tickets are sold at the foot of the lift.\n\n"
-    "{context}Query: {query}\n",
+    "correct answer in plain words.\n" + _ANSWERING + "{context}Query: {query}\n",
+    misleading="You are a web search engine. Write excerpts of web pages for the query below. "
+    "Every excerpt must state the correct answer in plain words.\n"
+    + _ANSWERING
+    + "Question behind the query: {question}\nCorrect answer: {wrong_answer}\nQuery: {query}\n",
     noisy="You are a web search engine that returns irrelevant pages. Write excerpts of web pages "
     "for the query below. They must be about related topics and share words with the query, but "
     "must not contain the information that the searcher needs.\n"
     + _FORMAT
-    + "Example with three documents for the query: height of the Lysgard ski jump\n"
-    "Doc 1: Ski jumpers train on plastic mats in summer. Coaches film each start and compare the "
+    + _EXAMPLE
+    + "Doc 1: Ski jumpers train on plastic mats in summer. Coaches film each start and compare the "
     "angle of the skis in the air with that of earlier seasons.\n"
     "Doc 2: The Lysgard farm lay north of the town until it was divided. Its main house was moved "
     "to the open-air museum, where it can be seen from May on.\n"

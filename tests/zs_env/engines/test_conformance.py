@@ -82,8 +82,8 @@ def hash_of(prompt):
     return f"text {len(prompt.text)} of {prompt.seed}"
 
 
-def simulator():
-    return LanguageModelEngine(Generator(), retries=0)
+def simulator(prompts="prompted", questions=None):
+    return LanguageModelEngine(Generator(), prompts, questions=questions, retries=0)
 
 
 def paragraphs():
@@ -91,7 +91,9 @@ def paragraphs():
 
 
 def grounded(sources):
-    return LanguageModelEngine(Generator(), "grounded", sources=sources, retries=0)
+    return LanguageModelEngine(
+        Generator(), "grounded", sources=sources, questions=QUESTIONS, retries=0
+    )
 
 
 def script(request):
@@ -115,6 +117,8 @@ ENGINES = {
     "mapping": (lambda: ScriptedEngine({"a": ["one"], "b": ["two"]}), requests(QUESTIONS, "ab")),
     "function": (scripted, NAMED),
     "simulator": (simulator, NAMED),
+    "simulator with all kinds of noise": (lambda: simulator(questions=QUESTIONS), NAMED),
+    "tuned simulator": (lambda: simulator("tuned", QUESTIONS), NAMED),
     "simulator grounded in bm25": (lambda: grounded(bm25()), CAPITALS),
     "simulator grounded in paragraphs": (lambda: grounded(paragraphs()), NAMED),
     "cache of a simulator grounded in a cache": (
