@@ -138,6 +138,9 @@ def load_policy(
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, gguf_file=gguf_file, dtype=getattr(torch, dtype)
     )
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        # "sdpa" of older versions of transformers ignores the soft cap of Gemma 2.
+        model.set_attn_implementation("eager")
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=gguf_file)
     if gguf_file is not None:
         model = _without_quantization(model)

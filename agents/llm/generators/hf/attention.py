@@ -17,7 +17,15 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 ATTENTION = "zerosearch_rows"
 # Arguments of attention functions that change no result here: the window is part of the mask.
-_IGNORED = {"cache_position", "dropout", "is_causal", "position_ids", "sliding_window", "use_cache"}
+_IGNORED = {
+    "cache_position",
+    "dropout",
+    "is_causal",
+    "position_ids",
+    "return_dict",
+    "sliding_window",
+    "use_cache",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
