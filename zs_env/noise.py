@@ -276,7 +276,7 @@ def check_supported(engine: SearchEngine, kinds: KindWeights, setting: str, valu
         raise ValueError(
             f"got {setting}={value:g}, but the engine {engine_label(engine)} cannot return noisy "
             "documents; use noise 0, or an engine that supports noise: 'world', 'paragraphs', "
-            "'simulator', or your own with supports_noise = True"
+            "'corpus', 'simulator', or your own with supports_noise = True"
         )
     missing = _missing_kinds(engine, kinds)
     if missing:
@@ -284,7 +284,7 @@ def check_supported(engine: SearchEngine, kinds: KindWeights, setting: str, valu
             f"got {setting}={value:g} with the noise kinds {missing}, but the engine "
             f"{engine_label(engine)} returns only {list(engine.noise_kinds)}; use noise 0, set "
             "noise_kinds to some of these, or use an engine that returns all kinds: 'world', "
-            "'paragraphs', or your own with the attribute noise_kinds"
+            "'paragraphs', 'corpus', or your own with the attribute noise_kinds"
         )
 
 

@@ -126,7 +126,7 @@ def _audit_engine(
     spec: Mapping[str, Any], asked: Mapping[str, Sequence[Question]], console: Console
 ) -> Audit:
     passages = local_path(spec["passages"])
-    index = spec.get("index") if spec["kind"] == "bm25" else None
+    index = spec.get("index") if spec["kind"] in ("bm25", "corpus") else None
     with ProgressBar(console, "audit") as bar:
         engine = BM25Engine(passages, index, progress=bar.count)
         return audit_sets(asked, passages, engine, on_progress=bar.count)
