@@ -157,8 +157,8 @@ def test_a_last_line_without_newline_is_complete(tmp_path):
     [
         ("{", "line 2: not JSON"),
         ("[]", "line 2: got a transcript of schema None"),
-        ('{"schema": 99}', "line 2: got a transcript of schema 99, expected 1"),
-        ('{"schema": 1}', "line 2: got a transcript with a missing or malformed field.*'question'"),
+        ('{"schema": 99}', "line 2: got a transcript of schema 99, expected 2"),
+        ('{"schema": 2}', "line 2: got a transcript with a missing or malformed field.*'question'"),
     ],
 )
 def test_a_damaged_line_is_an_error_with_its_number(tmp_path, line, match):
