@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Sequence
 from functools import cached_property
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from zs_env.search.deadline import time_left_s
@@ -107,7 +106,11 @@ class LanguageModelEngine(EngineWrapper):
 
     @property
     def fingerprint(self) -> str | None:
-        """Changes with the model, its sampling, the prompts, retries, sources and wrong answers.
+        """Changes with the model, its sampling, the prompts, retries and sources.
+
+        The wrong answers of misleading and injected pages are not part of it, so the pages of
+        training and held-out questions have one fingerprint. A stored page states the wrong answer
+        that was picked when it was written.
 
         None if the generator or the engine of the sources has none.
         """
@@ -116,7 +119,7 @@ class LanguageModelEngine(EngineWrapper):
             return None
         return (
             f"simulator-2:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
-            f"{sorted(self.retry_on)}{self._digest}" + "".join(f":{one}" for one in inner)
+            f"{sorted(self.retry_on)}" + "".join(f":{one}" for one in inner)
         )
 
     @cached_property
@@ -128,14 +131,6 @@ class LanguageModelEngine(EngineWrapper):
     @cached_property
     def _wrong_answers(self) -> WrongAnswers | None:
         return WrongAnswers(self._answers) if self._answers else None
-
-    @cached_property
-    def _digest(self) -> str:
-        """Identifies the wrong answers; "" if there are none."""
-        if not self._answers:
-            return ""
-        answers = repr(self._answers).encode("utf-8", "replace")
-        return f":{blake2b(answers, digest_size=16).hexdigest()}"
 
     def _possible_kinds(self) -> tuple[NoiseKind, ...]:
         """Return the kinds of noise that the prompts, the sources and the questions allow."""
