@@ -8,18 +8,19 @@ trained with controlled noise on real text, without an LLM, and evaluated on the
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from zs_env.engines.page_composition import Ranked, RankedPassages, compose_page
+from zs_env.engines.retrieval.ranked_passages import PassageEngine, passage_document
 from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
 from zs_env.questions.question import generates_questions, is_yes_no
-from zs_env.search.engine import Answer, EngineWrapper, search_checked
-from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
+from zs_env.search.engine import Answer, EngineWrapper, as_search_error, search_checked
+from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.text.numbers import as_int
 from zs_env.text.words import content_words
 from zs_env.text.wrong_answers import WrongAnswers
@@ -96,34 +97,53 @@ class CorpusEngine(EngineWrapper):
         return f"corpus-{_VERSION}:{self._depth}:{digest.hexdigest()}:{inner}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return one page per request, with one call of the retriever."""
-        ranked = search_checked(
-            self.engines[0],
-            [replace(one, useful=(True,) * max(self._depth, len(one.useful))) for one in requests],
-        )
+        """Return one page per request."""
         return [
-            page if isinstance(page, SearchError) else self._page(request, page)
-            for request, page in zip(requests, ranked, strict=True)
+            ranked if isinstance(ranked, SearchError) else self._page(request, *ranked)
+            for request, ranked in zip(requests, self._ranked(requests), strict=True)
         ]
 
-    def _page(self, request: SearchRequest, ranked: SearchPage) -> SearchPage:
+    def _ranked(
+        self, requests: Sequence[SearchRequest]
+    ) -> list[tuple[Iterable[Document], SearchCost] | SearchError]:
+        """Return the best passages for each query, best first."""
+        retriever = self.engines[0]
+        depths = [max(self._depth, len(request.useful)) for request in requests]
+        if isinstance(retriever, PassageEngine) and retriever.thread_safe:
+            # Passages are read only as far as the page needs them.
+            return [
+                (_read(retriever, request.query, depth), SearchCost(calls=1))
+                for request, depth in zip(requests, depths, strict=True)
+            ]
+        deep = [
+            replace(request, useful=(True,) * depth)
+            for request, depth in zip(requests, depths, strict=True)
+        ]
+        return [
+            page if isinstance(page, SearchError) else (page.documents, page.cost)
+            for page in search_checked(retriever, deep)
+        ]
+
+    def _page(self, request: SearchRequest, ranked: Iterable[Document], cost: SearchCost) -> Answer:
         """Return the page of a request from the passages that its query retrieves."""
-        answers = request.answers or ()
-        useful, others = self._by_quality(request, ranked.documents)
+        try:
+            useful, others = self._by_quality(request, ranked)
+        except Exception as error:
+            return as_search_error(error)
         documents = compose_page(
             request,
             RankedPassages(useful=useful, noisy=others, fillers=others),
-            answers,
+            request.answers or (),
             lambda: self._wrong_answers,
         )
         if not useful and any(request.useful):
             documents = [
                 _not_retrieved(document) if document.useful else document for document in documents
             ]
-        return SearchPage(tuple(documents), ranked.cost, self.name)
+        return SearchPage(tuple(documents), cost, self.name)
 
     def _by_quality(
-        self, request: SearchRequest, documents: Sequence[Document]
+        self, request: SearchRequest, documents: Iterable[Document]
     ) -> tuple[list[Ranked], list[Ranked]]:
         """Return the useful and the other passages, as many as the page may need."""
         num_noisy = len(request.useful) - sum(request.useful)
@@ -160,6 +180,12 @@ class CorpusEngine(EngineWrapper):
     @cached_property
     def _wrong_answers(self) -> WrongAnswers:
         return WrongAnswers(self._answers)
+
+
+def _read(retriever: PassageEngine, query: str, depth: int) -> Iterator[Document]:
+    """Yield the passages of a query; an error of the ranking is raised by the first one."""
+    for passage, score in retriever.rank(query, depth):
+        yield passage_document(passage, score)
 
 
 def _not_retrieved(document: Document) -> Document:

@@ -26,6 +26,7 @@ from zs_env.text.contents import title_and_text
 # Whether to show a progress bar; or a function that takes the unit, the count and the total.
 Progress = bool | Callable[[str, int, int | None], object]
 _REPORT_EVERY_S = 0.5
+_DECODER = json.JSONDecoder()
 _TEXT_SUFFIXES = (".txt", ".md")
 
 
@@ -42,7 +43,8 @@ class StoredPassages(Sequence[Passage]):
     """The passages of an index folder, read one at a time from a memory-mapped file."""
 
     def __init__(self, folder: Path) -> None:
-        self._offsets = mapped(folder / "offsets.npy")
+        # Items of a memoryview are plain integers.
+        self._offsets = memoryview(mapped(folder / "offsets.npy"))
         with (folder / "passages.jsonl").open("rb") as stream:
             self._lines = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -50,9 +52,10 @@ class StoredPassages(Sequence[Passage]):
         return len(self._offsets) - 1
 
     def __getitem__(self, index: Any) -> Any:
-        start, end = self._offsets[index : index + 2].tolist()
-        # The file is ASCII; `json.loads` takes longer for bytes, whose encoding it has to detect.
-        return Passage(*json.loads(self._lines[start:end].decode("ascii")))
+        index = range(len(self))[index]
+        # The file is ASCII, and this is twice as fast as `json.loads` of bytes.
+        line = self._lines[self._offsets[index] : self._offsets[index + 1]].decode("ascii")
+        return Passage(*_DECODER.raw_decode(line)[0])
 
 
 def read_passages(path: Path) -> Iterator[Passage]:

@@ -16,7 +16,7 @@ class PassageEngine(SearchEngine):
     in_process = query_only = thread_safe = True
 
     def rank(self, query: str, count: int) -> Iterable[tuple[Passage, float]]:
-        """Return at most `count` passages with their scores, best first."""
+        """Return at most `count` passages with their scores, best first; they may be read late."""
         raise NotImplementedError
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
@@ -25,11 +25,12 @@ class PassageEngine(SearchEngine):
 
     def _pages(self, keys: list[tuple[str, int]]) -> list[SearchPage]:
         started = time.perf_counter()
-        found = [tuple(_document(*ranked) for ranked in self.rank(*key)) for key in keys]
+        found = [tuple(passage_document(*ranked) for ranked in self.rank(*key)) for key in keys]
         cost = SearchCost(calls=1, seconds=(time.perf_counter() - started) / max(len(keys), 1))
         return [SearchPage(documents, cost, self.name) for documents in found]
 
 
-def _document(passage: Passage, score: float) -> Document:
+def passage_document(passage: Passage, score: float) -> Document:
+    """Return a passage as a document; its id and score are in the metadata."""
     provenance = (("passage_id", passage.id), ("score", round(score, 4)))
     return Document(passage.text, passage.title, metadata=provenance)
