@@ -44,7 +44,7 @@ class StoredPassages(Sequence[Passage]):
 
     def __init__(self, folder: Path) -> None:
         # Items of a memoryview are plain integers.
-        self._offsets = memoryview(mapped(folder / "offsets.npy"))
+        self._offsets = mapped(folder / "offsets.npy").data
         with (folder / "passages.jsonl").open("rb") as stream:
             self._lines = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
@@ -52,7 +52,8 @@ class StoredPassages(Sequence[Passage]):
         return len(self._offsets) - 1
 
     def __getitem__(self, index: Any) -> Any:
-        index = range(len(self))[index]
+        if index < 0:
+            index += len(self)
         # The file is ASCII, and this is twice as fast as `json.loads` of bytes.
         line = self._lines[self._offsets[index] : self._offsets[index + 1]].decode("ascii")
         return Passage(*_DECODER.raw_decode(line)[0])
