@@ -10,7 +10,7 @@ train: $(VENV)/installed
 	$(BIN)/zerosearch train --resume $(ARGS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

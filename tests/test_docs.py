@@ -29,6 +29,7 @@ OF_ANOTHER_SAMPLER = {
 TINY_RUN = (
     *("--steps", "1", "--questions-per-step", "2", "--group-size", "2", "--final-episodes", "2"),
     *("--eval-every", "0", "--eval-noise", "0", "--noise-end", "0", "--no-tensorboard"),
+    *("--max-turns", "2", "--num-documents", "2", "--max-new-tokens", "16"),
 )
 
 

@@ -1,34 +1,40 @@
-import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
-_PROGRAM = """
-import sys, torch
 from agents.llm.learner.allocator import keep_freed_memory
+from tests.agents.llm.distributed.rank_processes import CHILDREN
 
-def resident_mib():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 
-if sys.argv[1] == "keep" and not keep_freed_memory():
-    print("nan")
-    raise SystemExit
-torch.ones(1)
-before = resident_mib()
-torch.ones(2**26)  # 256 MiB, gone at once
-print(resident_mib() - before)
-"""
+def _resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+
+def _measure(keep: bool, result: Path) -> None:
+    """Write how much memory the process holds after it has freed 256 MiB; nan without glibc."""
+    if keep and not keep_freed_memory():
+        result.write_text("nan")
+        return
+    torch.ones(1)
+    before = _resident_mib()
+    torch.ones(2**26)  # 256 MiB, gone at once
+    result.write_text(str(_resident_mib() - before))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_a_tensor_frees_stays_with_the_process():
-    def left(how):
-        command = [sys.executable, "-c", _PROGRAM, how]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        return float(done.stdout)
+def test_what_a_tensor_frees_stays_with_the_process(tmp_path: Path) -> None:
+    def left(keep: bool) -> float:
+        result = tmp_path / f"{keep}.txt"
+        process = CHILDREN.Process(target=_measure, args=(keep, result))
+        process.start()
+        process.join()
+        assert process.exitcode == 0
+        return float(result.read_text())
 
-    kept = left("keep")
+    kept = left(True)
     if kept != kept:
         pytest.skip("the C library is not glibc")
     assert kept > 200
-    assert left("give back") < 50
+    assert left(False) < 50

@@ -15,9 +15,9 @@ from agents.llm.trainer.metrics import read_metrics
 from zs_env.rewards import PRESETS
 from zs_env.transcripts.storage import load_transcripts
 
-STEPS = 10
+STEPS = 5
 _TRAIN = (
-    *("--questions-per-step", "2", "--group-size", "2", "--max-new-tokens", "64"),
+    *("--questions-per-step", "2", "--group-size", "2", "--max-new-tokens", "32"),
     *("--eval-every", "0", "--final-episodes", "2", "--checkpoint-every", "100"),
     *("--no-tensorboard", "--threads", "1", "--seed", "0"),
 )

@@ -39,6 +39,7 @@ max_new_tokens = 12
 final_episodes = 2
 eval_noise = [0]
 tensorboard = false
+real_engine = "world"
 [[stages]]
 kind = "train"
 steps = 2
@@ -48,6 +49,7 @@ max_new_tokens = 12
 final_episodes = 2
 eval_noise = [0]
 tensorboard = false
+real_engine = "world"
 """
 
 

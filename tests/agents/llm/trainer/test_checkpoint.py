@@ -2,9 +2,9 @@
 
 import errno
 import random
+import resource
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 
 from agents.llm.trainer.run_folder import CheckpointError, CheckpointStore, load_state
 from agents.llm.trainer.setup import random_state, restore_random_state
+from tests.agents.llm.distributed.rank_processes import CHILDREN
 
 
 def write_weights(folder: Path) -> None:
@@ -63,28 +64,29 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_so(tmp_path: Path)
     assert store.steps() == [5, 6]
 
 
-LIMITED = """
-import resource, signal, sys
-from pathlib import Path
-import torch
-from agents.llm.trainer.run_folder import CheckpointError, CheckpointStore, load_state
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = CheckpointStore(Path(sys.argv[1]))
-store.save(1, {"tensor": torch.zeros(10)}, lambda folder: None)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    store.save(2, {"tensor": torch.zeros(1_000_000)}, lambda folder: None)
-except CheckpointError as error:
-    print(error)
-print(store.steps(), load_state(store.latest())["tensor"].sum().item())
-"""
+def _exceed_a_limit(folder: Path, printed: Path) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    store, lines = CheckpointStore(folder), []
+    store.save(1, {"tensor": torch.zeros(10)}, lambda folder: None)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        store.save(2, {"tensor": torch.zeros(1_000_000)}, lambda folder: None)
+    except CheckpointError as error:
+        lines.append(str(error))
+    latest = store.latest()
+    assert latest is not None
+    lines.append(f"{store.steps()} {load_state(latest)['tensor'].sum().item()}")
+    printed.write_text("\n".join(lines))
 
 
 def test_a_write_that_the_system_refuses_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "the last good checkpoint is" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[1] 0.0"
+    printed = tmp_path / "printed.txt"
+    process = CHILDREN.Process(target=_exceed_a_limit, args=(tmp_path / "checkpoints", printed))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert "the last good checkpoint is" in printed.read_text()
+    assert printed.read_text().splitlines()[-1] == "[1] 0.0"
 
 
 def test_what_a_killed_process_left_half_written_is_not_a_checkpoint(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """A collapse made on purpose: no KL, and a learning rate that rises to sixty times the default."""
 
+import json
 import math
 import re
+import shutil
 from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -17,22 +21,26 @@ from agents.storage.config_file import settings_of, with_settings
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     return TrainConfig.of(
-        output=tmp_path / "run",
+        output=tmp_path_factory.mktemp("collapse") / "run",
+        questions='{"kind": "world", "structures": ["chain1"]}',
+        real_engine="world",
         steps=14,
         learning_rate=0.02,
         warmup_steps=40,
         lr_schedule="constant",
         noise_start=0.0,
         noise_end=0.0,
-        questions_per_step=4,
+        questions_per_step=3,
         group_size=4,
-        max_turns=4,
-        num_documents=3,
+        max_turns=2,
+        num_documents=2,
+        max_new_tokens=32,
         eval_every=0,
-        final_episodes=4,
+        final_episodes=2,
+        checkpoint_every=1,
         eval_noise=(0.0,),
         threads=1,
         tensorboard=False,
@@ -52,11 +60,18 @@ def _flags(config: TrainConfig) -> Iterator[str]:
             yield from (f"--{flag}", *map(str, value if isinstance(value, tuple) else (value,)))
 
 
-def test_it_ends_a_run_with_a_description(
-    config: TrainConfig, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert main(list(_flags(config))) == 1
-    output = " ".join(capfd.readouterr().err.split())
+@pytest.fixture(scope="module")
+def stopped(config: TrainConfig) -> tuple[int, str]:
+    """Exit status and error output of the run."""
+    with redirect_stderr(StringIO()) as printed:
+        status = main(list(_flags(config)))
+    return status, printed.getvalue()
+
+
+def test_it_ends_a_run_with_a_description(config: TrainConfig, stopped: tuple[int, str]) -> None:
+    status, printed = stopped
+    assert status == 1
+    output = " ".join(printed.split())
     assert re.search(r"mean reward fell from .*; at the same time .* went from", output)
     for part in ("the policy collapses: mean reward fell from", "at the same time", "kl_coef"):
         assert part in output
@@ -67,9 +82,14 @@ def test_it_ends_a_run_with_a_description(
 
 
 def test_a_run_goes_back_and_on_to_its_end_with_half_the_learning_rate(
-    config: TrainConfig, capsys: pytest.CaptureFixture[str]
+    config: TrainConfig, stopped: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = train(with_settings(config, {"guard": "roll_back"}))
+    # The steps before the collapse are the same with any guard: they are not made again.
+    folder = tmp_path / "run"
+    shutil.copytree(config.run.output, folder)
+    config = with_settings(config, {"guard": "roll_back", "output": folder, "resume": True})
+    (folder / config.settings_file).write_text(json.dumps(config.to_json()))
+    result = train(config)
     assert result.steps == config.run.steps and not result.stopped
     printed = capsys.readouterr().err
     assert "the policy collapses: mean reward fell" in printed

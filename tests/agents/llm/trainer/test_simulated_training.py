@@ -23,7 +23,7 @@ KEYS = {
 }
 FLAGS = (
     *("--steps", "2", "--questions-per-step", "2", "--group-size", "3"),
-    *("--num-documents", "2", "--max-turns", "3"),
+    *("--num-documents", "2", "--max-turns", "3", "--max-new-tokens", "32"),
     *("--learning-rate", "0.01", "--eval-noise", "0", "--final-episodes", "4", "--threads", "1"),
     *("--checkpoint-every", "1", "--json"),
 )

@@ -5,6 +5,7 @@ scripted; like a real one, it may generate past the end of a turn.
 """
 
 import asyncio
+import copy
 import json
 import re
 
@@ -152,8 +153,23 @@ def policy(tmp_path_factory, request) -> Policy:
     return load_policy(folder)
 
 
+@pytest.fixture(scope="module")
+def verl_config(policy):
+    """The configuration of verl; composing it takes longer than most tests."""
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose(
+            "ppo_trainer",
+            [
+                f"actor_rollout_ref.model.path={policy.name}",
+                "actor_rollout_ref.rollout.name=vllm",
+                "actor_rollout_ref.rollout.n=2",
+                "data.max_prompt_length=200",
+            ],
+        )
+
+
 @pytest.fixture
-def make_config(policy, settings, tmp_path):
+def make_config(verl_config, settings, tmp_path):
     """The configuration of verl with our loop and lengths for the tiny model."""
 
     def make(*, environment=None, response_length=1200, loop=None):
@@ -170,18 +186,10 @@ def make_config(policy, settings, tmp_path):
         ]
         path = tmp_path / "loops.yaml"
         path.write_text(yaml.safe_dump(loops))
-        with initialize_config_module("verl.trainer.config", version_base=None):
-            return compose(
-                "ppo_trainer",
-                [
-                    f"actor_rollout_ref.model.path={policy.name}",
-                    f"actor_rollout_ref.rollout.agent.agent_loop_config_path={path}",
-                    "actor_rollout_ref.rollout.name=vllm",
-                    "actor_rollout_ref.rollout.n=2",
-                    "data.max_prompt_length=200",
-                    f"data.max_response_length={response_length}",
-                ],
-            )
+        config = copy.deepcopy(verl_config)
+        config.actor_rollout_ref.rollout.agent.agent_loop_config_path = str(path)
+        config.data.max_response_length = response_length
+        return config
 
     return make
 

@@ -1,4 +1,7 @@
-"""Conformance tests with a real vLLM server, and a run whose server dies."""
+"""Tests with a real vLLM server: conformance, a simulator's pages, and a run whose server dies.
+
+A server takes long to start, so all tests use the same one.
+"""
 
 import json
 import signal
@@ -17,6 +20,10 @@ from agents.llm.trainer.metrics import read_metrics
 from agents.storage.config_file import with_settings
 from tests.agents.llm.generators.generator_laws import LAWS
 from tests.vllm_process import VLLMProcess, needs_vllm
+from zs_env.search.types import SearchPage, SearchRequest
+from zs_env.simulator import LanguageModelEngine
+from zs_env.simulator.generators.base import Completion, Prompt, TextSampling
+from zs_env.simulator.generators.server import ServerTextGenerator
 
 pytestmark = [pytest.mark.slow, needs_vllm]
 
@@ -28,6 +35,8 @@ EXACT = (
     "--no-enable-chunked-prefill",
     "--max-num-batched-tokens",
     "4096",
+    "--chat-template",
+    "{% for message in messages %}{{ message['content'] }} {% endfor %}",
 )
 
 
@@ -60,6 +69,31 @@ def test_laws(server, tmp_path, law):
     policy = load_policy("tiny")
     weights = FolderSync([server.url], tmp_path)
     law(policy, VLLMServerGenerator(policy, [server.url], weights=weights))
+
+
+def test_a_seed_is_a_text(server):
+    generator = ServerTextGenerator(
+        server.url, sampling=TextSampling(temperature=1.0, max_tokens=16)
+    )
+    prompts = [Prompt("The author of", None, seed) for seed in (1, 1, 2, 3)]
+    outputs = generator.generate(prompts)
+    assert all(isinstance(one, Completion) for one in outputs)
+    texts = [one.text for one in outputs]
+    assert texts[0] == texts[1] and len(set(texts)) == 3
+    assert all(one.prompt_tokens > 0 and one.completion_tokens == 16 for one in outputs)
+    assert all(one.cut for one in outputs)
+    assert generator.check()[0]["models"]
+    generator.close()
+
+
+def test_it_is_a_search_engine(server):
+    generator = ServerTextGenerator(server.url, sampling=TextSampling(max_tokens=40))
+    engine = LanguageModelEngine(generator, "tuned", retries=1)
+    requests = [SearchRequest(f"q{n}", "Q?", ("a",), (n % 2 == 0,) * 2, n) for n in range(8)]
+    pages = engine.search(requests)
+    assert all(isinstance(page, SearchPage) and page.documents for page in pages)
+    assert len(pages) == 8
+    engine.close()
 
 
 def test_a_run_whose_server_is_killed_resumes_with_another(start, server, tmp_path):
