@@ -24,6 +24,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "train-sb3": ("training.train_sb3", "train a small network with stable-baselines3"),
     "evaluate": ("evaluation.evaluate", "evaluate an agent and report its scores"),
     "sweep-noise": ("evaluation.sweep_noise", "compare agents at several noise levels"),
+    "robustness": ("evaluation.robustness", "compare agents under every kind of noise"),
     "counterfactuals": ("evaluation.counterfactuals", "measure the effect of single pages"),
     "benchmark": ("evaluation.benchmark", "compare agents on the seven question sets"),
     "audit": ("evaluation.audit", "find the questions that a corpus can answer"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from zs_env.metrics import F1Tokens, f1_score, substring_match
+from zs_env.metrics import F1Tokens, exact_match, f1_score, substring_match
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -36,6 +36,9 @@ class EpisodeResult:
         unlabelled_documents: number of documents whose quality the engine does not control.
         failed_checks: number of documents by requested quality and failed check, such as
             "noisy/leak".
+        wrong_answer_shown: whether a document suggested a wrong answer (its metadata
+            `wrong_answer`), as misleading, conflicting and injected documents do.
+        misled: whether the prediction is such a wrong answer, after normalization.
     """
 
     index: int
@@ -56,6 +59,8 @@ class EpisodeResult:
     noisy_documents: int = 0
     unlabelled_documents: int = 0
     failed_checks: Mapping[str, int] = field(default_factory=dict)
+    wrong_answer_shown: bool = False
+    misled: bool = False
 
     @classmethod
     def from_transcript(
@@ -71,6 +76,12 @@ class EpisodeResult:
             for check in document.checks
         )
         scores, prediction = transcript.scores(), transcript.prediction
+        wrong = [
+            str(value)
+            for document in documents
+            for name, value in document.metadata
+            if name == "wrong_answer"
+        ]
         if prediction is not None:
             answers = transcript.question.answers
             scores["substring_match"] = float(substring_match(prediction, answers))
@@ -91,6 +102,8 @@ class EpisodeResult:
             noisy_documents=sum(document.useful is False for document in documents) + left_out,
             unlabelled_documents=sum(document.useful is None for document in documents),
             failed_checks=dict(sorted(failed.items())),
+            wrong_answer_shown=bool(wrong),
+            misled=prediction is not None and exact_match(prediction, wrong),
             **scores,
             **fields,
         )

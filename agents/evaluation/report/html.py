@@ -65,6 +65,7 @@ def write_report(
     path: str | Path,
     *,
     title: str = "Evaluations",
+    tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = (),
 ) -> None:
     """Write the report of evaluations atomically; equal evaluations give equal bytes.
 
@@ -72,6 +73,7 @@ def write_report(
         folders: of evaluations, or read already, in the order in which they are shown.
         path: of the page; its folder is created if missing.
         title: of the page.
+        tables: titles, headers and rows of tables that are shown first.
 
     Raises:
         ValueError: if there is no folder, or one contains no evaluation or a damaged one.
@@ -88,7 +90,7 @@ def write_report(
         # Characters that UTF-8 cannot encode, such as half a surrogate pair, become references.
         temporary.open("w", encoding="utf-8", errors="xmlcharrefreplace", newline="\n") as page,
     ):
-        _write_page(page, evaluations, title)
+        _write_page(page, evaluations, title, tables)
 
 
 def script_json(value: Any) -> str:
@@ -147,7 +149,9 @@ class _Chunks:
         return self._numbers.setdefault(text, len(self._numbers))
 
 
-def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: str) -> None:
+def _write_page(
+    page: TextIO, evaluations: Sequence[EvaluationFolder], title: str, tables: Sequence[Any]
+) -> None:
     style, scripts = page_asset("page.css"), list(map(page_asset, SCRIPTS))
     head, _, tail = page_asset("page.html").partition(_DATA_MARKER)
     page.write(
@@ -169,6 +173,7 @@ def _write_page(page: TextIO, evaluations: Sequence[EvaluationFolder], title: st
     chunks.write()
     report = {
         "title": title,
+        "tables": tables,
         "evaluations": with_unique_names(list(map(evaluation_figures, evaluations, pages))),
         "columns": COLUMNS,
         "rows": rows,

@@ -89,31 +89,62 @@ def run_sweep(
         own_kwargs, adopted = adopt_settings(agent, env_kwargs, env_id=env_id)
         if adopted:
             print_plain(console, adopted)
-        own_cells = []
-        # The highest level first: an engine that does not support noise is refused at once.
-        for noise in sorted(noises, reverse=True):
-            folder = cell_folder(output, label, noise)
-            with ProgressBar(console, f"{label}, noise {noise:g}") as bar:
-                report = evaluate(
-                    agent,
-                    env_id,
-                    seed=seed,
-                    noise=noise,
-                    env_kwargs=own_kwargs,
-                    output=folder,
-                    agent_name=name,
-                    agent_label=label,
-                    fingerprint=fingerprint(agent),
-                    on_start=bar.start,
-                    on_episode=bar.episode,
-                    **settings,
-                )
-                bar.print(f"{label}, noise {noise:g}: f1 {report.metrics['f1']}")
-            evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
-            cell = Cell(agent=label, noise=noise, report=report, evaluation=evaluation)
-            own_cells.append(cell)
+        own_cells = [
+            play_cell(
+                agent,
+                cell_folder(output, label, noise),
+                f"{label}, noise {noise:g}",
+                env_id=env_id,
+                noise=noise,
+                seed=seed,
+                env_kwargs=own_kwargs,
+                agent_name=name,
+                agent_label=label,
+                console=console,
+                **settings,
+            )
+            # The highest level first: an engine that does not support noise is refused at once.
+            for noise in sorted(noises, reverse=True)
+        ]
         cells += reversed(own_cells)
     return cells
+
+
+def play_cell(
+    agent: Agent,
+    folder: Path,
+    description: str,
+    *,
+    noise: float,
+    agent_label: str,
+    console: Console,
+    **settings: Any,
+) -> Cell:
+    """Evaluate an agent at a noise level; episodes that the folder contains are not played again.
+
+    Args:
+        agent: the agent.
+        folder: of the evaluation.
+        description: of the cell, for its progress.
+        noise: noise probability of a search.
+        agent_label: label of the agent.
+        console: where progress is shown.
+        settings: further arguments of `agents.evaluation.evaluate`.
+    """
+    with ProgressBar(console, description) as bar:
+        report = evaluate(
+            agent,
+            noise=noise,
+            output=folder,
+            agent_label=agent_label,
+            fingerprint=fingerprint(agent),
+            on_start=bar.start,
+            on_episode=bar.episode,
+            **settings,
+        )
+        bar.print(f"{description}: f1 {report.metrics['f1']}")
+    evaluation = EvaluationFolder.read(folder, episodes=report.num_episodes)
+    return Cell(agent=agent_label, noise=noise, report=report, evaluation=evaluation)
 
 
 def cell_folder(output: Path, agent: str, noise: float) -> Path:

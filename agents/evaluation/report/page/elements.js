@@ -42,3 +42,26 @@ function intervalText(interval) {
 function shortened(name, most = 24) {
   return name.length <= most ? name : `…${name.slice(1 - most)}`;
 }
+
+// Appends tables of texts, as [title, headers, rows]; those without rows are omitted.
+function drawTextTables(parent, tables) {
+  for (const [title, headers, rows] of tables) {
+    if (!rows.length) continue;
+    const isNumber = (place) => rows.every((row) => /^[-+\d.,[\] ]+$/.test(row[place]));
+    const kind = (place) => ({ class: isNumber(place) ? "number" : null });
+    const heading = headers.map((text, place) =>
+      element("th", { scope: "col", ...kind(place) }, text),
+    );
+    const line = (row) =>
+      element("tr", {}, row.map((text, place) => element("td", kind(place), text)));
+    parent.append(
+      element("h3", {}, title),
+      element(
+        "div",
+        { class: "wide" },
+        element("table", {}, element("thead", {}, element("tr", {}, heading)),
+          element("tbody", {}, rows.map(line))),
+      ),
+    );
+  }
+}

@@ -41,6 +41,7 @@ function startTranscripts() {
 }
 
 drawHead();
+drawTextTables(byId("tables"), REPORT.tables);
 drawFigures();
 drawLegend();
 drawPlots();

@@ -13,25 +13,7 @@ const REPETITIONS = {
 
 function drawTables() {
   byId("summary").textContent = AUDIT.summary;
-  for (const [title, headers, rows] of AUDIT.tables) {
-    if (!rows.length) continue;
-    const isNumber = (place) => rows.every((row) => /^[-\d.,]+$/.test(row[place]));
-    const kind = (place) => ({ class: isNumber(place) ? "number" : null });
-    const heading = headers.map((text, place) =>
-      element("th", { scope: "col", ...kind(place) }, text),
-    );
-    const line = (row) =>
-      element("tr", {}, row.map((text, place) => element("td", kind(place), text)));
-    byId("tables").append(
-      element("h3", {}, title),
-      element(
-        "div",
-        { class: "wide" },
-        element("table", {}, element("thead", {}, element("tr", {}, heading)),
-          element("tbody", {}, rows.map(line))),
-      ),
-    );
-  }
+  drawTextTables(byId("tables"), AUDIT.tables);
   for (const [name, about] of Object.entries(AUDIT.issues))
     byId("kinds").append(element("dt", {}, name), element("dd", {}, about));
 }

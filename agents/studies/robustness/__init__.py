@@ -1,0 +1,1 @@
+"""Robustness of agents to kinds and levels of noise, as a versioned suite."""
