@@ -41,6 +41,7 @@ function startTranscripts() {
 }
 
 drawHead();
+byId("tables").hidden = !REPORT.tables.length;
 drawTextTables(byId("tables"), REPORT.tables);
 drawFigures();
 drawLegend();
