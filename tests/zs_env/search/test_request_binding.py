@@ -10,7 +10,7 @@ import numpy as np
 
 from zs_env import Document, Question, SearchError, SearchPage, ZeroSearchVectorEnv
 
-NUM_ENVS, NUM_STEPS = 64, 1000
+NUM_ENVS, NUM_STEPS = 64, 600
 QUESTIONS = [
     Question(id=str(n), text=f"Question {n}?", answers=(f"gold {n}", f"alias {n}"))
     for n in range(500)
