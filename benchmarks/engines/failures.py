@@ -153,7 +153,7 @@ def play(stack: Callable[[Path], Any], episodes: int) -> PlayResult:
     pages: dict[Any, tuple[str, ...]] = {}
     unequal: set[Any] = set()
     sizes: list[int] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         engine = stack(Path(folder))
         noise = 0.5 if engine.supports_noise else 0.0
         vector = ZeroSearchVectorEnv(

@@ -23,6 +23,10 @@ def test_the_example_is_a_run(path, tmp_path):
         assert config.environment.engine == "paragraphs"
         assert config.run.steps >= 60
         assert config.evaluation.final_episodes >= 200
+    elif path.name == "real_text.toml":
+        assert config.environment.engine is None  # the user's passages, by --engine
+        rollouts = config.rollouts
+        assert config.run.steps * rollouts.questions_per_step * rollouts.group_size >= 4000
     else:
         assert config.run.steps >= 20
         assert config.environment.engine is not None
@@ -46,5 +50,5 @@ def test_examples_choose_the_precision_by_measuring(path):
 
 
 def test_there_are_examples_for_a_cpu_a_gpu_and_a_simulator():
-    names = ["real_questions.toml", "real_questions_gpu.toml", "simulated_search.toml"]
-    assert [path.name for path in CONFIGS] == names
+    real = ["real_questions.toml", "real_questions_gpu.toml", "real_text.toml"]
+    assert [path.name for path in CONFIGS] == [*real, "simulated_search.toml"]
