@@ -18,9 +18,13 @@ from zs_env.search.http_client import base_url
 from zs_env.search.proxy import check_connection
 from zs_env.text.paths import local_path
 
-_FILE_FIELDS = {"file": "path", "bm25": "passages", "dense": "passages"}  # by kind
+# By kind.
+_FILE_FIELDS = {"file": "path", "bm25": "passages", "corpus": "passages", "dense": "passages"}
 _GOOGLE = "https://serpapi.com"
-_ROLES: dict[str, Role] = {"questions": "questions", "of": "questions", "engine": "engine"}
+_ROLES: dict[str, Role] = {
+    **dict.fromkeys(("questions", "of"), "questions"),
+    **dict.fromkeys(("engine", "retriever", "sources"), "engine"),
+}
 
 
 def held_out_questions(questions: Mapping[str, Any], eval_questions: str | None) -> dict[str, Any]:

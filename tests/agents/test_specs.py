@@ -1,6 +1,8 @@
 """The identity of data is its content."""
 
+import inspect
 import json
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.run_folder import RunFolder, resumed_config
 from agents.specs import by_content
 from agents.storage.config_file import with_settings
+from zs_env.config.engines import ENGINE_KINDS
 from zs_env.engines.retrieval.passage_file import file_fingerprint
 
 
@@ -63,6 +66,22 @@ def test_other_fields_and_nested_specs_stay(questions):
     elsewhere = {"kind": "bm25", "passages": str(questions), "k1": 2.0, "index": "other/folder"}
     assert by_content({"kind": "cache", "engine": elsewhere}) == found
     assert by_content({"engine": {"kind": "bm25", "passages": "missing.jsonl"}})
+
+
+@pytest.mark.parametrize("kind", sorted(ENGINE_KINDS))
+def test_every_passage_file_stands_for_its_content(kind, questions):
+    make = ENGINE_KINDS[kind]
+    if isinstance(make, str):
+        module, _, name = make.partition(":")
+        make = getattr(import_module(module), name)
+    fields = inspect.signature(make).parameters
+    content = [file_fingerprint(questions)]
+    if "passages" in fields:
+        found = by_content({"kind": kind, "passages": str(questions)})
+        assert found["passages"] == content
+    for field in {"engine", "retriever", "sources"} & fields.keys():
+        found = by_content({"kind": kind, field: str(questions)})
+        assert found[field] == {"kind": "bm25", "passages": content}
 
 
 def test_an_evaluation_goes_on_when_its_file_has_moved(questions, tmp_path):
