@@ -138,7 +138,6 @@ def padded(text: str) -> str:
 
 
 @lru_cache(maxsize=16384)
-@lru_cache(maxsize=16384)
 def gold_patterns(answers: tuple[str, ...]) -> GoldPatterns:
     """Return what `contains_answer` searches for."""
     normalized = {answer: squad_normalized(answer) for answer in answers}

@@ -55,7 +55,6 @@ class _ParagraphIndex:
     document_frequencies: Counter[str]
     mean_length: float
     answers: tuple[str, ...]
-    is_yes_no: bool
 
 
 class ParagraphEngine(SearchEngine):
@@ -180,7 +179,6 @@ class ParagraphEngine(SearchEngine):
             Counter(word for candidate in candidates for word in candidate.frequencies),
             sum(candidate.length for candidate in candidates) / len(candidates),
             answers,
-            is_yes_no,
         )
 
     def _extra_distractors(self, places: list[int], own: dict[Paragraph, None]) -> list[Paragraph]:

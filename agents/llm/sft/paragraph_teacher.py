@@ -11,7 +11,15 @@ import random
 import re
 from collections.abc import Sequence
 
-from agents.llm.sft.quotations import after_copula, core, quote, search_words, window
+from agents.llm.sft.quotations import (
+    FIRST_SEARCH,
+    REPEATED_SEARCH,
+    after_copula,
+    core,
+    quote,
+    search_words,
+    window,
+)
 from agents.llm.sft.teacher import Teacher
 from zs_env.episode import Episode
 from zs_env.metrics import contains_answer
@@ -24,13 +32,7 @@ _YEAR = re.compile(r"\b\d{4}\b")
 _TIME = "first earlier later older younger born died recently before long released founded"
 _TIME_WORDS = frozenset(_TIME.split())
 
-_BEGIN = ("I look up {topic}.", "First, {topic}.", "I need to read about {topic}.")
 _NEXT = ("Next, {topic}.", "Now I look up {topic}.", "I still need {topic}.")
-_AGAIN = (
-    "This page does not help. I try again: {topic}.",
-    "Nothing useful here. Other words: {topic}.",
-    "Not there. I search again for {topic}.",
-)
 
 
 class ParagraphTeacher(Teacher):
@@ -111,9 +113,9 @@ class ParagraphTeacher(Teacher):
 
     def _thought(self, new: Sequence[Document], topic: str, goal: Paragraph) -> str:
         if self.wanted is None:
-            return self.rng.choice(_BEGIN).format(topic=topic)
+            return self.rng.choice(FIRST_SEARCH).format(topic=topic)
         if not new:
-            return self.rng.choice(_AGAIN).format(topic=topic)
+            return self.rng.choice(REPEATED_SEARCH).format(topic=topic)
         link = window(new[-1].text, core(goal.title)) or after_copula(new[-1].text)
         return f"{quote(new[-1], link[:10])} {self.rng.choice(_NEXT).format(topic=topic)}"
 

@@ -6,7 +6,14 @@ word of its queries, quotations and answers is in the question or on a page that
 
 from __future__ import annotations
 
-from agents.llm.sft.quotations import core, quote, search_words, window
+from agents.llm.sft.quotations import (
+    FIRST_SEARCH,
+    REPEATED_SEARCH,
+    core,
+    quote,
+    search_words,
+    window,
+)
 from agents.llm.sft.teacher import Teacher
 from zs_env.episode import Episode
 from zs_env.metrics import contains_answer
@@ -15,12 +22,6 @@ from zs_env.search.types import Document
 from zs_env.text.words import content_words
 
 _QUERY_WORDS = 10
-_BEGIN = ("I look up {topic}.", "First, {topic}.", "I need to read about {topic}.")
-_AGAIN = (
-    "This page does not help. I try again: {topic}.",
-    "Nothing useful here. Other words: {topic}.",
-    "Not there. I search again for {topic}.",
-)
 
 
 class PassageTeacher(Teacher):
@@ -43,7 +44,7 @@ class PassageTeacher(Teacher):
         words = search_words(self.question.text)
         if episode.turns:
             words = self._other_words(words)
-        templates = _AGAIN if episode.turns else _BEGIN
+        templates = REPEATED_SEARCH if episode.turns else FIRST_SEARCH
         thought = self.rng.choice(templates).format(topic=" ".join(words[:4]))
         return f"<think>{thought}</think><search> {' '.join(words[:_QUERY_WORDS])}</search>"
 

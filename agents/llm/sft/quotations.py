@@ -1,4 +1,4 @@
-"""Words of questions and documents, as the teachers quote them."""
+"""What the teachers write: thoughts before a search, and quotations of documents."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from zs_env.metrics import normalize_answer
 from zs_env.search.types import Document
 from zs_env.text.words import STOPWORDS
 
+# Thoughts before the first search, and before a search after a page that did not help.
+FIRST_SEARCH = ("I look up {topic}.", "First, {topic}.", "I need to read about {topic}.")
+REPEATED_SEARCH = (
+    "This page does not help. I try again: {topic}.",
+    "Nothing useful here. Other words: {topic}.",
+    "Not there. I search again for {topic}.",
+)
 _WINDOW_WORDS = 12
 _PARENTHESIS = re.compile(r"\s*\([^)]*\)")
 # Stripped from both ends of a quotation; the last is a dash, as between dates.

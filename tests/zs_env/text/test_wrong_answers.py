@@ -1,4 +1,4 @@
-"""Wrong answers have the type of the right ones and share no word with them."""
+"""A wrong answer has the type of the gold answer, and none of its words."""
 
 import pytest
 

@@ -24,6 +24,18 @@ function byId(id) {
   return document.getElementById(id);
 }
 
+// Calls `change` shortly after the last edit of a form, which is never sent.
+function whenEdited(form, change) {
+  let typing;
+  const soon = () => {
+    clearTimeout(typing);
+    typing = setTimeout(change, 150);
+  };
+  form.addEventListener("input", soon);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", soon);
+}
+
 function fixed(value, digits = 3) {
   return typeof value === "number" ? value.toFixed(digits) : "–";
 }

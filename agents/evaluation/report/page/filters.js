@@ -39,15 +39,7 @@ function startFilters(show) {
     if (mine === current) show(rows.filter((row) => found.has(row)), 1);
   }
 
-  let typing;
-  const soon = () => {
-    clearTimeout(typing);
-    typing = setTimeout(change, 150);
-  };
-  const form = byId("filters");
-  form.addEventListener("input", soon);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", soon);
+  whenEdited(byId("filters"), change);
   change();
 }
 

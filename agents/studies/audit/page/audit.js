@@ -91,15 +91,7 @@ function startList(rows) {
       `${found.length.toLocaleString("en")} of ${counted(rows.length, "question")}`;
   }
 
-  let typing;
-  const soon = () => {
-    clearTimeout(typing);
-    typing = setTimeout(change, 150);
-  };
-  const form = byId("filters");
-  form.addEventListener("input", soon);
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", soon);
+  whenEdited(byId("filters"), change);
   byId("more").addEventListener("click", more);
   change();
 }
