@@ -151,15 +151,25 @@ class Batch:
     def _split(self, longest_first: Sequence[int], max_tokens: int) -> list[Sequence[int]]:
         parts, begin = [], 0
         while begin < len(longest_first):
-            width = len(self.token_ids[longest_first[begin]]) - 1
+            width = self._width(longest_first[begin])
             end = begin + max(1, max_tokens // width)
             parts.append(longest_first[begin:end])
             begin = end
         return parts
 
+    def _width(self, longest: int) -> int:
+        """Positions of a pass whose longest rollout is `longest`: rounded up, by 1/8 at most.
+
+        Passes of few different sizes reuse the memory and the kernels of earlier ones. The result
+        is at most the length of the batch's longest rollout, which fits the model's context.
+        """
+        width = len(self.token_ids[longest]) - 1
+        step = 1 << max(0, (width - 1).bit_length() - 4)
+        return min(-(-width // step) * step, max(map(len, self.token_ids)) - 1)
+
     def _pad(self, rows: Sequence[int]) -> MicroBatch:
         """One pass over the rows; without rows it reads one position and adds zero to the loss."""
-        width = len(self.token_ids[rows[0]]) - 1 if rows else 1
+        width = self._width(rows[0]) if rows else 1
         token_ids_BT = torch.full((max(1, len(rows)), width), _PADDING_ID)
         starts_B = self.counts_B.cumsum(0) - self.counts_B
         none = torch.zeros(0, dtype=torch.long)
