@@ -14,7 +14,8 @@ from agents.env_pool import episode_seed
 from agents.prompt_limits import PromptLimits
 from agents.specs import spec_from_text
 from agents.storage.output_folder import atomic_path
-from envs_registry.verl import SharedEnvironment, verl_row
+from envs_registry.shared_environment import SharedEnvironment
+from envs_registry.verl import verl_row
 from zs_env.questions.question import generates_questions
 from zs_env.text.paths import expand_paths
 

@@ -5,7 +5,8 @@ import json
 import gymnasium
 import pytest
 
-from envs_registry.verl import AGENT_NAME, SharedEnvironment, verl_row
+from envs_registry.shared_environment import SharedEnvironment
+from envs_registry.verl import AGENT_NAME, verl_row
 from zs_env import SearchPage
 
 WORLD = {"id": "ZeroSearch-v0", "max_turns": 2, "noise": 0.5}

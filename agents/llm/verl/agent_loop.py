@@ -35,7 +35,7 @@ from agents.llm.policy.stopping import CLOSING_TAGS, StopRule
 from agents.llm.policy.text_codec import TextCodec, as_ids
 from agents.llm.rollout.question_order import group_seeds
 from agents.llm.rollout.types import Rollout, TokenEpisode
-from envs_registry.verl import SharedEnvironment
+from envs_registry.shared_environment import shared_environment
 from zs_env.env import ZeroSearchEnv
 from zs_env.text.suggestions import unknown_name
 
@@ -94,7 +94,8 @@ class ZeroSearchAgentLoop(AgentLoopBase):
 
     Args:
         arguments: arguments of `AgentLoopBase`, passed by verl.
-        environments: specs by the rows' `data_source`; see `SharedEnvironment`. All episodes of a
+        environments: specs by the rows' `data_source`; see
+            `envs_registry.shared_environment.SharedEnvironment`. All episodes of a
             worker process share their questions and engines.
         max_new_tokens: longest turn, in tokens.
         seed: for rows without a seed; their episodes differ between steps.
@@ -188,7 +189,7 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         spec = json.dumps(self._environments[name], sort_keys=True)
         # The first episodes of a worker start at the same time; only one builds the environment.
         with _BUILDING:
-            environment = _shared_environment(spec)
+            environment = shared_environment(spec)
         env = environment.make()
         index, step = int(info["index"]), int(row.get("global_steps", 0))
         member, seed = int(row.get("session_id", 0)), info.get("seed")
@@ -322,11 +323,6 @@ def _episode_output(rollout: Rollout, stats: _Stats, has_logprobs: bool) -> Any:
 
 async def _in_thread(call: Callable[[], Any]) -> Any:
     return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
-
-
-@lru_cache(maxsize=32)
-def _shared_environment(spec: str) -> SharedEnvironment:
-    return SharedEnvironment(json.loads(spec))
 
 
 @lru_cache(maxsize=4)

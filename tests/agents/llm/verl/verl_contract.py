@@ -27,7 +27,8 @@ from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.collect import collect_rollouts
-from envs_registry.verl import AGENT_NAME, SharedEnvironment, verl_row
+from envs_registry.shared_environment import SharedEnvironment
+from envs_registry.verl import AGENT_NAME, verl_row
 from tests.paths import ROOT
 from zs_env.config import make_vector_env
 
