@@ -37,6 +37,7 @@ EXTRAS = {
     "msgpack": ("zs_env.server",),
     "prometheus_client": ("zs_env.server",),
     "serpapi": ("zs_env.engines.google",),
+    "trl": (),
     "verl": ("agents.llm.verl.agent_loop",),
     "omegaconf": ("agents.llm.verl.agent_loop",),
     "gradio": (),

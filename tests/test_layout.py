@@ -31,7 +31,7 @@ LLM = (
     ("learner",),
     ("trainer",),
     ("sft",),
-    ("recipes", "tiny", "verl"),
+    ("recipes", "tiny", "trl", "verl"),
 )
 
 

@@ -1,0 +1,151 @@
+"""The environment for TRL: rows of a data set, and an environment whose tools a model calls.
+
+`SearchTools` is the `environment_factory` of `GRPOTrainer`. A policy that writes tags is trained
+with the `rollout_func` of `agents.llm.trl`. Both read the rows of `trl_row`. TRL need not be
+installed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, ClassVar
+
+import numpy as np
+
+from envs_registry.shared_environment import shared_environment
+from zs_env.wrappers import ToolCalls
+
+TOOLS_PROMPT = (
+    "Answer the question below. Find documents with the tool `search`. If they do not help, search "
+    "again with different words. You have {max_turns} tool calls in total. When you know the "
+    "answer, give it with the tool `answer`, as briefly as possible and without explanation.\n"
+    "Question: {question}\n"
+)
+
+
+def trl_row(
+    index: int, *, noise_probability: float | None = None, seed: int | None = None
+) -> dict[str, Any]:
+    """Return a question as a row of a data set for TRL, as JSON values.
+
+    The row holds no text: the policy reads the prompt of the environment. Its message has keys
+    beside `role` and `content`, because a `rollout_func` gets only the prompts of the rows.
+
+    Args:
+        index: of the question.
+        noise_probability: noise probability of the episodes; None for the environment's schedule.
+        seed: seed of the row's episodes in every step; None for new seeds in each step.
+    """
+    message: dict[str, Any] = {"role": "user", "content": "", "question_index": index}
+    if noise_probability is not None:
+        message["noise_probability"] = noise_probability
+    if seed is not None:
+        message["seed"] = seed
+    return {"prompt": [message]}
+
+
+def read_prompt(
+    prompt: Sequence[Mapping[str, Any]], *, seed: int, step: int
+) -> tuple[int, float | None, int]:
+    """Return the question, the noise probability and the seed of a row's prompt.
+
+    Args:
+        prompt: of a row made by `trl_row`.
+        seed: of the run, for rows without a seed.
+        step: of the trainer, for rows without a seed.
+
+    Raises:
+        ValueError: if the prompt names no question.
+    """
+    message = prompt[-1]
+    if message.get("question_index") is None:
+        raise ValueError(
+            f"got the prompt {prompt!r}, expected a question_index in its last message; make the "
+            "rows of the data set with envs_registry.trl.trl_row"
+        )
+    index = int(message["question_index"])
+    row_seed = message.get("seed")
+    if row_seed is None:
+        row_seed = np.random.SeedSequence((seed, step, index)).generate_state(1)[0]
+    return index, message.get("noise_probability"), int(row_seed)
+
+
+class SearchTools:
+    """One episode at a time, played through the tools `search` and `answer`.
+
+    Derive a class and set its attributes; it is the `environment_factory` of `GRPOTrainer`. The
+    instances of a process share questions and engine. The reward of an episode whose engine failed
+    is None, so TRL leaves it out of the mean and the standard deviation of its group and gives it
+    the advantage 0. An episode without an answer has the reward 0.
+
+    Attributes:
+        environment: `id`, and arguments of `zs_env.config.make_env` as JSON values. The prompt is
+            `TOOLS_PROMPT` by default.
+        seed: for rows without a seed; their episodes differ between steps.
+        share_group_seed: whether all episodes of a group get the same pages for the same queries.
+        training_step: step of the noise schedule; `agents.llm.trl.TrainingStep` sets it. If it is
+            None, the step is the number of episodes that the instance has played.
+    """
+
+    environment: ClassVar[Mapping[str, Any]] = {"id": "ZeroSearch-v0"}
+    seed: ClassVar[int] = 0
+    share_group_seed: ClassVar[bool] = False
+    training_step: ClassVar[int | None] = None
+    _numbers: ClassVar[Iterator[int]] = count()
+
+    def __init__(self) -> None:
+        spec = {"prompt": TOOLS_PROMPT, **self.environment}
+        self._env = shared_environment(json.dumps(spec, sort_keys=True)).make()
+        self._calls = ToolCalls(self._env)
+        # Episodes of a group are played by different instances.
+        self._number = next(self._numbers)
+        self._num_episodes = 0
+
+    def reset(self, prompt: Sequence[Mapping[str, Any]], **row: Any) -> str:
+        """Start the episode of a row and return the environment's prompt."""
+        step = self._num_episodes if self.training_step is None else self.training_step
+        self._num_episodes += 1
+        index, noise_probability, seed = read_prompt(prompt, seed=self.seed, step=step)
+        options: dict[str, Any] = {"question_index": index, "training_step": step}
+        if noise_probability is not None:
+            options["noise_probability"] = noise_probability
+        if self.share_group_seed:
+            options["group_seed"] = seed
+        own_seed = np.random.SeedSequence((seed, self._number)).generate_state(1)[0]
+        self._calls.reset(seed=int(own_seed), options=options)
+        return self._env.transcript().prompt
+
+    def search(self, query: str) -> str:
+        """Search for documents.
+
+        Args:
+            query: What to look for, in a few words.
+
+        Returns:
+            The documents found, or why there are none.
+        """
+        return self._call("search", {"query": query})
+
+    def answer(self, text: str) -> str:
+        """Give the final answer and stop.
+
+        Args:
+            text: The answer, as short as can be.
+
+        Returns:
+            An empty text if the answer was accepted.
+        """
+        return self._call("answer", {"text": text})
+
+    def get_reward(self) -> float | None:
+        """Return the reward of the episode; None if its engine failed."""
+        failed = self._env.transcript().failure is not None
+        return None if failed else self._calls.reward
+
+    def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        # TRL lets the model continue after the end of an episode.
+        if self._calls.finished:
+            return "The episode is over."
+        return self._calls.call(name, arguments)

@@ -1,0 +1,107 @@
+"""Rows for TRL, and episodes that are played through tools; TRL itself is not needed."""
+
+import inspect
+from types import MappingProxyType
+
+import pytest
+
+from envs_registry.trl import TOOLS_PROMPT, SearchTools, read_prompt, trl_row
+
+WORLD = {
+    "id": "ZeroSearch-v0",
+    "max_turns": 3,
+    "noise": {"start": 0.0, "end": 1.0, "total_steps": 9},
+}
+# No server listens on this port.
+BROKEN = {"kind": "http", "url": "http://127.0.0.1:9/retrieve", "max_tries": 1}
+
+
+class WorldTools(SearchTools):
+    environment = WORLD
+
+
+class SharedTools(WorldTools):
+    share_group_seed = True
+
+
+class BrokenTools(SearchTools):
+    environment = MappingProxyType({"id": "ZeroSearch-v0", "engine": BROKEN})
+
+
+def _play(tools, row):
+    """Pages of three searches of the question."""
+    tools.reset(**row)
+    question = tools._env.transcript().question.text
+    return [tools.search(f"{question} {number}") for number in range(2)]
+
+
+def test_the_public_methods_are_the_tools():
+    # The same selection as in TRL.
+    methods = [name for name, _ in inspect.getmembers(SearchTools, inspect.isfunction)]
+    assert {name for name in methods if not name.startswith("_")} == {
+        *("reset", "get_reward"),
+        *("search", "answer"),
+    }
+
+
+def test_tools_play_an_episode():
+    tools = WorldTools()
+    prompt = tools.reset(**trl_row(7, noise_probability=0.0))
+    question = tools._env.transcript().question
+    assert prompt == TOOLS_PROMPT.format(max_turns=3, question=question.text)
+    assert tools.search("anything").startswith("<information>\nDoc 1: ")
+    assert tools.get_reward() == 0.0
+    assert tools.answer(question.answers[0]) == ""
+    assert tools.get_reward() == 1.0
+    assert tools.search("more") == tools.answer("more") == "The episode is over."
+    assert tools.get_reward() == 1.0
+
+
+def test_an_episode_without_an_answer_has_the_reward_0():
+    tools = WorldTools()
+    tools.reset(**trl_row(7))
+    tools.search("anything")
+    assert tools.get_reward() == 0.0
+
+
+def test_a_failed_episode_has_no_reward():
+    tools = BrokenTools()
+    tools.reset(**trl_row(7))
+    tools.search("anything")
+    assert tools.get_reward() is None
+    tools.reset(**trl_row(7))
+    assert tools.get_reward() == 0.0
+
+
+def test_noise_is_that_of_the_row_or_of_the_trainers_step(monkeypatch):
+    tools = WorldTools()
+
+    def noise(row):
+        tools.reset(**row)
+        return tools._env.transcript().noise_probability
+
+    assert noise(trl_row(1)) == 0.0
+    assert 0.0 < noise(trl_row(1)) < noise(trl_row(1)), "without a callback, episodes count"
+    monkeypatch.setattr(WorldTools, "training_step", 9)
+    assert noise(trl_row(1)) == 1.0
+    assert noise(trl_row(1, noise_probability=0.25)) == 0.25
+
+
+def test_a_group_shares_its_pages_on_request():
+    row = trl_row(1, noise_probability=0.5, seed=3)
+    own, shared = ([_play(tools(), row) for _ in range(8)] for tools in (WorldTools, SharedTools))
+    assert all(pages == shared[0] for pages in shared)
+    assert any(pages != own[0] for pages in own)
+
+
+def test_a_row_without_a_seed_has_a_new_one_in_each_step():
+    (message,) = trl_row(4)["prompt"]
+    seeds = [read_prompt([message], seed=run, step=step)[2] for run in (0, 1) for step in (0, 1)]
+    assert len(set(seeds)) == 4
+    (message,) = trl_row(4, seed=5, noise_probability=0.5)["prompt"]
+    assert read_prompt([message], seed=0, step=8) == (4, 0.5, 5)
+
+
+def test_a_prompt_without_a_question_is_an_error():
+    with pytest.raises(ValueError, match="trl_row"):
+        SearchTools().reset(prompt=[{"role": "user", "content": "Who?"}])
