@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format simulator simulator-environment verl-environment clean
+.PHONY: train test check format simulator simulator-environment verl-environment openenv-environment \
+	clean
 
 # The main job: a tiny policy learns to search a fictional world, on a CPU, in minutes.
 train: $(VENV)/installed
@@ -75,5 +76,16 @@ $(VERL_VENV)/installed:
 	cachetools fastapi uvicorn gymnasium rich tyro pytest
 	touch $@
 
+# The environment in which `make test` runs OpenEnv's server: OpenEnv and the tests need different
+# versions of Pillow.
+OPENENV_VENV := .venv-openenv
+
+openenv-environment: $(OPENENV_VENV)/installed
+
+$(OPENENV_VENV)/installed:
+	$(PYTHON) -m venv $(OPENENV_VENV)
+	$(OPENENV_VENV)/bin/python -m pip install --quiet openenv==0.10.0 gymnasium pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) $(OPENENV_VENV) build dist *.egg-info

@@ -41,9 +41,11 @@ EXTRAS = {
     "verl": ("agents.llm.verl.agent_loop",),
     "omegaconf": ("agents.llm.verl.agent_loop",),
     "gradio": (),
+    "openenv": ("envs_registry.openenv",),
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.
 ON_REQUEST = (
+    "envs_registry.openenv",
     "zs_env.server.access",
     "zs_env.server.app",
     "zs_env.server.metrics",
