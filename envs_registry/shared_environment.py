@@ -1,4 +1,4 @@
-"""An environment with overrides whose instances share questions and engine."""
+"""An environment with overrides whose instances share questions, engine and judge."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import gymnasium
 
 from zs_env.config import build_engine, build_questions, make_env
+from zs_env.config.environments import reward_from_text
 from zs_env.env import ZeroSearchEnv
 
 
 class SharedEnvironment:
-    """A registered environment with overrides; all instances share its questions and engine.
+    """A registered environment with overrides; all instances share its questions, engine and judge.
 
     Args:
         spec: `id`, and arguments of `zs_env.config.make_env` as JSON values.
@@ -34,6 +35,8 @@ class SharedEnvironment:
         self.questions = build_questions(settings.pop("questions"))
         engine = settings.pop("engine")
         self.engine = None if engine is None else build_engine(engine, self.questions)
+        if isinstance(settings.get("reward"), str | Mapping):
+            settings["reward"] = reward_from_text(settings["reward"])
         self._settings = settings
 
     def make(self) -> ZeroSearchEnv:

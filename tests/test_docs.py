@@ -17,6 +17,7 @@ from zs_env.questions.files import (
     QUESTION_FIELDS,
     SOURCE_FIELDS,
 )
+from zs_env.rewards import PRESETS, TERMS, build_reward
 from zs_env.world.sample_files import write_sample_files
 
 METRICS = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
@@ -82,6 +83,15 @@ def test_every_metric_has_a_definition_and_no_row_has_an_empty_one():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         assert len(cells) == 4, line
         assert cells[1], line
+
+
+def test_the_page_of_rewards_names_every_term_and_preset():
+    page = (ROOT / "docs/rewards.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`[^|]+) \|", page, re.M)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == TERMS.keys()
+    assert all(f"`{name}`" in page for name in PRESETS)
+    (spec,) = re.findall(r"^```json\n(.*?)^```", page, re.M | re.S)
+    assert build_reward(json.loads(spec)).judge.timeout_s == 30
 
 
 def test_the_page_of_data_names_every_field():

@@ -22,7 +22,7 @@ from zs_env.rewards import RewardFunction, answer_f1
 from zs_env.sampler import EpisodeSampler, QuestionOrder, questions_within_limits
 from zs_env.search.client import ENGINE_TIMEOUT_S, EngineClient
 from zs_env.search.engine import SearchEngine
-from zs_env.search.types import SearchCost, SearchRequest
+from zs_env.search.types import SearchCost
 from zs_env.text.numbers import as_int
 from zs_env.transcripts.transcript import Transcript
 
@@ -60,12 +60,13 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
 
     ## Rewards
     0 before the end of the episode, then the sum of the terms of `reward`; by default the token F1
-    of the answer, in [0, 1]. 0 if the engine failed; exclude such an episode from training.
+    of the answer, in [0, 1]. 0 if the engine, or the judge of the reward, failed; exclude such an
+    episode from training.
 
     ## Episode End
     Termination: the agent answered.
     Truncation: the agent took `max_turns` actions without an answer (a search in the last turn is
-    not sent to the engine), or the engine failed.
+    not sent to the engine), or the engine or the judge failed.
 
     ## Information
     - `episode_id`: a 63-bit integer that is constant during an episode. It is drawn with
@@ -79,7 +80,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     In the last step also:
 
     - `reason`: "answer", "turn_limit" or "failure".
-    - `failure`: the error of the engine; None if it did not fail.
+    - `failure`: the error of the engine or the judge; None if neither failed.
     - `scores`: `f1`, `exact_match` and `cover_match` of the answer.
     - `reward_terms`: the terms of the reward.
     - `answers`: the gold answers.
@@ -114,7 +115,7 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         order: "random" draws each question from all questions; "shuffled" draws without
             replacement, so that an epoch has each question once. A seed begins a new epoch. An
             episode with the option `question_index` uses up the question that it replaces.
-        reward: function from a finished transcript to named terms.
+        reward: function from a finished transcript to named terms; see `zs_env.rewards`.
         prompt: a name of `zs_env.prompts.PROMPTS`, the text of a prompt, or a `PromptTemplate`; it
             overrides the prompts of questions that have their own. By default those are used, and
             "instruct" for other questions.
@@ -163,7 +164,12 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         self.render_mode = render_mode
         self.observation_space = observation_space(self.config)
         self.action_space = action_space(self.config)
-        self._engine = EngineClient(engine, timeout_s=engine_timeout_s, owned=owns_engine)
+        self._engine = EngineClient(
+            engine,
+            timeout_s=engine_timeout_s,
+            owned=owns_engine,
+            judge=getattr(reward, "judge", None),
+        )
         check_questions(questions)
         self.questions = questions_within_limits(questions, self.config)
         self._sampler = EpisodeSampler(
@@ -220,9 +226,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         episode = self._episode
         if episode is None or episode.finished is not None:
             raise gymnasium.error.ResetNeeded("no episode is running; call reset() before step()")
-        outcome = episode.act(action)
-        if isinstance(outcome, SearchRequest):
-            self._engine.search((episode,), (outcome,))
+        episode.act(action)
+        self._engine.resolve((episode,))
         if self.render_mode == "human":
             self.render()
         reward, terminated, truncated = self._sampler.outcome(episode)

@@ -5,6 +5,9 @@ The caller passes actions and calls the engine; the environments and adapters ar
     episode.act(text)      -> SearchRequest | Malformed | Finished
     episode.receive(page)  -> the message to the agent
     episode.fail(error)    -> Finished
+
+If the reward has a judge, an answer leaves the episode without a reward until the caller passes the
+verdict: `episode.receive_verdict(verdict)`, or `fail` without one.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.text.hashing import mixed, stable_hash, uniform
 from zs_env.text.numbers import as_int
 from zs_env.text.sanitize import clean_text
-from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn
+from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn, Verdict
 
 OverlongPrompts = Literal["error", "skip"]
 
@@ -67,7 +70,7 @@ class EpisodeConfig:
         noise_kinds: kinds of noise and their weights; also what else `build_noise_kinds` takes.
             One kind is drawn for each search, or with "group" for each turn.
         prompt: prompt and notices.
-        reward: reward function of a finished transcript.
+        reward: reward function of a finished transcript; see `zs_env.rewards`.
         limits: maximum lengths of texts.
     """
 
@@ -161,6 +164,8 @@ class Episode:
         self.failure: str | None = None
         self.scores = dict(NO_SCORES)
         self.reward_terms: dict[str, float] = {}
+        self.verdict: Verdict | None = None
+        self.awaits_verdict = False
         self.num_searches = 0
         self._pending: tuple[str, Search, SearchRequest] | None = None
         self._query_counts: dict[str, int] = {}
@@ -223,7 +228,14 @@ class Episode:
         return message
 
     def fail(self, error: str) -> Finished:
-        """End the episode as failed because the engine could not answer the pending search."""
+        """End the episode as failed: there is no page for its search, or no verdict on its answer.
+
+        Raises:
+            RuntimeError: if the episode waits for neither.
+        """
+        if self.awaits_verdict:
+            self.awaits_verdict, self.failure, self.scores = False, error, dict(NO_SCORES)
+            return self._finish("failure")
         if self._pending is None:
             raise RuntimeError("no search is pending; fail() ends a pending search")
         text, action, request = self._pending
@@ -232,10 +244,26 @@ class Episode:
         self._record(Turn(text, action, request))
         return self._finish("failure")
 
+    def receive_verdict(self, verdict: Verdict) -> None:
+        """Set the judge's verdict on the answer and compute the reward.
+
+        Raises:
+            RuntimeError: if the episode does not wait for a verdict.
+        """
+        if not self.awaits_verdict:
+            raise RuntimeError("the episode awaits no verdict; it may have no judge or no answer")
+        self.awaits_verdict, self.verdict = False, verdict
+        self.reward_terms = dict(self.config.reward(self.transcript()))
+
     @property
     def pending(self) -> SearchRequest | None:
         """The pending request; None if no search is pending."""
         return None if self._pending is None else self._pending[2]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the episode waits for a page or a verdict."""
+        return self._pending is not None or self.awaits_verdict
 
     def replace_pending_request(self, request: SearchRequest) -> None:
         """Replace the pending request, for example by a recorded one."""
@@ -269,6 +297,7 @@ class Episode:
             max_turns=self.config.max_turns,
             num_documents=self.config.num_documents,
             reward_terms=tuple(self.reward_terms.items()),
+            verdict=self.verdict,
         )
 
     def _record(self, turn: Turn) -> None:
@@ -284,7 +313,10 @@ class Episode:
         if reason != "failure":
             transcript = self.transcript()
             self.scores = transcript.scores()
-            self.reward_terms = dict(self.config.reward(transcript))
+            judge = getattr(self.config.reward, "judge", None)
+            self.awaits_verdict = judge is not None and judge.applies_to(transcript)
+            if not self.awaits_verdict:
+                self.reward_terms = dict(self.config.reward(transcript))
         return self.finished
 
     def _request(self, query: str) -> SearchRequest:

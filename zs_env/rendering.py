@@ -67,10 +67,13 @@ def _document(rank: int, document: Document) -> str:
 
 def _result(transcript: Transcript) -> str:
     if transcript.failure is not None:
-        return _styled("failure", f"the engine failed: {transcript.failure}")
+        failed = "the engine failed" if transcript.prediction is None else "no reward"
+        return _styled("failure", f"{failed}: {transcript.failure}")
     terms = ", ".join(f"{name} {value:.3g}" for name, value in transcript.reward_terms)
     gold = " | ".join(transcript.question.answers)
-    return _styled(
+    verdict = transcript.verdict
+    judged = "" if verdict is None else _styled("notice", f"judge: {verdict.text}")
+    return judged + _styled(
         "result",
         f"{transcript.reason}: reward {transcript.reward:.3g} ({terms})  "
         f"answer {transcript.prediction!r}, gold {gold!r}",

@@ -1,19 +1,25 @@
 """Reward functions: from a finished transcript to named terms, whose sum is the reward.
 
 A reward function reads the parsed actions, not the text of the transcript. It is not called for an
-episode that an engine failure ended. `PRESETS` has the rewards of published systems.
+episode that a failure of the engine or of the judge ended. `PRESETS` has the rewards of published
+systems.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from zs_env.actions import Malformed, thinks_before_acting
-from zs_env.metrics import f1_score
+from zs_env.metrics import f1_score, rouge_l
 from zs_env.text.numbers import as_float
-from zs_env.text.suggestions import unknown_name
+from zs_env.text.suggestions import check_names, keywords, unknown_name
 from zs_env.transcripts.transcript import Transcript
+
+if TYPE_CHECKING:
+    from zs_env.judge import Judge
 
 RewardFunction = Callable[[Transcript], Mapping[str, float]]
 Term = Callable[[Transcript], float]
@@ -43,16 +49,28 @@ def _f1(transcript: Transcript) -> float:
     return 0.0 if prediction is None else f1_score(prediction, transcript.question.answers)
 
 
+def _rouge_l(transcript: Transcript) -> float:
+    prediction = transcript.prediction
+    return 0.0 if prediction is None else rouge_l(prediction, transcript.question.answers)
+
+
+def _judge(transcript: Transcript) -> float:
+    return 0.0 if transcript.verdict is None else transcript.verdict.value
+
+
 def _retrieval_hit(transcript: Transcript) -> float:
     documents = (document for turn in transcript.turns for document in turn.documents)
     return float(any(document.contains_answer for document in documents))
 
 
-# Reward terms by name. `think_*` terms require a <think> block before every action.
+# Reward terms by name. `think_*` terms require a <think> block before every action, `judge` is the
+# verdict of the reward's judge: 1 if the answer is correct, 0 if it is not or there is none.
 TERMS: dict[str, Term] = {
     "f1": _f1,
     "exact_match": lambda transcript: transcript.scores()["exact_match"],
     "cover_match": lambda transcript: transcript.scores()["cover_match"],
+    "rouge_l": _rouge_l,
+    "judge": _judge,
     "answered": lambda transcript: float(transcript.prediction is not None),
     "format": lambda transcript: float(is_well_formed(transcript)),
     "format_error": lambda transcript: float(not is_well_formed(transcript)),
@@ -74,13 +92,17 @@ class Reward:
     """A weighted sum of terms.
 
     Attributes:
-        weights: (name in `TERMS`, weight) pairs; a negative weight is a cost.
+        weights: (name, weight) pairs; a negative weight is a cost. The name is one of `TERMS`, or
+            "module:name" of a function from a transcript to a number.
+        judge: judges the answers for the term "judge"; only with that term.
 
     Raises:
-        ValueError: if a term is unknown or repeated, or a weight is not a finite number.
+        ValueError: if a term is unknown or repeated, a weight is not a finite number, or the judge
+            or its term is missing.
     """
 
     weights: tuple[tuple[str, float], ...]
+    judge: Judge | None = None
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.weights]
@@ -89,8 +111,12 @@ class Reward:
                 f"got reward terms {names}, expected at least one term and each only once"
             )
         for name in names:
-            if name not in TERMS:
-                raise unknown_name("reward term", name, TERMS)
+            _term(name)
+        if ("judge" in names) != (self.judge is not None):
+            raise ValueError(
+                f"got reward terms {names} and judge={self.judge!r}, expected the term 'judge' and "
+                "a judge together: {'terms': {'judge': 1}, 'judge': {'generator': {...}}}"
+            )
         weights = [
             (name, as_float(f"the weight of reward term {name!r}", weight))
             for name, weight in self.weights
@@ -98,12 +124,36 @@ class Reward:
         object.__setattr__(self, "weights", tuple(weights))
 
     def __call__(self, transcript: Transcript) -> dict[str, float]:
-        """Return the weighted terms."""
-        return {name: weight * TERMS[name](transcript) for name, weight in self.weights}
+        """Return the weighted terms. The verdict is that of the transcript; no judge is called."""
+        return {name: weight * _term(name)(transcript) for name, weight in self.weights}
 
     def to_json(self) -> dict[str, dict[str, float]]:
-        """Return the JSON value from which `build_reward` builds an equal reward."""
+        """Return the JSON value from which `build_reward` builds an equal reward.
+
+        Raises:
+            ValueError: if the reward has a judge.
+        """
+        if self.judge is not None:
+            raise ValueError("a reward with a judge has no JSON value; store what it was built of")
         return {"terms": dict(self.weights)}
+
+
+def _term(name: str) -> Term:
+    return TERMS[name] if name in TERMS else _imported_term(name)
+
+
+@lru_cache
+def _imported_term(name: str) -> Term:
+    if ":" not in name:
+        raise unknown_name("reward term", name, TERMS)
+    from zs_env.config.spec import import_named  # `zs_env.config` imports this module
+
+    term = import_named("reward term", name)
+    if not callable(term):
+        raise ValueError(
+            f"reward term {name!r} is {term!r}, expected a function from a transcript to a number"
+        )
+    return term
 
 
 PRESETS: dict[str, Reward] = {
@@ -132,14 +182,15 @@ def build_reward(spec: str | Mapping[str, object]) -> Reward:
 
     Args:
         spec: a name of `PRESETS`, or `{"terms": {name: weight, ...}}`; a key `"preset"` adds the
-            terms of that preset.
+            terms of that preset. With the term "judge", a key `"judge"` has the arguments of
+            `zs_env.judge.Judge`: `{"generator": {"kind": "server", ...}, "timeout_s": 30}`.
 
     Raises:
         ValueError: if a name is unknown or the value has another form.
     """
     if isinstance(spec, str):
         spec = {"preset": spec}
-    if not isinstance(spec, Mapping) or not spec or set(spec) - {"preset", "terms"}:
+    if not isinstance(spec, Mapping) or not spec or set(spec) - {"preset", "terms", "judge"}:
         raise ValueError(
             f"got the reward {spec!r}, expected a preset's name or {{'terms': {{name: weight}}}}"
         )
@@ -152,4 +203,17 @@ def build_reward(spec: str | Mapping[str, object]) -> Reward:
     terms = spec.get("terms", {})
     if not isinstance(terms, Mapping):
         raise ValueError(f"got {terms!r} as 'terms' of a reward, expected {{name: weight}}")
-    return Reward(tuple((weights | dict(terms)).items()))
+    judge: Any = spec.get("judge")
+    if isinstance(judge, Mapping):
+        judge = _build_judge(judge)
+    return Reward(tuple((weights | dict(terms)).items()), judge)
+
+
+def _build_judge(fields: Mapping[str, Any]) -> Judge:
+    from zs_env.config.engines import build_generator
+    from zs_env.judge import Judge
+
+    check_names("field of a judge", fields, ("generator", *keywords(Judge)))
+    if not fields.get("generator"):
+        raise ValueError(f"a judge needs a 'generator', the spec of its model; got {dict(fields)}")
+    return Judge(**{**fields, "generator": build_generator(fields["generator"])})

@@ -20,7 +20,7 @@ from zs_env.questions.question import QuestionDataset
 from zs_env.rendering import render_transcript
 from zs_env.sampler import EpisodeSampler
 from zs_env.search.engine import SearchEngine
-from zs_env.search.types import SearchCost, SearchRequest
+from zs_env.search.types import SearchCost
 from zs_env.text.numbers import as_int
 from zs_env.transcripts.transcript import Transcript
 
@@ -32,8 +32,9 @@ SingleStepResult = tuple[dict[str, Any], float, bool, bool, dict[str, Any]]
 class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]):
     """A vector environment of `ZeroSearchEnv`, which documents spaces, rewards and infos.
 
-    All sub-environments share one engine: `step` makes one call with the searches of all of them.
-    Sub-environment i plays the same episodes as a `ZeroSearchEnv` with its seed.
+    All sub-environments share one engine: `step` makes one call with all searches, and one call of
+    the reward's judge with all answers. Sub-environment i plays the same episodes as a
+    `ZeroSearchEnv` with its seed.
 
     Batched observations are tuples of `num_envs` texts; `documents` is a tuple of `num_documents`
     such tuples. Infos have the format of Gymnasium's vector environments.
@@ -98,7 +99,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
         self._sent: dict[int, Episode] = {}  # by sub-environment: its action was not received yet
-        self._unreceived: list[int] = []  # sub-environments in _sent that do not wait for a page
+        self._unreceived: list[int] = []  # sub-environments in _sent that wait for no call
 
     @property
     def costs(self) -> SearchCost:
@@ -186,10 +187,8 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         if len(actions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} actions, got {len(actions)}")
         over = self._terminated | self._truncated
-        searching = self._act({index: actions[index] for index in _where(~over)})
-        if searching:
-            episodes = [self._episodes[index] for index in searching]
-            self._engine.search(episodes, list(searching.values()))
+        acting = self._act({index: actions[index] for index in _where(~over)})
+        self._engine.resolve(acting.values())
         rewards = np.zeros(self.num_envs, dtype=np.float64)
         infos: dict[int, dict[str, Any]] = {}
         for index, episode in enumerate(self._episodes):
@@ -214,7 +213,7 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         """Apply actions of some sub-environments without waiting for the engine.
 
         An engine that is thread-safe and does not only compute gets each search in a separate,
-        concurrent call. Any other engine is called once with all searches.
+        concurrent call. Any other engine is called once with all searches. So is a judge.
 
         Args:
             actions: actions by sub-environment index.
@@ -234,11 +233,10 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
                 raise ValueError(f"sub-environment {index} has a pending action; call recv() first")
             if self._terminated[index] or self._truncated[index]:
                 raise ValueError(f"the episode of sub-environment {index} is over; reset it first")
-        searching = self._act(actions)
-        self._sent.update({index: self._episodes[index] for index in actions})
-        self._unreceived += [index for index in actions if index not in searching]
-        episodes = [self._episodes[index] for index in searching]
-        self._engine.submit(episodes, list(searching.values()))
+        acting = self._act(actions)
+        self._sent.update(acting)
+        self._unreceived += [index for index, one in acting.items() if not one.is_waiting]
+        self._engine.submit(acting.values())
 
     def can_recv(self) -> bool:
         """Whether `recv` would return at least one result without waiting."""
@@ -281,15 +279,17 @@ class ZeroSearchVectorEnv(VectorEnv[dict[str, Any], Sequence[str], NDArray[Any]]
         if hasattr(self, "_engine"):  # older versions of Gymnasium close what was not constructed
             self._engine.close()
 
-    def _act(self, actions: Mapping[int, str]) -> dict[int, SearchRequest]:
-        """Apply actions and return the requests of the searches among them."""
+    def _act(self, actions: Mapping[int, str]) -> dict[int, Episode]:
+        """Apply actions and return their episodes."""
         for index, action in actions.items():
             if not isinstance(action, str):
                 raise TypeError(
                     f"action {index} is a {type(action).__name__}, expected a string; pass the text"
                 )
-        outcomes = {index: self._episodes[index].act(text) for index, text in actions.items()}
-        return {i: one for i, one in outcomes.items() if isinstance(one, SearchRequest)}
+        acting = {index: self._episodes[index] for index in actions}
+        for index, text in actions.items():
+            acting[index].act(text)
+        return acting
 
     def _outcome(self, index: int, episode: Episode) -> tuple[float, bool, bool]:
         """Return reward, terminated and truncated of a step and store the flags."""

@@ -97,7 +97,7 @@ def _play_question(
         if observation["message"]:
             print(observation["message"].strip())
     if info["failure"]:
-        print(f"The search engine failed: {info['failure']}. This question does not count.")
+        print(f"The episode failed: {info['failure']}. This question does not count.")
         return None
     if info["reason"] == "turn_limit":
         print("That was the last turn.")

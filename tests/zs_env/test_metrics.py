@@ -15,11 +15,49 @@ from zs_env.metrics import (
     exact_match,
     f1_score,
     normalize_answer,
+    rouge_l,
     substring_match,
 )
 from zs_env.questions.question import Question
 
 _DATA = SHARED_DATA / "eval"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "score"),
+    [
+        # The example of the package rouge-score: "the quick brown jumps the" is common to both.
+        (
+            "The quick brown dog jumps on the log.",
+            ("The quick brown fox jumps over the lazy dog",),
+            2 * 5 / (8 + 9),
+        ),
+        ("b a", ("a b",), 2 * 1 / (2 + 2)),  # the order counts
+        ("a_b-c", ("A, B! c",), 1.0),
+        ("x y", ("p q", "x"), 2 * 1 / (2 + 1)),  # the better gold answer
+        ("东京 都", ("东京",), 2 * 2 / (3 + 2)),  # each character is a word
+        ("?", ("!",), 0.0),
+        ("x", (), 0.0),
+    ],
+)
+def test_rouge_l_by_hand(prediction, answers, score):
+    assert rouge_l(prediction, answers) == pytest.approx(score)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=7), st.lists(st.sampled_from("abc"), max_size=7))
+def test_rouge_l_is_that_of_the_usual_table(first, second):
+    lengths = {}
+    for i in range(len(first) + 1):
+        for j in range(len(second) + 1):
+            if not i or not j:
+                lengths[i, j] = 0
+            elif first[i - 1] == second[j - 1]:
+                lengths[i, j] = lengths[i - 1, j - 1] + 1
+            else:
+                lengths[i, j] = max(lengths[i - 1, j], lengths[i, j - 1])
+    both = len(first) + len(second)
+    expected = 2 * lengths[len(first), len(second)] / both if both else 0.0
+    assert rouge_l(" ".join(first), " ".join(second)) == pytest.approx(expected)
 
 
 def test_normalisation_drops_case_punctuation_articles_and_spaces():

@@ -12,6 +12,7 @@ from zs_env.search.types import Document, SearchPage, SearchRequest
 
 QUESTION = Question(id="q", text="Who built it?", answers=("Ann Lee",))
 THINK = "<think>hm</think>"
+SERVER = {"generator": {"kind": "server", "servers": "http://127.0.0.1:9"}}
 
 
 def _play(*texts, hit=False, max_turns=6):
@@ -62,6 +63,7 @@ def test_terms_by_hand():
         "f1": 1, "exact_match": 1, "cover_match": 1, "answered": 1, "format": 1,
         "format_error": 0, "think_format": 1, "think_format_error": 0, "think_format_f1": 1,
         "think_format_only": 0, "malformed": 0, "retrieval": 1, "retrieval_hit": 1, "searches": 1,
+        "rouge_l": 1, "judge": 0,
     }  # fmt: skip
     assert TERMS["retrieval_hit"](OUTCOMES["half"]) == 0
     assert TERMS["malformed"](OUTCOMES["right, once malformed"]) == 1
@@ -75,6 +77,22 @@ def test_terms_compose_and_each_keeps_its_name():
     assert reward(OUTCOMES["half"]) == pytest.approx(
         {"f1": 2 / 3, "searches": -0.25, "malformed": 0.0}
     )
+
+
+def first_letter(transcript):
+    """A user's own term."""
+    return float(transcript.prediction.startswith("A"))
+
+
+def test_a_term_may_be_a_function_of_a_user():
+    name = f"{__name__}:first_letter"
+    reward = build_reward({"terms": {"f1": 1, name: -0.5}})
+    assert reward(OUTCOMES["right"]) == {"f1": 1.0, name: -0.5}
+    assert build_reward(json.loads(json.dumps(reward.to_json()))) == reward
+    with pytest.raises(ValueError, match="Did you mean 'first_letter'"):
+        build_reward({"terms": {f"{__name__}:first_leter": 1}})
+    with pytest.raises(ValueError, match="expected a function"):
+        build_reward({"terms": {f"{__name__}:THINK": 1}})
 
 
 def test_the_default_reward_is_the_zerosearch_preset():
@@ -101,6 +119,10 @@ def test_a_reward_survives_json_and_pickle(name):
         ({"terms": ["f1"]}, "expected .name: weight"),
         ({}, "preset's name"),
         ({"preset": ["zerosearch"]}, "preset"),
+        ({"terms": {"judge": 1}}, "a judge together"),
+        ({"terms": {"f1": 1}, "judge": SERVER}, "a judge together"),
+        ({"terms": {"judge": 1}, "judge": {"timeout_s": 3}}, "needs a 'generator'"),
+        ({"terms": {"judge": 1}, "judge": {"generater": {}}}, "Did you mean 'generator'"),
     ],
 )
 def test_a_wrong_spec_says_what_was_expected(spec, fix):

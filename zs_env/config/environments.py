@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from zs_env.config.engines import build_engine
+from zs_env.config.engines import GENERATOR_KINDS, build_engine
 from zs_env.config.questions import WORLD, build_questions, world_of
-from zs_env.config.spec import Spec, as_spec, import_named
+from zs_env.config.spec import Spec, as_spec, check_spec, import_named
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Limits
 from zs_env.questions.question import QuestionDataset, check_questions
@@ -82,6 +82,33 @@ def _build_arguments(
     return dataset, built, settings
 
 
+def check_reward(value: str | Mapping[str, Any]) -> None:
+    """Check a reward from a user without building the model of its judge.
+
+    Raises:
+        ValueError: as `reward_from_text`.
+    """
+    from zs_env.simulator.generators.base import TextGenerator
+
+    value = reward_spec(value)
+    if isinstance(value, Mapping) and isinstance(value.get("judge"), Mapping):
+        generator = as_spec(value["judge"].get("generator"), "generator")
+        if isinstance(generator, Mapping):
+            check_spec("generator kind", GENERATOR_KINDS, generator)
+            value = {**value, "judge": {**value["judge"], "generator": TextGenerator()}}
+    reward_from_text(value)
+
+
+def reward_spec(value: str | Mapping[str, Any]) -> str | Mapping[str, Any]:
+    """Return a reward from a user with JSON read; ValueError if it is not valid."""
+    if not isinstance(value, str) or not value.lstrip().startswith("{"):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the reward is not valid JSON ({error}): {value}") from error
+
+
 def reward_from_text(value: str | Mapping[str, Any]) -> RewardFunction:
     """Return the reward function of a value from a user.
 
@@ -92,14 +119,8 @@ def reward_from_text(value: str | Mapping[str, Any]) -> RewardFunction:
     Raises:
         ValueError: if the value has another form, or a name in it is unknown.
     """
-    if not isinstance(value, str):
-        return build_reward(value)
-    if value.lstrip().startswith("{"):
-        try:
-            return build_reward(json.loads(value))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"the reward is not valid JSON ({error}): {value}") from error
-    if ":" not in value:
+    value = reward_spec(value)
+    if isinstance(value, Mapping) or ":" not in value:
         return build_reward(value)
     found = import_named("reward", value)
     reward = found() if isinstance(found, type) else found

@@ -16,10 +16,11 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
 
-from zs_env.search.types import SearchError, SearchRequest
+from zs_env.search.types import SearchError
 
-Search = Callable[[Sequence[SearchRequest]], Any]
-_Jobs = SimpleQueue["tuple[int, Sequence[SearchRequest], Deadline] | None"]  # None ends the thread
+Function = Callable[[Sequence[Any]], Any]
+# Each job is a call's id, function, argument and deadline; None ends the thread.
+_Jobs = SimpleQueue["tuple[int, Function, Sequence[Any], Deadline] | None"]
 
 TIMED_OUT: Any = object()  # returned for a call that missed its deadline
 _POLL_S = 1.0  # how often a changed deadline is noticed
@@ -157,16 +158,9 @@ class CallLock:
 
 
 class PendingCalls:
-    """Runs calls of one function at the same time, each in a thread. Idle threads are reused.
+    """Runs calls at the same time, each in a thread. Idle threads are reused."""
 
-    Args:
-        search: the function; it must not raise.
-        timeout_s: seconds that a call may take.
-    """
-
-    def __init__(self, search: Search, *, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self._search = search
+    def __init__(self) -> None:
         self._results: SimpleQueue[tuple[_Jobs, int, Any]] = SimpleQueue()
         self._idle: list[_Jobs] = []
         self._pending: dict[int, tuple[_Jobs, Deadline]] = {}  # by call id
@@ -175,8 +169,14 @@ class PendingCalls:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def submit(self, requests: Sequence[SearchRequest]) -> int:
-        """Start a call and return its id."""
+    def submit(self, function: Function, inputs: Sequence[Any], *, timeout_s: float) -> int:
+        """Start a call and return its id.
+
+        Args:
+            function: what is called with `inputs`; it must not raise.
+            inputs: its argument: search requests, for example.
+            timeout_s: seconds that the call may take.
+        """
         if self._idle:
             jobs = self._idle.pop()
         else:
@@ -184,9 +184,9 @@ class PendingCalls:
             # A daemon thread does not keep the process alive if the engine hangs.
             Thread(target=self._work, args=(jobs,), name="zs_env engine", daemon=True).start()
         self._last_id += 1
-        deadline = Deadline(self.timeout_s)
+        deadline = Deadline(timeout_s)
         self._pending[self._last_id] = (jobs, deadline)
-        jobs.put((self._last_id, requests, deadline))
+        jobs.put((self._last_id, function, inputs, deadline))
         return self._last_id
 
     def has_result(self) -> bool:
@@ -233,8 +233,9 @@ class PendingCalls:
 
     def _work(self, jobs: _Jobs) -> None:
         while (job := jobs.get()) is not None:
-            call_id, requests, deadline = job
+            call_id, function, inputs, deadline = job
             with deadline_of(deadline):
-                result = self._search(requests)
+                result = function(inputs)
             self._results.put((jobs, call_id, result))
-            del job, requests, deadline, result  # an idle thread keeps nothing alive
+            # An idle thread keeps nothing alive.
+            del job, function, inputs, deadline, result

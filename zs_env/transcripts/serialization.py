@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from zs_env.actions import Answer, Malformed, Search
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import Document, SearchRequest
-from zs_env.transcripts.transcript import Transcript, Turn
+from zs_env.transcripts.transcript import Transcript, Turn, Verdict
 
 # Increased by every change that makes older readers misread a transcript.
 SCHEMA_VERSION = 2
@@ -33,9 +33,12 @@ def document_from_json(value: Mapping[str, Any]) -> Document:
 
 
 def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
-    """Return the transcript and the version of its schema as JSON values."""
-    question = transcript.question
-    return {
+    """Return the transcript and the version of its schema as JSON values.
+
+    The verdict is omitted if it is None.
+    """
+    question, verdict = transcript.question, transcript.verdict
+    values = {
         "schema": SCHEMA_VERSION,
         **_fields(transcript),
         "question": {
@@ -45,6 +48,11 @@ def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
         },
         "turns": [_turn_to_json(turn) for turn in transcript.turns],
     }
+    if verdict is None:
+        del values["verdict"]
+    else:
+        values["verdict"] = _fields(verdict)
+    return values
 
 
 def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
@@ -59,13 +67,14 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
             "it with the version of this package that wrote it"
         )
     try:
-        question = value["question"]
+        question, verdict = value["question"], value.get("verdict")
         paragraphs = tuple(_make(Paragraph, one) for one in question["paragraphs"])
         return _make(
             Transcript,
             value,
             question=_make(Question, question, paragraphs=paragraphs),
             turns=tuple(map(_turn_from_json, value["turns"])),
+            verdict=None if verdict is None else _make(Verdict, verdict),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -125,7 +134,7 @@ def _fields(instance: Any) -> dict[str, Any]:
 
 def _make(kind: type[Made], value: Mapping[str, Any], **converted: Any) -> Made:
     """Make a dataclass from a mapping with all of its fields."""
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    names = [field.name for field in fields(kind) if field.name not in converted]  # type: ignore[arg-type]
     return kind(**{name: _frozen(value[name]) for name in names} | converted)
 
 

@@ -81,8 +81,14 @@ def read_transcripts(path: str | Path) -> Iterator[Transcript]:
 def rescore(transcript: Transcript, reward: RewardFunction) -> Transcript:
     """Return the transcript with the terms of another reward.
 
-    An unfinished or failed episode has no reward terms.
+    An unfinished or failed episode has no reward terms. If the reward has a judge, its verdict on
+    the answer is kept if the transcript has it; otherwise the judge is called, also for an episode
+    that only a judge has failed. `reward.judge.judged(transcripts)` calls it for many transcripts
+    at once.
     """
+    judge = getattr(reward, "judge", None)
+    if judge is not None:
+        (transcript,) = judge.judged([transcript])
     if transcript.reason in (None, "failure"):
         return replace(transcript, reward_terms=())
     return replace(transcript, reward_terms=tuple(reward(transcript).items()))

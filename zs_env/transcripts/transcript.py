@@ -36,6 +36,21 @@ class Turn:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The verdict of a judge on an answer.
+
+    Attributes:
+        value: the score of the answer, in [0, 1].
+        text: the judge's reply.
+        judge: fingerprint of the judge; None if it has none.
+    """
+
+    value: float
+    text: str = ""
+    judge: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
     """A finished or unfinished episode as plain data.
@@ -45,12 +60,14 @@ class Transcript:
         prompt: the environment's first message.
         turns: the turns in order.
         reason: why the episode ended; None if it is unfinished.
-        failure: the error of the engine or the agent if `reason` is "failure", otherwise None.
+        failure: the error of the engine, the agent or the judge if `reason` is "failure", otherwise
+            None.
         noise_probability: noise probability of the episode.
         seed: seed of the episode or its group, which determines every draw.
         max_turns: maximum number of actions.
         num_documents: number of documents requested per search.
         reward_terms: (name, value) pairs; empty for an unfinished or failed episode.
+        verdict: the verdict of the reward's judge; None if there is no judge, or it was not called.
     """
 
     question: Question
@@ -63,6 +80,7 @@ class Transcript:
     max_turns: int = 6
     num_documents: int = 5
     reward_terms: tuple[tuple[str, float], ...] = ()
+    verdict: Verdict | None = None
 
     @property
     def text(self) -> str:

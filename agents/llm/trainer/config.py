@@ -61,8 +61,9 @@ class EnvironmentConfig(PromptLimits):
         engine_timeout_s: longest time of an engine call, in seconds; then its episodes fail. A
             simulator on a CPU may need more.
         prompt: prompt template: a name or a text. None for the policy's, or else the environment's.
-        reward: a reward preset, JSON as `zs_env.rewards.build_reward` takes it, or "module:name" of
-            a reward function. None for the environment's, which is F1 of the answer.
+        reward: a reward preset, JSON such as {"terms": {"f1": 1}} (docs/rewards.md), or
+            "module:name" of a reward function. None for the environment's, which is F1 of the
+            answer.
     """
 
     env: str = "ZeroSearch-v0"

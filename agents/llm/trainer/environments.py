@@ -25,7 +25,7 @@ from agents.specs import (
     spec_from_text,
 )
 from zs_env.config import WORLD, build_sampling, check_engine, check_questions_spec
-from zs_env.config.environments import reward_from_text
+from zs_env.config.environments import check_reward, reward_spec
 from zs_env.config.spec import as_spec
 from zs_env.noise import check_noise
 from zs_env.prompts import PromptTemplate
@@ -59,7 +59,8 @@ def check_config(config: TrainConfig) -> None:
             check_engine(spec, generators=(_POLICY_KIND,))
             served_models(spec)
     if environment.reward is not None:
-        reward_from_text(environment.reward)
+        check_reward(environment.reward)
+        served_models(reward_spec(environment.reward))
     if environment.prompt is not None:
         PromptTemplate.of(environment.prompt)
     generator = spec_from_text(config.generation.generator or KINDS[0], role="generator")

@@ -16,8 +16,8 @@ def test_calls_end_in_any_order_and_each_keeps_its_id():
             assert gate.wait(timeout=30)
         return f"page of {requests[0]}"
 
-    calls = PendingCalls(search, timeout_s=30)
-    slow, fast = calls.submit(["slow"]), calls.submit(["fast"])
+    calls = PendingCalls()
+    slow, fast = (calls.submit(search, [name], timeout_s=30) for name in ("slow", "fast"))
     assert calls.wait() == {fast: "page of fast"}
     assert calls.wait(0.0) == {} and len(calls) == 1
     gate.set()
@@ -32,9 +32,9 @@ def test_threads_are_used_again():
     def search(requests):
         threads.add(threading.get_ident())
 
-    calls = PendingCalls(search, timeout_s=30)
+    calls = PendingCalls()
     for _ in range(5):
-        calls.submit(["query"])
+        calls.submit(search, ["query"], timeout_s=30)
         assert list(calls.wait().values()) == [None]
     assert len(threads) == 1
     calls.close()
@@ -49,12 +49,12 @@ def test_a_late_result_is_a_timeout_and_never_returned():
             answered.set()
         return "page"
 
-    calls = PendingCalls(search, timeout_s=0.2)
-    call_id = calls.submit(["hangs"])
+    calls = PendingCalls()
+    call_id = calls.submit(search, ["hangs"], timeout_s=0.2)
     assert calls.wait() == {call_id: TIMED_OUT}
     gate.set()
     assert answered.wait(timeout=30)
-    other = calls.submit(["query"])
+    other = calls.submit(search, ["query"], timeout_s=0.2)
     assert calls.wait() == {other: "page"}
     calls.close()
 
@@ -83,11 +83,11 @@ class _Clock:
 def test_each_call_is_late_at_its_own_deadline(monkeypatch, between):
     gate, clock = threading.Event(), _Clock()
     monkeypatch.setattr(deadline, "time", SimpleNamespace(monotonic=clock.monotonic))
-    calls = PendingCalls(lambda _: gate.wait(timeout=30), timeout_s=10)
+    calls = PendingCalls()
     monkeypatch.setattr(calls, "_results", clock)
-    first = calls.submit(["first"])
+    first = calls.submit(lambda _: gate.wait(timeout=30), ["first"], timeout_s=10)
     clock.now = between
-    second = calls.submit(["second"])
+    second = calls.submit(lambda _: gate.wait(timeout=30), ["second"], timeout_s=10)
     assert calls.wait() == {first: TIMED_OUT} and clock.now == 10.0
     assert calls.wait() == {second: TIMED_OUT} and clock.now == 10.0 + between
     gate.set()

@@ -15,7 +15,7 @@ from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.transcripts.serialization import transcript_from_json, transcript_to_json
 from zs_env.transcripts.storage import append_transcripts, fork, load_transcripts, rescore
-from zs_env.transcripts.transcript import Transcript, Turn
+from zs_env.transcripts.transcript import Transcript, Turn, Verdict
 
 QUESTION = Question(id="q", text="Who wrote it?", answers=("Ada",), metadata={"hops": 2})
 
@@ -109,6 +109,7 @@ TRANSCRIPT = st.builds(
     max_turns=st.integers(1, 99),
     num_documents=st.integers(1, 99),
     reward_terms=st.lists(st.tuples(TEXT, st.floats(-9, 9)), max_size=2).map(tuple),
+    verdict=st.none() | st.builds(Verdict, st.floats(0, 1), TEXT, st.none() | TEXT),
 )
 
 

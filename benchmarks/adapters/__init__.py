@@ -1,0 +1,1 @@
+"""Scripted episodes through every adapter of `envs_registry`."""

@@ -1,0 +1,149 @@
+"""Plays scripted episodes through the adapters, each with its real framework.
+
+A player is a context manager that yields a function from a `Script` to what the framework returned.
+Frameworks are imported when a player starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from benchmarks.adapters.episodes import Play, Played, Script, gymnasium_player
+
+_LENGTH = 16384  # more tokens than any episode has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """An adapter and how it is compared.
+
+    Attributes:
+        package: the framework's distribution.
+        play: the player.
+        tools_prompt: returns the prompt of an adapter with tools, whose scripts have only the
+            valid actions; None for an adapter that takes texts.
+        by_group_seed: whether the row's seed is the seed of a group.
+        tokens: adds the expected ids and mask; None if the framework exposes none.
+    """
+
+    package: str
+    play: Callable[[], AbstractContextManager[Play]]
+    tools_prompt: Callable[[], str] | None = None
+    by_group_seed: bool = False
+    tokens: Callable[[Script, Played], Played] | None = None
+
+
+@contextmanager
+def verl_player() -> Iterator[Play]:
+    """Play through the agent loop, with a scripted server that generates past the closing tags."""
+    from hydra import compose, initialize_config_module
+    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+    from verl.utils.dataset.rl_dataset import RLHFDataset
+    from verl.workers.rollout.replica import TokenOutput
+
+    from agents.llm.policy.location import TINY_POLICY
+    from agents.llm.verl.agent_loop import ZeroSearchAgentLoop
+    from envs_registry.shared_environment import SharedEnvironment
+    from envs_registry.verl import verl_row
+
+    codec, _ = _codec()
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        overrides = {
+            "actor_rollout_ref.model.path": str(TINY_POLICY),
+            "actor_rollout_ref.rollout.name": "vllm",
+            "data.max_prompt_length": _LENGTH,
+            "data.max_response_length": _LENGTH,
+        }
+        config = compose("ppo_trainer", [f"{name}={value}" for name, value in overrides.items()])
+
+    class Server:
+        def __init__(self, script: Script) -> None:
+            self.texts = iter(script.texts)
+
+        async def generate(self, request_id: str, *, prompt_ids: Any, **_: Any) -> TokenOutput:
+            token_ids = _turn_ids(next(self.texts))
+            return TokenOutput(token_ids=list(token_ids), log_probs=[0.0] * len(token_ids))
+
+    async def run(script: Script) -> Any:
+        loop = ZeroSearchAgentLoop(
+            DictConfigWrap(config),
+            Server(script),
+            codec.tokenizer,
+            None,
+            RLHFDataset,
+            DictConfigWrap(config.data),
+            environments={"scripts": dict(script.environment)},
+            max_new_tokens=_LENGTH,
+        )
+        key = json.dumps(script.environment)
+        if key not in rows:
+            rows[key] = SharedEnvironment(script.environment).make()
+        row = verl_row(
+            rows[key],
+            script.question_index,
+            data_source="scripts",
+            noise_probability=script.noise_probability,
+            seed=script.seed,
+        )
+        return await loop.run({"temperature": 1.0}, session_id=0, global_steps=1, **row)
+
+    def play(script: Script) -> Played:
+        output = runner.run(run(script))
+        if output == []:  # verl's form of a failed episode
+            return Played(failed=True)
+        mask = [0] * len(output.prompt_ids) + output.response_mask
+        return Played(
+            failed=False,
+            reward=output.reward_score,
+            token_ids=(*output.prompt_ids, *output.response_ids),
+            mask=tuple(map(bool, mask)),
+        )
+
+    rows: dict[str, Any] = {}
+    with asyncio.Runner() as runner:
+        yield play
+
+
+def with_tokens(script: Script, played: Played) -> Played:
+    """Add the ids and the mask of an episode whose messages are known."""
+    codec, stop_rule = _codec()
+    prompt, *messages = played.messages or ()
+    ids = list(codec.encode_prompt(prompt))
+    mask = [False] * len(ids)
+    for text, message in zip(script.texts, messages, strict=False):
+        turn, _ = stop_rule.cut(_turn_ids(text))
+        page = codec.encode_environment(message) if message else ()
+        ids += [*turn, *page]
+        mask += [True] * len(turn) + [False] * len(page)
+    return replace(played, token_ids=tuple(ids), mask=tuple(mask))
+
+
+def _turn_ids(text: str) -> tuple[int, ...]:
+    """Return the ids that a policy samples for a text: without an action, up to its stop token."""
+    codec, _ = _codec()
+    return (*codec.encode_environment(text), min(codec.stop_token_ids))
+
+
+@cache
+def _codec() -> Any:
+    """Return the codec and the stop rule of the tiny policy's tokenizer."""
+    from transformers import AutoTokenizer
+
+    from agents.llm.policy.location import TINY_POLICY
+    from agents.llm.policy.stopping import StopRule
+    from agents.llm.policy.text_codec import TextCodec
+
+    codec = TextCodec(AutoTokenizer.from_pretrained(TINY_POLICY), name="tiny")
+    return codec, StopRule(codec)
+
+
+ADAPTERS: dict[str, Adapter] = {
+    "gymnasium": Adapter(package="gymnasium", play=gymnasium_player),
+    "verl": Adapter(package="verl", play=verl_player, tokens=with_tokens),
+}
