@@ -7,11 +7,15 @@ Frameworks are imported when a player starts.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.adapters.episodes import Play, Played, Script, gymnasium_player
@@ -110,6 +114,79 @@ def verl_player() -> Iterator[Play]:
         yield play
 
 
+@contextmanager
+def openenv_player() -> Iterator[Play]:
+    """Play through a real server and its client, over a socket; one session plays all episodes."""
+    from envs_registry.openenv import ZeroSearchAction, ZeroSearchClient
+    from tests.envs_registry.openenv_server import serve
+
+    clients: dict[str, Any] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+
+        def play(script: Script) -> Played:
+            key = json.dumps(script.environment)
+            if key not in clients:
+                log = folder / f"{len(clients)}.log"
+                url = serve(Path(sys.executable), log, dict(script.environment))
+                client = ZeroSearchClient(base_url=stack.enter_context(url)).sync()
+                clients[key] = stack.enter_context(client)
+            client = clients[key]
+            results = [client.reset(seed=script.seed, **script.options)]
+            for text in script.texts:
+                results.append(client.step(ZeroSearchAction(text=text)))
+                if results[-1].done:
+                    break
+            last = results[-1].observation
+            failed = last.failure is not None
+            return Played(
+                failed=failed,
+                messages=tuple(one.observation.message for one in results),
+                reward=None if last.reward is None else sum(one.reward or 0.0 for one in results),
+                terminated=last.done and not last.truncated,
+                truncated=last.truncated,
+            )
+
+        yield play
+
+
+@contextmanager
+def trl_player() -> Iterator[Play]:
+    """Play through the tools of an `environment_factory`, called as TRL's tool loop does."""
+    from envs_registry.trl import SearchTools, trl_row
+
+    def make(environment: Any) -> Any:
+        attributes = {"environment": environment, "share_group_seed": True}
+        return type("Tools", (SearchTools,), attributes)()
+
+    instances: dict[str, Any] = {}
+
+    def play(script: Script) -> Played:
+        key = json.dumps(script.environment)
+        if key not in instances:
+            instances[key] = make(script.environment)
+        tools = instances[key]
+        row = trl_row(
+            script.question_index, noise_probability=script.noise_probability, seed=script.seed
+        )
+        messages = [tools.reset(**row)]
+        for name, argument in script.calls:
+            method = getattr(tools, name)
+            (parameter,) = inspect.signature(method).parameters
+            messages.append(method(**{parameter: argument}))
+        reward = tools.get_reward()
+        return Played(failed=reward is None, messages=tuple(messages), reward=reward)
+
+    yield play
+
+
+def trl_prompt() -> str:
+    """Return the prompt of the tools."""
+    from envs_registry.trl import TOOLS_PROMPT
+
+    return TOOLS_PROMPT
+
+
 def with_tokens(script: Script, played: Played) -> Played:
     """Add the ids and the mask of an episode whose messages are known."""
     codec, stop_rule = _codec()
@@ -145,5 +222,7 @@ def _codec() -> Any:
 
 ADAPTERS: dict[str, Adapter] = {
     "gymnasium": Adapter(package="gymnasium", play=gymnasium_player),
+    "openenv": Adapter(package="openenv", play=openenv_player),
+    "trl": Adapter(package="trl", play=trl_player, tools_prompt=trl_prompt, by_group_seed=True),
     "verl": Adapter(package="verl", play=verl_player, tokens=with_tokens),
 }
