@@ -51,13 +51,14 @@ def compare(name: str) -> dict[str, Any]:
             if has_tools:
                 # A tool call after the end of an episode is no step of it.
                 script = replace(script, texts=script.texts[:steps])
-                expected = stripped(expected)
             if not expected.failed:
                 sound.append(script)
                 num_steps += steps
                 if adapter.tokens is not None:
                     expected = adapter.tokens(script, expected)
             played = play(script)
+            if has_tools:
+                played, expected = stripped(played), stripped(expected)
             wrong = differences(played, expected)
             compared.update(exposed(played))
             different.update(wrong)

@@ -18,7 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.adapters.episodes import Play, Played, Script, gymnasium_player
+from benchmarks.adapters.episodes import Play, Played, Script, gymnasium_player, make_scripts
+from envs_registry.shared_environment import shared_environment
+from envs_registry.verl import verl_row
 
 _LENGTH = 16384  # more tokens than any episode has
 
@@ -53,8 +55,6 @@ def verl_player() -> Iterator[Play]:
 
     from agents.llm.policy.location import TINY_POLICY
     from agents.llm.verl.agent_loop import ZeroSearchAgentLoop
-    from envs_registry.shared_environment import SharedEnvironment
-    from envs_registry.verl import verl_row
 
     codec, _ = _codec()
     with initialize_config_module("verl.trainer.config", version_base=None):
@@ -82,19 +82,10 @@ def verl_player() -> Iterator[Play]:
             None,
             RLHFDataset,
             DictConfigWrap(config.data),
-            environments={"scripts": dict(script.environment)},
+            environments={_name(script): dict(script.environment)},
             max_new_tokens=_LENGTH,
         )
-        key = json.dumps(script.environment)
-        if key not in rows:
-            rows[key] = SharedEnvironment(script.environment).make()
-        row = verl_row(
-            rows[key],
-            script.question_index,
-            data_source="scripts",
-            noise_probability=script.noise_probability,
-            seed=script.seed,
-        )
+        row = _verl_row(script)
         return await loop.run({"temperature": 1.0}, session_id=0, global_steps=1, **row)
 
     def play(script: Script) -> Played:
@@ -109,7 +100,6 @@ def verl_player() -> Iterator[Play]:
             mask=tuple(map(bool, mask)),
         )
 
-    rows: dict[str, Any] = {}
     with asyncio.Runner() as runner:
         yield play
 
@@ -125,7 +115,7 @@ def openenv_player() -> Iterator[Play]:
         folder = Path(stack.enter_context(TemporaryDirectory()))
 
         def play(script: Script) -> Played:
-            key = json.dumps(script.environment)
+            key = _name(script)
             if key not in clients:
                 log = folder / f"{len(clients)}.log"
                 url = serve(Path(sys.executable), log, dict(script.environment))
@@ -151,6 +141,41 @@ def openenv_player() -> Iterator[Play]:
 
 
 @contextmanager
+def skyrl_player() -> Iterator[Play]:
+    """Play through environments that `skyrl_gym.make` builds, one for each episode."""
+    import skyrl_gym
+    from envs_registry.skyrl import ENV_CLASS, EpisodeFailed, register_environment
+
+    register_environment({_name(one): dict(one.environment) for one in make_scripts()})
+
+    def play(script: Script) -> Played:
+        row = _verl_row(script)
+        env = skyrl_gym.make(ENV_CLASS, env_config=None, extras=row)
+        (prompt,), _ = env.init(row["prompt"])
+        messages, total, output = [prompt["content"]], 0.0, {"done": False, "metadata": {}}
+        for text in script.texts:
+            try:
+                output = env.step(text)
+            except EpisodeFailed:
+                return Played(failed=True, messages=(*messages, ""))
+            messages.append("".join(one["content"] for one in output["observations"]))
+            total += output["reward"]
+            if output["done"]:
+                break
+        env.close()
+        terminated = output["metadata"].get("reason") == "answer"
+        return Played(
+            failed=False,
+            messages=tuple(messages),
+            reward=total,
+            terminated=terminated,
+            truncated=output["done"] and not terminated,
+        )
+
+    yield play
+
+
+@contextmanager
 def trl_player() -> Iterator[Play]:
     """Play through the tools of an `environment_factory`, called as TRL's tool loop does."""
     from envs_registry.trl import SearchTools, trl_row
@@ -162,7 +187,7 @@ def trl_player() -> Iterator[Play]:
     instances: dict[str, Any] = {}
 
     def play(script: Script) -> Played:
-        key = json.dumps(script.environment)
+        key = _name(script)
         if key not in instances:
             instances[key] = make(script.environment)
         tools = instances[key]
@@ -185,6 +210,21 @@ def trl_prompt() -> str:
     from envs_registry.trl import TOOLS_PROMPT
 
     return TOOLS_PROMPT
+
+
+def _verl_row(script: Script) -> dict[str, Any]:
+    """Return the row of an episode, for verl and SkyRL."""
+    return verl_row(
+        shared_environment(_name(script)).make(),
+        script.question_index,
+        data_source=_name(script),
+        noise_probability=script.noise_probability,
+        seed=script.seed,
+    )
+
+
+def _name(script: Script) -> str:
+    return json.dumps(script.environment, sort_keys=True)
 
 
 def with_tokens(script: Script, played: Played) -> Played:
@@ -223,6 +263,7 @@ def _codec() -> Any:
 ADAPTERS: dict[str, Adapter] = {
     "gymnasium": Adapter(package="gymnasium", play=gymnasium_player),
     "openenv": Adapter(package="openenv", play=openenv_player),
+    "skyrl": Adapter(package="skyrl-gym", play=skyrl_player),
     "trl": Adapter(package="trl", play=trl_player, tools_prompt=trl_prompt, by_group_seed=True),
     "verl": Adapter(package="verl", play=verl_player, tokens=with_tokens),
 }
