@@ -191,7 +191,7 @@ def _texts(question: Question) -> dict[str, Sequence[str]]:
         "no search": [right],
         "malformed, then search": ["I do not know.", f"{think}{search}", right],
         "malformed to the turn limit": ["Hm.", "<search> </search>", "x</answer>", "<answer>x"],
-        "searches to the turn limit": [search, f"<search>{wrong}</search>", search, search],
+        "searches to the turn limit": [search, "<search>more</search>", search, search],
         "text after an action": [f"{search} so {right}", f"{right}{search}"],
         "documents of the agent": [f"<information>{right}</information>{right}", search, right],
         "the engine fails": ["Well.", search, right],
