@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zs_env.actions import Malformed, thinks_before_acting
 from zs_env.metrics import f1_score, rouge_l
@@ -153,7 +153,7 @@ def _imported_term(name: str) -> Term:
         raise ValueError(
             f"reward term {name!r} is {term!r}, expected a function from a transcript to a number"
         )
-    return term
+    return cast(Term, term)
 
 
 PRESETS: dict[str, Reward] = {
