@@ -27,7 +27,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,dense,data,gguf,simulator,google,serve,tune,sb3,trl]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --editable ".[train,retrieval,dense,data,gguf,simulator,google,serve,tune,sb3,skyrl,trl]"
 	touch $@
 
 # A language model server for the engine "simulator", on port 8000 by default, until it is stopped:

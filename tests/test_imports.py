@@ -39,13 +39,17 @@ EXTRAS = {
     "serpapi": ("zs_env.engines.google",),
     "trl": (),
     "verl": ("agents.llm.verl.agent_loop",),
-    "omegaconf": ("agents.llm.verl.agent_loop",),
+    "omegaconf": ("agents.llm.verl.agent_loop", "agents.llm.skyrl"),
     "gradio": (),
+    "skyrl": ("agents.llm.skyrl",),
+    "skyrl_gym": ("envs_registry.skyrl",),
+    "ray": ("agents.llm.skyrl",),
     "openenv": ("envs_registry.openenv",),
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.
 ON_REQUEST = (
     "envs_registry.openenv",
+    "envs_registry.skyrl",
     "zs_env.server.access",
     "zs_env.server.app",
     "zs_env.server.metrics",

@@ -31,7 +31,7 @@ LLM = (
     ("learner",),
     ("trainer",),
     ("sft",),
-    ("recipes", "tiny", "trl", "verl"),
+    ("recipes", "skyrl", "tiny", "trl", "verl"),
 )
 
 
