@@ -18,6 +18,13 @@ INSTRUCT_PROMPT = (
     "write it between <answer> and </answer>, as briefly as possible and without explanation.\n"
     "Question: {question}\n"
 )
+TOOLS_PROMPT = (
+    "Answer the question below. Before each action, think between <think> and </think>. To find "
+    "documents, call the function search with a short query; it returns up to {num_documents} "
+    "documents. If the documents do not help, search again with different words. You have "
+    "{max_turns} actions in total. When you know the answer, write it between <answer> and "
+    "</answer>, as briefly as possible and without explanation.\nQuestion: {question}\n"
+)
 BARE_PROMPT = "Question: {question}\n"
 NO_SEARCH_PROMPT = (
     "Answer the question below from your own knowledge. First think between <think> and </think>. "
@@ -34,6 +41,7 @@ NOTICES: dict[MalformedKind, str] = {
     "spoofed_tag": "Your last message contained a page of documents; only a search returns one.",
     "too_long": "Your last message was too long.",
 }
+_TOOLS_NOTICE_END = "Call the function search, or answer with <answer> and </answer>."
 _NOTICE_END = "Search with <search> and </search>, or answer with <answer> and </answer>."
 # The tiny policy was trained with the prompt "bare" and these notices.
 BARE_NOTICES: dict[MalformedKind, str] = {
@@ -102,6 +110,10 @@ PROMPTS: dict[str, PromptTemplate] = {
     "bare": PromptTemplate(
         BARE_PROMPT,
         {kind: f"\n{notice} {_BARE_NOTICE_END}\n" for kind, notice in BARE_NOTICES.items()},
+    ),
+    "tools": PromptTemplate(
+        TOOLS_PROMPT,
+        {kind: f"\n{notice} {_TOOLS_NOTICE_END}\n" for kind, notice in NOTICES.items()},
     ),
     "no_search": PromptTemplate(NO_SEARCH_PROMPT),
 }

@@ -22,10 +22,12 @@ from transformers import (
 from agents.llm.policy.location import find_model
 from agents.llm.policy.lora import has_adapter, merged_weights, reload_adapter
 from agents.llm.policy.text_codec import TextCodec, as_ids
+from agents.llm.policy.turn_format import TurnFormat
 from zs_env.text.paths import expand_home
 
 # A folder with an adapter must not have a config.json, or it would be loaded as a full model.
 _BESIDE_ADAPTER = "zerosearch.json"
+_TURN_FORMAT = "turn_format"
 # If a configuration has no limit.
 _DEFAULT_CONTEXT = 8192
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -48,6 +50,16 @@ class Policy:
     @property
     def env_settings(self) -> dict[str, Any]:
         """Arguments of the environment that it was trained with, from its config.json."""
+        return {name: value for name, value in self._recorded.items() if name != _TURN_FORMAT}
+
+    @property
+    def turn_format(self) -> TurnFormat:
+        """How its turns are written; "inline" unless it was trained otherwise."""
+        return self._recorded.get(_TURN_FORMAT, "inline")
+
+    @property
+    def _recorded(self) -> dict[str, Any]:
+        """The environment's arguments, and the turn format if it is not "inline"."""
         config: Any = self.model.config
         known = getattr(config, "zerosearch_env", None)
         if known is None and getattr(config, "zerosearch_prompt", None):  # an older checkpoint
@@ -56,8 +68,23 @@ class Policy:
 
     def record_env_settings(self, settings: Mapping[str, Any]) -> None:
         """Set `env_settings`; `save` writes them."""
+        self._record(settings, self.turn_format)
+
+    def set_turn_format(self, turn_format: TurnFormat) -> None:
+        """Set `turn_format`; `save` writes it.
+
+        Raises:
+            ValueError: if the chat template does not support it.
+        """
+        if turn_format != self.turn_format:
+            self._record(self.env_settings, turn_format)
+            self.__dict__.pop("codec", None)
+        _ = self.codec
+
+    def _record(self, settings: Mapping[str, Any], turn_format: TurnFormat) -> None:
         config: Any = self.model.config
-        config.zerosearch_env = dict(settings)
+        own = {} if turn_format == "inline" else {_TURN_FORMAT: turn_format}
+        config.zerosearch_env = {**settings, **own}
 
     @property
     def prompt(self) -> str | None:
@@ -70,7 +97,9 @@ class Policy:
         generation = getattr(self.model, "generation_config", None)
         stops = as_ids(getattr(generation, "eos_token_id", None))
         stops += as_ids(self.model.config.get_text_config().eos_token_id)
-        return TextCodec(self.tokenizer, name=self.name, model_stop_ids=stops)
+        return TextCodec(
+            self.tokenizer, name=self.name, model_stop_ids=stops, turn_format=self.turn_format
+        )
 
     @cached_property
     def max_context(self) -> int:
@@ -85,7 +114,7 @@ class Policy:
         """
         self.model.save_pretrained(folder)
         if has_adapter(self.model):
-            text = json.dumps(self.env_settings)
+            text = json.dumps(self._recorded)
             (Path(folder) / _BESIDE_ADAPTER).write_text(text, encoding="utf-8")
         self.tokenizer.save_pretrained(folder)
 

@@ -1,4 +1,6 @@
-"""The end of a turn: after the token that completes a closing action tag, or at a stop token.
+"""The end of a turn: after the token that completes a closing tag, or at a stop token.
+
+The turn format determines the tags: those of an action, or of a function call and an answer.
 
 Tokenizers merge `>` with the following text, so tags are searched in the decoded text. Text is only
 decoded after the few tokens that can complete a tag.
@@ -11,18 +13,18 @@ from collections.abc import Sequence
 from typing import Literal
 
 from agents.llm.policy.text_codec import TextCodec
+from agents.llm.policy.turn_format import CLOSING_TAGS
 
 StopReason = Literal["tag", "eos", "length", "context"]
 
-CLOSING_TAGS = ("</search>", "</answer>")
-_TAG_END = re.compile(r"([A-Za-z/<]*)>")
+_TAG_END = re.compile(r"([A-Za-z_/<]*)>")
 
 
-def may_complete_tag(token_text: str) -> bool:
-    """Whether a token with this text can complete a closing action tag."""
+def may_complete_tag(token_text: str, closing_tags: Sequence[str] = CLOSING_TAGS) -> bool:
+    """Whether a token with this text can complete a closing tag."""
     for match in _TAG_END.finditer(token_text):
         piece = match[1]
-        for tag in CLOSING_TAGS:
+        for tag in closing_tags:
             body = tag[:-1]
             if body.endswith(piece) or piece.endswith(body):
                 return True
@@ -40,7 +42,8 @@ class StopRule:
         self._codec = codec
         self._stop_token_ids = codec.stop_token_ids
         with_end = [i for token, i in codec.tokenizer.get_vocab().items() if ">" in token]
-        tags = {token_id for token_id in with_end if may_complete_tag(codec.decode([token_id]))}
+        self._closing_tags = closing = codec.closing_tags
+        tags = {i for i in with_end if may_complete_tag(codec.decode([i]), closing)}
         self.watched = codec.stop_token_ids | tags
 
     def reason(self, turn_ids: Sequence[int]) -> StopReason | None:
@@ -48,7 +51,7 @@ class StopRule:
         if turn_ids[-1] in self._stop_token_ids:
             return "eos"
         text = self._codec.decode(turn_ids)
-        return "tag" if any(tag in text for tag in CLOSING_TAGS) else None
+        return "tag" if any(tag in text for tag in self._closing_tags) else None
 
     def cut(self, token_ids: Sequence[int]) -> tuple[tuple[int, ...], StopReason | None]:
         """Return the ids up to the end of the turn, and its reason; None if it does not end."""

@@ -14,6 +14,8 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from agents.llm.policy.tool_calls import ToolTemplate
+from agents.llm.policy.turn_format import CLOSING_TAGS_OF, Frame, Frames, TurnFormat, find_frames
 from zs_env.text.sanitize import sanitize
 
 _PLACEHOLDER = "MESSAGEGOESHERE"
@@ -28,16 +30,62 @@ class TextCodec:
         name: name of the model, for error messages.
         model_stop_ids: ids that end a turn according to the model's configuration, in addition to
             those of the tokenizer.
+        turn_format: how turns and observations are written, see `turn_format`.
+
+    Raises:
+        ValueError: if the turn format needs another chat template.
     """
 
     tokenizer: PreTrainedTokenizerBase
     name: str = ""
     model_stop_ids: tuple[int, ...] = ()
+    turn_format: TurnFormat = "inline"
+
+    def __post_init__(self) -> None:
+        if self.turn_format != "inline":
+            _ = self._frames
 
     def encode_prompt(self, message: str) -> tuple[int, ...]:
         """Encode the first message as a user turn, followed by the start of the policy's turn."""
+        if self.turn_format != "inline":
+            frame = self._frames.prompt
+            return self._template_ids(frame.before) + self._encode_framed(frame, [message])[0]
         before, after = self._prompt_frame
         return before + self.encode_environment(message) + after
+
+    def encode_observations(
+        self, messages: Sequence[str], turns: Sequence[Sequence[int]]
+    ) -> list[tuple[int, ...]]:
+        """Encode a message after each turn, up to the start of the policy's next turn.
+
+        Args:
+            messages: pages and notices.
+            turns: ids of the turns before them. After a turn that ends with a stop token, the chat
+                template's own end of a turn is left out.
+        """
+        if self.turn_format == "inline":
+            return self.encode_environments(messages)
+        frame = self._frames.message
+        before = self._template_ids(frame.before)
+        ends = [place for place, one in enumerate(before) if one in self.stop_token_ids]
+        closed = before[ends[0] + 1 :] if ends else before
+        encoded = self._encode_framed(frame, messages)
+        return [
+            (closed if turn and turn[-1] in self.stop_token_ids else before) + ids
+            for turn, ids in zip(turns, encoded, strict=True)
+        ]
+
+    def encode_action(self, text: str) -> tuple[int, ...]:
+        """Encode a turn with tags, such as one of a teacher, as the policy writes it."""
+        if self.turn_format != "tools":
+            return self.encode_environment(text)
+        written = self._tools.write(text)
+        ids = self.encode_environment(written)
+        if written == text or self._tools.has_closing_tag:
+            return ids
+        before = self._template_ids(self._frames.message.before)
+        ends = [i for i in before if i in self.stop_token_ids]
+        return (*ids, *ends[:1])
 
     def encode_environment(self, text: str) -> tuple[int, ...]:
         """Encode text of the environment, without control tokens."""
@@ -76,10 +124,20 @@ class TextCodec:
         """Decode one id."""
         return self.decode([token_id])
 
-    def decode_action(self, token_ids: Sequence[int]) -> str:
+    def decode_turn(self, token_ids: Sequence[int]) -> str:
         """Decode a turn without the stop token at its end."""
         ends = bool(token_ids) and token_ids[-1] in self.stop_token_ids
         return self.decode(token_ids[:-1] if ends else token_ids)
+
+    def decode_action(self, token_ids: Sequence[int]) -> str:
+        """Decode a turn as an action of the environment: a function call becomes a search."""
+        text = self.decode_turn(token_ids)
+        return self._tools.to_action(text) if self.turn_format == "tools" else text
+
+    @property
+    def closing_tags(self) -> tuple[str, ...]:
+        """Texts that end a turn."""
+        return CLOSING_TAGS_OF[self.turn_format]
 
     @cached_property
     def stop_token_ids(self) -> frozenset[int]:
@@ -136,10 +194,48 @@ class TextCodec:
                 f"the chat template of {self.name!r} shows the user's message {len(pieces) - 1} "
                 "times, expected once; set tokenizer.chat_template to one that shows it once"
             )
-        before, after = (
-            as_ids(tokenizer(piece, add_special_tokens=False)["input_ids"]) for piece in pieces
-        )
+        before, after = map(self._template_ids, pieces)
         return before, after
+
+    @cached_property
+    def _tools(self) -> ToolTemplate:
+        return ToolTemplate(self.tokenizer)
+
+    @cached_property
+    def _frames(self) -> Frames:
+        """Frames of the turn formats other than "inline"."""
+        tokenizer = self.tokenizer
+        if not tokenizer.chat_template:
+            raise ValueError(
+                f"the turn format {self.turn_format!r} needs a chat template, which the tokenizer "
+                f"of {self.name!r} does not have; use the turn format 'inline'"
+            )
+
+        def render(messages: Any) -> str:
+            if self.turn_format == "tools":
+                return self._tools.render(messages)
+            return str(
+                tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            )
+
+        control = map(self.decode_one, self.control_token_ids)
+        try:
+            return find_frames(render, self.turn_format, [text for text in control if text])
+        except Exception as error:  # templates raise what they like
+            raise ValueError(
+                f"the chat template of {self.name!r} does not support the turn format "
+                f"{self.turn_format!r}: {error}; use 'inline', or another tokenizer.chat_template"
+            ) from error
+
+    def _template_ids(self, text: str) -> tuple[int, ...]:
+        """Encode text of the chat template, with control tokens."""
+        return as_ids(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _encode_framed(self, frame: Frame, messages: Sequence[str]) -> list[tuple[int, ...]]:
+        """Encode messages and what follows them, without `Frame.before`."""
+        after = self._template_ids(frame.after)
+        encoded = self.encode_environments([frame.fill(message) for message in messages])
+        return [ids + after for ids in encoded]
 
 
 def as_ids(value: Any) -> tuple[int, ...]:

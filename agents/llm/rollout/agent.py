@@ -81,8 +81,10 @@ class PolicyAgent:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the weights, the sampling settings and the seed."""
-        digest = blake2b(f"{self.sampling}{self.seed}".encode(), digest_size=8)
+        """Digest of the weights, the sampling settings, the seed and the turn format."""
+        turn_format = self.policy.turn_format
+        settings = f"{self.sampling}{self.seed}{'' if turn_format == 'inline' else turn_format}"
+        digest = blake2b(settings.encode(), digest_size=8)
         for name, tensor in sorted(self.policy.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
@@ -91,7 +93,8 @@ class PolicyAgent:
     def act(self, observation: Mapping[str, Any], info: Mapping[str, Any] | None = None) -> str:
         """Return the policy's next turn.
 
-        Without an `info["episode_id"]` the whole transcript is encoded as one prompt.
+        Without an `info["episode_id"]` the whole transcript is encoded as one prompt, in every
+        turn format.
         """
         return self.act_batch([observation], [info or {}])[0]
 
@@ -109,7 +112,7 @@ class PolicyAgent:
     def stream(
         self, observation: Mapping[str, Any], info: Mapping[str, Any], show: Callable[[str], None]
     ) -> str:
-        """Return the policy's next turn, and show its text while it is generated.
+        """Return the policy's next action, and show its turn while it is generated.
 
         If the generator has no `partial_turn`, the text is shown as a whole.
         """
@@ -120,7 +123,7 @@ class PolicyAgent:
         def show_new_text() -> bool:
             nonlocal shown
             ids = partial_turn(request.session) if partial_turn else ()
-            text = self.policy.codec.decode_action(ids)
+            text = self.policy.codec.decode_turn(ids)
             # The last character may be incomplete: it decodes to U+FFFD until its last token.
             if text.startswith(shown) and not text.endswith("\ufffd"):
                 show(text[len(shown) :])
@@ -131,10 +134,11 @@ class PolicyAgent:
         ended: dict[int, Generation] = {}
         while request.session not in ended:
             ended |= self._generator.poll(show_new_text)
-        text = self._finish_turn(observation, info, request, ended[request.session])
-        show(text.removeprefix(shown))
+        turn = ended[request.session]
+        show(self.policy.codec.decode_turn(turn.token_ids).removeprefix(shown))
+        action = self._finish_turn(observation, info, request, turn)
         self._forget_oldest(1)
-        return text
+        return action
 
     def _request(
         self, observation: Mapping[str, Any], info: Mapping[str, Any]
@@ -145,7 +149,8 @@ class PolicyAgent:
         # An episode that was reset with the same seed has the same id, but a shorter transcript.
         if episode is not None and episode.num_chars + len(message) == len(transcript):
             session = episode.session
-            token_ids = episode.token_ids + self.policy.codec.encode_environment(message)
+            (encoded,) = self.policy.codec.encode_observations([message], [episode.token_ids])
+            token_ids = episode.token_ids + encoded
         else:
             session = next(self._new_sessions)
             token_ids = self.policy.codec.encode_prompt(transcript)
@@ -161,7 +166,7 @@ class PolicyAgent:
         request: GenerationRequest,
         turn: Generation,
     ) -> str:
-        """Keep the ids of the episode and return the text of the turn."""
+        """Keep the ids of the episode and return the action of the turn."""
         text = self.policy.codec.decode_action(turn.token_ids)
         if turn.stop_reason == "context":
             if not self.num_context_full:

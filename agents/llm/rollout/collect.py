@@ -1,6 +1,7 @@
 """Collects rollouts: a policy plays the questions of a step in a vector environment.
 
-The sampled ids are kept as they are; only new environment text is encoded. When an episode ends,
+The sampled ids are kept as they are; only new text of the environment is encoded, and text of the
+chat template between turns. When an episode ends,
 the next one starts in its slot at once.
 """
 
@@ -172,7 +173,9 @@ class _Collector:
 
     def _append_observations(self, slots: Sequence[int]) -> None:
         messages = [self.pool.observation(slot)["message"] for slot in slots]
-        encoded = self.policy.codec.encode_environments(messages)
+        # After a turn without a token, the context is full and the observation is not recorded.
+        turns = [self.by_slot[slot].segments[-1].token_ids for slot in slots]
+        encoded = self.policy.codec.encode_observations(messages, turns)
         for slot, token_ids in zip(slots, encoded, strict=True):
             self.by_slot[slot].append_observation(token_ids)
 

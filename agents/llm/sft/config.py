@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from agents.llm.learner.config import OptimizerConfig
-from agents.llm.trainer.config import ModelConfig, RunSettings, SessionConfig, at_least, heading
+from agents.llm.policy.config import ModelConfig
+from agents.llm.trainer.config import RunSettings, SessionConfig, at_least, heading
 from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import spec_from_text

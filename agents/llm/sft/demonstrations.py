@@ -95,18 +95,19 @@ def answer_at_once(question: Question, rules: EpisodeConfig) -> Transcript:
 def encode_demonstration(policy: Policy, transcript: Transcript) -> Rollout:
     """Encode a teacher's episode as if the policy had sampled it, with log-probabilities 0.
 
-    Every turn is encoded alone, as in a rollout. A turn ends with its closing tag, as the turns of
-    a policy do, so the policy does not learn an end-of-sequence token.
+    Every turn is encoded alone, as in a rollout, in the policy's turn format. A turn ends with its
+    closing tag, as the turns of a policy do, so the policy does not learn an end-of-sequence token.
+    A function call without a closing tag ends with the chat template's end of a turn.
     """
     segments = [
         Segment(source=Source.PROMPT, token_ids=policy.codec.encode_prompt(transcript.prompt))
     ]
     for turn in transcript.turns:
-        action = policy.codec.encode_environment(turn.text)
+        action = policy.codec.encode_action(turn.text)
         segments.append(
             Segment(source=Source.POLICY, token_ids=action, logprobs=(0.0,) * len(action))
         )
         if turn.message:
-            message = policy.codec.encode_environment(turn.message)
+            (message,) = policy.codec.encode_observations([turn.message], [action])
             segments.append(Segment(source=Source.ENVIRONMENT, token_ids=message))
     return Rollout(segments=tuple(segments), transcript=transcript)

@@ -29,7 +29,12 @@ from agents.llm.sft.supervised import SUPERVISED, mean_loss, plan_steps, train_s
 from agents.llm.trainer.config import env_settings
 from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, load_state, write_json
-from agents.llm.trainer.setup import choose_precision, load_trained_policy, set_up_torch
+from agents.llm.trainer.setup import (
+    choose_precision,
+    choose_prompt,
+    load_trained_policy,
+    set_up_torch,
+)
 from zs_env.transcripts.storage import append_transcripts
 
 _RESULT = "result.json"
@@ -106,6 +111,7 @@ def warm_start(
     folder.config = config = choose_precision(config, distributed)
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint)
+    choose_prompt(config.demonstrations.prompt, policy)
     policy.record_env_settings(env_settings(config.demonstrations))
     rollouts = _demonstrations(config.demonstrations, policy, report, seed=config.run.seed)
     held_out = rollouts[: config.demonstrations.held_out]

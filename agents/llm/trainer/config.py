@@ -14,6 +14,7 @@ import tyro
 
 from agents.llm.algorithms.registry import AlgorithmConfig
 from agents.llm.learner.config import OptimizerConfig
+from agents.llm.policy.config import DType, ModelConfig
 from agents.llm.trainer.metrics import TrackerName
 from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
@@ -21,9 +22,9 @@ from agents.storage.config_file import FlatSettings
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 from zs_env.text.paths import expand_paths
 
-DType = Literal["float32", "bfloat16", "float64"]
 _ALGORITHM = AlgorithmConfig(minibatches=2)
 _OPTIMIZER = OptimizerConfig(learning_rate=3e-4, warmup_steps=2, lr_schedule="linear")
+_MODEL = ModelConfig()
 
 
 def at_least(minimum: int, config: Any, *names: str) -> None:
@@ -211,30 +212,6 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The policy that is trained, its adapters and its device.
-
-    Attributes:
-        policy: "tiny" (part of the package), a Hugging Face name, a folder, or a .gguf file.
-        lora_rank: rank of LoRA adapters, which are trained instead of the weights of policy and
-            critic; 0 trains all weights.
-        lora_alpha: scale of LoRA adapters, which are multiplied by alpha / rank.
-        dtype: dtype of the weights; adapters are at least float32. Trained bfloat16 weights lose
-            small updates: prefer --autocast. float64 is for tests.
-        device: device of the policy; "auto" for a GPU if there is one.
-    """
-
-    policy: str = "tiny"
-    lora_rank: int = 0
-    lora_alpha: int = 32
-    dtype: DType = "float32"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        at_least(0, self, "lora_rank")
-
-
-@dataclass(frozen=True, kw_only=True)
 class SessionConfig:
     """Output folder and session of a run; `train` and `warm-start` share them.
 
@@ -329,7 +306,7 @@ class TrainConfig(RunSettings):
     optimizer: Annotated[OptimizerConfig, heading("optimization")] = _OPTIMIZER
     generation: Annotated[GenerationConfig, heading("generation")] = GenerationConfig()
     evaluation: Annotated[EvaluationConfig, heading("evaluation")] = EvaluationConfig()
-    model: Annotated[ModelConfig, heading("run")] = ModelConfig()
+    model: Annotated[ModelConfig, heading("run")] = _MODEL
     run: Annotated[RunConfig, heading("run")] = RunConfig()
 
     def __post_init__(self) -> None:

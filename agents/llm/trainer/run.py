@@ -34,6 +34,7 @@ from agents.llm.trainer.metrics import MetricsLog
 from agents.llm.trainer.run_folder import RunFolder, load_state
 from agents.llm.trainer.setup import (
     choose_precision,
+    choose_prompt,
     load_trained_policy,
     random_state,
     restore_random_state,
@@ -144,7 +145,8 @@ def open_run(
     folder.config = config = choose_precision(config, distributed)
     checkpoint = folder.checkpoints.latest()
     policy = load_trained_policy(config.model, checkpoint, kl_coef=config.algorithm.kl_coef)
-    config = with_settings(config, {"prompt": config.environment.prompt or policy.prompt})
+    prompt = choose_prompt(config.environment.prompt, policy)
+    config = with_settings(config, {"prompt": prompt})
     trained_with, rules = policy.env_settings, env_settings(config.environment)
     policy.record_env_settings(rules)
     # Forward passes of a sharded model need all ranks, but each rank samples at its own pace.

@@ -15,13 +15,15 @@ from transformers.utils import logging as transformers_logging
 
 from agents.llm.distributed.context import DistributedContext, init_distributed
 from agents.llm.learner.allocator import keep_freed_memory
+from agents.llm.policy.config import ModelConfig
 from agents.llm.policy.lora import adapter_size, add_adapter, has_adapter, train_adapter
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.policy.precision import bfloat16_is_faster
-from agents.llm.trainer.config import ModelConfig, RunSettings, SessionConfig
+from agents.llm.trainer.config import RunSettings, SessionConfig
 from agents.specs import spec_from_text
 from agents.storage.config_file import settings_of, with_settings
 from agents.storage.output_folder import folder_lock
+from zs_env.prompts import PromptTemplate
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -109,6 +111,24 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def choose_prompt(prompt: str | None, policy: Policy) -> str | None:
+    """Return the prompt of the settings, or else of the policy, or else of its turn format.
+
+    Raises:
+        ValueError: if the prompt asks for search tags, but the policy calls a function.
+    """
+    chosen = prompt or policy.prompt
+    if policy.turn_format != "tools":
+        return chosen
+    chosen = chosen or "tools"
+    if "<search>" in PromptTemplate.of(chosen).text:
+        raise ValueError(
+            f"the prompt {chosen!r} asks for <search>, but in the turn format 'tools' the policy "
+            "calls a function; choose --prompt tools, or a text without <search>"
+        )
+    return chosen
+
+
 def load_trained_policy(
     config: ModelConfig, checkpoint: Path | None = None, *, kl_coef: float = 0.0
 ) -> Policy:
@@ -120,10 +140,12 @@ def load_trained_policy(
         kl_coef: weight of the KL to the reference model.
 
     Raises:
-        ValueError: if the initial policy has an adapter that does not fit the settings.
+        ValueError: if the initial policy has an adapter that does not fit the settings, or a chat
+            template that does not support the turn format.
     """
     source = checkpoint or config.policy
     policy = load_policy(source, dtype=config.dtype, device=resolve_device(config.device))
+    policy.set_turn_format(config.turn_format or policy.turn_format)
     if not has_adapter(policy.model):
         if config.lora_rank:
             add_adapter(policy.model, rank=config.lora_rank, alpha=config.lora_alpha)

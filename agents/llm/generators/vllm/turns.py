@@ -23,7 +23,7 @@ from agents.llm.generators.base import (
 )
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
-from agents.llm.policy.stopping import CLOSING_TAGS, StopRule
+from agents.llm.policy.stopping import StopRule
 from zs_env.text.hashing import derive_seed
 
 
@@ -133,7 +133,7 @@ class VLLMGeneratorBase(Generator):
             "max_tokens": self._room(request, sampling),
             # Each turn has its own seed, derived from the episode's.
             "seed": derive_seed(f"{request.seed}\0{len(request.token_ids)}") & 0x7FFFFFFF,
-            "stop": list(CLOSING_TAGS),
+            "stop": list(self.policy.codec.closing_tags),
             # Only the policy's stop tokens, not others in the model's files.
             "stop_token_ids": self._stop_token_ids,
             "ignore_eos": True,
