@@ -1,6 +1,6 @@
 """Encoding and decoding of text.
 
-Text that the model did not generate never becomes a control token: only the frame of the prompt
+Text that the model did not generate never becomes a control token: only the text around messages
 comes from the chat template, everything else is encoded with control tokens split.
 """
 
@@ -65,13 +65,10 @@ class TextCodec:
         """
         if self.turn_format == "inline":
             return self.encode_environments(messages)
-        frame = self._frames.message
-        before = self._template_ids(frame.before)
-        ends = [place for place, one in enumerate(before) if one in self.stop_token_ids]
-        closed = before[ends[0] + 1 :] if ends else before
-        encoded = self._encode_framed(frame, messages)
+        end, start = self._between_turns
+        encoded = self._encode_framed(self._frames.message, messages)
         return [
-            (closed if turn and turn[-1] in self.stop_token_ids else before) + ids
+            (() if turn and turn[-1] in self.stop_token_ids else end) + start + ids
             for turn, ids in zip(turns, encoded, strict=True)
         ]
 
@@ -83,9 +80,8 @@ class TextCodec:
         ids = self.encode_environment(written)
         if written == text or self._tools.has_closing_tag:
             return ids
-        before = self._template_ids(self._frames.message.before)
-        ends = [i for i in before if i in self.stop_token_ids]
-        return (*ids, *ends[:1])
+        end, _ = self._between_turns
+        return (*ids, *end[-1:])
 
     def encode_environment(self, text: str) -> tuple[int, ...]:
         """Encode text of the environment, without control tokens."""
@@ -226,6 +222,14 @@ class TextCodec:
                 f"the chat template of {self.name!r} does not support the turn format "
                 f"{self.turn_format!r}: {error}; use 'inline', or another tokenizer.chat_template"
             ) from error
+
+    @cached_property
+    def _between_turns(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of the template's end of a turn, up to its stop token, and of what follows it."""
+        ids = self._template_ids(self._frames.message.before)
+        stops = (place for place, one in enumerate(ids, start=1) if one in self.stop_token_ids)
+        end = next(stops, 0)
+        return ids[:end], ids[end:]
 
     def _template_ids(self, text: str) -> tuple[int, ...]:
         """Encode text of the chat template, with control tokens."""

@@ -86,7 +86,7 @@ class ToolTemplate:
         """
         try:
             before, query = self._parse(text)
-        except (IndexError, KeyError, TypeError, ValueError):
+        except (IndexError, KeyError, RecursionError, TypeError, ValueError):
             return _SEARCH_TAG.sub("(", text)
         return f"{_SEARCH_TAG.sub('(', before)}<search>{sanitize(query)}</search>"
 

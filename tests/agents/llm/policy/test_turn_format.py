@@ -87,6 +87,7 @@ def test_a_query_may_hold_any_text(name, query):
         '<tool_call>["search", "a"]</tool_call>',
         "<tool_call>[]</tool_call>",
         '{"name": "search", "arguments": {"query": "a"}}',
+        f"<tool_call>{'[' * 100_000}</tool_call>",
         "<search>a</search>",
         "",
     ],
