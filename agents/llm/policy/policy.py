@@ -78,13 +78,13 @@ class Policy:
         """
         if turn_format != self.turn_format:
             self._record(self.env_settings, turn_format)
-            self.__dict__.pop("codec", None)
         _ = self.codec
 
     def _record(self, settings: Mapping[str, Any], turn_format: TurnFormat) -> None:
         config: Any = self.model.config
         own = {} if turn_format == "inline" else {_TURN_FORMAT: turn_format}
         config.zerosearch_env = {**settings, **own}
+        self.__dict__.pop("codec", None)
 
     @property
     def prompt(self) -> str | None:

@@ -13,18 +13,19 @@ from collections.abc import Sequence
 from typing import Literal
 
 from agents.llm.policy.text_codec import TextCodec
-from agents.llm.policy.turn_format import CLOSING_TAGS
 
 StopReason = Literal["tag", "eos", "length", "context"]
 
+CLOSING_TAGS = ("</search>", "</answer>")
+_CALL_TAGS = ("</tool_call>", "</answer>")  # in the turn format "tools"
 _TAG_END = re.compile(r"([A-Za-z_/<]*)>")
 
 
-def may_complete_tag(token_text: str, closing_tags: Sequence[str] = CLOSING_TAGS) -> bool:
+def may_complete_tag(token_text: str, tags: Sequence[str] = CLOSING_TAGS) -> bool:
     """Whether a token with this text can complete a closing tag."""
     for match in _TAG_END.finditer(token_text):
         piece = match[1]
-        for tag in closing_tags:
+        for tag in tags:
             body = tag[:-1]
             if body.endswith(piece) or piece.endswith(body):
                 return True
@@ -35,6 +36,7 @@ class StopRule:
     """Decides where a generated turn ends.
 
     Attributes:
+        tags: closing tags that end a turn.
         watched: ids after which `reason` must be called; no other id can end a turn.
     """
 
@@ -42,16 +44,16 @@ class StopRule:
         self._codec = codec
         self._stop_token_ids = codec.stop_token_ids
         with_end = [i for token, i in codec.tokenizer.get_vocab().items() if ">" in token]
-        self._closing_tags = closing = codec.closing_tags
-        tags = {i for i in with_end if may_complete_tag(codec.decode([i]), closing)}
-        self.watched = codec.stop_token_ids | tags
+        self.tags = _CALL_TAGS if codec.turn_format == "tools" else CLOSING_TAGS
+        ends = {i for i in with_end if may_complete_tag(codec.decode([i]), self.tags)}
+        self.watched = codec.stop_token_ids | ends
 
     def reason(self, turn_ids: Sequence[int]) -> StopReason | None:
         """Return why a turn ends after its last id; None if it continues."""
         if turn_ids[-1] in self._stop_token_ids:
             return "eos"
         text = self._codec.decode(turn_ids)
-        return "tag" if any(tag in text for tag in self._closing_tags) else None
+        return "tag" if any(tag in text for tag in self.tags) else None
 
     def cut(self, token_ids: Sequence[int]) -> tuple[tuple[int, ...], StopReason | None]:
         """Return the ids up to the end of the turn, and its reason; None if it does not end."""

@@ -15,7 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from agents.llm.policy.tool_calls import ToolTemplate
-from agents.llm.policy.turn_format import CLOSING_TAGS_OF, Frame, Frames, TurnFormat, find_frames
+from agents.llm.policy.turn_format import Frame, Frames, TurnFormat, find_frames
 from zs_env.text.sanitize import sanitize
 
 _PLACEHOLDER = "MESSAGEGOESHERE"
@@ -129,11 +129,6 @@ class TextCodec:
         """Decode a turn as an action of the environment: a function call becomes a search."""
         text = self.decode_turn(token_ids)
         return self._tools.to_action(text) if self.turn_format == "tools" else text
-
-    @property
-    def closing_tags(self) -> tuple[str, ...]:
-        """Texts that end a turn."""
-        return CLOSING_TAGS_OF[self.turn_format]
 
     @cached_property
     def stop_token_ids(self) -> frozenset[int]:

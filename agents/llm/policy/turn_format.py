@@ -23,12 +23,6 @@ from typing import Any, Literal
 TurnFormat = Literal["inline", "chat", "tools"]
 Message = Mapping[str, Any]
 
-CLOSING_TAGS = ("</search>", "</answer>")
-CLOSING_TAGS_OF: dict[TurnFormat, tuple[str, ...]] = {
-    "inline": CLOSING_TAGS,
-    "chat": CLOSING_TAGS,
-    "tools": ("</tool_call>", "</answer>"),
-}
 _TURN = "TURNGOESHERE"
 # The quotation mark shows whether a template writes a message as a JSON string.
 _MESSAGE = 'MESSAGE"GOESHERE'

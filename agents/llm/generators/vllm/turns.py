@@ -133,7 +133,7 @@ class VLLMGeneratorBase(Generator):
             "max_tokens": self._room(request, sampling),
             # Each turn has its own seed, derived from the episode's.
             "seed": derive_seed(f"{request.seed}\0{len(request.token_ids)}") & 0x7FFFFFFF,
-            "stop": list(self.policy.codec.closing_tags),
+            "stop": list(self._stop.tags),
             # Only the policy's stop tokens, not others in the model's files.
             "stop_token_ids": self._stop_token_ids,
             "ignore_eos": True,
