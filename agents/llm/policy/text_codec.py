@@ -220,7 +220,7 @@ class TextCodec:
 
     @cached_property
     def _between_turns(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids of the template's end of a turn, up to its stop token, and of what follows it."""
+        """Ids of the template's end of a turn, up to its stop token, and of the text after it."""
         ids = self._template_ids(self._frames.message.before)
         stops = (place for place, one in enumerate(ids, start=1) if one in self.stop_token_ids)
         end = next(stops, 0)

@@ -39,9 +39,9 @@ def test_the_turn_format_is_saved_and_adopted(
     folder = str(tmp_path / "evaluation")
     capsys.readouterr()
     assert not main(["evaluate", "--agent", run, "--episodes", "2", "--json", "--output", folder])
-    out, err = capsys.readouterr()
-    assert json.loads(out.splitlines()[-1])["env_kwargs"]["prompt"] == prompt
-    assert "turn_format" not in err
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    # The turn format is no argument of the environment.
+    assert report["env_kwargs"]["prompt"] == prompt and "turn_format" not in report["env_kwargs"]
 
 
 def test_a_prompt_that_asks_for_search_tags_is_refused_with_tools(tmp_path, capsys, torch_settings):
