@@ -11,7 +11,7 @@ train: $(VENV)/installed
 	$(BIN)/zerosearch train --resume $(ARGS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --timeout 600 $(ARGS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

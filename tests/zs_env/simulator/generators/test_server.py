@@ -5,6 +5,7 @@ import json
 import pickle
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -122,11 +123,12 @@ def test_concurrency_per_server_is_limited():
 def test_a_restarted_server_loses_no_prompt():
     asked = prompts(1000)
     first = ChatServer(echo)
-    generator = ServerTextGenerator(first.url, limits=QUICK)
+    generator = ServerTextGenerator(first.url, limits=replace(QUICK, deadline_s=60.0))
     outputs = []
     thread = threading.Thread(target=lambda: outputs.extend(generator.generate(asked)))
     thread.start()
     while len(first.bodies) < 300:
+        assert thread.is_alive()
         time.sleep(0.001)
     first.stop()
     time.sleep(0.2)
