@@ -1,0 +1,192 @@
+"""The environment for verifiers 0.4: tasks, the environment that plays them, and its harness.
+
+verifiers finds them in the module `zerosearch_gym`: `vf-eval zerosearch-gym`. The pages of a search
+are user messages of the chat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import openai
+import verifiers.v1 as vf
+from verifiers.v1.dialects.chat import message_to_wire
+
+from envs_registry.shared_environment import SharedEnvironment, shared_environment
+from zs_env.env import ZeroSearchEnv
+from zs_env.transcripts.transcript import Transcript
+
+_INFO = "zerosearch"
+
+
+class SearchTasksetConfig(vf.TasksetConfig):
+    """Questions and episodes; on the command line under `--env.taskset`.
+
+    Attributes:
+        environment: `id`, and arguments of `zs_env.config.make_env` as JSON values.
+        noise_probability: of every episode, in [0, 1]; None for the environment's schedule.
+        training_step: step of the noise schedule at the start.
+        episodes_per_step: episodes after which the step of the schedule rises by 1; None keeps it.
+        seed: the episodes of a question depend on it and on their order.
+        share_group_seed: whether all episodes of a question get the same pages for the same
+            queries.
+    """
+
+    environment: dict[str, Any] = {"id": "ZeroSearch-v0"}  # noqa: RUF012 - pydantic copies it
+    noise_probability: float | None = None
+    training_step: int = 0
+    episodes_per_step: int | None = None
+    seed: int = 0
+    share_group_seed: bool = False
+
+    def build(self) -> SharedEnvironment:
+        """Return the environment; it is built once in a process."""
+        return shared_environment(json.dumps(self.environment, sort_keys=True))
+
+
+class SearchTaskData(vf.TaskData):
+    """A question.
+
+    Attributes:
+        question_index: of the question in the environment.
+    """
+
+    question_index: int
+
+
+class SearchTask(vf.Task[SearchTaskData, vf.State, vf.TaskConfig]):
+    """A question with the rewards and metrics of its episode."""
+
+    @vf.reward
+    async def reward_terms(self, trace: vf.Trace) -> Mapping[str, float]:
+        """The terms of the environment's reward."""
+        return trace.info[_INFO]["reward_terms"]
+
+    @vf.metric
+    async def scores(self, trace: vf.Trace) -> Mapping[str, float]:
+        """Scores of the answer, number of searches and noise probability."""
+        return trace.info[_INFO]["metrics"]
+
+
+class SearchTaskset(vf.Taskset[SearchTask, SearchTasksetConfig]):
+    """The questions of an environment, in their order."""
+
+    def load(self) -> Iterator[SearchTask]:
+        """Yield the questions with the environment's prompts."""
+        env = self.config.build().make()
+        for index in range(env.num_questions):
+            _, info = env.reset(options={"question_index": index})
+            data = SearchTaskData(
+                id=info["question_id"], prompt=env.transcript().prompt, question_index=index
+            )
+            yield SearchTask(data, self.config.task)
+
+
+class SearchHarness(vf.Harness[vf.HarnessConfig]):
+    """One chat completion a turn, in process: no sandbox and no second interpreter."""
+
+    APPENDS_SYSTEM_PROMPT = True
+    SUPPORTS_RESUME = True
+    EXECUTES_CODE = False
+    NEEDS_CONTAINER = False
+
+    async def launch(
+        self,
+        ctx: vf.ModelContext,
+        trace: vf.Trace,
+        runtime: vf.Runtime,
+        endpoint: str,
+        secret: str,
+        mcp_urls: dict[str, str],
+        data: vf.TaskData,
+    ) -> vf.ProgramResult:
+        """Request the next message of the conversation; verifiers records it."""
+        system, prompt = self.resolve_prompt(data)
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        if isinstance(prompt, str):
+            messages.append({"role": "user", "content": prompt})
+        else:
+            messages += map(message_to_wire, prompt or [])
+        async with openai.AsyncOpenAI(base_url=endpoint, api_key=secret) as client:
+            await client.chat.completions.create(model=ctx.model, messages=messages)  # type: ignore[arg-type]
+        return vf.ProgramResult(exit_code=0, stdout="", stderr="")
+
+
+class SearchEnvConfig(vf.EnvConfig):
+    """The agent that plays. It needs no sandbox."""
+
+    agent: vf.AgentConfig = vf.AgentConfig(runtime=vf.SubprocessConfig())
+
+
+class SearchEnv(vf.Env[SearchEnvConfig]):
+    """Plays the question of a task; a failed search engine is an error of the episode.
+
+    verifiers gives an episode with an error no reward and leaves it out of its means.
+    """
+
+    def __init__(self, config: SearchEnvConfig) -> None:
+        super().__init__(config)
+        self._num_episodes: Counter[int] = Counter()
+
+    async def run(self, task: SearchTask, agents: vf.Agents) -> None:
+        """Play one episode.
+
+        Raises:
+            RuntimeError: if the search engine failed.
+        """
+        env, settings = self.taskset.config.build().make(), self._settings(task)
+        async with agents.agent.interaction(task) as interaction:
+            await asyncio.to_thread(env.reset, **settings)
+            segment = await interaction.turn()
+            while not segment.terminated:
+                message = await asyncio.to_thread(_step, env, segment.last_reply)
+                if message is None:
+                    break
+                segment = await interaction.turn(message)
+            # A limit of verifiers ended the conversation: the remaining turns are empty.
+            while segment.terminated and _step(env, "") is not None:
+                pass
+            transcript = env.transcript()
+            if transcript.failure is not None:
+                raise RuntimeError(f"the search engine failed: {transcript.failure}")
+            interaction.trace.info[_INFO] = _summary(transcript)
+
+    def _settings(self, task: SearchTask) -> dict[str, Any]:
+        """Arguments of the environment's reset for the next episode of a task."""
+        config, index = self.taskset.config, task.data.question_index
+        number, total = self._num_episodes[index], self._num_episodes.total()
+        self._num_episodes[index] += 1
+        step = config.training_step
+        if config.episodes_per_step is not None:
+            step += total // config.episodes_per_step
+        options = {"question_index": index, "training_step": step}
+        if config.noise_probability is not None:
+            options["noise_probability"] = config.noise_probability
+        state = np.random.SeedSequence((config.seed, index)).generate_state(number + 2).tolist()
+        if config.share_group_seed:
+            options["group_seed"] = state[0]
+        return {"seed": state[-1], "options": options}
+
+
+def _step(env: ZeroSearchEnv, text: str) -> str | None:
+    """Act and return the environment's message; None if the episode is over."""
+    observation, _, terminated, truncated, _ = env.step(text)
+    return None if terminated or truncated else observation["message"]
+
+
+def _summary(transcript: Transcript) -> dict[str, Any]:
+    """What a trace keeps of an episode, as JSON values."""
+    return {
+        "reason": transcript.reason,
+        "reward_terms": dict(transcript.reward_terms),
+        "metrics": {
+            **transcript.scores(),
+            "num_searches": float(transcript.num_searches),
+            "noise_probability": transcript.noise_probability,
+        },
+    }
