@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test check format simulator simulator-environment verl-environment openenv-environment \
+.PHONY: train test check format simulator simulator-environment verl-environment openenv-environment verifiers-environment \
 	clean
 
 # The main job: a tiny policy learns to search a fictional world, on a CPU, in minutes.
@@ -87,5 +87,16 @@ $(OPENENV_VENV)/installed:
 	$(OPENENV_VENV)/bin/python -m pip install --quiet openenv==0.10.0 gymnasium pytest
 	touch $@
 
+# The environment in which `make test` runs the command line of verifiers, which pins many packages.
+VERIFIERS_VENV := .venv-verifiers
+
+verifiers-environment: $(VERIFIERS_VENV)/installed
+
+$(VERIFIERS_VENV)/installed:
+	$(PYTHON) -m venv $(VERIFIERS_VENV)
+	$(VERIFIERS_VENV)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VERIFIERS_VENV)/bin/python -m pip install --quiet verifiers==0.4.0 gymnasium pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) $(OPENENV_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) $(OPENENV_VENV) $(VERIFIERS_VENV) build dist *.egg-info

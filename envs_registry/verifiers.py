@@ -1,7 +1,7 @@
 """The environment for verifiers 0.4: tasks, the environment that plays them, and its harness.
 
 verifiers finds them in the module `zerosearch_gym`: `vf-eval zerosearch-gym`. The pages of a search
-are user messages of the chat.
+are user messages of the chat. Importing this module needs the extra `verifiers`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import openai
-import verifiers.v1 as vf
-from verifiers.v1.dialects.chat import message_to_wire
+
+try:
+    import openai  # type: ignore[import-not-found]
+    import verifiers.v1 as vf  # type: ignore[import-not-found]
+    from verifiers.v1.dialects.chat import message_to_wire  # type: ignore[import-not-found]
+except ImportError as error:
+    raise ImportError(
+        "envs_registry.verifiers needs verifiers 0.4: pip install 'zerosearch-gym[verifiers]'"
+    ) from error
 
 from envs_registry.shared_environment import SharedEnvironment, shared_environment
 from zs_env.env import ZeroSearchEnv
@@ -113,7 +119,7 @@ class SearchHarness(vf.Harness[vf.HarnessConfig]):
         else:
             messages += map(message_to_wire, prompt or [])
         async with openai.AsyncOpenAI(base_url=endpoint, api_key=secret) as client:
-            await client.chat.completions.create(model=ctx.model, messages=messages)  # type: ignore[arg-type]
+            await client.chat.completions.create(model=ctx.model, messages=messages)
         return vf.ProgramResult(exit_code=0, stdout="", stderr="")
 
 

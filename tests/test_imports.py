@@ -45,11 +45,14 @@ EXTRAS = {
     "skyrl_gym": ("envs_registry.skyrl",),
     "ray": ("agents.llm.skyrl",),
     "openenv": ("envs_registry.openenv",),
+    "verifiers": ("envs_registry.verifiers",),
+    "openai": ("envs_registry.verifiers",),
 }
 # Modules that nothing imports but what was asked for them, and so may import theirs at the top.
 ON_REQUEST = (
     "envs_registry.openenv",
     "envs_registry.skyrl",
+    "envs_registry.verifiers",
     "zs_env.server.access",
     "zs_env.server.app",
     "zs_env.server.metrics",
