@@ -16,7 +16,16 @@ MAX_MODULES = 14
 MAX_LINES = 350
 # Sub-packages of `agents`, from the lowest to the highest. A module imports no higher ones.
 AGENTS = (
-    ("agent", "agent_labels", "specs", "storage", "prompt_limits", "noise_kinds", "env_pool"),
+    (
+        "agent",
+        "agent_labels",
+        "specs",
+        "storage",
+        "prompt_limits",
+        "tool_flags",
+        "noise_kinds",
+        "env_pool",
+    ),
     ("baselines", "prompted"),
     ("evaluation",),
     ("llm", "sb3"),

@@ -3,7 +3,7 @@
 Importing the package registers the environment ids with Gymnasium.
 """
 
-from zs_env.actions import Answer, Malformed, Search, parse_action
+from zs_env.actions import Answer, Malformed, Open, Search, parse_action
 from zs_env.config.registration import register_presets
 from zs_env.env import ZeroSearchEnv
 from zs_env.episode import Episode
@@ -21,6 +21,7 @@ __all__ = [
     "Episode",
     "Malformed",
     "NoiseSchedule",
+    "Open",
     "Question",
     "Search",
     "SearchEngine",

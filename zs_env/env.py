@@ -7,11 +7,12 @@ calls of the engine.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
 
+from zs_env.actions import DEFAULT_TOOLS, build_tools
 from zs_env.episode import Episode, EpisodeConfig, Limits
 from zs_env.noise import Noise, NoiseDraw, NoiseKinds, build_noise_kinds
 from zs_env.observations import action_space, get_info, get_obs, observation_space
@@ -33,17 +34,19 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     ## Description
     The agent reads a question and acts by writing text. It can search any number of times, reads
     the documents of each search, and ends the episode with an answer. The documents of a search are
-    useful or noisy; the noise probability may change during training.
+    useful or noisy; the noise probability may change during training. With the tool "open" it can
+    also read a document of its last search in full, part by part.
 
     ## Action Space
     `UnicodeText`: any string. The first `</search>` or `</answer>` in it ends the action; see
     `zs_env.parse_action`. A text without a valid action uses up a turn, and the next message is a
-    notice.
+    notice. With `tools=("search", "open")`, `<open>2</open>` reads document 2 of the last page, and
+    `<open>2 p3</open>` its part 3; a part has at most `limits.max_document_chars` characters.
 
     ## Observation Space
     A `Dict` with the texts `question`, `message` (the newest message of the environment) and
     `transcript` (the whole episode), and with `documents`, a `Tuple` of `num_documents` texts
-    ("" for missing documents).
+    ("" for missing documents); of `max_queries` times as many with several queries.
 
     ## Starting State
     The question is drawn with `np_random`, and `message` is the prompt. `reset(seed=...)` also
@@ -74,7 +77,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
     - `question_id`: the id of the question.
     - `noise_probability`: the noise probability of the episode.
     - `num_searches`: the number of searches that were sent to the engine.
-    - `action`: the last action, "search", "answer" or a malformed kind; None after `reset`.
+    - `num_opens`: the number of documents that were opened, with the tool "open" only.
+    - `action`: the last action, "search", "open", "answer" or a malformed kind; None after `reset`.
     - `documents`: the last documents, as `zs_env.Document` objects with their provenance.
 
     In the last step also:
@@ -120,6 +124,10 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             overrides the prompts of questions that have their own. By default those are used, and
             "instruct" for other questions.
         limits: maximum lengths of texts, in characters.
+        max_queries: most queries of a search, each on its own line. The page then has a section for
+            each, the engine is called once, and noise is drawn for each query.
+        tools: "search", or "search" and "open". An open is malformed if the engine's `can_open` is
+            False.
         engine_timeout_s: timeout of a call of the engine, in seconds; None for no timeout. The
             engine's own limit must not exceed it.
         owns_engine: whether `close()` also closes the engine.
@@ -146,6 +154,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
         reward: RewardFunction = answer_f1,
         prompt: str | PromptTemplate | None = None,
         limits: Limits | None = None,
+        tools: Sequence[str] | str = DEFAULT_TOOLS,
+        max_queries: int = 1,
         engine_timeout_s: float | None = ENGINE_TIMEOUT_S,
         owns_engine: bool = False,
         render_mode: str | None = None,
@@ -160,6 +170,8 @@ class ZeroSearchEnv(gymnasium.Env[dict[str, Any], str]):
             prompt=PromptTemplate.of(prompt),
             reward=reward,
             limits=limits or Limits(),
+            tools=build_tools(tools),
+            max_queries=max_queries,
         )
         self.render_mode = render_mode
         self.observation_space = observation_space(self.config)

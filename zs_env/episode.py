@@ -12,107 +12,38 @@ verdict: `episode.receive_verdict(verdict)`, or `fail` without one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import replace
 
-from zs_env.actions import Answer, Malformed, Search, parse_action
-from zs_env.noise import KindWeights, NoiseDraw, build_noise_kinds, draw_noise_kind
-from zs_env.prompts import PROMPTS, PromptTemplate, render_document
+from zs_env.actions import (
+    Action,
+    Answer,
+    Malformed,
+    Open,
+    Search,
+    parse_action,
+)
+from zs_env.prompts import render_document, render_sections
 from zs_env.questions.question import Question
-from zs_env.rewards import RewardFunction, answer_f1
-from zs_env.search.postprocess import postprocess_page
+from zs_env.search.postprocess import postprocess_opened, postprocess_page, without_open_tags
+from zs_env.search.requests import draw_request
+from zs_env.search.several_queries import join_requests, request_of, sections
 from zs_env.search.types import Document, SearchPage, SearchRequest
-from zs_env.text.hashing import mixed, stable_hash, uniform
-from zs_env.text.numbers import as_int
+from zs_env.text.hashing import stable_hash
 from zs_env.text.sanitize import clean_text
-from zs_env.transcripts.transcript import NO_SCORES, EndReason, Transcript, Turn, Verdict
+from zs_env.transcripts.rules import EpisodeConfig, Limits, OverlongPrompts
+from zs_env.transcripts.transcript import (
+    FINISHED,
+    NO_SCORES,
+    EndReason,
+    Finished,
+    Transcript,
+    Turn,
+    Verdict,
+)
 
-OverlongPrompts = Literal["error", "skip"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Maximum lengths of texts, in characters; they bound the observation space.
-
-    Attributes:
-        max_action_chars: a longer action is Malformed("too_long"); the transcript holds its start.
-        max_document_chars: a longer document is cut and marked as `truncated`.
-        max_prompt_chars: maximum length of a prompt.
-        overlong_prompts: what an environment does with questions whose prompt is longer: "error"
-            raises ValueError when the environment is made, "skip" removes and counts them.
-    """
-
-    max_action_chars: int = 8192
-    max_document_chars: int = 2048
-    max_prompt_chars: int = 16384
-    overlong_prompts: OverlongPrompts = "error"
-
-    def __post_init__(self) -> None:
-        if self.overlong_prompts not in get_args(OverlongPrompts):
-            raise ValueError(
-                f"got overlong_prompts={self.overlong_prompts!r}, expected one of "
-                f"{get_args(OverlongPrompts)}"
-            )
-        for name in ("max_action_chars", "max_document_chars", "max_prompt_chars"):
-            object.__setattr__(self, name, as_int(name, getattr(self, name), low=1))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeConfig:
-    """The rules of an episode.
-
-    Attributes:
-        max_turns: number of actions; a search in the last turn is not sent.
-        num_documents: number of documents requested per search.
-        noise_draw: what is drawn as useful or noisy: "search" each page (as in the paper),
-            "document" each document, "group" each turn, for all episodes with the same seed.
-        noise_kinds: kinds of noise and their weights; also what else `build_noise_kinds` takes.
-            One kind is drawn for each search, or with "group" for each turn.
-        prompt: prompt and notices.
-        reward: reward function of a finished transcript; see `zs_env.rewards`.
-        limits: maximum lengths of texts.
-    """
-
-    max_turns: int = 6
-    num_documents: int = 5
-    noise_draw: NoiseDraw = "search"
-    noise_kinds: KindWeights = (("irrelevant", 1.0),)
-    prompt: PromptTemplate = PROMPTS["instruct"]
-    reward: RewardFunction = answer_f1
-    limits: Limits = Limits()
-
-    def __post_init__(self) -> None:
-        for name in ("max_turns", "num_documents"):
-            object.__setattr__(self, name, as_int(name, getattr(self, name), low=1))
-        if self.noise_draw not in ("search", "document", "group"):
-            raise ValueError(
-                f"got noise_draw={self.noise_draw!r}, expected 'search', 'document' or 'group'"
-            )
-        object.__setattr__(self, "noise_kinds", build_noise_kinds(self.noise_kinds))
-
-    def prompt_of(self, question: Question) -> str:
-        """Return the prompt of a question."""
-        return clean_text(
-            self.prompt.render_prompt(
-                question, max_turns=self.max_turns, num_documents=self.num_documents
-            )
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end of an episode: an answer terminates, a turn limit or a failure truncates it."""
-
-    reason: EndReason
-
-    @property
-    def terminated(self) -> bool:
-        """Whether the episode ended with an answer."""
-        return self.reason == "answer"
-
-
-_FINISHED: dict[EndReason, Finished] = {reason: Finished(reason) for reason in get_args(EndReason)}
+__all__ = ["Episode", "EpisodeConfig", "Finished", "Limits", "OverlongPrompts"]
 
 
 class Episode:
@@ -126,6 +57,7 @@ class Episode:
         episode_id: identifies the episode in `info`; None means `seed`.
         flipped_turn: index of a turn, from 0. Its search requests noisy documents instead of
             useful ones and the reverse; all other draws are unchanged. None for no turn.
+        can_open: whether the engine can open documents.
 
     Raises:
         ValueError: if the prompt is longer than `Limits.max_prompt_chars`.
@@ -140,6 +72,7 @@ class Episode:
         seed: int = 0,
         episode_id: int | None = None,
         flipped_turn: int | None = None,
+        can_open: bool = True,
     ) -> None:
         self.question = question
         self.config = config or EpisodeConfig()
@@ -147,6 +80,7 @@ class Episode:
         self.seed = seed
         self.episode_id = seed if episode_id is None else episode_id
         self.flipped_turn = flipped_turn
+        self.can_open = can_open
         self.prompt = self.config.prompt_of(question)
         if len(self.prompt) > self.config.limits.max_prompt_chars:
             raise ValueError(
@@ -167,15 +101,17 @@ class Episode:
         self.verdict: Verdict | None = None
         self.awaits_verdict = False
         self.num_searches = 0
-        self._pending: tuple[str, Search, SearchRequest] | None = None
-        self._query_counts: dict[str, int] = {}
+        self.num_opens = 0
+        self._page: Turn | None = None  # the last search with a page
+        self._pending: tuple[str, Action, SearchRequest] | None = None
+        self._query_counts = Counter[str]()
 
     def act(self, text: str) -> SearchRequest | Malformed | Finished:
         """Apply the agent's action.
 
         Returns:
-            `SearchRequest` if the caller has to search and call `receive` or `fail`, `Malformed` if
-            the agent has to read `self.message` and act again, `Finished` at the end.
+            `SearchRequest` if the caller has to send it with `search_checked` and call `receive` or
+            `fail`, `Malformed` if the agent has to act again, `Finished` at the end.
 
         Raises:
             RuntimeError: if the episode is over or a search is pending.
@@ -190,7 +126,9 @@ class Episode:
         config = self.config
         limit = config.limits.max_action_chars
         text = clean_text(text)
-        action = parse_action(text, max_chars=limit)
+        action = parse_action(
+            text, max_chars=limit, tools=config.tools, max_queries=config.max_queries
+        )
         if len(text) > limit:
             text = text[:limit]
         if isinstance(action, Answer):
@@ -200,14 +138,17 @@ class Episode:
             self._record(Turn(text, action))
             return self._finish("turn_limit")
         if isinstance(action, Search):
-            request = self._request(action.query)
+            request = join_requests(list(map(self._request, action.query.split("\n"))))
+        else:
+            request = self._open_request(action) if isinstance(action, Open) else action
+        if isinstance(request, SearchRequest):
             self._pending = (text, action, request)
-            return request
-        self._record(Turn(text, action, message=config.prompt.render_notice(action.kind)))
-        return action
+        else:
+            self._record(Turn(text, request, message=self._notice(request)))
+        return request
 
     def receive(self, page: SearchPage) -> str:
-        """Add the page of the pending search and return the message to the agent.
+        """Add the page of the pending request and return the message to the agent.
 
         A page may have fewer documents than requested; further documents are removed.
 
@@ -218,10 +159,20 @@ class Episode:
         if self._pending is None:
             raise RuntimeError("no search is pending; call act() first")
         text, action, request = self._pending
-        limit = self.config.limits.max_document_chars
-        documents, texts, message = postprocess_page(
-            page, len(request.expected), self.question.answers, limit
-        )
+        limit, golds = self.config.limits.max_document_chars, self.question.answers
+        if "open" in self.config.tools:
+            page = without_open_tags(page)
+        if isinstance(action, Open):
+            found = postprocess_opened(page, action.document, action.part, golds, limit)
+        else:
+            found = postprocess_page(page, len(request.expected), golds, limit)
+        if found is None:
+            action = Malformed("unknown_part")
+            documents, texts, message = (), (), self._notice(action)
+        else:
+            documents, texts, message = found
+        if request.queries:
+            message = render_sections(sections(request, documents))
         self._pending = None
         self._record(Turn(text, action, request, documents, message))
         self.document_texts = texts
@@ -278,9 +229,8 @@ class Episode:
             raise RuntimeError("the episode has begun; restore() needs a new one")
         self.prompt = self.text = self.message = prompt
         for turn in turns:
-            if turn.request is not None:
-                query = turn.request.query
-                self._query_counts[query] = self._query_counts.get(query, 0) + 1
+            if turn.is_search and turn.request is not None:
+                self._query_counts.update(turn.request.query.split("\n"))
             self._record(turn)
         self.document_texts = tuple(map(render_document, self.documents))
 
@@ -298,18 +248,23 @@ class Episode:
             num_documents=self.config.num_documents,
             reward_terms=tuple(self.reward_terms.items()),
             verdict=self.verdict,
+            tools=self.config.tools,
+            max_queries=self.config.max_queries,
         )
 
     def _record(self, turn: Turn) -> None:
         self.turns.append(turn)
-        self.num_searches += turn.request is not None
+        self.num_searches += turn.is_search
+        self.num_opens += turn.is_open
+        if turn.is_search:
+            self._page = turn
         self.text += turn.text + turn.message
         self.message = turn.message
         self.documents = turn.documents
         self.document_texts = ()
 
     def _finish(self, reason: EndReason) -> Finished:
-        self.finished = _FINISHED[reason]
+        self.finished = FINISHED[reason]
         if reason != "failure":
             transcript = self.transcript()
             self.scores = transcript.scores()
@@ -319,23 +274,33 @@ class Episode:
                 self.reward_terms = dict(self.config.reward(transcript))
         return self.finished
 
+    def _notice(self, action: Malformed) -> str:
+        return self.config.prompt.render_notice(action.kind, self.config.tools)
+
+    def _open_request(self, action: Open) -> SearchRequest | Malformed:
+        if not self.can_open:
+            return Malformed("cannot_open")
+        if self._page is None or self._page.request is None:
+            return Malformed("no_page")
+        if not 1 <= action.document <= len(self._page.documents):
+            return Malformed("unknown_document")
+        if action.part < 1:
+            return Malformed("unknown_part")
+        request, document = request_of(self._page.request, self._page.documents, action.document)
+        return replace(request, document=document)
+
     def _request(self, query: str) -> SearchRequest:
-        count = self._query_counts.get(query, 0)
-        self._query_counts[query] = count + 1
-        digest = stable_hash(f"{self.seed}\0{query}\0{count}")
-        draw, num_documents = self.config.noise_draw, self.config.num_documents
-        bits = stable_hash(f"{self.seed}\0{len(self.turns)}") if draw == "group" else digest
-        if draw == "document":
-            useful = tuple(
-                uniform(stable_hash(f"{digest}\0{rank}")) >= self.noise_probability
-                for rank in range(num_documents)
-            )
-        else:
-            useful = (uniform(bits) >= self.noise_probability,) * num_documents
-        if len(self.turns) == self.flipped_turn:
-            useful = tuple(not flag for flag in useful)
-        kind = draw_noise_kind(self.config.noise_kinds, f"{bits}\0kind")
-        question = self.question
-        # Mixed, because the same bits decide `useful`, and the seed must not reveal that draw.
-        seed = mixed(digest) >> 1
-        return SearchRequest(query, question.text, question.answers or None, useful, seed, kind)
+        count = self._query_counts[query]
+        self._query_counts[query] += 1
+        config, turn = self.config, len(self.turns)
+        return draw_request(
+            query,
+            self.question,
+            digest=stable_hash(f"{self.seed}\0{query}\0{count}"),
+            group_bits=stable_hash(f"{self.seed}\0{turn}"),
+            num_documents=config.num_documents,
+            noise_probability=self.noise_probability,
+            noise_draw=config.noise_draw,
+            noise_kinds=config.noise_kinds,
+            flipped=turn == self.flipped_turn,
+        )

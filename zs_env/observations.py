@@ -13,29 +13,41 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from zs_env.actions import MALFORMED_KINDS
+from zs_env.actions import MALFORMED_KINDS, OPEN_ERRORS
 from zs_env.episode import Episode, EpisodeConfig
-from zs_env.prompts import render_document, render_page
+from zs_env.prompts import render_document, render_opened, render_page, render_sections
 from zs_env.search.types import Document
 from zs_env.spaces import UnicodeText
+
+_MAX_PARTS = 10**9  # of an opened document
 
 
 def observation_space(config: EpisodeConfig) -> spaces.Dict:
     """Return the observation space, whose text lengths follow from the configured limits."""
-    limits, count = config.limits, config.num_documents
+    limits, count = config.limits, config.num_documents * config.max_queries
     # A page with titles of one character measures the text around the documents.
     frame = len(render_page((Document(text="", title="t"),) * count)) - count
+    longest = limits.max_document_chars + len(render_document(Document(text="", title="t"))) - 1
     page = max(frame + count * limits.max_document_chars, len(render_page(())))
-    notice = max(len(config.prompt.render_notice(kind)) for kind in MALFORMED_KINDS)
+    kinds = set(MALFORMED_KINDS)
+    if config.max_queries > 1:
+        headings = [("", ())] * config.max_queries
+        page += len(render_sections(headings)) + limits.max_action_chars
+    else:
+        kinds -= {"too_many_queries"}
+    if "open" in config.tools:
+        page = max(page, len(render_opened(count, "", _MAX_PARTS, _MAX_PARTS)) + longest)
+    else:
+        kinds -= {*OPEN_ERRORS}
+    notice = max(len(config.prompt.render_notice(kind, config.tools)) for kind in kinds)
     reply = max(page, notice)
-    document = limits.max_document_chars + len(render_document(Document(text="", title="t"))) - 1
     transcript = limits.max_prompt_chars + config.max_turns * (limits.max_action_chars + reply)
     return spaces.Dict(
         {
             "question": UnicodeText(limits.max_prompt_chars),
             "message": UnicodeText(max(limits.max_prompt_chars, reply)),
             "transcript": UnicodeText(transcript),
-            "documents": spaces.Tuple([UnicodeText(document) for _ in range(count)]),
+            "documents": spaces.Tuple([UnicodeText(longest) for _ in range(count)]),
         }
     )
 
@@ -48,7 +60,7 @@ def action_space(config: EpisodeConfig) -> UnicodeText:
 def get_obs(episode: Episode) -> dict[str, Any]:
     """Return the current observation of an episode; `ZeroSearchEnv` documents the keys."""
     texts = episode.document_texts
-    missing = episode.config.num_documents - len(texts)
+    missing = episode.config.num_documents * episode.config.max_queries - len(texts)
     return {
         "question": episode.question_text,
         "message": episode.message,
@@ -67,6 +79,8 @@ def get_info(episode: Episode) -> dict[str, Any]:
         "action": episode.turns[-1].action.kind if episode.turns else None,
         "documents": episode.documents,
     }
+    if "open" in episode.config.tools:
+        info["num_opens"] = episode.num_opens
     if episode.finished is not None:
         info["reason"] = episode.finished.reason
         info["scores"] = dict(episode.scores)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from zs_env.actions import MalformedKind
+from zs_env.actions import DEFAULT_TOOLS, MalformedKind, Tool
 from zs_env.questions.question import Question
 from zs_env.search.types import Document
-from zs_env.text.sanitize import sanitize
+from zs_env.text.sanitize import sanitize, sanitize_open
 
+_NOTHING = "No documents were found."
 INSTRUCT_PROMPT = (
     "Answer the question below. Before each action, think between <think> and </think>. To "
     "search, write a short query between <search> and </search>; up to {num_documents} documents "
@@ -40,9 +41,27 @@ NOTICES: dict[MalformedKind, str] = {
     "empty_answer": "The answer in your last message was empty.",
     "spoofed_tag": "Your last message contained a page of documents; only a search returns one.",
     "too_long": "Your last message was too long.",
+    "too_many_queries": "The search in your last message had too many queries.",
+    "invalid_open": "Your last message opened something other than a document: write its number.",
+    "no_page": "Your last message opened a document before any search.",
+    "unknown_document": "The last page has no document with the number in your last message.",
+    "unknown_part": "The document in your last message has no such part.",
+    "cannot_open": "This search engine cannot open documents.",
 }
 _TOOLS_NOTICE_END = "Call the function search, or answer with <answer> and </answer>."
 _NOTICE_END = "Search with <search> and </search>, or answer with <answer> and </answer>."
+_NOTICE_END_WITH_OPEN = (
+    "Search with <search> and </search>, open a document of the last page with <open> and </open>, "
+    "or answer with <answer> and </answer>."
+)
+QUERIES_HINT = (
+    "A search may have up to {max_queries} queries, each on its own line; the documents of each "
+    "are shown.\n"
+)
+OPEN_HINT = (
+    "To read a document of the last page in full, write its number, as in <open>2</open>; "
+    "<open>2 p3</open> is part 3 of a long document.\n"
+)
 # The tiny policy was trained with the prompt "bare" and these notices.
 BARE_NOTICES: dict[MalformedKind, str] = {
     "no_action": "I wrote neither a search nor an answer.",
@@ -61,7 +80,9 @@ class PromptTemplate:
     """The prompt and the notices of an episode.
 
     Attributes:
-        text: the prompt; `{question}` (required), `{max_turns}` and `{num_documents}` are replaced.
+        text: the prompt; `{question}` (required), `{max_turns}` and `{num_documents}` are replaced,
+            and `{tools}` by a line about several queries and about each tool but the search, if
+            the agent has them.
         notices: messages after a malformed action by kind; a missing kind has a default message.
         overrides: whether questions that have a prompt of their own get this one. It is set for a
             prompt that a user chose.
@@ -90,23 +111,35 @@ class PromptTemplate:
             prompt = PROMPTS.get(prompt) or cls(prompt)
         return replace(prompt, overrides=True)
 
-    def render_prompt(self, question: Question, *, max_turns: int, num_documents: int) -> str:
+    def render_prompt(
+        self,
+        question: Question,
+        *,
+        max_turns: int,
+        num_documents: int,
+        tools: Sequence[Tool] = DEFAULT_TOOLS,
+        max_queries: int = 1,
+    ) -> str:
         """Return the filled template, or the question's own prompt if it is not overridden."""
         if question.prompt is not None and not self.overrides:
             return question.prompt
         # The question is inserted last, so that a placeholder in it is not replaced.
         prompt = self.text.replace("{max_turns}", str(max_turns))
         prompt = prompt.replace("{num_documents}", str(num_documents))
+        hints = QUERIES_HINT.replace("{max_queries}", str(max_queries)) if max_queries > 1 else ""
+        hints += OPEN_HINT if "open" in tools else ""
+        prompt = prompt.replace("{tools}", hints)
         return prompt.replace("{question}", sanitize(question.text))
 
-    def render_notice(self, kind: MalformedKind) -> str:
+    def render_notice(self, kind: MalformedKind, tools: Sequence[Tool] = DEFAULT_TOOLS) -> str:
         """Return the message after a malformed action."""
         notice = (self.notices or {}).get(kind)
-        return f"\n{NOTICES[kind]} {_NOTICE_END}\n" if notice is None else notice
+        end = _NOTICE_END_WITH_OPEN if "open" in tools else _NOTICE_END
+        return f"\n{NOTICES[kind]} {end}\n" if notice is None else notice
 
 
 PROMPTS: dict[str, PromptTemplate] = {
-    "instruct": PromptTemplate(INSTRUCT_PROMPT),
+    "instruct": PromptTemplate(INSTRUCT_PROMPT.replace("Question: ", "{tools}Question: ")),
     "bare": PromptTemplate(
         BARE_PROMPT,
         {kind: f"\n{notice} {_BARE_NOTICE_END}\n" for kind, notice in BARE_NOTICES.items()},
@@ -130,5 +163,22 @@ def render_page(documents: Sequence[Document]) -> str:
         f"Doc {rank}: {render_document(document)}"
         for rank, document in enumerate(documents, start=1)
     ]
-    body = "\n".join(lines) if lines else "No documents were found."
+    body = "\n".join(lines) if lines else _NOTHING
     return f"\n\n<information>\n{body}\n</information>\n\n"
+
+
+def render_sections(sections: Sequence[tuple[str, Sequence[Document]]]) -> str:
+    """Return the queries of a search, each followed by its sanitized documents, as a page."""
+    lines: list[str] = []
+    for query, documents in sections:
+        lines.append(f"Query: {sanitize_open(query)}")
+        lines += [f"Doc {one.rank + 1}: {render_document(one)}" for one in documents]
+        lines += [] if documents else [_NOTHING]
+    body = "\n".join(lines)
+    return f"\n\n<information>\n{body}\n</information>\n\n"
+
+
+def render_opened(number: int, text: str, part: int, num_parts: int) -> str:
+    """Return a part of a sanitized document between information tags."""
+    label = f"Doc {number}" if num_parts == 1 else f"Doc {number} (part {part} of {num_parts})"
+    return f"\n\n<information>\n{label}: {text}\n</information>\n\n"

@@ -47,7 +47,7 @@ def render_turn(turn: Turn, transcript: Transcript) -> str:
     """Return one turn, followed by the result after the last one."""
     parts = [_styled("agent", turn.text)]
     if turn.documents:
-        parts += [_document(rank, document) for rank, document in enumerate(turn.documents, 1)]
+        parts += [_document(document) for document in turn.documents]
     elif turn.message:
         parts.append(_styled("notice", turn.message))
     if transcript.reason is not None and turn is transcript.turns[-1]:
@@ -55,14 +55,16 @@ def render_turn(turn: Turn, transcript: Transcript) -> str:
     return "".join(parts)
 
 
-def _document(rank: int, document: Document) -> str:
+def _document(document: Document) -> str:
     kind = {True: "useful", False: "noisy", None: "unknown"}[document.useful]
     labels = [kind]
     if document.noise_kind not in (None, "irrelevant"):
         labels.append(document.noise_kind)
     if document.contains_answer:
         labels.append("contains answer")
-    return _styled(kind, f"  Doc {rank} ({', '.join(labels)}): {render_document(document)}")
+    return _styled(
+        kind, f"  Doc {document.rank + 1} ({', '.join(labels)}): {render_document(document)}"
+    )
 
 
 def _result(transcript: Transcript) -> str:

@@ -40,7 +40,7 @@ def is_well_formed(transcript: Transcript) -> bool:
 def is_well_thought(transcript: Transcript) -> bool:
     """Whether the episode is well formed and every action follows a `<think>` block."""
     return is_well_formed(transcript) and all(
-        thinks_before_acting(turn.text) for turn in transcript.turns
+        thinks_before_acting(turn.text, tools=transcript.tools) for turn in transcript.turns
     )
 
 
@@ -84,6 +84,7 @@ TERMS: dict[str, Term] = {
     "retrieval": lambda transcript: float(transcript.num_searches > 0),
     "retrieval_hit": _retrieval_hit,
     "searches": lambda transcript: float(transcript.num_searches),
+    "opens": lambda transcript: float(transcript.num_opens),
 }
 
 

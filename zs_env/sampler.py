@@ -146,6 +146,7 @@ class EpisodeSampler:
             seed=seed,
             episode_id=episode_id,
             flipped_turn=flipped,
+            can_open=self._engine.can_open,
         )
 
     def outcome(self, episode: Episode) -> tuple[float, bool, bool]:

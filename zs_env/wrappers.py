@@ -87,8 +87,10 @@ def chat_messages(transcript: Transcript, *, system: str | None = None) -> list[
     return messages
 
 
-def _tool(name: str, about: str, argument: str, meaning: str) -> dict[str, Any]:
-    properties = {argument: {"type": "string", "description": meaning}}
+def _tool(
+    name: str, about: str, argument: str, meaning: str, kind: str = "string"
+) -> dict[str, Any]:
+    properties = {argument: {"type": kind, "description": meaning}}
     parameters = {"type": "object", "properties": properties, "required": [argument]}
     return {
         "type": "function",
@@ -101,20 +103,39 @@ TOOLS: list[dict[str, Any]] = [
     _tool("search", "Search for documents.", "query", "What to look for, in a few words."),
     _tool("answer", "Give the final answer and stop.", "text", "The answer, as short as can be."),
 ]
+# For environments with the tool "open".
+OPEN_TOOL = _tool(
+    "open",
+    "Read a document of the last page in full.",
+    "document",
+    "The number of the document on the last page.",
+    "integer",
+)
+OPEN_TOOL["function"]["parameters"]["properties"]["part"] = {
+    "type": "integer",
+    "description": "The part of a long document, from 1.",
+}
 _ARGUMENTS = {"search": "query", "answer": "text"}
 
 
 def action_text(name: str, arguments: Mapping[str, Any]) -> str:
     """Return the action text of a tool call.
 
-    The argument is sanitized, so that a tag in a query has no effect.
+    Texts are sanitized, so that a tag in a query has no effect.
 
     Raises:
-        ValueError: if the tool or an argument is unknown, or the argument is missing or not a
-            string.
+        ValueError: if the tool or an argument is unknown, or an argument is missing or has another
+            type.
     """
+    if name == "open":
+        numbers = {"part": 1, **arguments}
+        if set(numbers) != {"document", "part"} or not all(map(_is_number, numbers.values())):
+            raise ValueError(
+                f"open() takes the integers 'document' and 'part', from 1; got {dict(arguments)!r}"
+            )
+        return f"<open>{numbers['document']} p{numbers['part']}</open>"
     if name not in _ARGUMENTS:
-        raise unknown_name("tool", name, _ARGUMENTS)
+        raise unknown_name("tool", name, [*_ARGUMENTS, "open"])
     argument = _ARGUMENTS[name]
     value = arguments.get(argument)
     if set(arguments) != {argument} or not isinstance(value, str):
@@ -122,9 +143,14 @@ def action_text(name: str, arguments: Mapping[str, Any]) -> str:
     return f"<{name}>{sanitize(value)}</{name}>"
 
 
-class ToolCalls:
-    """Plays episodes through two tools, `search(query)` and `answer(text)`.
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
+
+class ToolCalls:
+    """Plays episodes through the tools `search(query)` and `answer(text)`.
+
+    In an environment with the tool "open", also `open(document, part)`.
     For models that were trained to call functions.
 
     Args:
@@ -158,6 +184,18 @@ class ToolCalls:
             The documents found, or why there are none.
         """
         return self.call("search", {"query": query})
+
+    def open(self, document: int, part: int = 1) -> str:
+        """Read a document of the last page in full.
+
+        Args:
+            document: The number of the document on the last page.
+            part: The part of a long document, from 1.
+
+        Returns:
+            The text of the document, or why there is none.
+        """
+        return self.call("open", {"document": document, "part": part})
 
     def answer(self, text: str) -> str:
         """Give the final answer and stop.

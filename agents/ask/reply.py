@@ -63,15 +63,16 @@ class Reply:
     def of(cls, transcript: Transcript) -> Self:
         """Return the reply of a finished transcript."""
         answers = () if transcript.prediction is None else (transcript.prediction,)
-        searches = [turn for turn in transcript.turns if turn.request is not None]
-        queries = tuple(turn.request.query for turn in searches if turn.request)
+        queries: list[str] = []
         shown: dict[tuple[str, str], Source] = {}
-        for number, turn in enumerate(searches):
+        for turn in transcript.turns:
+            if turn.is_search and turn.request is not None:
+                queries.append(turn.request.query)
             for one in turn.documents:
                 source = Source(
-                    search=number + 1,
+                    search=len(queries),
                     rank=one.rank + 1,
-                    query=queries[number],
+                    query=queries[-1],
                     title=one.title,
                     text=one.text,
                     engine=one.engine,
@@ -87,7 +88,7 @@ class Reply:
             reason=transcript.reason or "unfinished",
             failure=transcript.failure,
             turns=len(transcript.turns),
-            queries=queries,
+            queries=tuple(queries),
             sources=tuple(one for one in sources if one.contains_answer) or sources,
         )
 

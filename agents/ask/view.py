@@ -15,7 +15,12 @@ from zs_env.rendering import encodable, printable
 from zs_env.search.types import Document
 
 _MAX_SHOWN = 240  # characters of a document
-_STYLES = {"think": "dim italic", "search": "bold yellow", "answer": "bold green"}
+_STYLES = {
+    "think": "dim italic",
+    "search": "bold yellow",
+    "open": "bold yellow",
+    "answer": "bold green",
+}
 
 
 class View:

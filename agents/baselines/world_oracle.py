@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from zs_env.world import Chain, Comparison, Intersection, parse_question
+from zs_env.world.relations import PAGE_RELATIONS
 
 _SENTENCE = re.compile(
     r"The ([a-z ]+) of (\w+ \w+) is (\w+(?: \w+)?)\.|(\w+ \w+) is the ([a-z ]+) of (\w+ \w+)\."
 )
+_PAGE = re.compile(r"</(search|open)>\n\n<information>\n(.*?)\n</information>\n", re.DOTALL)
+_DOCUMENT = re.compile(r"Doc (\d+)(?: \(part (\d+) of (\d+)\))?: (.*)")
+_ON_PAGES_ONLY = frozenset(relation.name for relation in PAGE_RELATIONS)
 
 
 class Statement(NamedTuple):
@@ -126,8 +130,39 @@ class Plan:
         return None
 
 
+def open_action(lookup: Lookup, transcript: str) -> str | None:
+    """Return the open that may find a fact which stands only on the page of its subject.
+
+    The documents of the last search that are about the subject are opened in turn, part by part.
+    None if no part is left, or the last search found no such document.
+    """
+    about: list[str] = []
+    read: dict[str, int] = {}  # the last part of an opened document, without a complete one
+    for kind, page in _PAGE.findall(transcript):
+        documents = [match.groups() for match in _DOCUMENT.finditer(page)]
+        if kind == "search":
+            read = {}
+            about = [
+                number
+                for number, _, _, text in documents
+                if re.match(rf"(The [a-z ]+ of )?{lookup.name} is ", text)
+            ]
+        else:
+            for number, part, num_parts, _ in documents:
+                read[number] = 0 if part == num_parts else int(part)
+    for number in about:
+        part = read.get(number)
+        if part is None:
+            return f"<open>{number}</open>"
+        if part:
+            return f"<open>{number} p{part + 1}</open>"
+    return None
+
+
 class FollowTheHops:
     """Looks up one fact after the other, repeats searches with noisy pages, then answers.
+
+    A fact that stands only on the page of its subject is looked up by opening that page.
 
     It keeps no state: every turn parses the question and the transcript of the observation.
 
@@ -139,7 +174,7 @@ class FollowTheHops:
         self.max_turns = max_turns
 
     def act(self, observation: Mapping[str, Any]) -> str:
-        """Return a search or an answer.
+        """Return a search, an open or an answer.
 
         Raises:
             ValueError: if the question is not about the fictional world.
@@ -149,4 +184,5 @@ class FollowTheHops:
         turns_taken = transcript.count("\n</information>\n")
         if lookup is None or turns_taken + 1 >= self.max_turns:
             return f"<answer> {plan.answer or plan.guess or 'unknown'}</answer>"
-        return f"<search> {lookup.query}</search>"
+        opened = open_action(lookup, transcript) if lookup.relation in _ON_PAGES_ONLY else None
+        return opened or f"<search> {lookup.query}</search>"

@@ -16,12 +16,14 @@ from agents.evaluation.settings import specs_from_flags
 from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import served_models
+from agents.tool_flags import ToolsFlag
+from zs_env.actions import TOOLS
 
 HINT = "Enter a query, or '= Paris' to answer. An empty line gives up; Ctrl-D quits."
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayConfig(PromptLimits, NoiseKindsFlag):
+class PlayConfig(PromptLimits, NoiseKindsFlag, ToolsFlag):
     """Answer questions yourself, with the search engine of the agents.
 
     Attributes:
@@ -43,12 +45,13 @@ class PlayConfig(PromptLimits, NoiseKindsFlag):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.noise_settings()
+        self.tool_settings()
 
 
 def action_from_line(line: str) -> str:
     """Convert a typed line to an action."""
     line = line.strip()
-    if "</search>" in line or "</answer>" in line:
+    if any(f"</{name}>" in line for name in (*TOOLS, "answer")):
         return line
     if line.startswith("="):
         return f"<answer>{line[1:].strip()}</answer>"
@@ -62,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         questions=config.questions, engine=config.engine, limits=config.prompt_limits()
     )
     served_models(specs)
-    env = gymnasium.make(config.env, **specs, **config.noise_settings())
+    settings = {**config.noise_settings(), **config.tool_settings()}
+    env = gymnasium.make(config.env, **specs, **settings)
     options = {} if config.noise is None else {"noise_probability": config.noise}
     print(HINT)
     rewards: list[float] = []

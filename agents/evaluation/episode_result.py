@@ -26,6 +26,7 @@ class EpisodeResult:
         cover_match: whether the prediction contains a gold answer as whole words.
         substring_match: what the original reports as EM, see `zs_env.metrics.substring_match`.
         searches: number of searches sent to the engine.
+        opens: number of documents that the engine opened.
         turns: number of actions.
         malformed: number of actions that were neither a search nor an answer.
         reason: "answer", "turn_limit" or "failure"; "terminated" or "truncated" in an environment
@@ -58,6 +59,7 @@ class EpisodeResult:
     documents: int = 0
     noisy_documents: int = 0
     unlabelled_documents: int = 0
+    opens: int = 0
     failed_checks: Mapping[str, int] = field(default_factory=dict)
     wrong_answer_shown: bool = False
     misled: bool = False
@@ -94,6 +96,7 @@ class EpisodeResult:
             prediction=prediction,
             reward=float(transcript.reward),
             searches=transcript.num_searches,
+            opens=transcript.num_opens,
             turns=len(transcript.turns),
             malformed=transcript.malformed.total(),
             reason=transcript.reason or "unfinished",
@@ -123,6 +126,7 @@ class EpisodeResult:
             exact_match=float(scores.get("exact_match", 0.0)),
             cover_match=float(scores.get("cover_match", 0.0)),
             searches=int(info.get("num_searches", 0)),
+            opens=int(info.get("num_opens", 0)),
             turns=int(info["episode"]["l"]),
             malformed=0,
             reason=str(info["reason"]),

@@ -15,11 +15,12 @@ from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import env_spec, spec_from_text
 from agents.storage.output_folder import FreshFlag
+from agents.tool_flags import ToolsFlag
 from zs_env.text.paths import expand_paths
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpisodeSettings(PromptLimits, NoiseKindsFlag, FreshFlag):
+class EpisodeSettings(PromptLimits, NoiseKindsFlag, ToolsFlag, FreshFlag):
     """Settings of every episode.
 
     Attributes:
@@ -46,6 +47,7 @@ class EpisodeSettings(PromptLimits, NoiseKindsFlag, FreshFlag):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.noise_settings()
+        self.tool_settings()
         expand_paths(self)
 
     def env_kwargs(self) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class EpisodeSettings(PromptLimits, NoiseKindsFlag, FreshFlag):
             limits["max_document_chars"] = self.max_document_chars
         if limits:
             kwargs["limits"] = limits
-        return kwargs | self.noise_settings()
+        return kwargs | self.noise_settings() | self.tool_settings()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from agents.evaluation.statistics import (
     bootstrap_ratio,
 )
 
-METRICS = ("f1", "exact_match", "cover_match", "reward", "searches", "turns", "malformed")
+METRICS = ("f1", "exact_match", "cover_match", "reward", "searches", "opens", "turns", "malformed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,7 +97,7 @@ def label_transcripts(
             continue
         correct = transcript.scores()["f1"] >= _MIN_F1
         for turn in transcript.turns:
-            if turn.request is None or not turn.documents:
+            if turn.request is None or not turn.is_search or not turn.documents:
                 continue
             documents = tuple((document.title, document.text) for document in turn.documents)
             contained = tuple(

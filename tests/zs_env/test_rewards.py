@@ -63,7 +63,7 @@ def test_terms_by_hand():
         "f1": 1, "exact_match": 1, "cover_match": 1, "answered": 1, "format": 1,
         "format_error": 0, "think_format": 1, "think_format_error": 0, "think_format_f1": 1,
         "think_format_only": 0, "malformed": 0, "retrieval": 1, "retrieval_hit": 1, "searches": 1,
-        "rouge_l": 1, "judge": 0,
+        "rouge_l": 1, "judge": 0, "opens": 0,
     }  # fmt: skip
     assert TERMS["retrieval_hit"](OUTCOMES["half"]) == 0
     assert TERMS["malformed"](OUTCOMES["right, once malformed"]) == 1

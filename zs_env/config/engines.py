@@ -112,15 +112,19 @@ def _bm25_engine(
     k1: float = 1.2,
     b: float = 0.75,
 ) -> SearchEngine:
-    """Search a passage file or, without one, the world of the questions."""
+    """Search a passage file or, without one, the world of the questions and its pages."""
     from zs_env.engines import BM25Engine
+    from zs_env.world.pages import full_texts
 
     if passages is not None:
         return BM25Engine(passages, index, k1=k1, b=b)
     world = world_of(questions)
     if world is None:
         raise ValueError("engine kind 'bm25' needs 'passages', a JSONL or Parquet file of passages")
-    return BM25Engine.from_passages(world.passages(), k1=k1, b=b)
+    passages = world.passages()
+    pages = full_texts(world, [row["text"] for row in passages])
+    rows = [{**row, "full_text": page} for row, page in zip(passages, pages, strict=True)]
+    return BM25Engine.from_passages(rows, k1=k1, b=b)
 
 
 def _corpus_engine(

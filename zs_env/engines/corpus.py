@@ -20,6 +20,7 @@ from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
 from zs_env.questions.question import generates_questions, is_yes_no
 from zs_env.search.engine import Answer, EngineWrapper, as_search_error, search_checked
+from zs_env.search.opening import open_by_search
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.text.numbers import as_int
 from zs_env.text.words import content_words
@@ -102,6 +103,20 @@ class CorpusEngine(EngineWrapper):
             ranked if isinstance(ranked, SearchError) else self._page(request, *ranked)
             for request, ranked in zip(requests, self._ranked(requests), strict=True)
         ]
+
+    def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return useful documents as the retriever does, and noisy passages in full.
+
+        The document around a noisy passage may contain an answer, so it is not shown.
+        """
+        answers: list[Answer] = []
+        for request in requests:
+            shown = request.document
+            if shown is not None and shown.useful:
+                answers += search_checked(self.engines[0], [request])
+            else:
+                answers += open_by_search(self, [request])
+        return answers
 
     def _ranked(
         self, requests: Sequence[SearchRequest]

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, raise_single, search_distinct
+from zs_env.search.opening import open_by_search
 from zs_env.search.proxy import proxy_of, through_proxy
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
@@ -36,6 +37,8 @@ _MAX_QUOTED = 200  # characters of an error page in an error message
 class HTTPEngine(SearchEngine):
     """Sends the distinct queries of a batch in one request.
 
+    An opened document is what the server sends for it, without the limit of the environment.
+
     The environment variable ZEROSEARCH_SERVE_TOKEN is sent as the bearer token if it is set.
 
     Args:
@@ -51,7 +54,7 @@ class HTTPEngine(SearchEngine):
     """
 
     name = "http"
-    query_only = thread_safe = True
+    query_only = thread_safe = can_open = True
 
     def __init__(self, url: str, *, timeout_s: float | None = None, max_tries: int = 3) -> None:
         if not re.fullmatch(r"https?://[^/@\s]+(/\S*)?", url):
@@ -77,6 +80,10 @@ class HTTPEngine(SearchEngine):
         """
         keys = [(request.query, len(request.useful)) for request in requests]
         return raise_single(search_distinct(keys, self._pages))
+
+    def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return the documents as the server sends them; it gets the queries again."""
+        return open_by_search(self, requests)
 
     def _pages(self, keys: list[tuple[str, int]]) -> list[Answer]:
         """Return a page for each query and number of documents, all distinct."""

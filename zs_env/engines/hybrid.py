@@ -77,6 +77,17 @@ class HybridEngine(EngineWrapper):
             for request, *pages in zip(requests, *columns, strict=True)
         ]
 
+    def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return each document from the first engine that has it."""
+        answers = search_checked(self.engines[0], requests)
+        for engine in self.engines[1:]:
+            failed = [place for place, one in enumerate(answers) if isinstance(one, SearchError)]
+            if failed:
+                found = search_checked(engine, [requests[place] for place in failed])
+                for place, answer in zip(failed, found, strict=True):
+                    answers[place] = answer
+        return answers
+
     def _fuse(self, pages: Sequence[Answer], count: int) -> Answer:
         scores: dict[tuple[str, str], float] = {}
         documents: dict[tuple[str, str], Document] = {}

@@ -18,7 +18,9 @@ from zs_env.text.hashing import stable_hash, uniform
 
 
 class MixtureEngine(EngineWrapper):
-    """Sends each request to one engine, at random.
+    """Sends each request to one engine, at random, and an open to the engine of its search.
+
+    With a schedule it cannot open documents, because the engine of a search may change.
 
     Args:
         engines: at least one.
@@ -44,6 +46,7 @@ class MixtureEngine(EngineWrapper):
         super().__init__(*engines)
         self.query_only = False  # the seed decides as well
         self.step_dependent = self.step_dependent or schedule is not None
+        self.can_open = self.can_open and schedule is None
         self._schedule = schedule
         if schedule is not None:
             if weights is not None or len(engines) != 2:

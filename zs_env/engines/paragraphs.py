@@ -18,6 +18,7 @@ from zs_env.engines.page_composition import RankedPassages, compose_page
 from zs_env.metrics import contains_answer
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.engine import Answer, SearchEngine, raise_single
+from zs_env.search.opening import open_by_search
 from zs_env.search.types import (
     NOISE_KINDS,
     Document,
@@ -76,7 +77,7 @@ class ParagraphEngine(SearchEngine):
     """
 
     name = "paragraphs"
-    supports_noise = in_process = thread_safe = True
+    supports_noise = in_process = thread_safe = can_open = True
     noise_kinds = NOISE_KINDS
 
     def __init__(self, questions: QuestionDataset, *, min_distractors: int = 5) -> None:
@@ -116,6 +117,10 @@ class ParagraphEngine(SearchEngine):
             SearchError: if there is only one request, and its question has no paragraphs.
         """
         return raise_single([self._page(request) for request in requests])
+
+    def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return whole paragraphs; a noisy one is that of its page."""
+        return open_by_search(self, requests)
 
     def _page(self, request: SearchRequest) -> Answer:
         if request.question is None or request.question not in self._places:

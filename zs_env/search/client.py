@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zs_env.episode import Episode
 from zs_env.search.deadline import TIMED_OUT, PendingCalls
 from zs_env.search.engine import Answer, as_engine, check_timeout, search_checked
+from zs_env.search.several_queries import single_requests
 from zs_env.search.types import BudgetExceeded, SearchCost, SearchError, SearchPage, SearchRequest
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class EngineClient:
         episodes, requests = call.episodes, call.inputs
         costs = self.costs
         costs.batches += 1
-        costs.searches += len(requests)
+        costs.searches += len(single_requests(requests))
         if not isinstance(result, list):
             if isinstance(result, BudgetExceeded):
                 raise result

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from zs_env.search.deadline import CallLock, time_left_s
+from zs_env.search.several_queries import join_pages, single_requests
 from zs_env.search.types import (
     NOISE_KINDS,
     BudgetExceeded,
@@ -31,19 +32,9 @@ Key = TypeVar("Key", bound=Hashable)
 Adapted = TypeVar("Adapted")
 # What `as_engine` takes over from an object that is not a SearchEngine.
 _ADAPTED = (
-    "search",
-    "name",
-    "supports_noise",
-    "noise_kinds",
-    "query_only",
-    "in_process",
-    "thread_safe",
-    "can_open",
-    "step_dependent",
-    "timeout_s",
-    "fingerprint",
-    "set_training_step",
-    "close",
+    *("search", "open", "name", "supports_noise", "noise_kinds", "query_only", "in_process"),
+    *("thread_safe", "can_open", "step_dependent", "timeout_s", "fingerprint"),
+    *("set_training_step", "close"),
 )
 
 
@@ -65,7 +56,7 @@ class SearchEngine:
             and a deadline.
         thread_safe: whether several threads may call `search` at the same time. Calls of any other
             engine are serialized.
-        can_open: whether the engine can return a whole document. No engine can so far.
+        can_open: whether the engine can return a document of its pages in full, see `open`.
         step_dependent: whether pages depend on the training step.
         timeout_s: longest time, in seconds, that a search may take by the engine's own settings;
             None if there are none. It must not exceed the deadline of the environment.
@@ -96,6 +87,14 @@ class SearchEngine:
             SearchError: if the engine cannot answer the requests.
         """
         raise NotImplementedError(f"{type(self).__name__} must define search(requests)")
+
+    def open(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
+        """Return the `document` of each request in full, as the only document of its page.
+
+        Called only if `can_open`. The document is as it was shown: sanitized, perhaps cut. The
+        other fields are those of its search. A noisy document stays noisy. Errors as in `search`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define open(requests)")
 
     def set_training_step(self, step: int) -> None:
         """Set the training step, counted from 0. Only step-dependent engines use it."""
@@ -139,6 +138,10 @@ class EngineWrapper(SearchEngine):
         """Return the fingerprints of the inner engines; None if one of them has none."""
         found = [engine.fingerprint for engine in self.engines]
         return None if None in found else [one for one in found if one is not None]
+
+    def open(self, requests: Sequence[SearchRequest]) -> Sequence[Answer]:
+        """Pass the requests on as `search` does: `search_checked` tells them apart."""
+        return self.search(requests)
 
     def set_training_step(self, step: int) -> None:
         """Set the training step of the inner engines."""
@@ -187,11 +190,11 @@ def adapt(plain: Any, base: Adapted, names: Iterable[str]) -> Adapted:
         if hasattr(plain, name):
             value = getattr(plain, name)
             # A method is looked up at each call, because it may be replaced.
-            base.__dict__[name] = partial(_call, plain, name) if callable(value) else value
+            base.__dict__[name] = partial(_call_plain, plain, name) if callable(value) else value
     return base
 
 
-def _call(plain: Any, name: str, *arguments: Any) -> Any:
+def _call_plain(plain: Any, name: str, *arguments: Any) -> Any:
     return getattr(plain, name)(*arguments)
 
 
@@ -218,8 +221,8 @@ def check_timeout(engine: SearchEngine, timeout_s: float | None, setting: str) -
 def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
     """Call an engine, serialize calls if it is not thread-safe, and check what it returns.
 
-    If the call fails as a whole, its requests are sent again, one by one, until the deadline of
-    the call.
+    Requests with a `document` go to `open`, the others to `search`. If the call fails as a whole,
+    its requests are sent again, one by one, until the deadline of the call.
 
     Returns:
         For each request a valid page, or a SearchError. If the engine supports noise, each document
@@ -228,6 +231,9 @@ def search_checked(engine: SearchEngine, requests: Sequence[SearchRequest]) -> l
     Raises:
         BudgetExceeded: if the engine raises it.
     """
+    singles = single_requests(requests)
+    if len(singles) > len(requests):
+        return join_pages(requests, search_checked(engine, singles))
     try:
         return _search_once(engine, requests)
     except BudgetExceeded:
@@ -266,12 +272,22 @@ def engine_turn(engine: SearchEngine) -> AbstractContextManager[None]:
 
 
 def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> list[Answer]:
-    """Call an engine once; SearchError if it does not return a list with one item per request."""
+    """Call an engine, once for searches and once for opens; SearchError for a wrong list."""
+    opens = [place for place, one in enumerate(requests) if one.document is not None]
+    if 0 < len(opens) < len(requests):
+        found: dict[int, Answer] = {}
+        for places in (opens, sorted({*range(len(requests))} - {*opens})):
+            part = _search_once(engine, [requests[place] for place in places])
+            found.update(zip(places, part, strict=True))
+        return [found[place] for place in range(len(requests))]
+    if opens and not engine.can_open:
+        raise SearchError(f"the engine {engine_label(engine)} cannot open documents")
+    call: Callable[..., Any] = engine.open if opens else engine.search
     if engine.thread_safe:
-        pages: Any = engine.search(requests)
+        pages = call(requests)
     else:
         with engine_turn(engine):
-            pages = engine.search(requests)
+            pages = call(requests)
     if not isinstance(pages, (list, tuple)):
         raise SearchError(f"wrong type: search() returned {type(pages).__name__}, expected a list")
     if len(pages) != len(requests):
@@ -280,16 +296,15 @@ def _search_once(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
             + (f" from the engine {engine.name!r}" if engine.name else "")
         )
     answers: list[Answer] = []
-    for page in pages:
+    for page, request in zip(pages, requests, strict=True):
         problem = page_problem(page)
+        if problem is None and request.document is not None and len(page.documents) != 1:
+            problem = f"wrong number of documents: {len(page.documents)} for an open, expected 1"
         if problem is not None and not isinstance(page, SearchError):
             page = SearchError(problem)
+        if engine.supports_noise and isinstance(page, SearchPage):
+            page = labelled(page, request)
         answers.append(page)
-    if engine.supports_noise:
-        return [
-            labelled(page, request) if isinstance(page, SearchPage) else page
-            for page, request in zip(answers, requests, strict=True)
-        ]
     return answers
 
 

@@ -12,11 +12,11 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from zs_env.metrics import contains_answer, contains_padded, gold_patterns, padded
-from zs_env.prompts import render_document, render_page
+from zs_env.prompts import render_document, render_opened, render_page
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import NOT_FINITE, Document, SearchPage
 from zs_env.search.validation import page_problem
-from zs_env.text.sanitize import sanitize
+from zs_env.text.sanitize import sanitize, sanitize_open
 
 
 class PostprocessedPage(NamedTuple):
@@ -76,6 +76,61 @@ def postprocess_page(
             known.by_answers.clear()
         annotated = known.by_answers[answers] = _annotate(known, answers)
     return annotated
+
+
+def without_open_tags(page: SearchPage) -> SearchPage:
+    """Break the tags of the tool "open" in the documents of a page."""
+    if not any("open" in f"{one.title}{one.text}".lower() for one in page.documents):
+        return page
+    documents = [
+        replace(one, title=sanitize_open(one.title), text=sanitize_open(one.text))
+        for one in page.documents
+    ]
+    return replace(page, documents=tuple(documents))
+
+
+def postprocess_opened(
+    page: SearchPage, number: int, part: int, answers: tuple[str, ...], max_chars: int
+) -> PostprocessedPage | None:
+    """Prepare a part of an opened document for a transcript, see `postprocess_page`.
+
+    Args:
+        page: a page with the whole document only.
+        number: of the document on the page of its search, from 1.
+        part: from 1.
+        answers: gold answers.
+        max_chars: maximum length of a part.
+
+    Returns:
+        The part with its place in the metadata; None if the document has fewer parts.
+    """
+    parts = split_document(page.documents[0], max_chars)
+    if part > len(parts):
+        return None
+    page = replace(page, documents=(parts[part - 1],))
+    (document,), texts, _ = postprocess_page(page, 1, answers, max_chars)
+    metadata = (*document.metadata, ("part", part), ("num_parts", len(parts)))
+    document = replace(document, rank=number - 1, metadata=metadata)
+    return PostprocessedPage((document,), texts, render_opened(number, texts[0], part, len(parts)))
+
+
+def split_document(document: Document, max_chars: int) -> list[Document]:
+    """Split a document into parts of at most `max_chars` characters, each with its title.
+
+    The text is split at the ends of sentences, or else of words, where possible. An empty document
+    has one part.
+    """
+    title, text = document.title[: max_chars // 2], document.text.strip()
+    room, parts = max_chars - len(title), list[str]()
+    while len(text) > room:
+        cut = max(text.rfind(". ", 0, room + 1), text.rfind("\n", 0, room)) + 1
+        if cut < room // 4:
+            cut = text.rfind(" ", 0, room + 1)
+        cut = cut if cut > 0 else room
+        parts.append(text[:cut])
+        text = text[cut:].lstrip()
+    parts.append(text)
+    return [replace(document, title=title, text=part) for part in parts]
 
 
 @dataclass(slots=True, eq=False)

@@ -33,6 +33,8 @@ class BudgetExceeded(RuntimeError):
 class SearchRequest:
     """One query, with everything that an engine may use to answer it.
 
+    The request to open a document is the request of its search, with `document`.
+
     Attributes:
         query: text of the agent.
         question: text of the episode's question; None if unknown.
@@ -41,6 +43,9 @@ class SearchRequest:
         seed: 63-bit seed of the page. Repeated queries of an episode have different seeds.
         noise_kind: kind of the noisy documents; always "irrelevant" if no noisy one is requested,
             so that such requests are equal.
+        document: the document of the page that is opened; None for a search.
+        queries: the request of each query of a search with several; else (). `query` then has a
+            line for each, and `useful` the flags of all. `search_checked` sends one request each.
     """
 
     query: str
@@ -49,6 +54,8 @@ class SearchRequest:
     useful: tuple[bool, ...]
     seed: int
     noise_kind: NoiseKind = "irrelevant"
+    document: Document | None = None
+    queries: tuple[SearchRequest, ...] = ()
 
     def __post_init__(self) -> None:
         if self.noise_kind != "irrelevant":
@@ -59,16 +66,21 @@ class SearchRequest:
     @property
     def expected(self) -> tuple[bool, ...]:
         """The flags of the documents on a full page: `useful`, without noise of kind "empty"."""
+        if self.document is not None:
+            return (self.document.useful is not False,)
+        if self.queries:
+            return tuple(flag for one in self.queries for flag in one.expected)
         return self.useful if self.noise_kind != "empty" else (True,) * sum(self.useful)
 
     @property
     def num_left_out(self) -> int:
         """Number of noisy documents that a page leaves out because the noise is "empty"."""
-        return len(self.useful) - len(self.expected)
+        return 0 if self.document is not None else len(self.useful) - len(self.expected)
 
     def flipped(self) -> SearchRequest:
         """Return the same request, with the same seed, with the opposite of every flag."""
-        return replace(self, useful=tuple(not flag for flag in self.useful))
+        queries = tuple(one.flipped() for one in self.queries)
+        return replace(self, useful=tuple(not flag for flag in self.useful), queries=queries)
 
 
 @dataclass(frozen=True, slots=True)

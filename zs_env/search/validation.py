@@ -9,7 +9,6 @@ from typing import Any
 from zs_env.search.types import (
     NOISE_KINDS,
     Document,
-    NoiseKind,
     SearchCost,
     SearchPage,
     SearchRequest,
@@ -95,13 +94,15 @@ def labelled(page: SearchPage, request: SearchRequest) -> SearchPage:
     else:
         return page
     documents = tuple(
-        _labelled(document, flag, request.noise_kind)
+        _labelled(document, flag, request)
         for document, flag in zip(page.documents, request.expected, strict=False)
     )
     return replace(page, documents=documents + page.documents[len(documents) :])
 
 
-def _labelled(document: Document, flag: bool, kind: NoiseKind) -> Document:
+def _labelled(document: Document, flag: bool, request: SearchRequest) -> Document:
     useful = flag if document.useful is None else document.useful
+    shown = request.document
+    kind = request.noise_kind if shown is None else shown.noise_kind or "irrelevant"
     delivered = None if useful else document.noise_kind or kind
     return replace(document, useful=useful, noise_kind=delivered)

@@ -36,6 +36,7 @@ _CONTROL_FORMS = re.compile(
     r"|\[(?=/?[A-Z]+(?:_[A-Z0-9]+)+\]|(?:control|extra_id|unused)_?\d+\]|@[A-Z]+@\])"
     r"|\](?=~!?b[\[\]])|\[(?=e~\[)",  # MiniMax: ]~b], ]~!b[, [e~[
 )
+_OPEN_TAGS = re.compile(rf"[{_ANGLE}](?=(?i:/?open\b|[\s/]*open[\s/]*{_CLOSE}))")
 _OPENING = re.compile(rf"[{_ANGLE}{re.escape(_SQUARE)}]|\]~")
 
 
@@ -54,3 +55,8 @@ def sanitize(text: str) -> str:
     """
     text = clean_text(text)
     return _CONTROL_FORMS.sub("(", text) if _OPENING.search(text) else text
+
+
+def sanitize_open(text: str) -> str:
+    """Sanitize a text, and also break the tags of the tool "open"."""
+    return _OPEN_TAGS.sub("(", sanitize(text))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from zs_env.actions import Answer, Malformed, Search
+from zs_env.actions import DEFAULT_TOOLS, Answer, Malformed, Open, Search
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import Document, SearchRequest
 from zs_env.transcripts.transcript import Transcript, Turn, Verdict
@@ -14,7 +14,9 @@ from zs_env.transcripts.transcript import Transcript, Turn, Verdict
 # Increased by every change that makes older readers misread a transcript.
 SCHEMA_VERSION = 2
 _DOCUMENT_DEFAULTS = {field.name: field.default for field in fields(Document)}
-_REQUEST_DEFAULTS = {"noise_kind": "irrelevant"}
+# Values that are omitted.
+_REQUEST_DEFAULTS = {"noise_kind": "irrelevant", "document": None, "queries": ()}
+_TRANSCRIPT_DEFAULTS = {"tools": DEFAULT_TOOLS, "max_queries": 1}
 Made = TypeVar("Made")
 
 
@@ -40,7 +42,7 @@ def transcript_to_json(transcript: Transcript) -> dict[str, Any]:
     question, verdict = transcript.question, transcript.verdict
     values = {
         "schema": SCHEMA_VERSION,
-        **_fields(transcript),
+        **_fields(transcript, _TRANSCRIPT_DEFAULTS),
         "question": {
             **_fields(question),
             "paragraphs": [_fields(paragraph) for paragraph in question.paragraphs],
@@ -71,7 +73,7 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
         paragraphs = tuple(_make(Paragraph, one) for one in question["paragraphs"])
         return _make(
             Transcript,
-            value,
+            _TRANSCRIPT_DEFAULTS | value,
             question=_make(Question, question, paragraphs=paragraphs),
             turns=tuple(map(_turn_from_json, value["turns"])),
             verdict=None if verdict is None else _make(Verdict, verdict),
@@ -87,6 +89,8 @@ def _turn_to_json(turn: Turn) -> dict[str, Any]:
     match turn.action:
         case Search(query):
             action = {"search": query}
+        case Open(document, part):
+            action = {"open": [document, part]}
         case Answer(text):
             action = {"answer": text}
         case Malformed(kind):
@@ -100,36 +104,56 @@ def _turn_to_json(turn: Turn) -> dict[str, Any]:
 
 
 def _request_to_json(request: SearchRequest) -> dict[str, Any]:
-    """Return a request as JSON values; without its kind of noise if that is the default."""
-    values = _fields(request)
-    if request.noise_kind == "irrelevant":
-        del values["noise_kind"]
+    values = _fields(request, _REQUEST_DEFAULTS)
+    if request.document is not None:
+        values["document"] = document_to_json(request.document)
+    if request.queries:
+        values["queries"] = list(map(_request_to_json, request.queries))
     return values
+
+
+def _request_from_json(value: Mapping[str, Any]) -> SearchRequest:
+    value = _REQUEST_DEFAULTS | value
+    document = value["document"]
+    opened = None if document is None else document_from_json(document)
+    queries = tuple(map(_request_from_json, value["queries"]))
+    return _make(SearchRequest, value, document=opened, queries=queries)
 
 
 def _turn_from_json(value: Mapping[str, Any]) -> Turn:
     match value["action"]:
         case {"search": query}:
             action = Search(query)
+        case {"open": [document, part]}:
+            action = Open(document, part)
         case {"answer": text}:
             action = Answer(text)
         case {"malformed": kind}:
             action = Malformed(kind)
         case other:
-            raise TypeError(f"got the action {other!r}, expected a search, an answer or malformed")
+            raise TypeError(
+                f"got the action {other!r}, expected a search, open, answer or malformed"
+            )
     request = value["request"]
     return _make(
         Turn,
         value,
         action=action,
-        request=None if request is None else _make(SearchRequest, _REQUEST_DEFAULTS | request),
+        request=None if request is None else _request_from_json(request),
         documents=tuple(map(document_from_json, value["documents"])),
     )
 
 
-def _fields(instance: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass; unlike `asdict`, without copying their values."""
-    return {field.name: getattr(instance, field.name) for field in fields(instance)}
+def _fields(instance: Any, defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the fields of a dataclass without those that have the value in `defaults`.
+
+    Unlike `asdict`, values are not copied.
+    """
+    values = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    for name, default in (defaults or {}).items():
+        if values[name] == default:
+            del values[name]
+    return values
 
 
 def _make(kind: type[Made], value: Mapping[str, Any], **converted: Any) -> Made:

@@ -110,8 +110,9 @@ def fork(
         transcript: the original episode.
         turn: index of the turn with the search, from 0.
         page: the new page; None leaves the search pending (see `episode.pending`).
-        config: the rules of the new episode; None for the defaults with the `max_turns` and
-            `num_documents` of the transcript. Other settings are not part of a transcript.
+        config: the rules of the new episode; None for the defaults with the `max_turns`,
+            `num_documents`, `tools` and `max_queries` of the transcript. Other settings are not
+            part of it.
 
     Raises:
         ValueError: if the turn has no search that was sent, or would not send it under `config`.
@@ -125,7 +126,12 @@ def fork(
     episode = Episode(
         transcript.question,
         config=config
-        or EpisodeConfig(max_turns=transcript.max_turns, num_documents=transcript.num_documents),
+        or EpisodeConfig(
+            max_turns=transcript.max_turns,
+            num_documents=transcript.num_documents,
+            tools=transcript.tools,
+            max_queries=transcript.max_queries,
+        ),
         noise_probability=transcript.noise_probability,
         seed=transcript.seed,
     )

@@ -5,14 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
-from zs_env.actions import Answer, Malformed, Search
+from zs_env.actions import DEFAULT_TOOLS, Action, Answer, Malformed, Tool
 from zs_env.metrics import contains_answer, exact_match, f1_score
 from zs_env.questions.question import Question
 from zs_env.search.types import Document, SearchRequest
 
 EndReason = Literal["answer", "turn_limit", "failure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end of an episode: an answer terminates, a turn limit or a failure truncates it."""
+
+    reason: EndReason
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the episode ended with an answer."""
+        return self.reason == "answer"
+
+
+FINISHED: Mapping[EndReason, Finished] = {
+    reason: Finished(reason) for reason in get_args(EndReason)
+}
 # The scores of an episode without an answer.
 NO_SCORES: Mapping[str, float] = {"f1": 0.0, "exact_match": 0.0, "cover_match": 0.0}
 
@@ -24,16 +41,26 @@ class Turn:
     Attributes:
         text: the agent's text, cut to `Limits.max_action_chars`.
         action: the parsed action.
-        request: the request to the engine; None if no search was sent.
+        request: the request to the engine; None if no search and no open was sent.
         documents: the returned documents, with provenance.
         message: the environment's message after the action; "" if the episode ended.
     """
 
     text: str
-    action: Search | Answer | Malformed
+    action: Action
     request: SearchRequest | None = None
     documents: tuple[Document, ...] = ()
     message: str = ""
+
+    @property
+    def is_search(self) -> bool:
+        """Whether a search was sent to the engine."""
+        return self.request is not None and self.request.document is None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a document was opened by the engine."""
+        return self.request is not None and self.request.document is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +95,8 @@ class Transcript:
         num_documents: number of documents requested per search.
         reward_terms: (name, value) pairs; empty for an unfinished or failed episode.
         verdict: the verdict of the reward's judge; None if there is no judge, or it was not called.
+        tools: the tools of the agent.
+        max_queries: most queries of a search.
     """
 
     question: Question
@@ -81,6 +110,8 @@ class Transcript:
     num_documents: int = 5
     reward_terms: tuple[tuple[str, float], ...] = ()
     verdict: Verdict | None = None
+    tools: tuple[Tool, ...] = DEFAULT_TOOLS
+    max_queries: int = 1
 
     @property
     def text(self) -> str:
@@ -101,7 +132,12 @@ class Transcript:
     @property
     def num_searches(self) -> int:
         """Number of searches that were sent to the engine."""
-        return sum(turn.request is not None for turn in self.turns)
+        return sum(turn.is_search for turn in self.turns)
+
+    @property
+    def num_opens(self) -> int:
+        """Number of documents that were opened by the engine."""
+        return sum(turn.is_open for turn in self.turns)
 
     @property
     def malformed(self) -> Counter[str]:

@@ -3,6 +3,7 @@
 from zs_env.world.engine import WorldEngine
 from zs_env.world.questions import (
     DEFAULT_MIX,
+    PAGE_STRUCTURES,
     STRUCTURES,
     Chain,
     Comparison,
@@ -14,6 +15,7 @@ from zs_env.world.world import World
 
 __all__ = [
     "DEFAULT_MIX",
+    "PAGE_STRUCTURES",
     "STRUCTURES",
     "Chain",
     "Comparison",

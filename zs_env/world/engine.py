@@ -11,12 +11,16 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain, islice, pairwise
 
-from zs_env.search.engine import SearchEngine
+from zs_env.metrics import contains_answer
+from zs_env.search.engine import Answer, SearchEngine
+from zs_env.search.opening import not_found, open_by_search
 from zs_env.search.types import NOISE_KINDS, Document, SearchPage, SearchRequest
 from zs_env.world.noise import MAX_MATCHES, Topic, WorldNoise
+from zs_env.world.pages import entity_of, page_statements, page_text
 from zs_env.world.relations import RELATIONS
 from zs_env.world.world import Entity, Fact, World
 
@@ -31,7 +35,7 @@ class WorldEngine(SearchEngine):
     """Answers queries with the facts of a world; equal requests give equal pages."""
 
     name = "world"
-    supports_noise = in_process = thread_safe = True
+    supports_noise = in_process = thread_safe = can_open = True
     noise_kinds = NOISE_KINDS
 
     def __init__(self, world: World) -> None:
@@ -59,6 +63,40 @@ class WorldEngine(SearchEngine):
     def search(self, requests: Sequence[SearchRequest]) -> list[SearchPage]:
         """Return one page per request; a query without a known name gives random facts."""
         return [self._page(request) for request in requests]
+
+    def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
+        """Return the pages of the entities that the documents are about.
+
+        A noisy document opens a noisy page: the document, and the other facts of the page without
+        the requested facts, those that the document contradicts, and gold answers.
+        """
+        found = open_by_search(self, requests)
+        return list(map(self._opened, requests, found))
+
+    def _opened(self, request: SearchRequest, found: Answer) -> Answer:
+        if not isinstance(found, SearchPage):
+            return found
+        document = found.documents[0]
+        entity = entity_of(self.world, document.text)
+        if entity is None:
+            return not_found(document, self)
+        statements = page_statements(self.world, entity)
+        text = page_text(statements)
+        if document.useful is False:
+            named, relations = self._read(request.query)
+            requested = self._requested_facts(list(named), relations)
+            contradicted = document.noise_kind in ("misleading", "conflicting")
+            said = _RELATION_PATTERN.findall(document.text) if contradicted else []
+            kept = [
+                one
+                for one in statements
+                if one.fact not in requested
+                and one.fact.relation.name not in said
+                and not contains_answer(one.sentence, request.answers or ())
+            ]
+            text = f"{document.text} {page_text(kept)}"
+        whole = replace(document, title=entity.name, text=text)
+        return replace(found, documents=(whole,))
 
     def _page(self, request: SearchRequest) -> SearchPage:
         rng = random.Random(request.seed)

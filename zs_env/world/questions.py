@@ -1,7 +1,8 @@
 """An unlimited number of questions about a fictional world, which can be answered by searching.
 
 The structure of a question is a chain of 1 to 3 relations, a comparison of two entities by a year,
-or an intersection of two conditions that only one entity fulfils.
+or an intersection of two conditions that only one entity fulfils. The last relation of a "page"
+question, a chain of 1 or 2 relations, stands only on the page of an entity.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from functools import cached_property
 from typing import overload
 
 from zs_env.questions.question import Question
-from zs_env.world.relations import INTERSECTIONS, RELATIONS
+from zs_env.world.relations import INTERSECTIONS, PAGE_RELATIONS, RELATIONS
 from zs_env.world.world import Entity, Fact, World
 
 STRUCTURES: tuple[str, ...] = ("chain1", "chain2", "chain3", "comparison", "intersection")
+# These need the tool "open".
+PAGE_STRUCTURES: tuple[str, ...] = ("page1", "page2")
 # Default share of each structure: three quarters of the questions need two or more facts.
 DEFAULT_MIX: Mapping[str, float] = {
     "chain1": 0.25,
@@ -52,11 +55,12 @@ class WorldQuestions(Sequence[Question]):
         shares = (
             dict(structures) if isinstance(structures, Mapping) else dict.fromkeys(structures, 1.0)
         )
-        unknown = sorted(set(shares) - set(STRUCTURES))
+        known = (*STRUCTURES, *PAGE_STRUCTURES)
+        unknown = sorted(set(shares) - set(known))
         if unknown or not shares or min(shares.values()) < 0 or sum(shares.values()) <= 0:
             raise ValueError(
-                f"got structures {structures!r}, expected shares of {STRUCTURES} that are at least "
-                "0 and not all 0"
+                f"got structures {structures!r}, expected shares of {known} that are at least 0 "
+                "and not all 0"
             )
         self.world, self.shares, self.seed = world, shares, seed
 
@@ -80,9 +84,11 @@ class WorldQuestions(Sequence[Question]):
             text, answer = self._comparison(rng)
         elif structure == "intersection":
             text, answer = self._intersection(rng)
+        elif structure in PAGE_STRUCTURES:
+            text, answer = self._page_chain(rng, hops=int(structure[-1]))
         else:
             text, answer = self._chain(rng, hops=int(structure[-1]))
-        hops = int(structure[-1]) if structure.startswith("chain") else 2
+        hops = int(structure[-1]) if structure[-1].isdecimal() else 2
         return Question(
             id=f"world-{world.split}-{world.seed}-{self.seed}-{index}",
             text=text,
@@ -99,14 +105,17 @@ class WorldQuestions(Sequence[Question]):
                 if not onward:
                     break
                 facts.append(rng.choice(onward))
-            visited = [facts[0].subject, *(fact.object for fact in facts)]
-            if len(facts) == hops and len(set(visited)) == len(visited):
-                break
-        answer = facts[-1].object
-        described = rng.choice(facts[0].subject.names)
-        for fact in facts:
-            described = f"the {fact.relation.name} of {described}"
-        return f"{'Who' if answer.kind == 'person' else 'What'} is {described}?", answer
+            if len(facts) == hops and _visits_no_entity_twice(facts):
+                return _chain_text(facts, rng)
+
+    def _page_chain(self, rng: random.Random, hops: int) -> tuple[str, Entity]:
+        while True:
+            facts = [rng.choice(self.world.page_facts)]
+            before = self.world.facts_naming.get(facts[0].subject)
+            if hops == 2 and before:
+                facts.insert(0, rng.choice(before))
+            if len(facts) == hops and _visits_no_entity_twice(facts):
+                return _chain_text(facts, rng)
 
     def _comparison(self, rng: random.Random) -> tuple[str, Entity]:
         relation = rng.choice(_YEAR_RELATIONS)
@@ -157,6 +166,20 @@ class WorldQuestions(Sequence[Question]):
         return crossings
 
 
+def _visits_no_entity_twice(facts: Sequence[Fact]) -> bool:
+    visited = [facts[0].subject, *(fact.object for fact in facts)]
+    return len(set(visited)) == len(visited)
+
+
+def _chain_text(facts: Sequence[Fact], rng: random.Random) -> tuple[str, Entity]:
+    """Return the question for the end of a chain of facts, and its answer."""
+    answer = facts[-1].object
+    described = rng.choice(facts[0].subject.names)
+    for fact in facts:
+        described = f"the {fact.relation.name} of {described}"
+    return f"{'Who' if answer.kind == 'person' else 'What'} is {described}?", answer
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """A question for the end of a chain of relations that begins at the entity `start`."""
@@ -181,7 +204,8 @@ class Intersection:
     conditions: tuple[tuple[str, str], tuple[str, str]]
 
 
-_RELATION_NAMES = "|".join(sorted({relation.name for relation in RELATIONS}, key=len, reverse=True))
+_NAMES = {relation.name for relation in (*RELATIONS, *PAGE_RELATIONS)}
+_RELATION_NAMES = "|".join(sorted(_NAMES, key=len, reverse=True))
 _CHAIN_STEP = re.compile(rf"the ({_RELATION_NAMES}) of ")
 _COMPARISON = re.compile(rf"Which has the (earlier|later) ({_RELATION_NAMES}), (.+) or (.+)\?")
 _CONDITION = rf"the ({_RELATION_NAMES}) (\w+ \w+)"

@@ -56,6 +56,15 @@ RELATIONS: tuple[Relation, ...] = (
     Relation("opening year", "organisation", "year"),
 )
 
+# Relations that only the page of a subject states, and no search result.
+PAGE_RELATIONS: tuple[Relation, ...] = (
+    Relation("burial place", "person", "city"),
+    Relation("patron", "person", "person", 0.8),
+    Relation("sister city", "city", "city"),
+    Relation("translator", "work", "person"),
+    Relation("first customer", "organisation", "person"),
+)
+
 # Pairs of relations for intersection questions.
 INTERSECTIONS: tuple[tuple[str, str], ...] = (
     ("author", "setting"),

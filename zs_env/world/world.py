@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from zs_env.world.names import NAME_PARTS, SPLITS, Split, names_of
-from zs_env.world.relations import RELATIONS, Kind, Relation
+from zs_env.world.relations import PAGE_RELATIONS, RELATIONS, Kind, Relation
 
 YEARS = tuple(str(year) for year in range(1800, 1900))
 _ALIASED_SHARE = 0.15
@@ -64,6 +64,8 @@ class Fact:
 class World:
     """Entities and facts drawn from a seed.
 
+    `facts` are those that search results state.
+
     Args:
         seed: determines all facts.
         split: "train" or "heldout"; worlds of different splits share no name and no alias.
@@ -76,7 +78,7 @@ class World:
         self.split: Split = split
         rng = random.Random(f"world {seed} {split}")
         self.entities: dict[Kind, tuple[Entity, ...]] = self._make_entities(rng)
-        self.facts: tuple[Fact, ...] = tuple(self._make_facts(rng))
+        self.facts: tuple[Fact, ...] = tuple(self._make_facts(rng, RELATIONS))
 
     def _make_entities(self, rng: random.Random) -> dict[Kind, tuple[Entity, ...]]:
         stocks = {stock: names_of(stock, self.split, rng) for stock in NAME_PARTS}
@@ -94,8 +96,8 @@ class World:
         entities["year"] = tuple(Entity(year, "year") for year in YEARS)
         return entities
 
-    def _make_facts(self, rng: random.Random) -> Iterator[Fact]:
-        for relation in RELATIONS:
+    def _make_facts(self, rng: random.Random, relations: tuple[Relation, ...]) -> Iterator[Fact]:
+        for relation in relations:
             one_to_one = relation.name in ("capital", "language", "currency")
             objects = list(self.entities[relation.object])
             rng.shuffle(objects)
@@ -117,6 +119,17 @@ class World:
             for entity in entities
             for name in entity.names
         }
+
+    @cached_property
+    def page_facts(self) -> tuple[Fact, ...]:
+        """Facts that only the pages of their subjects state, see `zs_env.world.pages`."""
+        rng = random.Random(f"pages {self.seed} {self.split}")
+        return tuple(self._make_facts(rng, PAGE_RELATIONS))
+
+    @cached_property
+    def page_facts_about(self) -> dict[Entity, tuple[Fact, ...]]:
+        """`page_facts` by their subject."""
+        return _by_entity(self.page_facts, "subject")
 
     @cached_property
     def facts_about(self) -> dict[Entity, tuple[Fact, ...]]:

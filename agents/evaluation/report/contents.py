@@ -10,7 +10,7 @@ from typing import Any
 from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval, bootstrap_ratio
 from agents.evaluation.summary import Report, observed_noise
-from zs_env.actions import Answer, Malformed, Search
+from zs_env.actions import Answer, Malformed, Open, Search
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document
 from zs_env.transcripts.transcript import Transcript, Turn
@@ -138,6 +138,8 @@ def _turn_view(turn: Turn, number: Callable[[Document], int]) -> dict[str, Any]:
             view |= {"kind": "search", "query": query, "sent": turn.request is not None}
             if turn.request is not None and turn.request.num_left_out:
                 view["left_out"] = turn.request.num_left_out
+        case Open():
+            view |= {"kind": "open", "sent": turn.is_open}
         case Answer():
             view |= {"kind": "answer"}
         case Malformed(kind):

@@ -23,6 +23,7 @@ from agents.llm.policy.location import find_model
 from agents.llm.policy.lora import has_adapter, merged_weights, reload_adapter
 from agents.llm.policy.text_codec import TextCodec, as_ids
 from agents.llm.policy.turn_format import TurnFormat
+from zs_env.actions import DEFAULT_TOOLS, Tool, build_tools
 from zs_env.text.paths import expand_home
 
 # A folder with an adapter must not have a config.json, or it would be loaded as a full model.
@@ -90,6 +91,11 @@ class Policy:
     def prompt(self) -> str | None:
         """The prompt template it was trained with; None if unknown."""
         return self.env_settings.get("prompt")
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """The tools it was trained with, whose closing tags end its turns."""
+        return build_tools(self.env_settings.get("tools", DEFAULT_TOOLS))
 
     @cached_property
     def codec(self) -> TextCodec:

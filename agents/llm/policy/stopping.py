@@ -13,12 +13,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 from agents.llm.policy.text_codec import TextCodec
+from zs_env.actions import DEFAULT_TOOLS, Tool
 
 StopReason = Literal["tag", "eos", "length", "context"]
 
-CLOSING_TAGS = ("</search>", "</answer>")
-_CALL_TAGS = ("</tool_call>", "</answer>")  # in the turn format "tools"
 _TAG_END = re.compile(r"([A-Za-z_/<]*)>")
+
+
+def closing_tags(tools: Sequence[Tool] = DEFAULT_TOOLS) -> tuple[str, ...]:
+    """Return the closing tags of the actions of an agent with these tools."""
+    return tuple(f"</{name}>" for name in (*tools, "answer"))
+
+
+CLOSING_TAGS = closing_tags()
+_CALL_TAGS = ("</tool_call>", "</answer>")  # in the turn format "tools"
 
 
 def may_complete_tag(token_text: str, tags: Sequence[str] = CLOSING_TAGS) -> bool:
@@ -35,16 +43,20 @@ def may_complete_tag(token_text: str, tags: Sequence[str] = CLOSING_TAGS) -> boo
 class StopRule:
     """Decides where a generated turn ends.
 
+    Args:
+        codec: decodes the ids.
+        tools: tools of the agent, whose closing tags end a turn.
+
     Attributes:
         tags: closing tags that end a turn.
         watched: ids after which `reason` must be called; no other id can end a turn.
     """
 
-    def __init__(self, codec: TextCodec) -> None:
+    def __init__(self, codec: TextCodec, tools: Sequence[Tool] = DEFAULT_TOOLS) -> None:
         self._codec = codec
         self._stop_token_ids = codec.stop_token_ids
         with_end = [i for token, i in codec.tokenizer.get_vocab().items() if ">" in token]
-        self.tags = _CALL_TAGS if codec.turn_format == "tools" else CLOSING_TAGS
+        self.tags = _CALL_TAGS if codec.turn_format == "tools" else closing_tags(tools)
         ends = {i for i in with_end if may_complete_tag(codec.decode([i]), self.tags)}
         self.watched = codec.stop_token_ids | ends
 

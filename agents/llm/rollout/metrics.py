@@ -33,6 +33,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
         "reward_std": float(np.std(rewards)) if rewards else float("nan"),
         "f1_mean": _mean([transcript.scores()["f1"] for transcript in transcripts]),
         "searches_mean": _mean([transcript.num_searches for transcript in transcripts]),
+        "opens_mean": _mean([transcript.num_opens for transcript in transcripts]),
         "turns_mean": _mean([len(transcript.turns) for transcript in transcripts]),
         "answered": _mean([transcript.reason == "answer" for transcript in transcripts]),
         # Of the pages whose quality the engine controls; documents that noise left out are noisy.
@@ -50,7 +51,8 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
                 not any(document.useful for document in turn.documents)
                 for transcript in transcripts
                 for turn in transcript.turns
-                if turn.request is not None
+                if turn.is_search
+                and turn.request is not None
                 and any(turn.request.useful)
                 and any(document.useful is not None for document in turn.documents)
             ]

@@ -19,6 +19,7 @@ from agents.llm.trainer.metrics import TrackerName
 from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.storage.config_file import FlatSettings
+from agents.tool_flags import ToolsFlag
 from zs_env.noise import NoiseDraw, NoiseSchedule, NoiseShape
 from zs_env.text.paths import expand_paths
 
@@ -37,12 +38,13 @@ def at_least(minimum: int, config: Any, *names: str) -> None:
 def env_settings(config: Any) -> dict[str, Any]:
     """Arguments of the environment that a checkpoint stores and evaluations of it adopt."""
     rules: dict[str, Any] = {"max_turns": config.max_turns, "num_documents": config.num_documents}
+    rules |= config.tool_settings() if isinstance(config, ToolsFlag) else {}
     rules["limits"] = {"max_document_chars": config.max_document_chars, **config.prompt_limits()}
     return rules if config.prompt is None else {"prompt": config.prompt, **rules}
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvironmentConfig(PromptLimits):
+class EnvironmentConfig(PromptLimits, ToolsFlag):
     """Questions, engines and rules of the episodes, in training and on held-out questions.
 
     Attributes:
@@ -55,7 +57,7 @@ class EnvironmentConfig(PromptLimits):
             of the training questions.
         eval_engine: search engine on held-out questions. None for the one of --engine.
         real_engine: real search engine that the policy is also evaluated on. None for BM25 over
-            the held-out world if the questions are about a world, and else for no such engine.
+            the held-out world; for no such engine if the questions are about no world.
         max_turns: most actions per episode.
         num_documents: documents per page.
         max_document_chars: longest document, in characters; the rest is cut.
@@ -82,6 +84,7 @@ class EnvironmentConfig(PromptLimits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.tool_settings()
         at_least(1, self, "max_turns", "num_documents", "max_document_chars")
 
 
@@ -206,9 +209,7 @@ class EvaluationConfig:
         at_least(0, self, "eval_every")
         at_least(1, self, "eval_episodes", "final_episodes")
         if not self.eval_noise or not all(0 <= noise <= 1 for noise in self.eval_noise):
-            raise ValueError(
-                f"eval_noise holds probabilities in [0, 1], at least one, got {self.eval_noise}"
-            )
+            raise ValueError(f"eval_noise holds probabilities in [0, 1], got {self.eval_noise}")
 
 
 @dataclass(frozen=True, kw_only=True)

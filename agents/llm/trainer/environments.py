@@ -31,7 +31,7 @@ from zs_env.noise import check_noise
 from zs_env.prompts import PromptTemplate
 from zs_env.text.suggestions import check_names, make_named
 from zs_env.vector_env import ZeroSearchVectorEnv
-from zs_env.world import STRUCTURES
+from zs_env.world import PAGE_STRUCTURES, STRUCTURES
 
 if TYPE_CHECKING:
     from agents.llm.policy.policy import Policy
@@ -67,7 +67,8 @@ def check_config(config: TrainConfig) -> None:
     check_names("kind of --generator", [generator["kind"]], KINDS)
     served_models(generator)
     if training_questions(environment)["kind"] == "world":
-        check_names("question structure in --curriculum", config.rollouts.curriculum, STRUCTURES)
+        known = (*STRUCTURES, *PAGE_STRUCTURES)
+        check_names("question structure in --curriculum", config.rollouts.curriculum, known)
     find_model(config.model.policy)
 
 

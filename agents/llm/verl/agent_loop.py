@@ -31,11 +31,12 @@ from verl.utils.fs import copy_to_local  # type: ignore[import-not-found]
 from verl.utils.model import get_generation_config  # type: ignore[import-not-found]
 
 from agents.llm.generators.base import Generation
-from agents.llm.policy.stopping import CLOSING_TAGS, StopRule
+from agents.llm.policy.stopping import StopRule
 from agents.llm.policy.text_codec import TextCodec, as_ids
 from agents.llm.rollout.question_order import group_seeds
 from agents.llm.rollout.types import Rollout, TokenEpisode
 from envs_registry.shared_environment import shared_environment
+from zs_env.actions import DEFAULT_TOOLS, Tool, build_tools
 from zs_env.env import ZeroSearchEnv
 from zs_env.text.suggestions import unknown_name
 
@@ -120,7 +121,7 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         self._seed = seed
         self._share_group_seed = share_group_seed
         self._codec, self._stop_rule = _load_codec(
-            self.tokenizer, self.config.actor_rollout_ref.model.path
+            self.tokenizer, self.config.actor_rollout_ref.model.path, _tools(self._environments)
         )
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> Any:
@@ -274,7 +275,7 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         if self.rollout_config.name != "vllm":
             return {}
         return {
-            "stop": list(CLOSING_TAGS),
+            "stop": list(self._stop_rule.tags),
             "include_stop_str_in_output": True,
             "skip_special_tokens": False,
         }
@@ -315,6 +316,7 @@ def _episode_output(rollout: Rollout, stats: _Stats, has_logprobs: bool) -> Any:
             "reward_extra_info": {
                 **transcript.scores(),
                 "num_searches": transcript.num_searches,
+                "num_opens": transcript.num_opens,
                 "noise_probability": transcript.noise_probability,
             },
         },
@@ -326,9 +328,17 @@ async def _in_thread(call: Callable[[], Any]) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _load_codec(tokenizer: Any, model_path: str) -> tuple[TextCodec, StopRule]:
+def _load_codec(
+    tokenizer: Any, model_path: str, tools: tuple[Tool, ...]
+) -> tuple[TextCodec, StopRule]:
     """Codec and stop rule, cached per process: the stop rule scans the whole vocabulary."""
     generation = get_generation_config(copy_to_local(model_path))
     stops = as_ids(None if generation is None else generation.eos_token_id)
     codec = TextCodec(tokenizer, name=model_path, model_stop_ids=stops)
-    return codec, StopRule(codec)
+    return codec, StopRule(codec, tools)
+
+
+def _tools(environments: Mapping[str, Any]) -> tuple[Tool, ...]:
+    """Return the tools of all environments together."""
+    specs = environments.values()
+    return build_tools([tool for one in specs for tool in one.get("tools", DEFAULT_TOOLS)])

@@ -92,10 +92,10 @@ class FlippedPage:
 
 
 def page_turns(transcript: Transcript) -> list[int]:
-    """Return the numbers of the turns that got a page; none if a failure ended the episode."""
+    """Return the numbers of the searches that got a page; none if a failure ended the episode."""
     if transcript.failure is not None:
         return []
-    return [n for n, turn in enumerate(transcript.turns) if turn.request is not None]
+    return [n for n, turn in enumerate(transcript.turns) if turn.is_search]
 
 
 def flip_pages(
@@ -256,12 +256,24 @@ def _is_flipped(request: SearchRequest | None, flipped: SearchRequest | None) ->
     """Whether a request asks for the opposite of another, with any kind of noise."""
     if request is None or flipped is None:
         return False
-    opposite = request.flipped()
-    return replace(flipped, noise_kind="irrelevant") == replace(opposite, noise_kind="irrelevant")
+    return _without_kinds(flipped) == _without_kinds(request.flipped())
+
+
+def _without_kinds(request: SearchRequest) -> SearchRequest:
+    queries = tuple(map(_without_kinds, request.queries))
+    return replace(request, noise_kind="irrelevant", queries=queries)
 
 
 def _rules(transcript: Transcript) -> tuple[object, ...]:
-    names = ("noise_probability", "seed", "max_turns", "num_documents", "reason")
+    names = (
+        "noise_probability",
+        "seed",
+        "max_turns",
+        "num_documents",
+        "tools",
+        "max_queries",
+        "reason",
+    )
     return tuple(getattr(transcript, name) for name in names)
 
 

@@ -21,6 +21,7 @@ from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
 from zs_env.questions.question import Question, is_yes_no
 from zs_env.search.engine import EngineWrapper, SearchEngine, as_engine, search_checked
+from zs_env.search.postprocess import postprocess_page
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.search.validation import page_problem
 from zs_env.vector_env import ZeroSearchVectorEnv
@@ -62,7 +63,6 @@ def declares_its_attributes(engine: SearchEngine, requests: list[SearchRequest])
     assert not (engine.supports_noise and engine.query_only), (
         "supports_noise and query_only exclude each other"
     )
-    assert not engine.can_open, "no engine can open documents yet"
 
 
 def returns_one_valid_page_per_request(engine: SearchEngine, requests: list[SearchRequest]) -> None:
@@ -203,6 +203,29 @@ def keeps_its_attributes_in_wrappers(engine: SearchEngine, requests: list[Search
         assert (wrapper.fingerprint is None) == (engine.fingerprint is None)
 
 
+def opens_its_documents_or_refuses(engine: SearchEngine, requests: list[SearchRequest]) -> None:
+    """A document of a page is opened with its text, also through wrappers, or it is an error."""
+    for request, page in zip(requests, _pages(search_checked(engine, requests)), strict=True):
+        shown = postprocess_page(page, len(request.expected), (), 2048).documents
+        opens = [replace(request, document=document) for document in shown]
+        opened = search_checked(engine, [request, *opens])[1:]
+        if not engine.can_open:
+            assert all(isinstance(one, SearchError) for one in opened), "can_open is False"
+            continue
+        assert not any(isinstance(one, SearchError) for one in opened), (
+            f"can_open: open() failed: {opened}"
+        )
+        for document, whole in zip(shown, _pages(opened), strict=True):
+            (full,) = whole.documents
+            assert document.text in full.text, "an opened document must have the text shown before"
+            assert full.useful == document.useful, "an opened document keeps its quality"
+        wrappers: list[SearchEngine] = [MeteredEngine(engine), MixtureEngine([engine])]
+        if engine.fingerprint is not None and not engine.step_dependent:
+            wrappers.append(CachedEngine(engine))
+        for wrapper in wrappers:
+            assert search_checked(wrapper, [request, *opens])[1:] == opened, type(wrapper).__name__
+
+
 def is_called_safely_from_threads(engine: SearchEngine, requests: list[SearchRequest]) -> None:
     """Concurrent calls give the pages of separate calls."""
     expected = search_checked(engine, requests)
@@ -275,6 +298,7 @@ RULES = (
     delivers_the_kinds_of_noise_or_refuses_them,
     can_be_cached_if_it_has_a_fingerprint,
     keeps_its_attributes_in_wrappers,
+    opens_its_documents_or_refuses,
     is_called_safely_from_threads,
     fails_one_request_at_a_time,
     works_in_the_environments,

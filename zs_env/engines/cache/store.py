@@ -250,6 +250,7 @@ def _key(fingerprint: str, request: SearchRequest) -> bytes:
         request.seed,
         # Left out if it is the default, so that pages recorded by earlier versions are found.
         *(() if request.noise_kind == "irrelevant" else (request.noise_kind,)),
+        *(() if request.document is None else (document_to_json(request.document),)),
     )
     return blake2b(json.dumps(parts).encode(), digest_size=20).digest()
 

@@ -55,6 +55,7 @@ class BM25Engine(PassageEngine):
     """
 
     name = "bm25"
+    _full_texts: Sequence[str | None] = ()
 
     def __init__(
         self,
@@ -83,21 +84,26 @@ class BM25Engine(PassageEngine):
         """Index passages in memory.
 
         Args:
-            passages: mappings with `text` and optionally `id` and `title`.
+            passages: mappings with `text` and optionally `id`, `title` and `full_text`, which is
+                what opening the passage shows.
             k1: BM25's term saturation.
             b: BM25's length normalization, in [0, 1].
         """
         engine = cls.__new__(cls)
+        passages = list(passages)
         rows = [
             Passage(str(row.get("id", number)), row.get("title", ""), row["text"])
             for number, row in enumerate(passages)
         ]
+        engine._full_texts = [row.get("full_text") for row in passages]
         engine._opened_again = None
         engine._passages = rows
         engine._postings = build_postings(rows, k1=k1, b=b)
         digest = blake2b(digest_size=16)
         for row in rows:
             digest.update(repr(row).encode("utf-8", "replace"))
+        if any(engine._full_texts):
+            digest.update(repr(engine._full_texts).encode("utf-8", "replace"))
         engine.fingerprint = f"bm25-{INDEX_VERSION}:{k1}:{b}:{len(rows)}:{digest.hexdigest()}"
         return engine
 
@@ -111,6 +117,11 @@ class BM25Engine(PassageEngine):
     def passages(self) -> Sequence[Passage]:
         """All passages, in the order of their file."""
         return self._passages
+
+    def full_text(self, number: int) -> str:
+        """Return the text of the document to which the passage of this number belongs."""
+        own = self._full_texts[number] if self._full_texts else None
+        return super().full_text(number) if own is None else own
 
     def rank(self, query: str, count: int) -> Iterator[tuple[Passage, float]]:
         """Return at most `count` passages with their scores, best first."""

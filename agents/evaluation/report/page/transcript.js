@@ -166,6 +166,7 @@ const KINDS = {
       : turn.left_out
         ? `search, noisy documents left out: ${turn.left_out}`
         : "search",
+  open: (turn) => (turn.sent ? "open" : "open, not sent: no turns left"),
   answer: () => "answer",
   malformed: (turn) => `malformed: ${turn.malformed.replaceAll("_", " ")}`,
 };
@@ -188,8 +189,8 @@ function turnItem(turn, documents, answers) {
 function actionText(text, answers) {
   const nodes = [];
   let inside = "";
-  for (const part of text.trim().split(/(<\/?(?:think|search|answer)>)/)) {
-    const tag = /^<(\/?)(think|search|answer)>$/.exec(part);
+  for (const part of text.trim().split(/(<\/?(?:think|search|open|answer)>)/)) {
+    const tag = /^<(\/?)(think|search|open|answer)>$/.exec(part);
     if (tag) {
       inside = tag[1] ? "" : tag[2];
       nodes.push(element("span", { class: "tag" }, part));

@@ -92,3 +92,14 @@ def test_what_was_sampled_past_a_turns_end_is_cut(make_policy):
     assert rule.cut((*turn[:-1], end, *turn)) == ((*turn[:-1], end), "eos")
     assert rule.cut(turn[:-1]) == (turn[:-1], None)
     assert rule.cut(()) == ((), None)
+
+
+def test_a_closing_open_tag_ends_a_turn_only_with_the_tool(make_policy):
+    policy = make_policy()
+    turn = policy.codec.encode_environment("<open>2</open>")
+    assert StopRule(policy.codec).cut(turn) == (turn, None)
+    assert policy.tools == ("search",)
+    policy.record_env_settings({"tools": ["search", "open"]})
+    rule = StopRule(policy.codec, policy.tools)
+    assert rule.tags == ("</search>", "</open>", "</answer>")
+    assert rule.cut(turn + policy.codec.encode_environment(" more")) == (turn, "tag")

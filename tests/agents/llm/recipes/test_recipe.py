@@ -1,6 +1,8 @@
 """Recipes are read whole, name their papers, and give way to flags."""
 
 import json
+import shlex
+from contextlib import closing
 
 import pytest
 
@@ -8,10 +10,12 @@ from agents.cli.training.recipes import stage_configs
 from agents.llm.recipes.recipe import load_recipe, recipe_path, recipe_paths
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer.config import TrainConfig
+from agents.llm.trainer.environments import check_config, training_environment
 from agents.storage.config_file import settings_of
 from zs_env.config import build_engine
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.generators.base import Completion
+from zs_env.world import PAGE_STRUCTURES
 
 NAMES = list(recipe_paths())
 MINIMAL = 'paper = "p"\nabout = "a"\n'
@@ -60,6 +64,18 @@ def test_flags_win_in_every_stage_and_the_policy_is_the_first_one_s():
         "r1_searcher_stage1",
         "r1_searcher_stage2",
     )
+
+
+def test_the_recipe_with_a_world_can_open_its_pages():
+    lines = recipe_path("searchgym").read_text("utf-8").splitlines()
+    text = " ".join(line.lstrip("# ") for line in lines)
+    flags = shlex.split(text[text.index("--tools") : text.index("}'") + 2])
+    (config,) = stage_configs(load_recipe("searchgym"), ["--published", *flags])
+    check_config(config)
+    with closing(training_environment(config, 1, None)) as environment:
+        assert environment.config.tools == ("search", "open") and environment.engine.can_open
+        structures = {one.metadata["structure"] for one in environment.questions[:200]}
+        assert structures == {*config.rollouts.curriculum} >= {*PAGE_STRUCTURES}
 
 
 def test_a_flag_reaches_the_stages_that_know_it():
