@@ -44,7 +44,7 @@ def compare(name: str) -> dict[str, Any]:
     compared, different, equal = Counter[str](), Counter[str](), 0
     sound: list[Script] = []
     num_steps = 0
-    with gymnasium_player(by_group_seed=adapter.by_group_seed) as reference, adapter.play() as play:
+    with gymnasium_player(adapter.reset) as reference, adapter.play() as play:
         for script in scripts:
             expected = reference(script)
             steps = len(expected.messages or ()) - 1

@@ -123,12 +123,19 @@ def make_scripts() -> list[Script]:
     return scripts
 
 
+def plain_reset(script: Script) -> dict[str, Any]:
+    """Return the arguments of `reset` with a script's seed, question and noise."""
+    return {"seed": script.seed, "options": script.options}
+
+
 @contextmanager
-def gymnasium_player(*, by_group_seed: bool = False) -> Iterator[Play]:
+def gymnasium_player(
+    reset: Callable[[Script], dict[str, Any]] = plain_reset,
+) -> Iterator[Play]:
     """Yield a function that plays an episode in the environment of `gymnasium.make`.
 
     Args:
-        by_group_seed: whether a script's seed is that of the group, not that of `reset`.
+        reset: returns the arguments of `reset` for a script.
     """
     envs: dict[str, gymnasium.Env[Any, str]] = {}
 
@@ -138,10 +145,8 @@ def gymnasium_player(*, by_group_seed: bool = False) -> Iterator[Play]:
         if key not in envs:
             env_id = settings.pop("id")
             envs[key] = gymnasium.make(env_id, disable_env_checker=True, **settings)
-        env, options = envs[key], script.options
-        if by_group_seed:
-            options["group_seed"] = script.seed
-        observation, info = env.reset(seed=script.seed, options=options)
+        env = envs[key]
+        observation, info = env.reset(**reset(script))
         messages, total = [observation["message"]], 0.0
         terminated = truncated = False
         for text in script.texts:

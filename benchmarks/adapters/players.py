@@ -18,7 +18,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.adapters.episodes import Play, Played, Script, gymnasium_player, make_scripts
+import numpy as np
+
+from benchmarks.adapters.episodes import (
+    Play,
+    Played,
+    Script,
+    gymnasium_player,
+    make_scripts,
+    plain_reset,
+)
 from envs_registry.shared_environment import shared_environment
 from envs_registry.verl import verl_row
 
@@ -34,15 +43,88 @@ class Adapter:
         play: the player.
         tools_prompt: returns the prompt of an adapter with tools, whose scripts have only the
             valid actions; None for an adapter that takes texts.
-        by_group_seed: whether the row's seed is the seed of a group.
+        reset: arguments of the reset of the same episode in the plain environment.
         tokens: adds the expected ids and mask; None if the framework exposes none.
     """
 
     package: str
     play: Callable[[], AbstractContextManager[Play]]
     tools_prompt: Callable[[], str] | None = None
-    by_group_seed: bool = False
+    reset: Callable[[Script], dict[str, Any]] = plain_reset
     tokens: Callable[[Script, Played], Played] | None = None
+
+
+@contextmanager
+def verifiers_player() -> Iterator[Play]:
+    """Play through verifiers' own agents; a scripted chat server is the model."""
+    import verifiers.v1 as vf
+    from aiohttp import web
+    from envs_registry.verifiers import SearchEnv, SearchEnvConfig, SearchTask, SearchTaskData
+    from verifiers.v1.clients import ModelContext
+
+    from tests.zs_env.simulator.generators.chat_server import ChatServer
+
+    texts: list[str] = []
+
+    async def reply(body: dict[str, Any]) -> Any:
+        text = texts[sum(one["role"] == "assistant" for one in body["messages"])]
+        message = {"role": "assistant", "content": text}
+        return web.json_response(
+            {
+                "id": "scripted",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "scripted",
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            }
+        )
+
+    async def run(script: Script, url: str) -> Any:
+        taskset = {
+            "id": "zerosearch-gym",
+            "environment": dict(script.environment),
+            "noise_probability": script.noise_probability,
+            "seed": script.seed,
+            "share_group_seed": True,
+        }
+        env = SearchEnv(SearchEnvConfig.model_validate({"taskset": taskset}))
+        plain = shared_environment(_name(script)).make()
+        _, info = plain.reset(options={"question_index": script.question_index})
+        data = SearchTaskData(
+            id=info["question_id"],
+            prompt=plain.transcript().prompt,
+            question_index=script.question_index,
+        )
+        context = ModelContext("scripted", vf.EvalClientConfig(base_url=url, api_key_var="NO_KEY"))
+        async with env.serving():
+            return await env.run_episode(SearchTask(data, env.taskset.config.task), context)
+
+    def play(script: Script) -> Played:
+        texts[:] = script.texts
+        episode = runner.run(run(script, server.url))
+        if not episode.ok:
+            return Played(failed=True)
+        (trace,) = episode.traces
+        said = [one.content for one in trace.branches[0].messages if one.role == "user"]
+        reason = trace.info["zerosearch"]["reason"]
+        return Played(
+            failed=False,
+            messages=(*said, ""),  # an episode that is over has no further message
+            reward=trace.reward,
+            terminated=reason == "answer",
+            truncated=reason == "turn_limit",
+        )
+
+    with ChatServer(reply) as server, asyncio.Runner() as runner:
+        yield play
+
+
+def verifiers_reset(script: Script) -> dict[str, Any]:
+    """Return the group seed that the adapter derives from the seed of the run."""
+    entropy = (script.seed, script.question_index)
+    group_seed = int(np.random.SeedSequence(entropy).generate_state(2)[0])
+    return {"options": {**script.options, "group_seed": group_seed}}
 
 
 @contextmanager
@@ -144,6 +226,7 @@ def openenv_player() -> Iterator[Play]:
 def skyrl_player() -> Iterator[Play]:
     """Play through environments that `skyrl_gym.make` builds, one for each episode."""
     import skyrl_gym
+
     from envs_registry.skyrl import ENV_CLASS, EpisodeFailed, register_environment
 
     register_environment({_name(one): dict(one.environment) for one in make_scripts()})
@@ -205,6 +288,11 @@ def trl_player() -> Iterator[Play]:
     yield play
 
 
+def trl_reset(script: Script) -> dict[str, Any]:
+    """Return the seed of the row as that of its group."""
+    return {"options": {**script.options, "group_seed": script.seed}}
+
+
 def trl_prompt() -> str:
     """Return the prompt of the tools."""
     from envs_registry.trl import TOOLS_PROMPT
@@ -264,6 +352,7 @@ ADAPTERS: dict[str, Adapter] = {
     "gymnasium": Adapter(package="gymnasium", play=gymnasium_player),
     "openenv": Adapter(package="openenv", play=openenv_player),
     "skyrl": Adapter(package="skyrl-gym", play=skyrl_player),
-    "trl": Adapter(package="trl", play=trl_player, tools_prompt=trl_prompt, by_group_seed=True),
+    "trl": Adapter(package="trl", play=trl_player, tools_prompt=trl_prompt, reset=trl_reset),
+    "verifiers": Adapter(package="verifiers", play=verifiers_player, reset=verifiers_reset),
     "verl": Adapter(package="verl", play=verl_player, tokens=with_tokens),
 }
