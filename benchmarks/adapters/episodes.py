@@ -108,6 +108,8 @@ def make_scripts() -> list[Script]:
         for number in range(EPISODES_PER_KIND):
             index = rng.randrange(len(questions))
             environment, noise = ENVIRONMENT, _NOISE[number % len(_NOISE)]
+            if "open" in kind:
+                environment = {**ENVIRONMENT, "tools": ["search", "open"]}
             if kind == "the engine fails":
                 environment, noise = {**ENVIRONMENT, "engine": BROKEN_ENGINE}, 0.0
             scripts.append(
@@ -191,9 +193,14 @@ def _texts(question: Question) -> dict[str, Sequence[str]]:
     wrong, think = "<answer>nobody</answer>", "<think>I look it up.</think>"
     return {
         "search and answer": [f"{think}{search}", f"<think>So.</think>{right}"],
-        "two searches, wrong answer": [search, "<search>höchster Berg, 山?</search>", wrong],
-        "one search three times": [search, search, search, right],
-        "no search": [right],
+        "three searches, wrong answer": [
+            search,
+            "<search>höchster Berg, 山?</search>",
+            search,
+            wrong,
+        ],
+        "search and open": [search, "<open>1</open>", f"{think}<open>2 p2</open>", right],
+        "malformed opens": ["<open>1</open>", search, "<open>9</open> x", right],
         "malformed, then search": ["I do not know.", f"{think}{search}", right],
         "malformed to the turn limit": ["Hm.", "<search> </search>", "x</answer>", "<answer>x"],
         "searches to the turn limit": [search, "<search>more</search>", search, search],

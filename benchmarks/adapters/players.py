@@ -59,9 +59,9 @@ def verifiers_player() -> Iterator[Play]:
     """Play through verifiers' own agents; a scripted chat server is the model."""
     import verifiers.v1 as vf
     from aiohttp import web
-    from envs_registry.verifiers import SearchEnv, SearchEnvConfig, SearchTask, SearchTaskData
     from verifiers.v1.clients import ModelContext
 
+    from envs_registry.verifiers import SearchEnv, SearchEnvConfig, SearchTask, SearchTaskData
     from tests.zs_env.simulator.generators.chat_server import ChatServer
 
     texts: list[str] = []
@@ -138,7 +138,7 @@ def verl_player() -> Iterator[Play]:
     from agents.llm.policy.location import TINY_POLICY
     from agents.llm.verl.agent_loop import ZeroSearchAgentLoop
 
-    codec, _ = _codec()
+    codec = _codec()
     with initialize_config_module("verl.trainer.config", version_base=None):
         overrides = {
             "actor_rollout_ref.model.path": str(TINY_POLICY),
@@ -317,7 +317,11 @@ def _name(script: Script) -> str:
 
 def with_tokens(script: Script, played: Played) -> Played:
     """Add the ids and the mask of an episode whose messages are known."""
-    codec, stop_rule = _codec()
+    from agents.llm.policy.stopping import StopRule
+    from zs_env.actions import DEFAULT_TOOLS
+
+    codec = _codec()
+    stop_rule = StopRule(codec, script.environment.get("tools", DEFAULT_TOOLS))
     prompt, *messages = played.messages or ()
     ids = list(codec.encode_prompt(prompt))
     mask = [False] * len(ids)
@@ -331,21 +335,19 @@ def with_tokens(script: Script, played: Played) -> Played:
 
 def _turn_ids(text: str) -> tuple[int, ...]:
     """Return the ids that a policy samples for a text: without an action, up to its stop token."""
-    codec, _ = _codec()
+    codec = _codec()
     return (*codec.encode_environment(text), min(codec.stop_token_ids))
 
 
 @cache
 def _codec() -> Any:
-    """Return the codec and the stop rule of the tiny policy's tokenizer."""
+    """Return the codec of the tiny policy's tokenizer."""
     from transformers import AutoTokenizer
 
     from agents.llm.policy.location import TINY_POLICY
-    from agents.llm.policy.stopping import StopRule
     from agents.llm.policy.text_codec import TextCodec
 
-    codec = TextCodec(AutoTokenizer.from_pretrained(TINY_POLICY), name="tiny")
-    return codec, StopRule(codec)
+    return TextCodec(AutoTokenizer.from_pretrained(TINY_POLICY), name="tiny")
 
 
 ADAPTERS: dict[str, Adapter] = {

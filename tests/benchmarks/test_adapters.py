@@ -36,6 +36,8 @@ def test_the_fifty_episodes_end_in_every_way(played):
     # The prompt, a notice, and the end after the failure.
     assert [bool(text) for text in by_kind["the engine fails"].messages] == [True, True, False]
     assert len(by_kind["text after an action"].messages) == 3
+    opened = by_kind["search and open"].messages
+    assert len(opened) == 5 and opened[1] != opened[2]
     pages = {message for _, one in played for message in one.messages[1:] if "Doc 1" in message}
     assert len(pages) > 40
 
