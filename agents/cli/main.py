@@ -34,6 +34,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "serve-search": ("serve_search", "serve a search engine over HTTP"),
     "index": ("index", "index a passage file for BM25 or dense retrieval"),
     "sample-data": ("sample_data", "write small data files of every accepted form"),
+    "verl-config": ("training.verl_config", "write a configuration of verl for a recipe"),
     "verl-rows": ("verl_rows", "write questions as rows for verl"),
     "play": ("play", "answer questions yourself"),
 }

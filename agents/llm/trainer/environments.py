@@ -10,6 +10,7 @@ with its current weights (SSRL, arXiv:2508.10874). Fields: `sampling`, `batch_si
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agents.env_pool import open_vector
@@ -118,9 +119,40 @@ def is_about_world(config: EnvironmentConfig) -> bool:
     return _held_out_questions(config)["kind"] == "world"
 
 
+def environment_specs(config: TrainConfig) -> dict[str, Spec]:
+    """Describe the environments "train" and "heldout" as JSON values, for another trainer.
+
+    Returns:
+        Specs of `envs_registry.shared_environment.SharedEnvironment`. The noise of "train" is the
+        schedule of the run; "heldout" has none.
+
+    Raises:
+        ValueError: if the settings do not say which questions are held out, or the policy generates
+            the pages.
+    """
+    engine, questions = _training_engine(config.environment), training_questions(config.environment)
+    if uses_policy(engine):
+        raise ValueError("only the trainer of this package lets the policy generate the pages")
+    eval_engine = config.environment.eval_engine
+    if eval_engine is not None:
+        eval_engine = spec_from_text(eval_engine, role="engine", name="--eval-engine")
+    held_out = _held_out_questions(config.environment)
+    env_id, schedule = {"id": config.environment.env}, config.noise.schedule(config.run.steps)
+    noise = asdict(schedule) if max(schedule.start, schedule.end) else 0.0
+    return {
+        "train": env_id | _settings(config, questions, engine) | {"noise": noise},
+        "heldout": env_id | _settings(config, held_out, eval_engine or engine) | {"noise": 0.0},
+    }
+
+
 def _make(
     config: TrainConfig, num_envs: int, questions: Spec, engine: Spec | None
 ) -> ZeroSearchVectorEnv:
+    settings = _settings(config, questions, engine)
+    return open_vector(config.environment.env, num_envs, settings)
+
+
+def _settings(config: TrainConfig, questions: Spec, engine: Spec | None) -> Spec:
     environment = config.environment
     # Metered engines without a ledger share that of the run, and thus one budget.
     ledger = {"path": str(config.run.output / "ledger.jsonl")}
@@ -136,7 +168,7 @@ def _make(
     }
     if environment.reward is not None:
         settings["reward"] = environment.reward
-    return open_vector(environment.env, num_envs, settings)
+    return settings
 
 
 def training_questions(config: EnvironmentConfig) -> Spec:

@@ -23,10 +23,12 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 from verl.utils.config import validate_config
 from verl.workers.rollout.replica import TokenOutput
 
+from agents.cli.main import main
 from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.collect import collect_rollouts
+from agents.llm.verl.config import check_config
 from envs_registry.shared_environment import SharedEnvironment
 from envs_registry.verl import AGENT_NAME, verl_row
 from tests.paths import ROOT
@@ -562,3 +564,29 @@ def test_the_examples_loop_plays_its_environments(settings):
         env.reset(options={"question_index": 0, "training_step": 199})
         assert env.config.max_turns == 4
         env.close()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--recipe", "search-r1", "--billions", "7"),
+        ("--recipe", "zerosearch", "--algorithm", "grpo", "--billions", "3"),
+        ("--recipe", "research", "--gpus", "16", "--billions", "14"),
+        ("--recipe", "r1-searcher", "--stage", "2", "--billions", "7"),
+    ],
+    ids=lambda flags: flags[1],
+)
+def test_verl_accepts_the_configuration_of_a_recipe(flags, policy, tmp_path, capsys):
+    output = tmp_path / "config"
+    given = ["--policy", policy.name, "--steps", "1", "--eval-episodes", "2", *flags]
+    assert main(["verl-config", *given, "--output", str(output)]) == 0
+    assert "accepts the configuration" in capsys.readouterr().err
+
+
+def test_a_field_that_verl_does_not_have_is_an_error(policy, tmp_path):
+    flags = ["--recipe", "research", "--policy", policy.name, "--billions", "7", "--steps", "1"]
+    assert main(["verl-config", *flags, "--output", str(tmp_path / "config")]) == 0
+    path = tmp_path / "config" / "search.yaml"
+    path.write_text(path.read_text().replace("ppo_epochs", "ppo_epoch"))
+    with pytest.raises(ValueError, match=r"no field actor_rollout_ref\.actor\.ppo_epoch$"):
+        check_config(tmp_path / "config")
