@@ -104,7 +104,11 @@ class Policy:
         stops = as_ids(getattr(generation, "eos_token_id", None))
         stops += as_ids(self.model.config.get_text_config().eos_token_id)
         return TextCodec(
-            self.tokenizer, name=self.name, model_stop_ids=stops, turn_format=self.turn_format
+            self.tokenizer,
+            name=self.name,
+            model_stop_ids=stops,
+            turn_format=self.turn_format,
+            tools=self.tools,
         )
 
     @cached_property

@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agents.llm.policy.tool_calls import ToolTemplate
 from agents.llm.policy.turn_format import Frame, Frames, TurnFormat, find_frames
+from zs_env.actions import DEFAULT_TOOLS, Tool
 from zs_env.text.sanitize import sanitize
 
 _PLACEHOLDER = "MESSAGEGOESHERE"
@@ -31,6 +32,7 @@ class TextCodec:
         model_stop_ids: ids that end a turn according to the model's configuration, in addition to
             those of the tokenizer.
         turn_format: how turns and observations are written, see `turn_format`.
+        tools: tools of the agent, which the turn format "tools" shows as functions.
 
     Raises:
         ValueError: if the turn format needs another chat template.
@@ -40,6 +42,7 @@ class TextCodec:
     name: str = ""
     model_stop_ids: tuple[int, ...] = ()
     turn_format: TurnFormat = "inline"
+    tools: tuple[Tool, ...] = DEFAULT_TOOLS
 
     def __post_init__(self) -> None:
         if self.turn_format != "inline":
@@ -190,7 +193,7 @@ class TextCodec:
 
     @cached_property
     def _tools(self) -> ToolTemplate:
-        return ToolTemplate(self.tokenizer)
+        return ToolTemplate(self.tokenizer, self.tools)
 
     @cached_property
     def _frames(self) -> Frames:

@@ -10,106 +10,145 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
-from agents.llm.policy.turn_format import Message, fill_placeholder, split_once
-from zs_env.actions import Search, parse_action
+from agents.llm.policy.turn_format import Message, split_once
+from zs_env.actions import DEFAULT_TOOLS, Open, Search, Tool, parse_action
 from zs_env.text.sanitize import sanitize
 
-SEARCH = {
-    "type": "function",
-    "function": {
-        "name": "search",
-        "description": "Search for documents that help to answer the question.",
-        "parameters": {
-            "type": "object",
-            "properties": {"query": {"type": "string", "description": "A short query."}},
-            "required": ["query"],
-        },
-    },
+
+def _function(name: str, description: str, required: str, **parameters: Any) -> dict[str, Any]:
+    types = {key: {"type": kind, "description": text} for key, (kind, text) in parameters.items()}
+    schema = {"type": "object", "properties": types, "required": [required]}
+    function = {"name": name, "description": description, "parameters": schema}
+    return {"type": "function", "function": function}
+
+
+FUNCTIONS: dict[Tool, dict[str, Any]] = {
+    "search": _function(
+        "search",
+        "Search for documents that help to answer the question.",
+        "query",
+        query=("string", "A short query."),
+    ),
+    "open": _function(
+        "open",
+        "Read a document of the last page in full.",
+        "document",
+        document=("integer", "The number of the document."),
+        part=("integer", "The number of the part, if the document is long."),
+    ),
 }
 _SYSTEM = (
-    "You may call a function to help with the question. These are the functions:\n"
-    f"<tools>\n{json.dumps(SEARCH)}\n</tools>\n"
-    "To call one, write a JSON object with its name and its arguments:\n"
+    "You may call functions to help with the question. These are the functions:\n<tools>\n{tools}\n"
+    "</tools>\nTo call one, write a JSON object with its name and its arguments:\n"
     '<tool_call>\n{"name": <name>, "arguments": <arguments>}\n</tool_call>'
 )
-_QUERY = 'QUERY"GOESHERE'
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
-_TAGGED = f'{_OPEN}\n{{"name": "search", "arguments": {{"query": "', f'"}}}}\n{_CLOSE}', True
 _OBJECT = re.compile(r'\{\s*"(?:name|type)"')
-_SEARCH_TAG = re.compile(r"<(?=/?search>)")
+_TAG = re.compile(r"<(?=/?(?:search|open)>)")
 
 
 class ToolTemplate:
-    """A chat template with the tool `search`.
+    """A chat template with the tools of an agent.
 
     Args:
         tokenizer: a tokenizer with a chat template.
+        tools: names of the tools.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, tools: Sequence[Tool] = DEFAULT_TOOLS) -> None:
         self._tokenizer = tokenizer
+        self._tools = tools
+        self._functions = [FUNCTIONS[tool] for tool in tools]
         self._system: list[Message] = []
-        if SEARCH["function"]["description"] not in self.render([{"role": "user", "content": "."}]):
-            self._system = [{"role": "system", "content": _SYSTEM}]
-        self._call = self._find_call()
+        shown = self.render([{"role": "user", "content": "."}])
+        if self._functions[0]["function"]["description"] not in shown:
+            text = _SYSTEM.replace("{tools}", "\n".join(map(json.dumps, self._functions)))
+            self._system = [{"role": "system", "content": text}]
 
     def render(self, messages: list[Message]) -> str:
-        """Render messages with the tool, and the start of the policy's turn."""
+        """Render messages with the tools, and the start of the policy's turn."""
         return str(
             self._tokenizer.apply_chat_template(
                 [*self._system, *messages],
-                tools=None if self._system else [SEARCH],
+                tools=None if self._system else self._functions,
                 tokenize=False,
                 add_generation_prompt=True,
             )
         )
 
-    @property
+    @cached_property
     def has_closing_tag(self) -> bool:
         """Whether a closing tag ends a call; otherwise a stop token ends it."""
-        return self._call[1].endswith(_CLOSE)
+        return self._write_call("search", {"query": "."}).endswith(_CLOSE)
 
     def write(self, text: str) -> str:
         """Return a turn with tags, such as one of a teacher, as the model writes it."""
-        action = parse_action(text)
-        if not isinstance(action, Search):
+        action = parse_action(text, tools=self._tools)
+        if isinstance(action, Search):
+            arguments: dict[str, Any] = {"query": action.query}
+        elif isinstance(action, Open):
+            arguments = {"document": action.document, "part": action.part}
+        else:
             return text
-        return text[: text.rfind("<search>")] + fill_placeholder(self._call, action.query)
+        before = text[: text.rfind(f"<{action.kind}>", 0, text.find(f"</{action.kind}>"))]
+        return before + self._write_call(action.kind, arguments)
 
     def to_action(self, text: str) -> str:
         """Return a turn of the model as an action of the environment.
 
-        The first call becomes <search>QUERY</search> after the text before it. Without a call that
-        can be parsed, the turn is an answer or malformed: search tags in it are broken.
+        The first call becomes <search>QUERY</search>, or <open>NUMBER</open>, after the text before
+        it. Without a call that can be parsed, the turn is an answer or malformed: the tags of tools
+        in it are broken.
         """
         try:
-            before, query = self._parse(text)
+            before, call = self._parse(text)
+            action = self._action(call)
         except (IndexError, KeyError, RecursionError, TypeError, ValueError):
-            return _SEARCH_TAG.sub("(", text)
-        return f"{_SEARCH_TAG.sub('(', before)}<search>{sanitize(query)}</search>"
+            return _TAG.sub("(", text)
+        return _TAG.sub("(", before) + action
 
-    def _parse(self, text: str) -> tuple[str, str]:
-        """Return the text before the first call, and its query; raise an error without a call."""
+    def _parse(self, text: str) -> tuple[str, Any]:
+        """Return the text before the first call, and the call; raise an error without one."""
         if getattr(self._tokenizer, "response_template", None):
-            message = self._tokenizer.parse_response(text, prefix="", tools=[SEARCH])
+            message = self._tokenizer.parse_response(text, prefix="", tools=self._functions)
             thinking = message.get("reasoning_content") or message.get("thinking") or ""
             content = message.get("content") or ""
             before = f"<think>{thinking}</think>{content}" if thinking else content
-            return before, _query(message["tool_calls"][0]["function"])
+            return before, message["tool_calls"][0]["function"]
         if self.has_closing_tag:
             end = text.index(_CLOSE)
             start = text.rindex(_OPEN, 0, end)
-            return text[:start], _query(json.loads(text[start + len(_OPEN) : end]))
+            return text[:start], json.loads(text[start + len(_OPEN) : end])
         start = next((found.start() for found in _OBJECT.finditer(text)), len(text))
-        return text[:start], _query(json.JSONDecoder().raw_decode(text, start)[0])
+        return text[:start], json.JSONDecoder().raw_decode(text, start)[0]
 
-    def _find_call(self) -> tuple[str, str, bool]:
-        """Return the text of a call around its query, from the template."""
+    def _action(self, call: Any) -> str:
+        """Return the action of a parsed call; a list with one call is accepted."""
+        if isinstance(call, list):
+            (call,) = call
+        name, arguments = call["name"], call.get("arguments", call.get("parameters"))
+        if isinstance(arguments, str):
+            arguments = json.loads(arguments)
+        if name not in self._tools:
+            raise ValueError(f"got a call of {name!r}, expected one of {self._tools}")
+        if name == "open":
+            part = f" p{arguments['part']}" if arguments.get("part") else ""
+            return f"<open>{sanitize(str(arguments['document']) + part)}</open>"
+        if not isinstance(arguments["query"], str):
+            raise TypeError("a query is a text")
+        return f"<search>{sanitize(arguments['query'])}</search>"
+
+    def _write_call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Return a call as the template writes it, or in the first form if it writes none."""
+        function = {"name": name, "arguments": arguments}
+        tagged = f"{_OPEN}\n{json.dumps(function, ensure_ascii=False)}\n{_CLOSE}"
         if self._system:
-            return _TAGGED
-        call = {"type": "function", "function": {"name": "search", "arguments": {"query": _QUERY}}}
+            return tagged
+        call = {"type": "function", "function": function}
         prompt, page = {"role": "user", "content": "."}, {"role": "tool", "content": "PAGE"}
         start = self.render([prompt])
         plain, called = (
@@ -118,18 +157,4 @@ class ToolTemplate:
         )
         end = split_once(split_once(plain, "TURN")[1], "PAGE")[0]
         written = called.removeprefix(start).partition(end)[0] if end else ""
-        if not called.startswith(start) or "GOESHERE" not in written:
-            return _TAGGED
-        return split_once(written, _QUERY)
-
-
-def _query(call: Any) -> str:
-    """Return the query of a parsed call; a list with one call is accepted."""
-    if isinstance(call, list):
-        (call,) = call
-    arguments = call["arguments"] if "arguments" in call else call["parameters"]
-    if isinstance(arguments, str):
-        arguments = json.loads(arguments)
-    if call["name"] != "search" or not isinstance(arguments["query"], str):
-        raise ValueError("the call is not one of search with a text")
-    return arguments["query"]
+        return written if called.startswith(start) and f'"{name}"' in written else tagged

@@ -3,9 +3,9 @@
 - "inline": everything after the prompt is one assistant message. The chat template, if there is
   one, only frames the prompt.
 - "chat": each turn is an assistant message, and each page and each notice is a user message.
-- "tools": as "chat", but a search is a call of the function `search` in the model's own format, and
-  each page and each notice is a tool message. The answer is written between <answer> and
-  </answer>, as in the other formats.
+- "tools": as "chat", but a search is a call of the function `search` in the model's own format (an
+  open, one of `open`), and each page and each notice is a tool message. The answer is written
+  between <answer> and </answer>, as in the other formats.
 
 The template is rendered with placeholders, and only its text between them is encoded. A message is
 encoded together with the ordinary text that the template writes next to it, as if the whole
@@ -93,11 +93,6 @@ def split_once(text: str, placeholder: str) -> tuple[str, str, bool]:
     if len(pieces) != 2:
         raise ValueError(f"it shows a message {len(pieces) - 1} times, expected once")
     return pieces[0], pieces[1], is_json
-
-
-def fill_placeholder(frame: tuple[str, str, bool], text: str) -> str:
-    """Return a text in place of the placeholder of `split_once`."""
-    return frame[0] + _escape(text, frame[2]) + frame[1]
 
 
 def _frame(text: str, control_tokens: Collection[str]) -> Frame:

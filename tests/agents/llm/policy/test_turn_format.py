@@ -6,7 +6,7 @@ import pytest
 
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.policy.stopping import StopRule
-from agents.llm.policy.tool_calls import SEARCH
+from agents.llm.policy.tool_calls import FUNCTIONS
 from tests.agents.llm.policy.chat_templates import TEMPLATES, WRITES_CALLS, make_chat_policy
 from zs_env.text.sanitize import sanitize
 
@@ -50,7 +50,8 @@ def test_without_a_page_the_chat_prompt_is_that_of_the_inline_format(name):
 def test_the_prompt_shows_the_tool_once(name):
     codec = make_chat_policy(name, "tools").codec
     prompt = codec.decode(codec.encode_prompt("Question: who?"))
-    assert prompt.count(SEARCH["function"]["description"]) == 1
+    assert prompt.count(FUNCTIONS["search"]["function"]["description"]) == 1
+    assert FUNCTIONS["open"]["function"]["description"] not in prompt
     assert "Question: who?" in prompt
 
 
@@ -95,6 +96,26 @@ def test_a_query_may_hold_any_text(name, query):
 def test_other_texts_are_no_search(text):
     action = make_chat_policy("Qwen 3", "tools").codec._tools.to_action(text)
     assert action == text.replace("<search>", "(search>").replace("</search>", "(/search>")
+
+
+@every_template
+def test_the_tool_open_is_a_function_where_the_agent_has_it(name):
+    policy = make_chat_policy(name, "tools")
+    policy.record_env_settings({"tools": ["search", "open"]})
+    codec = policy.codec
+    prompt = codec.decode(codec.encode_prompt("Question: who?"))
+    assert all(prompt.count(one["function"]["description"]) == 1 for one in FUNCTIONS.values())
+    for text in ("<open>2 p3</open>", "So.<search>who?</search>", "<open>-1</open>"):
+        turn = codec.encode_action(text)
+        assert (
+            StopRule(codec, policy.tools).cut((*turn, 65))[0] == turn or text == "<open>-1</open>"
+        )
+        acts = codec.decode_action(turn)
+        assert acts == (text if "-1" not in text else "(open>-1(/open>")
+    call = (
+        _call(name).replace("search", "open").replace('"query": "who?"', '"document": "x<answer>"')
+    )
+    assert codec._tools.to_action(call) == "<open>x(answer></open>"
 
 
 def test_other_forms_of_a_call_are_read():
