@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.llm.policy.location import TINY_POLICY
 from envs_registry.shared_environment import SharedEnvironment
 from tests.zs_env.simulator.generators.chat_server import ChatServer, chat
 from zs_env import Document, Question, SearchPage, ZeroSearchEnv, ZeroSearchVectorEnv
@@ -314,6 +315,15 @@ def test_a_server_judges_by_a_spec_that_is_json():
         env.close()
         assert "gold 1" in server.bodies[0]["messages"][-1]["content"]
         assert server.bodies[0]["temperature"] == 0.0
+
+
+def test_a_model_in_this_process_judges():
+    """The tiny policy cannot judge: its reply of 8 tokens has no verdict."""
+    generator = {"kind": "transformers", "model": str(TINY_POLICY), "sampling": {"max_tokens": 8}}
+    reward = build_reward({"terms": {"judge": 1.0}, "judge": {"generator": generator}})
+    assert reward.judge.in_process and reward.judge.fingerprint is not None
+    *_, truncated, info = play(make(reward), "<answer>right</answer>")
+    assert truncated and "the reply has no verdict" in info["failure"]
 
 
 def test_a_server_that_hangs_fails_the_episode_at_the_deadline():
