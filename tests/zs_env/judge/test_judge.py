@@ -317,10 +317,12 @@ def test_a_server_judges_by_a_spec_that_is_json():
         assert server.bodies[0]["temperature"] == 0.0
 
 
+@pytest.mark.slow
 def test_a_model_in_this_process_judges():
-    """The tiny policy cannot judge: its reply of 8 tokens has no verdict."""
-    generator = {"kind": "transformers", "model": str(TINY_POLICY), "sampling": {"max_tokens": 8}}
-    reward = build_reward({"terms": {"judge": 1.0}, "judge": {"generator": generator}})
+    """The tiny policy cannot judge: its reply of 2 tokens has no verdict."""
+    generator = {"kind": "transformers", "model": str(TINY_POLICY), "sampling": {"max_tokens": 2}}
+    judge = {"generator": generator, "retries": 0}
+    reward = build_reward({"terms": {"judge": 1.0}, "judge": judge})
     assert reward.judge.in_process and reward.judge.fingerprint is not None
     *_, truncated, info = play(make(reward), "<answer>right</answer>")
     assert truncated and "the reply has no verdict" in info["failure"]
