@@ -90,7 +90,7 @@ $(OPENENV_VENV)/installed:
 # The environment in which `make test` runs the command line of verifiers, which pins many packages.
 VERIFIERS_VENV := .venv-verifiers
 
-verifiers-environment: $(VERIFIERS_VENV)/installed
+verifiers-environment: $(VERIFIERS_VENV)/installed $(VERIFIERS_VENV)-v0/installed
 
 $(VERIFIERS_VENV)/installed:
 	$(PYTHON) -m venv $(VERIFIERS_VENV)
@@ -98,5 +98,11 @@ $(VERIFIERS_VENV)/installed:
 	$(VERIFIERS_VENV)/bin/python -m pip install --quiet verifiers==0.4.0 gymnasium pytest
 	touch $@
 
+$(VERIFIERS_VENV)-v0/installed:
+	$(PYTHON) -m venv $(VERIFIERS_VENV)-v0
+	$(VERIFIERS_VENV)-v0/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VERIFIERS_VENV)-v0/bin/python -m pip install --quiet verifiers==0.3.1 gymnasium pytest
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) $(OPENENV_VENV) $(VERIFIERS_VENV) build dist *.egg-info
+	rm -rf $(VENV) $(SIMULATOR_VENV) $(VERL_VENV) $(OPENENV_VENV) $(VERIFIERS_VENV) $(VERIFIERS_VENV)-v0 build dist *.egg-info

@@ -7,12 +7,9 @@ are user messages of the chat. Importing this module needs the extra `verifiers`
 from __future__ import annotations
 
 import asyncio
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
-
-import numpy as np
 
 try:
     import openai  # type: ignore[import-not-found]
@@ -23,25 +20,14 @@ except ImportError as error:
         "envs_registry.verifiers needs verifiers 0.4: pip install 'zerosearch-gym[verifiers]'"
     ) from error
 
-from envs_registry.shared_environment import SharedEnvironment, shared_environment
-from zs_env.env import ZeroSearchEnv
-from zs_env.transcripts.transcript import Transcript
+from envs_registry.chat_episodes import EpisodeSettings, act, summary
 
 _INFO = "zerosearch"
+_FIELDS = [one for one in fields(EpisodeSettings) if one.init]
 
 
 class SearchTasksetConfig(vf.TasksetConfig):
-    """Questions and episodes; on the command line under `--env.taskset`.
-
-    Attributes:
-        environment: `id`, and arguments of `zs_env.config.make_env` as JSON values.
-        noise_probability: of every episode, in [0, 1]; None for the environment's schedule.
-        training_step: step of the noise schedule at the start.
-        episodes_per_step: episodes after which the step of the schedule rises by 1; None keeps it.
-        seed: the episodes of a question depend on it and on their order.
-        share_group_seed: whether all episodes of a question get the same pages for the same
-            queries.
-    """
+    """Questions and episodes, see `EpisodeSettings`; on the command line under `--env.taskset`."""
 
     environment: dict[str, Any] = {"id": "ZeroSearch-v0"}  # noqa: RUF012 - pydantic copies it
     noise_probability: float | None = None
@@ -50,9 +36,9 @@ class SearchTasksetConfig(vf.TasksetConfig):
     seed: int = 0
     share_group_seed: bool = False
 
-    def build(self) -> SharedEnvironment:
-        """Return the environment; it is built once in a process."""
-        return shared_environment(json.dumps(self.environment, sort_keys=True))
+    def episodes(self) -> EpisodeSettings:
+        """Return the environment and the settings of its episodes."""
+        return EpisodeSettings(**{one.name: getattr(self, one.name) for one in _FIELDS})
 
 
 class SearchTaskData(vf.TaskData):
@@ -84,7 +70,7 @@ class SearchTaskset(vf.Taskset[SearchTask, SearchTasksetConfig]):
 
     def load(self) -> Iterator[SearchTask]:
         """Yield the questions with the environment's prompts."""
-        env = self.config.build().make()
+        env = self.config.episodes().make()
         for index in range(env.num_questions):
             _, info = env.reset(options={"question_index": index})
             data = SearchTaskData(
@@ -137,7 +123,7 @@ class SearchEnv(vf.Env[SearchEnvConfig]):
 
     def __init__(self, config: SearchEnvConfig) -> None:
         super().__init__(config)
-        self._num_episodes: Counter[int] = Counter()
+        self.episodes = config.taskset.episodes()
 
     async def run(self, task: SearchTask, agents: vf.Agents) -> None:
         """Play one episode.
@@ -145,54 +131,19 @@ class SearchEnv(vf.Env[SearchEnvConfig]):
         Raises:
             RuntimeError: if the search engine failed.
         """
-        env, settings = self.taskset.config.build().make(), self._settings(task)
+        env, settings = self.episodes.make(), self.episodes.reset_settings(task.data.question_index)
         async with agents.agent.interaction(task) as interaction:
             await asyncio.to_thread(env.reset, **settings)
             segment = await interaction.turn()
             while not segment.terminated:
-                message = await asyncio.to_thread(_step, env, segment.last_reply)
+                message = await asyncio.to_thread(act, env, segment.last_reply)
                 if message is None:
                     break
                 segment = await interaction.turn(message)
             # A limit of verifiers ended the conversation: the remaining turns are empty.
-            while segment.terminated and _step(env, "") is not None:
+            while segment.terminated and act(env, "") is not None:
                 pass
             transcript = env.transcript()
             if transcript.failure is not None:
                 raise RuntimeError(f"the search engine failed: {transcript.failure}")
-            interaction.trace.info[_INFO] = _summary(transcript)
-
-    def _settings(self, task: SearchTask) -> dict[str, Any]:
-        """Arguments of the environment's reset for the next episode of a task."""
-        config, index = self.taskset.config, task.data.question_index
-        number, total = self._num_episodes[index], self._num_episodes.total()
-        self._num_episodes[index] += 1
-        step = config.training_step
-        if config.episodes_per_step is not None:
-            step += total // config.episodes_per_step
-        options = {"question_index": index, "training_step": step}
-        if config.noise_probability is not None:
-            options["noise_probability"] = config.noise_probability
-        state = np.random.SeedSequence((config.seed, index)).generate_state(number + 2).tolist()
-        if config.share_group_seed:
-            options["group_seed"] = state[0]
-        return {"seed": state[-1], "options": options}
-
-
-def _step(env: ZeroSearchEnv, text: str) -> str | None:
-    """Act and return the environment's message; None if the episode is over."""
-    observation, _, terminated, truncated, _ = env.step(text)
-    return None if terminated or truncated else observation["message"]
-
-
-def _summary(transcript: Transcript) -> dict[str, Any]:
-    """What a trace keeps of an episode, as JSON values."""
-    return {
-        "reason": transcript.reason,
-        "reward_terms": dict(transcript.reward_terms),
-        "metrics": {
-            **transcript.scores(),
-            "num_searches": float(transcript.num_searches),
-            "noise_probability": transcript.noise_probability,
-        },
-    }
+            interaction.trace.info[_INFO] = summary(transcript)

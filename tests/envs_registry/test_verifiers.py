@@ -6,17 +6,21 @@ import pytest
 
 from tests.paths import ROOT
 
-ENVIRONMENT = ROOT / ".venv-verifiers"
+CONTRACTS = {
+    ".venv-verifiers": "verifiers_contract.py",
+    ".venv-verifiers-v0": "verifiers_v0_contract.py",
+}
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (ENVIRONMENT / "installed").exists(),
-    reason="verifiers' environment is not there; make verifiers-environment",
-)
-def test_the_contract_with_verifiers_holds():
-    command = [ENVIRONMENT / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider"]
-    command += ["-o", "filterwarnings=default", "tests/envs_registry/verifiers_contract.py"]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+@pytest.mark.parametrize("environment", CONTRACTS)
+def test_the_contract_with_verifiers_holds(environment):
+    folder = ROOT / environment
+    if not (folder / "installed").exists():
+        pytest.skip("verifiers' environment is not there; make verifiers-environment")
+    command = [folder / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider"]
+    command += ["-o", "filterwarnings=default"]
+    command += [f"tests/envs_registry/{CONTRACTS[environment]}"]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
     assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-1000:]
     assert " passed" in finished.stdout

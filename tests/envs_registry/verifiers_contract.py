@@ -10,56 +10,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from envs_registry.verifiers import SearchEnv, SearchEnvConfig, SearchTasksetConfig
+from tests.envs_registry.scripted_chat import (
+    BROKEN,
+    ENVIRONMENT,
+    TURNS,
+    completion,
+    environment_settings,
+    next_turn,
+)
 from tests.paths import ROOT
 from tests.zs_env.simulator.generators.chat_server import ChatServer
 from zs_env.config import make_env
 
-# No server listens on this port.
-BROKEN = {"kind": "http", "url": "http://127.0.0.1:9/retrieve", "max_tries": 1}
-TURNS = ["I know nothing.", "<search>the mayor</search> and more", "<answer>nobody</answer>"]
-ENVIRONMENT = {"id": "ZeroSearch-v0", "max_turns": 3, "num_documents": 2}
 
-
-def _completion(text):
-    return web.json_response(
-        {
-            "id": "1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": "m",
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": "stop",
-                }
-            ],
-            "usage": {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18},
-        }
-    )
-
-
-async def _next_turn(body):
-    """The first question is answered correctly in its last turn, the others wrongly."""
-    number = sum(message["role"] == "assistant" for message in body["messages"])
-    text = TURNS[number]
-    if number == 2 and _question(0).text in body["messages"][0]["content"]:
-        text = f"<answer>{_question(0).answers[0]}</answer>"
-    return _completion(text)
-
-
-def _question(index):
-    return make_env(**_settings(ENVIRONMENT)).questions[index]
-
-
-def _settings(environment):
-    return {key: value for key, value in environment.items() if key != "id"}
-
-
-def _evaluate(folder, environment, answer=_next_turn, *flags):
+def _evaluate(folder, environment, answer=next_turn, *flags):
     """Records of the episodes of two questions, and the requests that the model got."""
     program = Path(sys.executable).parent / "vf-eval"
     with ChatServer(answer) as server:
@@ -84,7 +50,7 @@ def _evaluate(folder, environment, answer=_next_turn, *flags):
 
 def _played(index, *, seed, options):
     """Messages and transcript of the same turns in the environment."""
-    env = make_env(**_settings(ENVIRONMENT))
+    env = make_env(**environment_settings(ENVIRONMENT))
     observation, _ = env.reset(seed=seed, options=options)
     messages = [observation["message"]]
     turns = [
@@ -99,13 +65,13 @@ def _played(index, *, seed, options):
 
 def test_the_command_line_plays_the_same_episodes_as_the_environment(tmp_path):
     flags = ("--env.taskset.share-group-seed", "--env.taskset.noise-probability", "0.5")
-    episodes, bodies = _evaluate(tmp_path, ENVIRONMENT, _next_turn, *flags)
+    episodes, bodies = _evaluate(tmp_path, ENVIRONMENT, next_turn, *flags)
     assert len(episodes) == 4
     assert len(bodies) == 12
     config = SearchTasksetConfig(id="zerosearch-gym", share_group_seed=True, noise_probability=0.5)
     env = SearchEnv(SearchEnvConfig(taskset=config))
     # All episodes of a question get the pages of its group seed.
-    settings = {index: env._settings(task) for index, task in enumerate(env.taskset.take(2))}
+    settings = {index: _reset_settings(env, task) for index, task in enumerate(env.taskset.take(2))}
     for episode in episodes:
         assert episode["ok"]
         (trace,) = episode["traces"]
@@ -128,7 +94,7 @@ def test_the_command_line_plays_the_same_episodes_as_the_environment(tmp_path):
 
 def test_a_failed_engine_is_an_error_and_no_reward(tmp_path):
     async def search(body):
-        return _completion("<search>x</search>")
+        return completion("<search>x</search>")
 
     episodes, _ = _evaluate(tmp_path, {**ENVIRONMENT, "engine": BROKEN}, search)
     assert len(episodes) == 4
@@ -142,12 +108,16 @@ def test_a_failed_engine_is_an_error_and_no_reward(tmp_path):
 
 def test_a_limit_of_verifiers_ends_the_episode_without_an_answer(tmp_path):
     flags = ("--env.agent.max-turns", "1")
-    episodes, bodies = _evaluate(tmp_path, ENVIRONMENT, _next_turn, *flags)
+    episodes, bodies = _evaluate(tmp_path, ENVIRONMENT, next_turn, *flags)
     assert len(bodies) == 4
     for episode in episodes:
         (trace,) = episode["traces"]
         assert trace["info"]["zerosearch"]["reason"] == "turn_limit"
         assert trace["rewards"]["f1"]["score"] == 0.0
+
+
+def _reset_settings(env, task):
+    return env.episodes.reset_settings(task.data.question_index)
 
 
 def _env(**settings):
@@ -162,18 +132,18 @@ def _env(**settings):
 def test_the_noise_schedule_follows_the_episodes():
     env = _env(training_step=1, episodes_per_step=4)
     (task,) = env.taskset.take(1)
-    steps = [env._settings(task)["options"]["training_step"] for _ in range(12)]
+    steps = [_reset_settings(env, task)["options"]["training_step"] for _ in range(12)]
     assert steps == [1] * 4 + [2] * 4 + [3] * 4
     env = _env(training_step=3)
-    assert {env._settings(task)["options"]["training_step"] for _ in range(9)} == {3}
+    assert {_reset_settings(env, task)["options"]["training_step"] for _ in range(9)} == {3}
 
 
 @pytest.mark.parametrize("share", [False, True])
 def test_episodes_have_seeds_of_their_own_and_share_one_on_request(share):
     first, second = _env(share_group_seed=share), _env(share_group_seed=share)
     tasks = list(first.taskset.take(2))
-    settings = [first._settings(task) for task in tasks for _ in range(4)]
-    assert settings == [second._settings(task) for task in tasks for _ in range(4)]
+    settings = [_reset_settings(first, task) for task in tasks for _ in range(4)]
+    assert settings == [_reset_settings(second, task) for task in tasks for _ in range(4)]
     assert len({one["seed"] for one in settings}) == 8
     shared = [one["options"].get("group_seed") for one in settings]
     if share:
@@ -182,4 +152,4 @@ def test_episodes_have_seeds_of_their_own_and_share_one_on_request(share):
         assert shared[0] != shared[4]
     else:
         assert shared == [None] * 8
-    assert _env(seed=1)._settings(tasks[0])["seed"] != settings[0]["seed"]
+    assert _env(seed=1).episodes.reset_settings(0)["seed"] != settings[0]["seed"]

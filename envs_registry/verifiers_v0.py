@@ -1,0 +1,88 @@
+"""The environment for verifiers before 0.4, whose environments are made by `load_environment`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+try:
+    import verifiers as vf  # type: ignore[import-not-found]
+    from datasets import Dataset
+except ImportError as error:
+    raise ImportError(
+        "envs_registry.verifiers_v0 needs verifiers 0.3: pip install 'verifiers<0.4'"
+    ) from error
+
+from envs_registry.chat_episodes import EpisodeSettings, act, summary
+
+_METRICS = ("f1", "exact_match", "cover_match", "num_searches", "noise_probability")
+
+
+class SearchMultiTurnEnv(vf.MultiTurnEnv):
+    """Plays a question as a chat; a failed search engine is an error of the rollout."""
+
+    def __init__(self, episodes: EpisodeSettings, **settings: Any) -> None:
+        self.episodes = episodes
+        super().__init__(**settings)
+
+    async def setup_state(self, state: Any) -> Any:
+        """Start the episode."""
+        env = self.episodes.make()
+        settings = self.episodes.reset_settings(int(state["info"]["question_index"]))
+        await asyncio.to_thread(env.reset, **settings)
+        state["search_env"] = env
+        return state
+
+    async def env_response(self, messages: Any, state: Any, **_: Any) -> Any:
+        """Act with the last message and return the environment's message.
+
+        Raises:
+            vf.InfraError: if the search engine failed.
+        """
+        env = state["search_env"]
+        message = await asyncio.to_thread(act, env, str(messages[-1].content or ""))
+        if message is not None:
+            return [{"role": "user", "content": message}]
+        transcript = env.transcript()
+        if transcript.failure is not None:
+            raise vf.InfraError(f"the search engine failed: {transcript.failure}")
+        state["zerosearch"] = summary(transcript)
+        state["final_env_response"] = []
+        return []
+
+
+def load_environment(
+    environment: Mapping[str, Any] | None = None, num_questions: int = 1000, **settings: Any
+) -> SearchMultiTurnEnv:
+    """Return the environment; verifiers calls this by the module's name, `zerosearch_gym`.
+
+    Args:
+        environment: `id`, and arguments of the environment as JSON values.
+        num_questions: number of questions of the data set, from the first.
+        settings: further attributes of `EpisodeSettings`.
+    """
+    episodes = EpisodeSettings(environment=environment or {"id": "ZeroSearch-v0"}, **settings)
+    env = episodes.make()
+    rows = []
+    for index in range(min(num_questions, env.num_questions)):
+        observation, _ = env.reset(options={"question_index": index})
+        message = {"role": "user", "content": observation["message"]}
+        rows.append({"prompt": [message], "info": {"question_index": index}})
+    rubric = vf.Rubric(funcs=[_reward])
+    for name in _METRICS:
+        rubric.add_metric(_metric(name))
+    return SearchMultiTurnEnv(episodes, dataset=Dataset.from_list(rows), rubric=rubric)
+
+
+async def _reward(state: Any) -> float:
+    """Sum of the terms of the environment's reward; verifiers asks for it after an error too."""
+    return sum(state.get("zerosearch", {}).get("reward_terms", {}).values(), 0.0)
+
+
+def _metric(name: str) -> Callable[..., Any]:
+    async def metric(state: Any) -> float:
+        return state.get("zerosearch", {}).get("metrics", {}).get(name, 0.0)
+
+    metric.__name__ = name
+    return metric
