@@ -313,6 +313,7 @@ def test_a_server_judges_by_a_spec_that_is_json():
         env = make_env(QUESTIONS, Engine(), reward=spec)
         assert play(env, "<answer>right</answer>")[1] == 1.0
         env.close()
+        env.config.reward.judge.generator.close()
         assert "gold 1" in server.bodies[0]["messages"][-1]["content"]
         assert server.bodies[0]["temperature"] == 0.0
 
@@ -341,9 +342,11 @@ def test_a_server_that_hangs_fails_the_episode_at_the_deadline():
     with ChatServer(hang) as server:
         env = make_env(QUESTIONS, Engine(), reward=server_reward(server.url, timeout_s=0.5))
         *_, truncated, info = play(env, "<answer>right</answer>")
-        stopped.set()
         env.close()
-    assert truncated and info["failure"].startswith(("judge: no text", "judge: timeout"))
+        env.config.reward.judge.generator.close()
+        stopped.set()
+    assert truncated and info["failure"].startswith("judge: ")
+    assert re.search("no text after|timeout: no verdict within 0.5 s", info["failure"])
 
 
 def test_environments_of_one_spec_share_the_judge():
