@@ -48,7 +48,7 @@ class EpisodeSettings:
         step = self.training_step
         if self.episodes_per_step is not None:
             step += total // self.episodes_per_step
-        options = {"question_index": question_index, "training_step": step}
+        options: dict[str, Any] = {"question_index": question_index, "training_step": step}
         if self.noise_probability is not None:
             options["noise_probability"] = self.noise_probability
         sequence = np.random.SeedSequence((self.seed, question_index))

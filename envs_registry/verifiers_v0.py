@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 try:
-    import verifiers as vf  # type: ignore[import-not-found]
     from datasets import Dataset
+
+    # A type checker would take the name for the module beside this one.
+    vf: Any = import_module("verifiers")
 except ImportError as error:
     raise ImportError(
         "envs_registry.verifiers_v0 needs verifiers 0.3: pip install 'verifiers<0.4'"
