@@ -16,7 +16,7 @@ PROMISES = {
     "02_custom_agent.py": "Replaces     F1 0.",
     "03_custom_engine.py": "Reward 0.67",
     "04_rewards.py": "my own              +0.52",  # 2/3 - 0.05 - 0.1
-    "trl_grpo.py": "environment_factory  step 3   reward 0.",
+    "trl_grpo.py": "environment_factory  step 3   reward ",
 }
 # Packages of an extra. Its own code may warn.
 NEEDS = {"trl_grpo.py": "trl"}
