@@ -40,7 +40,10 @@ def _files(tmp_path, monkeypatch):
 
 
 def _audit(*flags, questions=("nq.dev.jsonl", "mine=mine.dev.jsonl"), passages="passages.jsonl"):
-    return main(["audit", "--questions", *questions, "--passages", passages, *flags])
+    try:
+        return main(["audit", "--questions", *questions, "--passages", passages, *flags])
+    except SystemExit as refused:  # by tyro, of a recent version
+        return refused.code
 
 
 def test_tables_json_and_files(capsys):
@@ -93,11 +96,9 @@ def test_wrong_files_are_refused_with_a_hint(flags, hint, capsys):
 def test_wrong_flags_are_refused_with_a_hint(capsys):
     assert _audit("--against", "train.jsonl", "nq=train.jsonl") == 2
     assert "the set 'nq' twice" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        _audit("--top-k", "0")
+    assert _audit("--top-k", "0") == 2
     assert "top-k must be at least 1, got 0" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        _audit(questions=())
+    assert _audit(questions=()) == 2
     assert "--questions is empty" in capsys.readouterr().err
 
 
