@@ -121,9 +121,9 @@ def _bm25_engine(
     world = world_of(questions)
     if world is None:
         raise ValueError("engine kind 'bm25' needs 'passages', a JSONL or Parquet file of passages")
-    passages = world.passages()
-    pages = full_texts(world, [row["text"] for row in passages])
-    rows = [{**row, "full_text": page} for row, page in zip(passages, pages, strict=True)]
+    snippets = world.passages()
+    pages = full_texts(world, [row["text"] for row in snippets])
+    rows = [{**row, "full_text": page} for row, page in zip(snippets, pages, strict=True)]
     return BM25Engine.from_passages(rows, k1=k1, b=b)
 
 

@@ -73,7 +73,7 @@ def transcript_from_json(value: Mapping[str, Any]) -> Transcript:
         paragraphs = tuple(_make(Paragraph, one) for one in question["paragraphs"])
         return _make(
             Transcript,
-            _TRANSCRIPT_DEFAULTS | value,
+            {**_TRANSCRIPT_DEFAULTS, **value},
             question=_make(Question, question, paragraphs=paragraphs),
             turns=tuple(map(_turn_from_json, value["turns"])),
             verdict=None if verdict is None else _make(Verdict, verdict),
@@ -113,7 +113,7 @@ def _request_to_json(request: SearchRequest) -> dict[str, Any]:
 
 
 def _request_from_json(value: Mapping[str, Any]) -> SearchRequest:
-    value = _REQUEST_DEFAULTS | value
+    value = {**_REQUEST_DEFAULTS, **value}
     document = value["document"]
     opened = None if document is None else document_from_json(document)
     queries = tuple(map(_request_from_json, value["queries"]))

@@ -114,9 +114,9 @@ class ZeroSearchAgentLoop(AgentLoopBase):
         **settings: Any,
     ) -> None:
         super().__init__(*arguments, **settings)
-        if OmegaConf.is_config(environments):  # plain values, with interpolations resolved
-            environments = OmegaConf.to_container(environments, resolve=True)
         self._environments: Any = environments
+        if OmegaConf.is_config(environments):  # plain values, with interpolations resolved
+            self._environments = OmegaConf.to_container(environments, resolve=True)
         self._max_new_tokens = max_new_tokens
         self._seed = seed
         self._share_group_seed = share_group_seed
