@@ -60,7 +60,7 @@ class WrongAnswers:
     def pick(self, golds: Sequence[str], seed: int) -> str | None:
         """Return an answer of the type and, if possible, the length of the first gold answer.
 
-        The wrong answer has no word of a gold answer. For "yes" it is "no", and for "no" it is
+        The wrong answer shares no word with a gold answer. For "yes" it is "no", and for "no" it is
         "yes". If there is no answer of the type, it has a related type, such as a number in place
         of a year. Equal arguments give equal answers.
 

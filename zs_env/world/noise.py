@@ -164,7 +164,7 @@ class WorldNoise:
     def _wrong_entities(
         self, true: Entity, answers: Sequence[str], rng: random.Random
     ) -> Iterator[Entity]:
-        """Yield entities of the same kind whose names have no word of `true` or of an answer."""
+        """Yield entities of the same kind whose names share no word with `true` or an answer."""
         known = set(squad_normalized(" ".join((*true.names, *answers))).split())
         for entity in rng.choices(self._world.entities[true.kind], k=_MAX_DRAWS):
             if known.isdisjoint(squad_normalized(entity.name).split()):

@@ -51,7 +51,7 @@ def _retrieve(engine, question, top_k=5):
         (_question("What is salt?", "Sea"), True),  # in the title of the passage
         (_question("東京はどこの首都\uff1f", "日本"), True),
         (_question("東京はどこの首都\uff1f", "中国"), False),
-        (_question("???", "Ann Lee"), False),  # the question has no word
+        (_question("???", "Ann Lee"), False),  # the question contains no word
     ],
 )
 def test_a_question_is_answerable_if_its_search_finds_a_gold_answer(engine, question, answerable):
