@@ -1,10 +1,8 @@
 """The contract with OpenEnv, kept where OpenEnv is installed: it has an environment of its own."""
 
-import os
-import subprocess
-
 import pytest
 
+from tests.contracts import run_contract
 from tests.envs_registry.openenv_server import serve
 from tests.paths import ROOT
 
@@ -21,20 +19,8 @@ pytestmark = [
 
 
 def test_the_contract_with_openenv_holds():
-    command = [PYTHON, "-m", "pytest", "-p", "no:cacheprovider"]
-    # OpenEnv's dependencies warn about each other.
-    command += ["-o", "filterwarnings=default", "tests/envs_registry/openenv_contract.py"]
-    finished = subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-1000:]
-    assert " passed" in finished.stdout
-    assert "skipped" not in finished.stdout
+    printed = run_contract(ENVIRONMENT, "tests/envs_registry/openenv_contract.py", timeout_s=600)
+    assert "skipped" not in printed
 
 
 def test_the_web_interface_plays_an_episode_in_chromium(tmp_path):

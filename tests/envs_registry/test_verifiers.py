@@ -1,9 +1,8 @@
 """The contract with verifiers, kept where it is installed: in an environment of its own."""
 
-import subprocess
-
 import pytest
 
+from tests.contracts import run_contract
 from tests.paths import ROOT
 
 CONTRACTS = {
@@ -18,9 +17,4 @@ def test_the_contract_with_verifiers_holds(environment):
     folder = ROOT / environment
     if not (folder / "installed").exists():
         pytest.skip("verifiers' environment is not there; make verifiers-environment")
-    command = [folder / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider"]
-    command += ["-o", "filterwarnings=default"]
-    command += [f"tests/envs_registry/{CONTRACTS[environment]}"]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580)
-    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-1000:]
-    assert " passed" in finished.stdout
+    run_contract(folder, f"tests/envs_registry/{CONTRACTS[environment]}", timeout_s=580)
