@@ -247,12 +247,16 @@ def draw_noise_kind(kinds: KindWeights, text: str) -> NoiseKind:
 
 
 def check_noise(
-    engine: SearchEngine, noise: float | Noise, kinds: NoiseKinds = "irrelevant"
+    engine: SearchEngine,
+    noise: float | Noise,
+    kinds: NoiseKinds = "irrelevant",
+    *,
+    setting: str = "noise",
 ) -> None:
     """Check that an engine can produce the noise that a noise level or a schedule requests.
 
     A `Noise` of another class is checked at step 0 only; check its later values with
-    `check_supported`.
+    `check_supported`. `setting` is the name of the noise in the error.
 
     Raises:
         ValueError: if the engine cannot produce noise, or one of the kinds, and the noise is or
@@ -267,7 +271,7 @@ def check_noise(
     else:
         highest = noise.end if isinstance(noise, AdaptiveNoise) else noise.probability(0)
     if highest > 0.0:
-        check_supported(engine, kinds, "noise", highest)
+        check_supported(engine, kinds, setting, highest)
 
 
 def check_supported(engine: SearchEngine, kinds: KindWeights, setting: str, value: float) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import gymnasium
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -30,8 +31,9 @@ def main(argv: Sequence[str]) -> int:
     config = tyro.cli(TrainSB3Config, args=list(argv), prog="zerosearch train-sb3")
     require_packages("train-sb3", "sb3", "stable_baselines3", "tensorboard")
     served_models(config.env_kwargs())
-    if config.eval_episodes:
-        config.env_kwargs(held_out=True)  # raises before the training, not after it
+    if config.eval_episodes:  # raise before the training, not after it
+        kwargs = config.env_kwargs(held_out=True) | {"noise": max(config.eval_noise)}
+        gymnasium.make(config.env, **kwargs, disable_env_checker=True).close()
     with folder_lock(config.output):
         return _run(config)
 

@@ -58,7 +58,8 @@ def _engine(config: DemonstrationConfig, questions: QuestionDataset) -> SearchEn
     """Return the engine that the teacher searches."""
     if config.engine is not None:
         engine = build_engine(config.engine, questions)
-        check_noise(engine, config.max_noise, config.noise_kinds or "irrelevant")
+        kinds = config.noise_kinds or "irrelevant"
+        check_noise(engine, config.max_noise, kinds, setting="--max-noise")
         return engine
     if isinstance(questions, WorldQuestions):
         return WorldEngine(questions.world)

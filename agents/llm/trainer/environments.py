@@ -82,8 +82,8 @@ def training_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
     questions = training_questions(config.environment)
     engine = with_policy_as_generator(_training_engine(config.environment), policy)
     environment = _make(config, num_envs, questions, engine)
-    noise = config.noise.schedule(config.run.steps)
-    check_noise(environment.engine, noise, environment.config.noise_kinds)
+    noise, kinds = config.noise.schedule(config.run.steps), environment.config.noise_kinds
+    check_noise(environment.engine, noise, kinds, setting="--noise-start or --noise-end")
     return environment
 
 
@@ -99,8 +99,10 @@ def held_out_environment(config: TrainConfig, num_envs: int, policy: Policy) -> 
         engine = spec_from_text(config.environment.eval_engine, role="engine", name="--eval-engine")
     questions = _held_out_questions(config.environment)
     environment = _make(config, num_envs, questions, with_policy_as_generator(engine, policy))
-    noise = max(config.noise.noise_end, *config.evaluation.eval_noise)
-    check_noise(environment.engine, noise, environment.config.noise_kinds)
+    kinds = environment.config.noise_kinds
+    check_noise(environment.engine, config.noise.noise_end, kinds, setting="--noise-end")
+    noise = max(config.evaluation.eval_noise)
+    check_noise(environment.engine, noise, kinds, setting="--eval-noise")
     return environment
 
 

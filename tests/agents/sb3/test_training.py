@@ -105,6 +105,13 @@ def test_the_command_reports_what_the_held_out_questions_gave(tmp_path, capsys):
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == result
 
 
+def test_noise_that_the_engine_cannot_produce_is_reported_before_the_training(tmp_path, capsys):
+    arguments = ["--engine", '{"kind": "bm25"}', "--noise", "0", "--output", str(tmp_path / "run")]
+    assert main(["train-sb3", *arguments, "--eval-noise", "0", "0.25"]) == 2
+    assert "got noise=0.25, but the engine 'bm25'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_two_processes_do_not_train_in_one_folder(tmp_path, capsys):
     with folder_lock(tmp_path / "run"):
         assert main(["train-sb3", "--steps", "256", "--output", str(tmp_path / "run")]) == 2

@@ -51,3 +51,17 @@ def test_a_flag_that_is_no_json_is_called_by_its_name(rows):
     config = TrainConfig.of(env="ZeroSearch/Paragraphs-v0", questions=rows, eval_questions="{")
     with pytest.raises(ValueError, match="--eval-questions is not valid JSON"):
         held_out_environment(config, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "make", "message"),
+    [
+        ({}, training_environment, "got --noise-start or --noise-end=0.5"),
+        ({}, held_out_environment, "got --noise-end=0.5"),
+        ({"noise_end": 0.0}, held_out_environment, "got --eval-noise=0.5"),
+    ],
+)
+def test_noise_that_the_engine_cannot_produce_names_the_flag(flags, make, message):
+    config = TrainConfig.of(engine='{"kind": "bm25"}', noise_start=0.0, **flags)
+    with pytest.raises(ValueError, match=f"{message}, but the engine 'bm25' cannot return noisy"):
+        make(config, 1, None)
