@@ -45,5 +45,5 @@ def test_the_same_settings_give_the_same_demonstrations(max_turns):
 
 def test_noise_that_the_engine_cannot_produce_names_the_flag():
     config = DemonstrationConfig(engine='{"kind": "bm25"}', max_noise=0.25)
-    with pytest.raises(ValueError, match="got --max-noise=0.25, but the engine 'bm25'"):
+    with pytest.raises(ValueError, match=r"got --max-noise=0\.25, but the engine 'bm25'"):
         next(play_demonstrations(config, seed=0))
