@@ -1,8 +1,8 @@
 """The environment for TRL: rows of a data set, and an environment whose tools a model calls.
 
-`SearchTools` is the `environment_factory` of `GRPOTrainer`. A policy that writes tags is trained
-with the `rollout_func` of `agents.llm.trl`. Both read the rows of `trl_row`. TRL need not be
-installed.
+`SearchTools` is the `environment_factory` of `GRPOTrainer`, and `SearchOpenTools` that of an
+environment with the tool "open". A policy that writes tags is trained with the `rollout_func` of
+`agents.llm.trl`. All read the rows of `trl_row`. TRL need not be installed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from envs_registry.shared_environment import shared_environment
+from zs_env.actions import TOOLS
 from zs_env.wrappers import ToolCalls
 
 TOOLS_PROMPT = (
@@ -22,6 +23,9 @@ TOOLS_PROMPT = (
     "again with different words. You have {max_turns} tool calls in total. When you know the "
     "answer, give it with the tool `answer`, as briefly as possible and without explanation.\n"
     "Question: {question}\n"
+)
+OPEN_TOOLS_PROMPT = TOOLS_PROMPT.replace(
+    "You have", "Read a document of the last page in full with the tool `open`. You have"
 )
 
 
@@ -82,11 +86,14 @@ class SearchTools:
 
     Attributes:
         environment: `id`, and arguments of `zs_env.config.make_env` as JSON values. The prompt is
-            `TOOLS_PROMPT` by default.
+            `TOOLS_PROMPT` by default, and `OPEN_TOOLS_PROMPT` with the tool "open".
         seed: for rows without a seed; their episodes differ between steps.
         share_group_seed: whether all episodes of a group get the same pages for the same queries.
         training_step: step of the noise schedule; `agents.llm.trl.TrainingStep` sets it. If it is
             None, the step is the number of episodes that the instance has played.
+
+    Raises:
+        ValueError: if the environment is wrong, or its tools are not those of the class.
     """
 
     environment: ClassVar[Mapping[str, Any]] = {"id": "ZeroSearch-v0"}
@@ -96,8 +103,16 @@ class SearchTools:
     _numbers: ClassVar[Iterator[int]] = count()
 
     def __init__(self) -> None:
-        spec = {"prompt": TOOLS_PROMPT, **self.environment}
+        tools = [name for name in TOOLS if hasattr(self, name)]
+        prompt = OPEN_TOOLS_PROMPT if "open" in tools else TOOLS_PROMPT
+        spec = {"prompt": prompt, **self.environment}
         self._env = shared_environment(json.dumps(spec, sort_keys=True)).make()
+        if set(tools) != set(self._env.config.tools):
+            raise ValueError(
+                f"the environment has the tools {list(self._env.config.tools)}, but "
+                f"{type(self).__name__} has the methods {tools}; derive it from SearchOpenTools if "
+                'the environment has "tools": ["search", "open"], else from SearchTools'
+            )
         self._calls = ToolCalls(self._env)
         # Episodes of a group are played by different instances.
         self._number = next(self._numbers)
@@ -149,3 +164,21 @@ class SearchTools:
         if self._calls.finished:
             return "The episode is over."
         return self._calls.call(name, arguments)
+
+
+class SearchOpenTools(SearchTools):
+    """`SearchTools` for an environment with `"tools": ["search", "open"]`."""
+
+    environment: ClassVar[Mapping[str, Any]] = {"id": "ZeroSearch-v0", "tools": ["search", "open"]}
+
+    def open(self, document: int, part: int = 1) -> str:
+        """Read a document of the last page in full.
+
+        Args:
+            document: The number of the document on the last page.
+            part: The part of a long document, from 1.
+
+        Returns:
+            The text of the document, or why there is none.
+        """
+        return self._call("open", {"document": document, "part": part})

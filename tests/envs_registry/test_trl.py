@@ -5,7 +5,15 @@ from types import MappingProxyType
 
 import pytest
 
-from envs_registry.trl import TOOLS_PROMPT, SearchTools, read_prompt, trl_row
+from envs_registry.trl import (
+    OPEN_TOOLS_PROMPT,
+    TOOLS_PROMPT,
+    SearchOpenTools,
+    SearchTools,
+    read_prompt,
+    trl_row,
+)
+from zs_env.wrappers import OPEN_TOOL, TOOLS
 
 WORLD = {
     "id": "ZeroSearch-v0",
@@ -35,13 +43,23 @@ def _play(tools, row):
     return [tools.search(f"{question} {number}") for number in range(2)]
 
 
-def test_the_public_methods_are_the_tools():
+@pytest.mark.parametrize(
+    ("tools", "names"),
+    [(SearchTools, {"search", "answer"}), (SearchOpenTools, {"search", "open", "answer"})],
+)
+def test_the_public_methods_are_the_tools(tools, names):
     # The same selection as in TRL.
-    methods = [name for name, _ in inspect.getmembers(SearchTools, inspect.isfunction)]
-    assert {name for name in methods if not name.startswith("_")} == {
-        *("reset", "get_reward"),
-        *("search", "answer"),
-    }
+    methods = [name for name, _ in inspect.getmembers(tools, inspect.isfunction)]
+    public = {name for name in methods if not name.startswith("_")}
+    assert public == {"reset", "get_reward", *names}
+
+
+def test_a_model_reads_the_same_schemas_as_in_other_formats():
+    schema = pytest.importorskip("transformers.utils").get_json_schema
+    for tool in (*TOOLS, OPEN_TOOL):
+        function = schema(getattr(SearchOpenTools(), tool["function"]["name"]))["function"]
+        function.pop("return", None)
+        assert function == tool["function"]
 
 
 def test_tools_play_an_episode():
@@ -55,6 +73,36 @@ def test_tools_play_an_episode():
     assert tools.get_reward() == 1.0
     assert tools.search("more") == tools.answer("more") == "The episode is over."
     assert tools.get_reward() == 1.0
+
+
+def test_the_tool_open_reads_a_document_of_the_last_page():
+    class Tools(SearchOpenTools):
+        environment = {**WORLD, "max_turns": 6, "tools": ["search", "open"]}  # noqa: RUF012
+
+    tools = Tools()
+    prompt = tools.reset(**trl_row(7, noise_probability=0.0))
+    question = tools._env.transcript().question
+    assert prompt == OPEN_TOOLS_PROMPT.format(max_turns=6, question=question.text)
+    assert "with the tool `open`. You have 6 tool calls" in prompt
+    assert "before any search" in tools.open(1)
+    tools.search(question.text)
+    assert tools.open(2).startswith("<information>\nDoc 2: ")
+    assert "no document with the number" in tools.open(document=99)
+    assert "no such part" in tools.open(2, part=50)
+    malformed = {"no_page": 1, "unknown_document": 1, "unknown_part": 1}
+    assert tools._env.transcript().malformed == malformed
+    tools.answer(question.answers[0])
+    assert tools.get_reward() == 1.0
+    assert tools.open(1) == "The episode is over."
+
+
+@pytest.mark.parametrize(
+    ("base", "allowed"), [(SearchTools, ["search", "open"]), (SearchOpenTools, ["search"])]
+)
+def test_tools_other_than_those_of_the_environment_are_an_error(base, allowed):
+    tools = type("Tools", (base,), {"environment": {**WORLD, "tools": allowed}})
+    with pytest.raises(ValueError, match="derive it from SearchOpenTools if"):
+        tools()
 
 
 def test_an_episode_without_an_answer_has_the_reward_0():
