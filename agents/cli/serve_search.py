@@ -59,8 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until the process is stopped; returns the exit status."""
     config = tyro.cli(ServeConfig, prog="zerosearch serve-search", args=argv)
     try:
-        from zs_env.server.app import SearchServer, ServerSettings
+        from zs_env.server.app import SearchServer
         from zs_env.server.run import bind, serve
+        from zs_env.server.settings import ServerSettings
     except ImportError as error:
         raise ValueError(
             'serving needs aiohttp, msgpack and prometheus-client; pip install "zerosearch-gym'

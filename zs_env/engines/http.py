@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 
 from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, raise_single, search_distinct
-from zs_env.search.opening import open_by_search
+from zs_env.search.opening import opened_page
 from zs_env.search.proxy import proxy_of, through_proxy
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
-from zs_env.server.schemas import TOKEN_VARIABLE, InvalidBody, decode_pages
+from zs_env.server.schemas import TOKEN_VARIABLE, InvalidBody, decode_opened, decode_pages
 
 _TIMEOUT_S = 20.0
 _BACKOFF_S = 0.2
@@ -32,12 +32,16 @@ _NO_CONNECTION = "no connection"
 _MAX_QUERIES = 512  # per HTTP request
 _MAX_ANSWER = 64 * 2**20
 _MAX_QUOTED = 200  # characters of an error page in an error message
+# The pages of an answer, and its opened documents.
+_Decoded = tuple[list[tuple[Document, ...]], list[Document] | None]
 
 
 class HTTPEngine(SearchEngine):
     """Sends the distinct queries of a batch in one request.
 
-    An opened document is what the server sends for it, without the limit of the environment.
+    A document is opened with the extension "open" of `zs_env.server`: the server gets the query
+    again and the number of the document. A server without it sends the page again, and the
+    document is opened as that page has it.
 
     The environment variable ZEROSEARCH_SERVE_TOKEN is sent as the bearer token if it is set.
 
@@ -78,77 +82,87 @@ class HTTPEngine(SearchEngine):
         Raises:
             SearchError: if there is only one request, and it fails.
         """
-        keys = [(request.query, len(request.useful)) for request in requests]
-        return raise_single(search_distinct(keys, self._pages))
+        return raise_single(search_distinct(list(map(_sent, requests)), self._pages))
 
     def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
-        """Return the documents as the server sends them; it gets the queries again."""
-        return open_by_search(self, requests)
+        """Return one document per request; `_request` tells opens and searches apart."""
+        return self.search(requests)
 
-    def _pages(self, keys: list[tuple[str, int]]) -> list[Answer]:
-        """Return a page for each query and number of documents, all distinct."""
-        by_topk: dict[int, list[str]] = {}
-        for query, topk in keys:
-            by_topk.setdefault(topk, []).append(query)
-        found: dict[tuple[str, int], Answer] = {}
-        for topk, queries in by_topk.items():
-            for start in range(0, len(queries), _MAX_QUERIES):
-                part = queries[start : start + _MAX_QUERIES]
-                found |= {(query, topk): page for query, page in self._part(part, topk).items()}
-        return [found[key] for key in keys]
+    def _pages(self, requests: list[SearchRequest]) -> list[Answer]:
+        """Return a page for each of distinct searches, or of distinct opens."""
+        by_topk: dict[int, list[SearchRequest]] = {}
+        for request in requests:
+            by_topk.setdefault(len(request.useful), []).append(request)
+        found: dict[SearchRequest, Answer] = {}
+        for group in by_topk.values():
+            for start in range(0, len(group), _MAX_QUERIES):
+                found |= self._part(group[start : start + _MAX_QUERIES])
+        return [found[request] for request in requests]
 
-    def _part(self, queries: list[str], topk: int) -> dict[str, Answer]:
-        """Send distinct queries in one request, or each in its own if that request fails."""
+    def _part(self, requests: list[SearchRequest]) -> dict[SearchRequest, Answer]:
+        """Send requests in one HTTP request, or each in its own if that request fails."""
         started = time.perf_counter()
         try:
-            pages = self._request(queries, topk)
+            pages, opened = self._request(requests)
         except RequestFailed as failure:
             error = SearchError(f"{self.url} gave no page: {failure}")
-            if len(queries) == 1 or failure.reason == _NO_CONNECTION:
-                return dict.fromkeys(queries, error)
+            if len(requests) == 1 or failure.reason == _NO_CONNECTION:
+                return dict.fromkeys(requests, error)
             # At the same time, because one of them may take until the deadline.
-            contexts = [copy_context() for _ in queries]
+            contexts = [copy_context() for _ in requests]
             with ThreadPoolExecutor(_CONCURRENCY) as pool:
                 parts = pool.map(
-                    lambda context, query: context.run(self._part, [query], topk), contexts, queries
+                    lambda context, one: context.run(self._part, [one]), contexts, requests
                 )
-                return {query: page for part in parts for query, page in part.items()}
-        seconds = (time.perf_counter() - started) / len(queries)
-        return {
-            query: SearchPage(
-                documents[:topk], SearchCost(calls=int(number == 0), seconds=seconds), self.name
-            )
-            for number, (query, documents) in enumerate(zip(queries, pages, strict=True))
-        }
+                return {one: page for part in parts for one, page in part.items()}
+        seconds = (time.perf_counter() - started) / len(requests)
+        answers: dict[SearchRequest, Answer] = {}
+        for number, (request, documents) in enumerate(zip(requests, pages, strict=True)):
+            cost = SearchCost(calls=int(number == 0), seconds=seconds)
+            page = SearchPage(documents[: len(request.useful)], cost, self.name)
+            if request.document is None:
+                answers[request] = page
+            else:
+                whole = None if opened is None else opened[number]
+                answers[request] = opened_page(request, page, whole)
+        return answers
 
-    def _request(self, queries: list[str], topk: int) -> list[tuple[Document, ...]]:
-        body = json.dumps({"queries": queries, "topk": topk, "return_scores": True}).encode()
+    def _request(self, requests: list[SearchRequest], *, plain: bool = False) -> _Decoded:
+        """Send searches or opens; with `plain`, opens without the extension."""
+        opens = [] if plain else [one.document.rank + 1 for one in requests if one.document]
+        values = {
+            "queries": [request.query for request in requests],
+            "topk": len(requests[0].useful),
+            "return_scores": True,
+        }
+        body = json.dumps(values | {"open": opens} if opens else values).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         token = os.environ.get(TOKEN_VARIABLE, "")
         if token:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url, body, headers)
         # A request with several queries leaves time to send them again, each in its own request.
-        most = self._retries.max_tries if len(queries) == 1 else min(2, self._retries.max_tries)
+        most = self._retries.max_tries if len(requests) == 1 else min(2, self._retries.max_tries)
         retries = replace(self._retries, max_tries=most)
         try:
-            return retries.call(lambda: self._send(request, len(queries), token))
+            return retries.call(lambda: self._send(request, len(requests), token))
         except RequestFailed as error:
+            if opens and error.final:  # a foreign server may refuse what it does not know
+                return self._request(requests, plain=True)
             detail = str(error).removeprefix(error.reason).removeprefix(": ")
             reason, detail = (
                 text.replace(token, "[token]") if token else text for text in (error.reason, detail)
             )
             raise RequestFailed(reason, detail) from None
 
-    def _send(
-        self, request: urllib.request.Request, count: int, token: str
-    ) -> list[tuple[Document, ...]]:
+    def _send(self, request: urllib.request.Request, count: int, token: str) -> _Decoded:
         try:
             # The answer must arrive before the deadline of the whole call.
             timeout_s = max(min(self.timeout_s or _TIMEOUT_S, 0.9 * time_left_s()), 0.001)
             deadline = time.monotonic() + timeout_s
             with _opener(self.url).open(request, timeout=timeout_s) as answer:
-                return decode_pages(_read(answer, deadline), count)
+                received = _read(answer, deadline)
+                return decode_pages(received, count), decode_opened(received, count)
         except urllib.error.HTTPError as error:
             status = f"status {error.code}{through_proxy(self.url)}"
             raise RequestFailed(status, _quoted(error, token), is_final(error.code)) from None
@@ -160,6 +174,12 @@ class HTTPEngine(SearchEngine):
             refused = isinstance(cause, ConnectionRefusedError | socket.gaierror)
             reason = _NO_CONNECTION if refused else type(error).__name__
             raise RequestFailed(reason, f"{error}{through_proxy(self.url)}") from None
+
+
+def _sent(request: SearchRequest) -> SearchRequest:
+    """Return the request with only what the server gets, and the shown document."""
+    flags = (True,) * len(request.useful)
+    return SearchRequest(request.query, None, None, flags, 0, document=request.document)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

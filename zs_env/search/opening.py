@@ -1,4 +1,4 @@
-"""Opens documents of engines whose pages have them in full: the search is repeated."""
+"""Opens documents of pages by repeating their search."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def open_by_search(engine: SearchEngine, requests: Sequence[SearchRequest]) -> l
     """
     searches = [replace(request, document=None) for request in requests]
     pages = engine.search(searches)
-    return list(map(_document_of, requests, pages))
+    return list(map(opened_page, requests, pages))
 
 
 def is_shown_as(document: Document, shown: Document) -> bool:
@@ -35,7 +35,14 @@ def not_found(document: Document, engine: SearchEngine) -> SearchError:
     )
 
 
-def _document_of(request: SearchRequest, page: Answer) -> Answer:
+def opened_page(request: SearchRequest, page: Answer, whole: Document | None = None) -> Answer:
+    """Return the opened document as the only one of its page.
+
+    Args:
+        request: the open.
+        page: the page of its search, which has to have the document that was shown.
+        whole: the document in full; None if the page has it in full.
+    """
     shown = request.document
     assert shown is not None, "an open has a document"
     if not isinstance(page, SearchPage):
@@ -43,4 +50,4 @@ def _document_of(request: SearchRequest, page: Answer) -> Answer:
     documents = page.documents[shown.rank : shown.rank + 1]
     if not documents or not is_shown_as(documents[0], shown):
         return SearchError("the search of the opened document returned another page")
-    return replace(page, documents=documents)
+    return replace(page, documents=documents if whole is None else (whole,))

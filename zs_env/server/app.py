@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from hashlib import blake2b
 from threading import Thread
 from typing import Any
@@ -42,41 +42,10 @@ from zs_env.server.schemas import (
     decode_request,
     encode_pages,
 )
+from zs_env.server.settings import ServerSettings
 from zs_env.text.hashing import uniform
 
 _CLOSE_S = 1.0  # from the answer to an incomplete body until the connection is closed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
-    """Limits of a server.
-
-    Attributes:
-        token: bearer token that requests must have; None for no token. /health needs no token.
-        no_auth: whether clients without a token may set the noise and use addresses that other
-            machines reach.
-        max_body: maximum size of a body in bytes.
-        max_documents: maximum number of documents in one answer: queries times `topk`.
-        max_waiting: maximum number of queries that wait for the engine, of all clients.
-        queries_per_second: rate limit over all clients; None for no limit. An HTTP request counts
-            as its number of queries, and may have at most those of one second.
-        timeout_s: maximum time to receive a body, to find its pages, and to send the answer; also
-            of one engine call.
-        max_batch: maximum number of searches in one engine call.
-        calls_at_once: maximum number of concurrent calls of a thread-safe engine.
-        shutdown_s: time that open requests have to complete when the server stops.
-    """
-
-    token: str | None = None
-    no_auth: bool = False
-    max_body: int = 16 * 2**20
-    max_documents: int = 100_000
-    max_waiting: int = 65_536
-    queries_per_second: float | None = None
-    timeout_s: float = 60.0
-    max_batch: int = 256
-    calls_at_once: int = 4
-    shutdown_s: float = 10.0
 
 
 class SearchServer:
@@ -140,7 +109,6 @@ class SearchServer:
         """Return a request whose noise and seed are derived from the query."""
         digest = blake2b(query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         useful = uniform(int.from_bytes(digest[:8], "little")) >= self.probability()
-        self.searches += 1
         question = None if question_id is None else self.questions.get(question_id)
         return SearchRequest(
             query=query,
@@ -202,20 +170,48 @@ class SearchServer:
         searches = self._search_requests(decoded)
         try:
             async with asyncio.timeout(self.settings.timeout_s):
-                pages = await self._search(searches)
+                pages = self._pages_of(await self._search(searches))
+                opened = await self._open(decoded, searches, pages)
         except TimeoutError:
             raise refusal(
                 web.HTTPGatewayTimeout, f"no page within {self.settings.timeout_s} s"
             ) from None
-        errors = [page for page in pages if not isinstance(page, SearchPage)]
-        if errors:
-            # An empty page would hide the failure from the client.
-            raise refusal(web.HTTPBadGateway, f"the engine failed: {errors[0]}")
-        body, content_type = encode_pages(decoded, pages)
-        metrics.searches.inc(len(pages))
-        metrics.noisy.inc(sum(map(is_noisy_page, searches, pages)))
+        body, content_type = encode_pages(decoded, pages, opened)
+        if not decoded.open:
+            metrics.searches.inc(len(pages))
+            metrics.noisy.inc(sum(map(is_noisy_page, searches, pages)))
         metrics.seconds.observe(time.perf_counter() - started)
         return await self._send(request, web.Response(body=body, content_type=content_type))
+
+    async def _open(
+        self,
+        decoded: RetrieveRequest,
+        searches: Sequence[SearchRequest],
+        pages: Sequence[SearchPage],
+    ) -> list[SearchPage]:
+        """Return the opened documents of pages; [] if none is requested or the engine opens none.
+
+        Raises:
+            InvalidBody: if a page does not have the document.
+            HTTPBadGateway: if the engine fails.
+        """
+        if not self.engine.can_open:
+            return []
+        opens: list[SearchRequest] = []
+        for search, page, number in zip(searches, pages, decoded.open, strict=False):
+            if number > len(page.documents):
+                found = f"{search.query!r} found {len(page.documents)} documents"
+                raise InvalidBody(f"'open' has {number}, but the query {found}")
+            shown = replace(page.documents[number - 1], rank=number - 1)
+            opens.append(replace(search, document=shown))
+        return self._pages_of(await self._search(opens))
+
+    def _pages_of(self, answers: Sequence[Any]) -> list[SearchPage]:
+        """Return the answers if all are pages; an empty page would hide a failure."""
+        for answer in answers:
+            if not isinstance(answer, SearchPage):
+                raise refusal(web.HTTPBadGateway, f"the engine failed: {answer}")
+        return list(answers)
 
     async def _send(self, request: web.Request, response: web.Response) -> web.Response:
         """Send an answer; drop the connection of a client that does not read it in time."""
@@ -259,7 +255,11 @@ class SearchServer:
                 f"{len(self.questions)} questions"
             )
         pairs = zip(decoded.queries, decoded.question_ids, strict=True)
-        return [self.make_request(query, one, decoded.topk) for query, one in pairs]
+        searches: list[SearchRequest] = []
+        for query, one in pairs:
+            searches.append(self.make_request(query, one, decoded.topk))
+            self.searches += not decoded.open  # an open repeats its search
+        return searches
 
     async def _search(self, searches: Sequence[SearchRequest]) -> list[Any]:
         loop = asyncio.get_running_loop()

@@ -13,8 +13,9 @@ from typing import Any
 from aiohttp import web
 
 from zs_env.search.proxy import is_loopback
-from zs_env.server.app import SearchServer, ServerSettings
+from zs_env.server.app import SearchServer
 from zs_env.server.schemas import TOKEN_VARIABLE
+from zs_env.server.settings import ServerSettings
 
 
 def bind(host: str, port: int, settings: ServerSettings) -> list[socket.socket]:

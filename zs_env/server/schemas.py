@@ -9,6 +9,11 @@ one list per query. A msgpack answer to a single query has a flat list:
 
     {"result": [[{"document": {"contents": "title\ntext"}, "score": 1.0}, …], …]}
 
+With the extension "open": [2, …], the number of a document on the page of each query, from 1, the
+answer also has these documents in full, if the engine can open documents:
+
+    {"result": […], "opened": [{"document": {"contents": "title\nfull text"}, "score": 0.5}, …]}
+
 A client sends queries only. It never sends the question behind a query or its answers.
 """
 
@@ -47,6 +52,8 @@ class RetrieveRequest:
         topk: number of documents per query.
         return_scores: whether the answer includes scores.
         is_msgpack: whether request and answer are msgpack, not JSON.
+        open: for each query the number of a document on its page, from 1, that is opened; () for
+            plain searches.
     """
 
     queries: tuple[str, ...]
@@ -54,6 +61,7 @@ class RetrieveRequest:
     topk: int
     return_scores: bool
     is_msgpack: bool
+    open: tuple[int, ...] = ()
 
 
 def decode_request(body: bytes, *, is_msgpack: bool = False) -> RetrieveRequest:
@@ -85,12 +93,21 @@ def decode_request(body: bytes, *, is_msgpack: bool = False) -> RetrieveRequest:
     scores = values.get("return_scores")
     if scores is not None and not isinstance(scores, bool):
         raise InvalidBody(f"'return_scores' is true or false, got {scores!r}")
+    topk = topk or DEFAULT_TOPK  # Search-R1 sends 0 for the default
+    opens: Any = values.get("open")
+    if opens is not None and (
+        not isinstance(opens, list)
+        or len(opens) != len(queries)
+        or not all(_is_integer(one) and 1 <= one <= topk for one in opens)
+    ):
+        raise InvalidBody(f"'open' is a list with an integer from 1 to {topk} for each query")
     return RetrieveRequest(
         tuple(queries),
         tuple(None if one is None else str(one) for one in ids),
-        topk or DEFAULT_TOPK,  # Search-R1 sends 0 for the default
+        topk,
         scores is not False,
         is_msgpack,
+        tuple(opens or ()),
     )
 
 
@@ -102,8 +119,16 @@ def decode_object(body: bytes, *, is_msgpack: bool = False) -> dict[str, Any]:
     return values
 
 
-def encode_pages(request: RetrieveRequest, pages: Sequence[SearchPage]) -> tuple[bytes, str]:
-    """Return the body of an answer and its content type."""
+def encode_pages(
+    request: RetrieveRequest, pages: Sequence[SearchPage], opened: Sequence[SearchPage] = ()
+) -> tuple[bytes, str]:
+    """Return the body of an answer and its content type.
+
+    Args:
+        request: the decoded request.
+        pages: one page per query.
+        opened: for each query a page with the opened document; () for plain searches.
+    """
     result: list[Any] = [
         [
             _row(document, rank, request.return_scores)
@@ -111,12 +136,18 @@ def encode_pages(request: RetrieveRequest, pages: Sequence[SearchPage]) -> tuple
         ]
         for page in pages
     ]
+    extra: dict[str, Any] = {}
+    if opened:
+        numbered = zip(opened, request.open, strict=True)
+        extra["opened"] = [
+            _row(page.documents[0], number - 1, request.return_scores) for page, number in numbered
+        ]
     if not request.is_msgpack:
-        return json.dumps({"result": result}, allow_nan=False).encode(), JSON
+        return json.dumps({"result": result, **extra}, allow_nan=False).encode(), JSON
     import msgpack
 
     flat = result[0] if len(result) == 1 else result
-    packed: Any = msgpack.packb({"result": flat})
+    packed: Any = msgpack.packb({"result": flat, **extra})
     return packed, MSGPACK
 
 
@@ -135,6 +166,21 @@ def decode_pages(body: bytes, count: int) -> list[tuple[Document, ...]]:
     if len(result) != count:
         raise InvalidBody(f"expected {count} lists of documents, got {len(result)}")
     return [tuple(map(_document, rows)) for rows in map(_as_list, result)]
+
+
+def decode_opened(body: bytes, count: int) -> list[Document] | None:
+    """Decode the opened documents of `count` queries; None if the server opened none.
+
+    Raises:
+        InvalidBody: if the body is not a valid answer.
+    """
+    values = _decode_json(body)
+    rows = values.get("opened") if isinstance(values, dict) else None
+    if rows is None:
+        return None
+    if len(_as_list(rows)) != count:
+        raise InvalidBody(f"expected {count} opened documents, got {len(rows)}")
+    return list(map(_document, rows))
 
 
 def _row(document: Document, rank: int, scores: bool) -> dict[str, Any]:

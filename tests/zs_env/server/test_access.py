@@ -11,8 +11,9 @@ from tests.zs_env.loopback import Loopback
 from zs_env.engines import ScriptedEngine
 from zs_env.search.proxy import is_loopback
 from zs_env.search.types import Document
-from zs_env.server.app import SearchServer, ServerSettings
+from zs_env.server.app import SearchServer
 from zs_env.server.run import bind
+from zs_env.server.settings import ServerSettings
 
 QUERY = b'{"query": "a"}'
 JSON = {"Content-Type": "application/json"}

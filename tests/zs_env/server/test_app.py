@@ -15,7 +15,8 @@ from zs_env.engines.http import TOKEN_VARIABLE
 from zs_env.noise import NoiseSchedule
 from zs_env.questions.question import Question
 from zs_env.search.types import Document, SearchError, SearchPage, SearchRequest
-from zs_env.server.app import SearchServer, ServerSettings
+from zs_env.server.app import SearchServer
+from zs_env.server.settings import ServerSettings
 
 
 class Engine:

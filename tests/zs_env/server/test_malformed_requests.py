@@ -13,8 +13,9 @@ import pytest
 from tests.fuzz import num_cases
 from zs_env.engines import ScriptedEngine
 from zs_env.search.types import Document
-from zs_env.server.app import SearchServer, ServerSettings
+from zs_env.server.app import SearchServer
 from zs_env.server.run import bind, running
+from zs_env.server.settings import ServerSettings
 
 JSON = "Content-Type: application/json"
 POST = f"POST /retrieve HTTP/1.1\r\nHost: x\r\n{JSON}\r\n"

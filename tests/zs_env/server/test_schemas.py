@@ -10,6 +10,7 @@ from zs_env.search.types import Document, SearchPage
 from zs_env.server.schemas import (
     MAX_QUERIES,
     InvalidBody,
+    decode_opened,
     decode_pages,
     decode_request,
     encode_pages,
@@ -171,3 +172,21 @@ def test_title_and_text_of_our_server_come_back(title):
     body = encode_pages(decode_request(b'{"query": "a"}'), [page])[0]
     ((document,),) = decode_pages(body, 1)
     assert (document.title, document.text) == (title, "one\ntwo")
+
+
+def test_opened_documents_are_beside_the_pages():
+    request = decode_request(b'{"query": "a", "topk": 2, "open": [2]}')
+    assert request.open == (2,)
+    body = encode_pages(request, [PAGE], [SearchPage((Document("full", "T"),))])[0]
+    # The second document of a page has the score 1 / 2.
+    assert decode_opened(body, 1) == [Document("full", "T", metadata=(("score", 0.5),))]
+    assert decode_pages(body, 1) == decode_pages(encode_pages(request, [PAGE])[0], 1)
+    assert decode_opened(b'{"result": []}', 0) is None and decode_opened(b"[]", 0) is None
+    with pytest.raises(InvalidBody, match="expected 2 opened documents, got 1"):
+        decode_opened(body, 2)
+
+
+@pytest.mark.parametrize("opens", ["2", "[0]", "[3]", "[true]", '["1"]', "[1, 1]", "[]", "{}"])
+def test_a_wrong_number_of_a_document_is_refused(opens):
+    with pytest.raises(InvalidBody, match="'open' is a list with an integer from 1 to 2"):
+        decode_request(b'{"query": "a", "topk": 2, "open": %s}' % opens.encode())
