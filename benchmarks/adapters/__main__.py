@@ -4,7 +4,7 @@
 
 The episodes search, open documents, answer, make malformed turns, reach the turn limit, and meet a
 failing engine. The overhead is that of the start of an episode and of its steps, divided by the
-steps. Adapters with tools play the valid searches and answers only.
+steps. Adapters with tools play the valid searches, opens and answers only.
 An adapter runs with the Python of `--python`, else that of the folder .venv-ADAPTER, else this one;
 the table says so if its framework is not installed there. Exits with 1 if an episode differs.
 """

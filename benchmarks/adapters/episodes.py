@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 import gymnasium
 
 from envs_registry.shared_environment import SharedEnvironment
-from zs_env.actions import Answer, Search, parse_action
+from zs_env.actions import DEFAULT_TOOLS, Answer, Open, Search, Tool, parse_action
 from zs_env.questions.question import Question
 from zs_env.wrappers import action_text
 
@@ -56,19 +57,32 @@ class Script:
         }
 
     @property
-    def calls(self) -> list[tuple[str, str]]:
-        """Tool and argument of each text with a valid action."""
-        actions = map(parse_action, self.texts)
-        return [
-            (action.kind, action.query if isinstance(action, Search) else action.text)
-            for action in actions
-            if isinstance(action, Search | Answer)
-        ]
+    def spec(self) -> str:
+        """The environment as JSON text."""
+        return json.dumps(self.environment, sort_keys=True)
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """The tools of the environment."""
+        return self.environment.get("tools", DEFAULT_TOOLS)
+
+    @property
+    def calls(self) -> list[tuple[str, dict[str, Any]]]:
+        """Tool and arguments of each text with a valid action."""
+        calls: list[tuple[str, dict[str, Any]]] = []
+        for text in self.texts:
+            action = parse_action(text, tools=self.tools)
+            if isinstance(action, Search):
+                calls.append(("search", {"query": action.query}))
+            elif isinstance(action, Open):
+                calls.append(("open", {"document": action.document, "part": action.part}))
+            elif isinstance(action, Answer):
+                calls.append(("answer", {"text": action.text}))
+        return calls
 
     def with_tools(self, prompt: str) -> Script:
         """Return the episode of an agent with tools, which writes nothing but its calls."""
-        arguments = {"search": "query", "answer": "text"}
-        texts = tuple(action_text(name, {arguments[name]: one}) for name, one in self.calls)
+        texts = tuple(action_text(name, arguments) for name, arguments in self.calls)
         return replace(self, texts=texts, environment={**self.environment, "prompt": prompt})
 
 

@@ -91,3 +91,14 @@ def test_an_adapter_without_its_framework_is_a_row(monkeypatch, capsys):
     assert main() == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row == {"adapter": "absent", "missing": "not-installed-anywhere is not installed"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # TRL and transformers warn about their own settings
+@pytest.mark.parametrize("name", ["skyrl", "trl", "trl-rollouts"])
+def test_an_installed_adapter_plays_the_fifty_episodes(name, monkeypatch):
+    package = ADAPTERS[name].package
+    pytest.importorskip(package.replace("-", "_"), reason=f"{package} is not installed")
+    monkeypatch.setattr(comparison, "PASSES", 1)
+    row = comparison.compare(name)
+    assert (row["episodes"], row["equal"], row["different"]) == (50, 50, {})
