@@ -116,7 +116,7 @@ def transcript_view(transcript: Transcript, number: Callable[[Document], int]) -
 
     `number` stores a document and returns its number: many episodes often show the same one.
     """
-    question = transcript.question
+    question, verdict = transcript.question, transcript.verdict
     return {
         "prompt": transcript.prompt,
         "seed": transcript.seed,
@@ -125,6 +125,7 @@ def transcript_view(transcript: Transcript, number: Callable[[Document], int]) -
         # The word "yes" in a document is not an answer to the question.
         "marked": [] if is_yes_no(question.answers) else list(question.answers),
         "reward_terms": [list(term) for term in transcript.reward_terms],
+        "verdict": verdict and {"value": verdict.value, "text": verdict.text},
         "max_turns": transcript.max_turns,
         "noise": transcript.noise_probability,
         "turns": [_turn_view(turn, number) for turn in transcript.turns],

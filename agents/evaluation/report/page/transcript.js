@@ -125,10 +125,9 @@ function f1Chip(row) {
 
 function transcriptBody(row, chunk) {
   const transcript = chunk.transcripts[row.place];
-  const terms = transcript.reward_terms.map(([name, value]) => `${name} ${fixed(value)}`);
+  const { reward_terms: terms, verdict } = transcript;
   const about = [
     ["id", transcript.id],
-    ["reward terms", terms.join(", ") || "–"],
     ["seed", transcript.seed],
     ["turns allowed", transcript.max_turns],
     ...Object.entries(transcript.metadata).map(([name, value]) => [name, shownValue(value)]),
@@ -138,7 +137,8 @@ function transcriptBody(row, chunk) {
     element("dd", { dir: "auto" }, String(value)),
   ]);
   const turns = transcript.turns.map((turn) => turnItem(turn, chunk.documents, transcript.marked));
-  return [
+  const parts = [
+    element("p", { class: "scores reward-terms" }, terms.map(rewardTerm)),
     element(
       "details",
       { class: "about-episode" },
@@ -153,6 +153,21 @@ function transcriptBody(row, chunk) {
     ),
     element("ol", { class: "turns" }, turns),
   ];
+  return verdict ? [...parts, verdictItem(verdict)] : parts;
+}
+
+function rewardTerm([name, value]) {
+  const term = element("bdi", {}, name);
+  return element("span", { class: "score" }, term, " ", element("b", {}, fixed(value)));
+}
+
+function verdictItem({ value, text }) {
+  return element(
+    "details",
+    { class: "prompt verdict" },
+    element("summary", {}, `Verdict of the judge: ${fixed(value, 2)}`),
+    element("pre", { dir: "auto" }, text),
+  );
 }
 
 function shownValue(value) {

@@ -26,6 +26,7 @@ from tests.agents.evaluation.report.recorded import (
     record_evaluation,
 )
 from zs_env import Document
+from zs_env.transcripts.transcript import Verdict
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>\u2028\u2029"
 
@@ -186,6 +187,8 @@ def test_embedded_text_creates_no_elements(tmp_path):
     def page(folder, text):
         document = Document(text=text, title=text, useful=True, checks=(text,), engine=text)
         hostile = answered(text, golds=(text,), answer=text, documents=(document,))
+        terms, verdict = ((text, 1.0), ("judge", 0.5)), Verdict(0.5, text)
+        hostile = replace(hostile, reward_terms=terms, verdict=verdict)
         transcripts = [hostile, faulty(text, failure=text)]
         return _page(tmp_path / folder, (transcripts, {"agent": text}), title=text)
 
@@ -193,7 +196,11 @@ def test_embedded_text_creates_no_elements(tmp_path):
     assert hostile.elements == tame.elements
     row = hostile.report()["rows"][0]
     assert row["question"] == row["prediction"] == HOSTILE
-    assert hostile.chunks()[0]["documents"][0]["text"] == HOSTILE
+    (chunk,) = hostile.chunks()
+    assert chunk["documents"][0]["text"] == HOSTILE
+    judged, failed = chunk["transcripts"]
+    assert judged["verdict"] == {"value": 0.5, "text": HOSTILE} and failed["verdict"] is None
+    assert judged["reward_terms"] == [[HOSTILE, 1.0], ["judge", 0.5]]
 
 
 def test_the_policy_allows_only_the_scripts_and_style_of_the_page(tmp_path):

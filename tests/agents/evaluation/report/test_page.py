@@ -19,6 +19,7 @@ from tests.agents.evaluation.report.recorded import (
     record_evaluation,
 )
 from zs_env import Document
+from zs_env.transcripts.transcript import Verdict
 
 PAYLOAD = (
     "</script><script>window.ran = true</script>"
@@ -262,6 +263,24 @@ def test_documents_are_shown_and_never_run(browser, tmp_path):
     assert browser.ask("document.querySelectorAll('img, svg[onload]').length") == 0
     assert browser.ask("window.ran === undefined")
     assert browser.messages() == []
+
+
+def test_the_verdict_and_the_terms_of_the_reward_are_shown_as_text(browser, tmp_path):
+    terms = ((PAYLOAD, 0.25), ("judge", 1.0))
+    judged = replace(answered(), reward_terms=terms, verdict=Verdict(1.0, f"Right.\n{PAYLOAD}"))
+    folder = record_evaluation(tmp_path / "judged", [judged, answered("Q2")])
+    write_report([folder], tmp_path / "report.html")
+    browser.open(tmp_path / "report.html")
+    browser.wait("document.querySelector('#transcript .verdict')")
+    chips = "[...document.querySelectorAll('.reward-terms .score')].map(e => e.textContent)"
+    assert browser.ask(chips) == [f"{PAYLOAD} 0.250", "judge 1.000"]
+    text = browser.ask("document.querySelector('.verdict').textContent")
+    assert text == f"Verdict of the judge: 1.00Right.\n{PAYLOAD}"
+    browser.ask("document.querySelectorAll('.episode')[1].click()")
+    browser.wait("document.querySelector('#transcript h3').innerText === 'Q2'")
+    assert browser.ask(chips) == ["f1 1.000"]
+    assert browser.ask("document.querySelectorAll('.verdict').length") == 0
+    assert browser.ask("window.ran === undefined") and browser.messages() == []
 
 
 def test_the_payload_would_run_in_a_page_that_embeds_it_carelessly(browser, tmp_path):
