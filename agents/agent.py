@@ -34,6 +34,8 @@ class Agent(Protocol):
     - `env_settings: Mapping[str, Any]`: arguments of the environment that the agent was trained
       with, such as `{"prompt": "bare", "max_turns": 4}`. The commands that play an agent adopt
       them, see `agents.evaluation.settings.adopt_settings`.
+    - `use_tools(tools: Sequence[str])`: called by these commands, before any episode, with the
+      tools that the agent has in the environment, unless they are the environment's default.
     - `prompt: str | None`: name or text of the environment's prompt, if nothing else is known.
     """
 

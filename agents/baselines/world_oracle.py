@@ -130,12 +130,14 @@ class Plan:
         return None
 
 
-def open_action(lookup: Lookup, transcript: str) -> str | None:
+def open_page(lookup: Lookup, transcript: str) -> str | None:
     """Return the open that may find a fact which stands only on the page of its subject.
 
     The documents of the last search that are about the subject are opened in turn, part by part.
-    None if no part is left, or the last search found no such document.
+    None for other facts, if no part is left, or if the last search found no such document.
     """
+    if lookup.relation not in _ON_PAGES_ONLY:
+        return None
     about: list[str] = []
     read: dict[str, int] = {}  # the last part of an opened document, without a complete one
     for kind, page in _PAGE.findall(transcript):
@@ -184,5 +186,4 @@ class FollowTheHops:
         turns_taken = transcript.count("\n</information>\n")
         if lookup is None or turns_taken + 1 >= self.max_turns:
             return f"<answer> {plan.answer or plan.guess or 'unknown'}</answer>"
-        opened = open_action(lookup, transcript) if lookup.relation in _ON_PAGES_ONLY else None
-        return opened or f"<search> {lookup.query}</search>"
+        return open_page(lookup, transcript) or f"<search> {lookup.query}</search>"

@@ -104,7 +104,8 @@ def adopt_settings(
     """Complete the arguments of an environment by those that the agent was trained with.
 
     Args:
-        agent: its `env_settings`, or else its `prompt`, are adopted.
+        agent: its `env_settings`, or else its `prompt`, are adopted. Its `use_tools` is called
+            with the tools of the result, if there are any.
         env_kwargs: arguments that were asked for; they override those of the agent.
         env_id: id of the environment. What the environment does not accept is not adopted.
 
@@ -123,6 +124,8 @@ def adopt_settings(
             kwargs[name] = {**value, **given}
         elif name not in kwargs:
             adopted[name] = kwargs[name] = value
+    if "tools" in kwargs and hasattr(agent, "use_tools"):
+        agent.use_tools(kwargs["tools"])  # type: ignore[attr-defined]
     if not adopted:
         return kwargs, None
     shown = ", ".join(f"{name} {value!r}" for name, value in adopted.items())

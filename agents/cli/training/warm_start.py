@@ -27,8 +27,9 @@ _DESCRIPTION = """Teach a language model the format, by supervised training on d
 A teacher that knows the gold paragraphs plays the questions: it searches, quotes the pages,
 searches again after an irrelevant page, and answers in the words of a page. On the questions of a
 fictional world it has no gold paragraphs and looks up every hop. The model is trained on the
-teacher's text, not on the pages. Then train it with RL: zerosearch train --policy OUTPUT with
-the same --num-documents, --max-document-chars and --max-turns.
+teacher's text, not on the pages. With --tools search,open it also opens documents whose full text
+has what it looks for. Then train it with RL: zerosearch train --policy OUTPUT with the same
+--num-documents, --max-document-chars, --max-turns and --tools.
 
 --resume continues an unfinished warm start. --lora-rank trains adapters. torchrun starts several
 processes, which share the model (FSDP)."""

@@ -91,7 +91,8 @@ class ToolTemplate:
         if isinstance(action, Search):
             arguments: dict[str, Any] = {"query": action.query}
         elif isinstance(action, Open):
-            arguments = {"document": action.document, "part": action.part}
+            arguments = {"document": action.document}
+            arguments |= {"part": action.part} if action.part > 1 else {}
         else:
             return text
         before = text[: text.rfind(f"<{action.kind}>", 0, text.find(f"</{action.kind}>"))]

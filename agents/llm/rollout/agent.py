@@ -21,6 +21,7 @@ from agents.llm.generators.base import Generation, GenerationRequest, Generator,
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy, load_policy
+from zs_env.actions import build_tools
 from zs_env.text.hashing import stable_hash
 from zs_env.text.sanitize import clean_text
 
@@ -67,7 +68,7 @@ class PolicyAgent:
         self.env_settings = policy.env_settings
         self.sampling = sampling
         self.seed = seed
-        self._generator = generator or TransformersGenerator(policy)
+        self._given_generator = generator
         self._episodes: OrderedDict[int, _Episode] = OrderedDict()
         self._open_sessions: OrderedDict[int, None] = OrderedDict()
         self._new_sessions = count()
@@ -78,6 +79,17 @@ class PolicyAgent:
     def load(cls, name_or_path: str, *, sampling: Sampling = _GREEDY, seed: int = 0) -> Self:
         """Load the policy with `load_policy` and return an agent that plays with it."""
         return cls(load_policy(name_or_path), sampling=sampling, seed=seed)
+
+    def use_tools(self, tools: Sequence[str]) -> None:
+        """End the turns of the next episodes as these tools of an environment need it."""
+        known = build_tools(tools)
+        if known != self.policy.tools:
+            self.policy.record_env_settings({**self.policy.env_settings, "tools": list(known)})
+            self.__dict__.pop("_generator", None)
+
+    @cached_property
+    def _generator(self) -> Generator:
+        return self._given_generator or TransformersGenerator(self.policy)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,6 +12,7 @@ from agents.llm.trainer.config import RunSettings, SessionConfig, at_least, head
 from agents.noise_kinds import NoiseKindsFlag
 from agents.prompt_limits import PromptLimits
 from agents.specs import spec_from_text
+from agents.tool_flags import ToolsFlag
 
 _OPTIMIZER = OptimizerConfig(
     learning_rate=1e-4, warmup_steps=5, lr_schedule="cosine", tokens_per_micro_batch=2048
@@ -21,7 +22,7 @@ _SESSION = SessionConfig(output=Path("runs/warm-start"), checkpoint_every=50)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemonstrationConfig(PromptLimits, NoiseKindsFlag):
+class DemonstrationConfig(PromptLimits, NoiseKindsFlag, ToolsFlag):
     """Questions and rules of the demonstrations.
 
     Attributes:
@@ -54,6 +55,7 @@ class DemonstrationConfig(PromptLimits, NoiseKindsFlag):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.noise_settings()
+        self.tool_settings()
         at_least(1, self, "episodes", "held_out", "max_new_tokens")
         if not 0 <= self.max_noise <= 1:
             raise ValueError(f"max_noise is a probability in [0, 1], got {self.max_noise}")

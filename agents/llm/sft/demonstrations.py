@@ -34,6 +34,7 @@ def play_demonstrations(config: DemonstrationConfig, *, seed: int) -> Iterator[T
     rules = EpisodeConfig(
         max_turns=config.max_turns,
         num_documents=config.num_documents,
+        **config.tool_settings(),
         **config.noise_settings(),
         prompt=PromptTemplate.of(config.prompt),
         limits=Limits(max_document_chars=config.max_document_chars, **config.prompt_limits()),

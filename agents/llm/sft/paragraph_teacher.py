@@ -38,7 +38,8 @@ _NEXT = ("Next, {topic}.", "Now I look up {topic}.", "I still need {topic}.")
 class ParagraphTeacher(Teacher):
     """Looks up the gold paragraphs one after the other until the answer has been shown.
 
-    If no page shows the answer in time, the transcript has no prediction.
+    If the agent can open documents, it opens a gold paragraph whose answer was cut off. If no page
+    shows the answer in time, the transcript has no prediction.
 
     Args:
         question: a question with gold paragraphs.
@@ -71,10 +72,14 @@ class ParagraphTeacher(Teacher):
     def act(self, episode: Episode) -> str:
         unseen = {paragraph.title for paragraph in self.hops} - self.seen.keys()
         new = [document for document in episode.documents if document.title in unseen]
-        self.seen.update((document.title, document) for document in new)
+        gold = [one for one in episode.documents if one.title in unseen | self.seen.keys()]
+        opened = bool(episode.turns) and episode.turns[-1].is_open
+        self.seen.update((document.title, document) for document in (gold if opened else new))
         answer = self._answer()
         if answer is not None:
             return f"<think>{self._conclusion(answer)}</think><answer> {answer}</answer>"
+        if not self._compares and (turn := self.open_answer(episode, gold)) is not None:
+            return turn
         missing = [paragraph for paragraph in self.hops if paragraph.title not in self.seen]
         # If all were shown without the answer, it was cut off, and the episode will fail.
         goal = missing[0] if missing else self.hops[-1]
@@ -84,11 +89,16 @@ class ParagraphTeacher(Teacher):
         self.wanted = goal
         return f"<think>{thought}</think><search> {query}</search>"
 
+    @property
+    def _compares(self) -> bool:
+        """Whether the question has the answer, or it is yes or no."""
+        question = self.question
+        return question.is_yes_no or contains_answer(question.text, question.answers)
+
     def _answer(self) -> str | None:
         """Return the gold answer in the words of a page; None if no page has shown it yet."""
         answers = self.question.answers
-        compares = self.question.is_yes_no or contains_answer(self.question.text, answers)
-        if compares:
+        if self._compares:
             complete = len(self.seen) == len({paragraph.title for paragraph in self.hops})
             return answers[0] if complete else None
         read = [f"{document.title}. {document.text}" for document in self.seen.values()]

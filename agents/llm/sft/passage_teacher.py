@@ -27,6 +27,8 @@ _QUERY_WORDS = 10
 class PassageTeacher(Teacher):
     """Searches with words of the question until a page shows a gold answer, and quotes it.
 
+    If the agent can open documents, it opens one that shows an answer only in full.
+
     If no page shows an answer in time, the transcript has no prediction.
 
     Args:
@@ -41,6 +43,9 @@ class PassageTeacher(Teacher):
             words = window(document.text, answer)
             thought = quote(document, words) if words else f"{core(document.title)}."
             return f"<think>{thought}</think><answer> {answer}</answer>"
+        opened = self.open_answer(episode, episode.documents)
+        if opened is not None:
+            return opened
         words = search_words(self.question.text)
         if episode.turns:
             words = self._other_words(words)

@@ -16,6 +16,8 @@ REPEATED_SEARCH = (
     "Nothing useful here. Other words: {topic}.",
     "Not there. I search again for {topic}.",
 )
+# Thoughts before a document is opened.
+OPENED = ("I open document {number}.", "Document {number} in full.", "I read on in {number}.")
 _WINDOW_WORDS = 12
 _PARENTHESIS = re.compile(r"\s*\([^)]*\)")
 # Stripped from both ends of a quotation; the last is a dash, as between dates.

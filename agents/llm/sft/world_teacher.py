@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.baselines.world_oracle import Lookup, Plan, Statement, read_statements
+from agents.baselines.world_oracle import Lookup, Plan, Statement, open_page, read_statements
 from agents.llm.sft.teacher import Teacher
 from zs_env.episode import Episode
 from zs_env.questions.question import Question
@@ -88,6 +88,8 @@ def _done(answer: str) -> str:
 class WorldTeacher(Teacher):
     """States what it read and decides what to look up.
 
+    If the agent can open documents, it opens pages as the oracle does.
+
     Args:
         question: a question of a fictional world, whose engine must answer the searches.
         errors: probabilities of the teacher's errors.
@@ -116,6 +118,9 @@ class WorldTeacher(Teacher):
         if before is not None and (last or self._goes_wrong(found, knew_something)):
             names = before.read(found) or [statement.object for statement in page] or ["unknown"]
             return f"<think>{thought}{_done(self._guess(names))}"
+        opened = open_page(self.lookup, episode.text) if "open" in episode.config.tools else None
+        if opened is not None:
+            return f"<think>{thought} Open its page.</think>{opened}"
         step = " First" if before is None else (" Next" if found else " Again")
         vague = self.rng.random() < self.errors.vague_query
         query = self.lookup.name if vague else self.lookup.query

@@ -38,8 +38,7 @@ def at_least(minimum: int, config: Any, *names: str) -> None:
 def env_settings(config: Any) -> dict[str, Any]:
     """Arguments of the environment that a checkpoint stores and evaluations of it adopt."""
     rules: dict[str, Any] = {"max_turns": config.max_turns, "num_documents": config.num_documents}
-    if hasattr(config, "tool_settings"):  # warm starts have none
-        rules |= config.tool_settings()
+    rules |= config.tool_settings()
     rules["limits"] = {"max_document_chars": config.max_document_chars, **config.prompt_limits()}
     return rules if config.prompt is None else {"prompt": config.prompt, **rules}
 

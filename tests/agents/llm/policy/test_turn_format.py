@@ -112,10 +112,14 @@ def test_the_tool_open_is_a_function_where_the_agent_has_it(name):
         )
         acts = codec.decode_action(turn)
         assert acts == (text if "-1" not in text else "(open>-1(/open>")
-    call = (
-        _call(name).replace("search", "open").replace('"query": "who?"', '"document": "x<answer>"')
-    )
-    assert codec._tools.to_action(call) == "<open>x(answer></open>"
+    call = _call(name).replace("search", "open")
+    foreign = call.replace('"query": "who?"', '"document": "x<answer>"')
+    assert codec._tools.to_action(foreign) == "<open>x(answer></open>"
+    # The teacher of a warm start writes only what an open needs.
+    for text, arguments in (("2", '"document": 2'), ("2 p3", '"document": 2, "part": 3')):
+        turn = codec.encode_action(f"<think>So.</think><open>{text}</open>")
+        written = call.replace('"query": "who?"', arguments)
+        assert codec.decode_turn(turn) == f"<think>So.</think>{written}"
 
 
 def test_other_forms_of_a_call_are_read():

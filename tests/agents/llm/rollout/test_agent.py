@@ -3,6 +3,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from agents.env_pool import EnvPool
+from agents.evaluation.settings import adopt_settings
 from agents.llm.generators.hf.generator import TransformersGenerator
 from agents.llm.generators.sampling import Sampling
 from agents.llm.rollout.agent import PolicyAgent
@@ -151,3 +152,14 @@ def test_a_full_context_is_counted_and_reported_once(make_policy, caplog):
     short = PolicyAgent(policy, sampling=GREEDY)
     _play(short, [0, 1])
     assert short.num_context_full == 0
+
+
+def test_the_tools_of_an_environment_end_the_turns_of_any_policy(make_policy):
+    agent = PolicyAgent(make_policy(), sampling=GREEDY)
+    closing = ("</search>", "</answer>")
+    assert agent._generator._stop.tags == closing
+    assert adopt_settings(agent, {"tools": ["search", "open"]})[0] == {"tools": ["search", "open"]}
+    assert agent._generator._stop.tags == (closing[0], "</open>", closing[1])
+    assert agent.env_settings.get("tools") is None  # it was trained without them
+    adopt_settings(agent, {"tools": ["search"]})
+    assert agent._generator._stop.tags == closing
