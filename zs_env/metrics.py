@@ -155,7 +155,7 @@ def gold_patterns(answers: tuple[str, ...]) -> GoldPatterns:
 
 
 def rouge_l(prediction: str, answers: str | Sequence[str]) -> float:
-    """Best ROUGE-L F1 over the gold answers, in [0, 1].
+    """Best ROUGE-L F1 over the gold answers, in [0, 1]; 0 for a text without words.
 
     The F1 of the longest common subsequence of words. Without stemming, as in the package
     rouge-score; each character of a script without spaces is a word here.

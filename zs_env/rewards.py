@@ -125,8 +125,12 @@ class Reward:
         object.__setattr__(self, "weights", tuple(weights))
 
     def __call__(self, transcript: Transcript) -> dict[str, float]:
-        """Return the weighted terms. The verdict is that of the transcript; no judge is called."""
-        return {name: weight * _term(name)(transcript) for name, weight in self.weights}
+        """Return the weighted terms. The verdict is that of the transcript; no judge is called.
+
+        Raises:
+            ValueError: if a function of a user returns no finite number.
+        """
+        return {name: weight * _value(name, transcript) for name, weight in self.weights}
 
     def to_json(self) -> dict[str, dict[str, float]]:
         """Return the JSON value from which `build_reward` builds an equal reward.
@@ -137,6 +141,13 @@ class Reward:
         if self.judge is not None:
             raise ValueError("a reward with a judge has no JSON value; store what it was built of")
         return {"terms": dict(self.weights)}
+
+
+def _value(name: str, transcript: Transcript) -> float:
+    value = _term(name)(transcript)
+    if name in TERMS or isinstance(value, bool):
+        return value
+    return as_float(f"the reward term {name!r}", value)
 
 
 def _term(name: str) -> Term:

@@ -19,7 +19,7 @@ from zs_env.simulator.generators.base import (
     generate_checked,
 )
 from zs_env.text.hashing import derive_seed, stable_hash
-from zs_env.text.numbers import as_int
+from zs_env.text.numbers import as_float, as_int
 from zs_env.transcripts.transcript import Transcript, Verdict
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -45,7 +45,7 @@ class Judge:
         fingerprint: identifies the generator and the prompt; None if the generator has none.
 
     Raises:
-        ValueError: if `timeout_s` is not positive, the generator's own limit is above it, or
+        ValueError: if `timeout_s` is not a positive number, or below the generator's own limit, or
             `retries` is negative.
     """
 
@@ -58,6 +58,7 @@ class Judge:
         retries: int = 1,
     ) -> None:
         self.generator = as_generator(generator)
+        timeout_s = as_float("the judge's timeout_s", timeout_s)
         if timeout_s <= 0:
             raise ValueError(f"the judge's timeout_s must be positive, got {timeout_s}")
         if self.generator.deadline_s is not None and self.generator.deadline_s > timeout_s:
@@ -148,13 +149,15 @@ class Judge:
             outputs = [GenerationError(f"{type(error).__name__}: {error}")] * len(prompts)
         again: dict[str, JudgePrompt] = {}
         for prompt, output in zip(prompts, outputs, strict=True):
-            if isinstance(output, Completion):
+            if isinstance(output, Completion) and isinstance(output.text, str):
                 value = prompt.parse_verdict(output.text)
                 if value is not None:
                     self._verdicts[prompt.text] = Verdict(value, output.text, self.fingerprint)
                     continue
                 cut = "; raise sampling.max_tokens" if output.cut else ""
                 output = NoResponse(f"the reply has no verdict{cut}: {output.text[-200:]!r}")
+            elif not isinstance(output, GenerationError):
+                output = GenerationError(f"expected a Completion with a text, got {output!r:.200}")
             failures[prompt.text] = output
             if isinstance(output, NoResponse):
                 again[prompt.text] = prompt

@@ -11,6 +11,7 @@ from zs_env.actions import DEFAULT_TOOLS, Action, Answer, Malformed, Tool
 from zs_env.metrics import contains_answer, exact_match, f1_score
 from zs_env.questions.question import Question
 from zs_env.search.types import Document, SearchRequest
+from zs_env.text.numbers import as_probability
 
 EndReason = Literal["answer", "turn_limit", "failure"]
 
@@ -71,11 +72,17 @@ class Verdict:
         value: the score of the answer, in [0, 1].
         text: the judge's reply.
         judge: fingerprint of the judge; None if it has none.
+
+    Raises:
+        ValueError: if `value` is not a number in [0, 1].
     """
 
     value: float
     text: str = ""
     judge: str | None = None
+
+    def __post_init__(self) -> None:
+        as_probability("the value of a verdict", self.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
