@@ -22,8 +22,9 @@ class EpisodeSettings:
     Attributes:
         environment: `id`, and arguments of `zs_env.config.make_env` as JSON values.
         noise_probability: of every episode, in [0, 1]; None for the environment's schedule.
-        training_step: step of the noise schedule at the start.
-        episodes_per_step: episodes after which the step of the schedule rises by 1; None keeps it.
+        training_step: step of the noise schedule at the start, from 0.
+        episodes_per_step: number of episodes, at least 1, after which the step of the schedule
+            rises by 1; None keeps it.
         seed: the episodes of a question depend on it and on their order.
         share_group_seed: whether all episodes of a question get the same pages for the same
             queries.
@@ -42,7 +43,11 @@ class EpisodeSettings:
         return shared_environment(json.dumps(dict(self.environment), sort_keys=True)).make()
 
     def reset_settings(self, question_index: int) -> dict[str, Any]:
-        """Return the arguments of the environment's reset for the next episode of a question."""
+        """Return the arguments of the environment's reset for the next episode of a question.
+
+        Args:
+            question_index: from 0, below the environment's `num_questions`.
+        """
         number, total = self._num_started[question_index], self._num_started.total()
         self._num_started[question_index] += 1
         step = self.training_step
@@ -59,13 +64,23 @@ class EpisodeSettings:
 
 
 def act(env: ZeroSearchEnv, text: str) -> str | None:
-    """Act and return the environment's message; None if the episode is over."""
+    """Act and return the environment's message; None if the episode is over.
+
+    Raises:
+        gymnasium.error.ResetNeeded: if it was over before.
+    """
     observation, _, terminated, truncated, _ = env.step(text)
     return None if terminated or truncated else observation["message"]
 
 
 def summary(transcript: Transcript) -> dict[str, Any]:
-    """Return the result of an ended episode as JSON values."""
+    """Return the result of an ended episode as JSON values.
+
+    Returns:
+        `reason` ("answer" or "turn_limit"), `reward_terms` (weighted terms by name; their sum is
+        the reward) and `metrics`: the scores `f1`, `exact_match` and `cover_match` of the answer,
+        the `noise_probability` (all in [0, 1]), and `num_searches`.
+    """
     return {
         "reason": transcript.reason,
         "reward_terms": dict(transcript.reward_terms),

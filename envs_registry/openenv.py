@@ -92,7 +92,11 @@ class ZeroSearchEnvironment(Environment[ZeroSearchAction, ZeroSearchObservation,
     def step(
         self, action: ZeroSearchAction, timeout_s: float | None = None, **kwargs: Any
     ) -> ZeroSearchObservation:
-        """Apply an action; the deadline of a search is the environment's, not `timeout_s`."""
+        """Apply an action; the deadline of a search is the environment's, not `timeout_s`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset` and after the end of an episode.
+        """
         observation, reward, terminated, truncated, info = self._env.step(action.text)
         self._state.step_count += 1
         failure = info.get("failure")

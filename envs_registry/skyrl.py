@@ -29,7 +29,7 @@ ENV_CLASS = "zerosearch"
 
 
 class EpisodeFailed(RuntimeError):
-    """The engine failed; the episode must not be trained on."""
+    """The engine or the judge failed; the episode must not be trained on."""
 
 
 def register_environment(
@@ -128,8 +128,13 @@ class ZeroSearchTextEnv(BaseTextEnv):
     def step(self, action: str) -> BaseTextEnvStepOutput:
         """Apply an action.
 
+        Returns:
+            `observations` (the environment's message; none at the end), `reward`, `done`, and
+            `metadata`: the values of `info` in `zs_env.ZeroSearchEnv`, except the documents.
+
         Raises:
-            EpisodeFailed: if the engine failed. skyrl_gym cannot mark an episode as failed.
+            EpisodeFailed: if the engine or the judge failed. skyrl_gym cannot mark an episode as
+                failed.
         """
         self.turns += 1
         observation, reward, terminated, truncated, info = self._env.step(action)

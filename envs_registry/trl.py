@@ -8,6 +8,7 @@ environment with the tool "open". A policy that writes tags is trained with the 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from envs_registry.shared_environment import shared_environment
 from zs_env.actions import TOOLS
 from zs_env.wrappers import ToolCalls
 
+_LOGGER = logging.getLogger(__name__)
 TOOLS_PROMPT = (
     "Answer the question below. Find documents with the tool `search`. If they do not help, search "
     "again with different words. You have {max_turns} tool calls in total. When you know the "
@@ -38,8 +40,8 @@ def trl_row(
     beside `role` and `content`, because a `rollout_func` gets only the prompts of the rows.
 
     Args:
-        index: of the question.
-        noise_probability: noise probability of the episodes; None for the environment's schedule.
+        index: of the question, from 0.
+        noise_probability: of the episodes, in [0, 1]; None for the environment's schedule.
         seed: seed of the row's episodes in every step; None for new seeds in each step.
     """
     message: dict[str, Any] = {"role": "user", "content": "", "question_index": index}
@@ -80,9 +82,12 @@ class SearchTools:
     """One episode at a time, played through the tools `search` and `answer`.
 
     Derive a class and set its attributes; it is the `environment_factory` of `GRPOTrainer`. The
-    instances of a process share questions and engine. The reward of an episode whose engine failed
-    is None, so TRL leaves it out of the mean and the standard deviation of its group and gives it
-    the advantage 0. An episode without an answer has the reward 0.
+    instances of a process share questions, engine and judge. The reward of a failed episode (its
+    engine or judge failed) is None, and the error is logged. TRL leaves it out of the mean and the
+    standard deviation of its group and gives it the advantage 0. An episode without an answer has
+    the reward 0 with the default reward.
+
+    A tool call with missing or wrong arguments is an error, which TRL shows to the model.
 
     Attributes:
         environment: `id`, and arguments of `zs_env.config.make_env` as JSON values. The prompt is
@@ -119,7 +124,11 @@ class SearchTools:
         self._num_episodes = 0
 
     def reset(self, prompt: Sequence[Mapping[str, Any]], **row: Any) -> str:
-        """Start the episode of a row and return the environment's prompt."""
+        """Start the episode of a row and return the environment's prompt.
+
+        Raises:
+            ValueError: if the prompt names no question, or its noise probability is wrong.
+        """
         step = self._num_episodes if self.training_step is None else self.training_step
         self._num_episodes += 1
         index, noise_probability, seed = read_prompt(prompt, seed=self.seed, step=step)
@@ -155,9 +164,12 @@ class SearchTools:
         return self._call("answer", {"text": text})
 
     def get_reward(self) -> float | None:
-        """Return the reward of the episode; None if its engine failed."""
-        failed = self._env.transcript().failure is not None
-        return None if failed else self._calls.reward
+        """Return the reward of the episode; None if its engine or judge failed."""
+        failure = self._env.transcript().failure
+        if failure is None:
+            return self._calls.reward
+        _LOGGER.warning("an episode failed and is not trained: %s", failure)
+        return None
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         # TRL lets the model continue after the end of an episode.

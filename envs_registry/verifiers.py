@@ -116,7 +116,7 @@ class SearchEnvConfig(vf.EnvConfig):
 
 
 class SearchEnv(vf.Env[SearchEnvConfig]):
-    """Plays the question of a task; a failed search engine is an error of the episode.
+    """Plays the question of a task; a failed engine or judge is an error of the episode.
 
     verifiers gives an episode with an error no reward and leaves it out of its means.
     """
@@ -129,7 +129,7 @@ class SearchEnv(vf.Env[SearchEnvConfig]):
         """Play one episode.
 
         Raises:
-            RuntimeError: if the search engine failed.
+            RuntimeError: if the search engine, or the judge of the reward, failed.
         """
         env, settings = self.episodes.make(), self.episodes.reset_settings(task.data.question_index)
         async with agents.agent.interaction(task) as interaction:
@@ -145,5 +145,5 @@ class SearchEnv(vf.Env[SearchEnvConfig]):
                 pass
             transcript = env.transcript()
             if transcript.failure is not None:
-                raise RuntimeError(f"the search engine failed: {transcript.failure}")
+                raise RuntimeError(f"the episode failed: {transcript.failure}")
             interaction.trace.info[_INFO] = summary(transcript)

@@ -23,7 +23,13 @@ _METRICS = ("f1", "exact_match", "cover_match", "num_searches", "noise_probabili
 
 
 class SearchMultiTurnEnv(vf.MultiTurnEnv):
-    """Plays a question as a chat; a failed search engine is an error of the rollout."""
+    """Plays a question as a chat; a failed engine or judge is an error of the rollout.
+
+    Args:
+        episodes: the environment and the settings of its episodes.
+        settings: arguments of `vf.MultiTurnEnv`. The `info` of a row of its data set holds the
+            `question_index`.
+    """
 
     def __init__(self, episodes: EpisodeSettings, **settings: Any) -> None:
         self.episodes = episodes
@@ -41,15 +47,15 @@ class SearchMultiTurnEnv(vf.MultiTurnEnv):
         """Act with the last message and return the environment's message.
 
         Raises:
-            vf.InfraError: if the search engine failed.
+            vf.InfraError: if the search engine, or the judge of the reward, failed.
         """
         env = state["search_env"]
         message = await asyncio.to_thread(act, env, str(messages[-1].content or ""))
         if message is not None:
-            return [{"role": "user", "content": message}]
+            return [vf.UserMessage(content=message)]
         transcript = env.transcript()
         if transcript.failure is not None:
-            raise vf.InfraError(f"the search engine failed: {transcript.failure}")
+            raise vf.InfraError(f"the episode failed: {transcript.failure}")
         state["zerosearch"] = summary(transcript)
         state["final_env_response"] = []
         return []
@@ -64,6 +70,10 @@ def load_environment(
         environment: `id`, and arguments of the environment as JSON values.
         num_questions: number of questions of the data set, from the first.
         settings: further attributes of `EpisodeSettings`.
+
+    Raises:
+        ValueError: if the environment is wrong.
+        TypeError: if a setting is unknown.
     """
     episodes = EpisodeSettings(environment=environment or {"id": "ZeroSearch-v0"}, **settings)
     env = episodes.make()

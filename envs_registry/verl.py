@@ -28,10 +28,13 @@ def verl_row(
 
     Args:
         env: an environment with the question; it is reset.
-        index: of the question.
+        index: of the question, from 0.
         data_source: name of the environment in the agent loop.
-        noise_probability: noise probability of the episodes; None for the environment's schedule.
+        noise_probability: of the episodes, in [0, 1]; None for the environment's schedule.
         seed: seed of the first episode of the row in every step; None for a new seed in each step.
+
+    Raises:
+        ValueError: if the environment has no question with this index.
     """
     observation, info = env.reset(options={"question_index": index})
     extra_info: dict[str, Any] = {"index": index, "question_id": info["question_id"]}

@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 
 from agents.cli.main import main
+from tests.envs_registry.documented import MAX_LINES, sections
 from tests.paths import ROOT
 from zs_env.actions import MALFORMED_KINDS
 from zs_env.questions import load_questions_file
@@ -118,3 +119,11 @@ def test_the_errors_on_the_page_of_data_are_those_of_the_code(tmp_path, monkeypa
         with pytest.raises(ValueError) as caught:
             load_questions_file("questions.jsonl")
         assert str(caught.value) in DATA
+
+
+def test_every_framework_is_shown_in_a_few_lines():
+    for framework, text in sections().items():
+        shown = re.findall(r"^```.*?\n(.*?)^```", text, re.M | re.S)
+        assert shown or framework.startswith("Comparison"), framework
+        for block in shown:
+            assert len(block.splitlines()) <= MAX_LINES, block

@@ -26,7 +26,10 @@ Term = Callable[[Transcript], float]
 
 
 def answer_f1(transcript: Transcript) -> dict[str, float]:
-    """Token F1 of the answer, 0 without one. Source: ZeroSearch (arXiv:2505.04588), section 3.5."""
+    """Token F1 of the answer, in [0, 1]; 0 without one.
+
+    Source: ZeroSearch (arXiv:2505.04588), section 3.5.
+    """
     return {"f1": _f1(transcript)}
 
 
@@ -63,8 +66,9 @@ def _retrieval_hit(transcript: Transcript) -> float:
     return float(any(document.contains_answer for document in documents))
 
 
-# Reward terms by name. `think_*` terms require a <think> block before every action, `judge` is the
-# verdict of the reward's judge: 1 if the answer is correct, 0 if it is not or there is none.
+# Reward terms by name, in [0, 1]; `malformed`, `searches` and `opens` are counts. `think_*` terms
+# require a <think> block before every action. `judge` is the verdict of the reward's judge: 1 if
+# the answer is correct, 0 if it is not or there is none.
 TERMS: dict[str, Term] = {
     "f1": _f1,
     "exact_match": lambda transcript: transcript.scores()["exact_match"],

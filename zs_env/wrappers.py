@@ -26,6 +26,9 @@ class TextObservation(
         env: an environment of this package.
         part: "transcript" (the whole episode, for a model without memory), "message" (the newest
             text, for a model with memory) or "question".
+
+    Raises:
+        ValueError: if the observation of `env` has no such text.
     """
 
     def __init__(self, env: gymnasium.Env[dict[str, Any], str], part: Part = "transcript") -> None:
@@ -55,6 +58,9 @@ class ChatObservation(
     Args:
         env: an environment of this package.
         system: content of a system message at the start; None for no system message.
+
+    Raises:
+        TypeError: if `env` is no `ZeroSearchEnv`.
     """
 
     def __init__(self, env: gymnasium.Env[dict[str, Any], str], system: str | None = None) -> None:
@@ -123,6 +129,10 @@ def action_text(name: str, arguments: Mapping[str, Any]) -> str:
 
     Texts are sanitized, so that a tag in a query has no effect.
 
+    Args:
+        name: "search", "open" or "answer".
+        arguments: `query`, `document` and optionally `part` (integers, at least 0), or `text`.
+
     Raises:
         ValueError: if the tool or an argument is unknown, or an argument is missing or has another
             type.
@@ -151,7 +161,8 @@ class ToolCalls:
     """Plays episodes through the tools `search(query)` and `answer(text)`.
 
     In an environment with the tool "open", also `open(document, part)`.
-    For models that were trained to call functions.
+    For models that were trained to call functions. The tools return the environment's message
+    without white space around it. Their errors are those of `call`.
 
     Args:
         env: an environment of this package with its `Dict` observation, wrapped or not.
@@ -169,7 +180,7 @@ class ToolCalls:
         self.info: dict[str, Any] = {}
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> str:
-        """Start an episode and return its question."""
+        """Start an episode and return its question; see `zs_env.ZeroSearchEnv.reset`."""
         observation, self.info = self._env.reset(seed=seed, options=options)
         self.reward, self.finished = 0.0, False
         return observation["question"]
@@ -204,7 +215,7 @@ class ToolCalls:
             text: The answer, as short as can be.
 
         Returns:
-            An empty text, where the answer was taken.
+            An empty text if the answer was accepted.
         """
         return self.call("answer", {"text": text})
 

@@ -33,8 +33,9 @@ MAX_TRIES = 5
 class ZeroSearchGenerator(SkyRLGymGenerator):
     """SkyRL's generator, which tells the environment the training step and the group member.
 
-    An episode whose engine failed is dropped and played again, up to `MAX_TRIES` times; SkyRL
-    needs an output for each prompt. If it fails every time, the run ends with the error.
+    A failed episode (its engine or judge failed) is dropped and played again, up to `MAX_TRIES`
+    times; SkyRL needs an output for each prompt. If it fails every time, the run ends with the
+    error.
     """
 
     async def generate(self, input_batch: Any, *arguments: Any, **settings: Any) -> Any:
@@ -50,7 +51,7 @@ class ZeroSearchGenerator(SkyRLGymGenerator):
         """Play one episode; see `SkyRLGymGenerator.agent_loop`.
 
         Raises:
-            EpisodeFailed: if the engine failed in each of `MAX_TRIES` episodes.
+            EpisodeFailed: if the engine or the judge failed in each of `MAX_TRIES` episodes.
         """
         for _ in range(MAX_TRIES - 1):
             try:
@@ -84,11 +85,17 @@ def load_config(arguments: Sequence[str]) -> tuple[SkyRLTrainConfig, dict[str, A
         SkyRL's configuration, and the arguments of `register_environment`.
 
     Raises:
-        ValueError: if a field is unknown.
+        ValueError: if a field is unknown, or the section `zerosearch` is missing.
+        FileNotFoundError: if there is no such file.
     """
     path, *overrides = arguments
     config = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides))
     values: Any = OmegaConf.to_container(config, resolve=True)
+    if "zerosearch" not in values:
+        raise ValueError(
+            f"{path} has no section 'zerosearch', expected one with the arguments of "
+            "envs_registry.skyrl.register_environment, as in examples/skyrl/search.yaml"
+        )
     settings = values.pop("zerosearch")
     return SkyRLTrainConfig.from_dict_config(OmegaConf.create(values)), settings
 

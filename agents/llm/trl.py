@@ -6,6 +6,7 @@ trains, and TRL's mask is 0 for tokens of the environment.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -21,6 +22,7 @@ from agents.llm.rollout.types import Rollout
 from envs_registry.trl import SearchTools, read_prompt
 from zs_env.vector_env import ZeroSearchVectorEnv
 
+_LOGGER = logging.getLogger(__name__)
 # TRL's settings of sampling that our generator does not have, and their neutral values.
 _NEUTRAL = {
     "use_vllm": (False,),
@@ -32,10 +34,13 @@ _NEUTRAL = {
 
 
 def episode_reward(reward: Sequence[float | None], **_: Any) -> list[float | None]:
-    """The reward function of `SearchRollouts`: None for an episode whose engine failed.
+    """The reward function of `SearchRollouts`: None for an episode whose engine or judge failed.
 
     TRL leaves a None out of the mean and the standard deviation of its group and gives it the
     advantage 0.
+
+    Args:
+        reward: the column `reward` of `SearchRollouts`, one value for each episode.
     """
     return list(reward)
 
@@ -50,7 +55,7 @@ class SearchRollouts:
 
     Args:
         environment: `id`, and arguments of the environment as JSON values.
-        max_new_tokens: longest turn, in tokens.
+        max_new_tokens: longest turn, in tokens, at least 1.
         seed: for rows without a seed; their episodes differ between steps.
         share_group_seed: whether all episodes of a group get the same pages for the same queries.
 
@@ -82,8 +87,10 @@ class SearchRollouts:
             trainer: the `GRPOTrainer`.
 
         Returns:
-            What TRL expects: `prompt_ids`, `completion_ids`, `logprobs`, `env_mask` (1 for tokens
-            of the policy; all 0 for a failed episode) and `reward` for `episode_reward`.
+            What TRL expects of E episodes: `prompt_ids` [E][P], and [E][C] each `completion_ids`,
+            `logprobs` (nats, of the sampling policy; 0 for tokens of the environment) and
+            `env_mask` (1 for tokens of the policy; all 0 for a failed episode). `reward` [E] is for
+            `episode_reward`.
 
         Raises:
             ValueError: if the trainer samples in a way that is not supported, the prompts of this
@@ -175,6 +182,9 @@ def _columns(rollouts: Sequence[Rollout], *, pad_token_id: int) -> dict[str, lis
         columns["prompt_ids"].append(list(rollout.token_ids[:start]))
         columns["completion_ids"].append(completion)
         columns["logprobs"].append(list(rollout.logprobs[start:]) or [0.0])
+        if rollout.failed:
+            failure = rollout.transcript.failure
+            _LOGGER.warning("an episode failed and is not trained: %s", failure)
         columns["env_mask"].append([0] * len(mask) if rollout.failed else mask)
         columns["reward"].append(None if rollout.failed else rollout.reward)
     return columns

@@ -13,6 +13,8 @@ from socket import create_server
 from tests.paths import ROOT
 
 WAIT_S = 120
+# As documented.
+COMMAND = ["uvicorn", "--app-dir", "examples/openenv", "server.app:app"]
 
 
 @contextmanager
@@ -20,7 +22,6 @@ def serve(python: Path, log: Path, spec: dict | None = None, *, web: bool = Fals
     """Yield the base URL of a server of an environment on a free port of loopback."""
     with create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    command = [str(python), "-m", "uvicorn", "--app-dir", str(ROOT / "examples" / "openenv")]
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -31,7 +32,8 @@ def serve(python: Path, log: Path, spec: dict | None = None, *, web: bool = Fals
     }
     with log.open("w") as lines:
         process = subprocess.Popen(
-            [*command, "--port", str(port), "server.app:app"],
+            [str(python), "-m", *COMMAND, "--port", str(port)],
+            cwd=ROOT,
             env=environment,
             stdout=lines,
             stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from skyrl_gym.envs import deregister
 from envs_registry.shared_environment import SharedEnvironment
 from envs_registry.skyrl import ENV_CLASS, EpisodeFailed, register_environment
 from envs_registry.verl import verl_row
+from tests.envs_registry.broken_judge import REWARD
 
 WORLD = {
     "id": "ZeroSearch-v0",
@@ -19,6 +20,7 @@ WORLD = {
 # No server listens on this port.
 BROKEN = {"kind": "http", "url": "http://127.0.0.1:9/retrieve", "max_tries": 1, "timeout_s": 5.0}
 ENVIRONMENTS = {
+    "unjudged": {**WORLD, "reward": REWARD},
     "train": WORLD,
     "broken": {"id": "ZeroSearch-v0", "engine": BROKEN, "noise": 0.0, "max_turns": 3},
 }
@@ -130,3 +132,10 @@ def test_another_turn_limit_of_the_generator_is_an_error():
 def test_an_unknown_data_source_is_an_error():
     with pytest.raises(ValueError, match="'trian'"):
         _make(_row("trian"))
+
+
+def test_a_failed_judge_is_named_in_the_error():
+    env = _make(_row("unjudged"))
+    env.init([])
+    with pytest.raises(EpisodeFailed, match=r"judge: .*no such model"):
+        env.step("<answer>nobody</answer>")

@@ -13,6 +13,7 @@ from envs_registry.trl import (
     read_prompt,
     trl_row,
 )
+from tests.envs_registry.broken_judge import REWARD
 from zs_env.wrappers import OPEN_TOOL, TOOLS
 
 WORLD = {
@@ -119,6 +120,14 @@ def test_a_failed_episode_has_no_reward():
     assert tools.get_reward() is None
     tools.reset(**trl_row(7))
     assert tools.get_reward() == 0.0
+
+
+def test_a_failed_judge_is_named_in_the_log(caplog):
+    tools = type("Tools", (SearchTools,), {"environment": {**WORLD, "reward": REWARD}})()
+    tools.reset(**trl_row(7))
+    tools.answer("nobody")
+    assert tools.get_reward() is None
+    assert "judge: " in caplog.text and "no such model" in caplog.text
 
 
 def test_noise_is_that_of_the_row_or_of_the_trainers_step(monkeypatch):

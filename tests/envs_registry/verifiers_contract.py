@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from envs_registry.verifiers import SearchEnv, SearchEnvConfig, SearchTasksetConfig
+from tests.envs_registry.broken_judge import REWARD
+from tests.envs_registry.documented import SERVER, commands
 from tests.envs_registry.scripted_chat import (
     BROKEN,
     ENVIRONMENT,
@@ -27,16 +29,21 @@ from zs_env.config import make_env
 
 def _evaluate(folder, environment, answer=next_turn, *flags):
     """Records of the episodes of two questions, and the requests that the model got."""
-    program = Path(sys.executable).parent / "vf-eval"
+    command = [
+        *("vf-eval", "zerosearch-gym", "--env.taskset.environment", json.dumps(environment)),
+        *("-n", "2", "-r", "2", "-m", "m", "--client.base-url", f"{SERVER}/v1"),
+        *("--client.api-key-var", "NO_SUCH_KEY", "--no-push", *flags),
+    ]
+    return _run(folder, command, answer)
+
+
+def _run(folder, command, answer=next_turn):
+    """Records and requests of a command whose model is a scripted server."""
+    program = Path(sys.executable).with_name(command[0])
     with ChatServer(answer) as server:
-        command = [
-            *(program, "zerosearch-gym", "--env.taskset.environment", json.dumps(environment)),
-            *("-n", "2", "-r", "2", "-m", "m", "--client.base-url", server.url),
-            *("--client.api-key-var", "NO_SUCH_KEY", "--no-push", "--no-rich"),
-            *("-o", folder, "--run.name", "test", *flags),
-        ]
+        arguments = [word.replace(f"{SERVER}/v1", server.url) for word in command[1:]]
         finished = subprocess.run(
-            command,
+            [program, *arguments, "--no-rich", "-o", folder, "--run.name", "test"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -46,6 +53,17 @@ def _evaluate(folder, environment, answer=next_turn, *flags):
     assert finished.returncode == 0, finished.stdout[-3000:] + finished.stderr[-3000:]
     lines = (folder / "test" / "traces.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines], server.bodies
+
+
+@pytest.mark.parametrize("command", commands("verifiers"), ids=["README", "docs"])
+def test_the_documented_commands_play(tmp_path, command):
+    number = command.index("-n") + 1
+    assert command[number] == "20"
+    command[number] = "2"
+    episodes, bodies = _run(tmp_path, command)
+    assert len(episodes) == 2 * int(command[command.index("-r") + 1] if "-r" in command else 1)
+    assert all(episode["ok"] for episode in episodes)
+    assert {body["model"] for body in bodies} == {"MODEL"}
 
 
 def _played(index, *, seed, options):
@@ -100,10 +118,17 @@ def test_a_failed_engine_is_an_error_and_no_reward(tmp_path):
     assert len(episodes) == 4
     for episode in episodes:
         assert not episode["ok"]
-        assert "the search engine failed" in episode["errors"][-1]["message"]
+        assert "failed: SearchError: http" in episode["errors"][-1]["message"]
         (trace,) = episode["traces"]
         assert not trace["ok"]
         assert not any(trace.get("rewards", {}).values())
+
+
+def test_a_failed_judge_is_named_in_the_error(tmp_path):
+    episodes, _ = _evaluate(tmp_path, {**ENVIRONMENT, "reward": REWARD})
+    for episode in episodes:
+        message = episode["errors"][-1]["message"]
+        assert "judge: " in message and "no such model" in message and "engine" not in message
 
 
 def test_a_limit_of_verifiers_ends_the_episode_without_an_answer(tmp_path):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.envs_registry.broken_judge import REWARD
 from tests.envs_registry.scripted_chat import (
     BROKEN,
     ENVIRONMENT,
@@ -71,4 +72,10 @@ def test_a_failed_engine_is_an_error(tmp_path):
         return completion("<search>x</search>")
 
     for row in _evaluate(tmp_path, {**ENVIRONMENT, "engine": BROKEN}, search):
-        assert "the search engine failed" in json.dumps(row["error"])
+        assert "failed: SearchError: http" in json.dumps(row["error"])
+
+
+def test_a_failed_judge_is_named_in_the_error(tmp_path):
+    for row in _evaluate(tmp_path, {**ENVIRONMENT, "reward": REWARD}):
+        message = json.dumps(row["error"])
+        assert "judge: " in message and "no such model" in message and "engine" not in message

@@ -1,6 +1,7 @@
 """SkyRL's generator returns the same tokens as `collect_rollouts`; its engine is scripted."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ from skyrl_gym.envs import deregister
 from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.rollout.collect import collect_rollouts
-from agents.llm.skyrl import MAX_TRIES, ZeroSearchGenerator, load_config
+from agents.llm.skyrl import MAX_TRIES, ZeroSearchGenerator, load_config, main
 from envs_registry.shared_environment import SharedEnvironment
 from envs_registry.skyrl import ENV_CLASS, EpisodeFailed, register_environment
 from envs_registry.verl import verl_row
 from tests.agents.llm.conftest import _make_policy
+from tests.envs_registry.documented import commands
 from tests.paths import ROOT
 from zs_env.config import make_vector_env
 
@@ -163,3 +165,23 @@ def test_skyrl_accepts_the_example():
     assert set(settings["environments"]) == {"train", "heldout"}
     for spec in settings["environments"].values():
         assert spec["max_turns"] == config.generator.max_turns
+
+
+@pytest.mark.parametrize("command", commands("SkyRL"), ids=["README", "docs"])
+def test_the_documented_commands_start_skyrl(command, monkeypatch):
+    """Up to the start of Ray, with the configuration that SkyRL composed and validated."""
+    started = []
+
+    def stop(config):
+        started.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("agents.llm.skyrl.initialize_ray", stop)
+    assert command[:3] == ["python", "-m", "agents.llm.skyrl"]
+    monkeypatch.setattr(sys, "argv", command[2:])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(KeyboardInterrupt):
+        main()
+    (config,) = started
+    model = "trainer.policy.model.path=" + config.trainer.policy.model.path
+    assert command[-1] == model

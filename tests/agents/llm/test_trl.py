@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from itertools import groupby
+from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from agents.llm.policy.policy import load_policy
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.trl import TrainingStep
 from envs_registry.trl import read_prompt
+from tests.envs_registry.documented import blocks, readme_code
 from tests.paths import ROOT
 from zs_env import SearchError, SearchPage
 from zs_env.config import make_vector_env
@@ -194,13 +196,14 @@ class Flaky:
         return SearchPage(()) if self.count % 2 else SearchError("no answer")
 
 
-def test_failed_episodes_are_not_trained_and_do_not_count(example, recorded, monkeypatch):
+def test_failed_episodes_are_not_trained_and_do_not_count(example, recorded, monkeypatch, caplog):
     broken = {"id": "ZeroSearch-v0", "prompt": "bare", "max_turns": 2, "engine": Flaky()}
     monkeypatch.setattr(example, "ENVIRONMENT", broken)
     monkeypatch.setitem(example.CONFIG, "max_steps", 1)
     trainer = example.train("rollout_func")
     rollouts = trainer.rollout_func.rollouts
     failed = [rollout.failed for rollout in rollouts]
+    assert caplog.text.count("not trained: SearchError: no answer") == sum(failed)
     assert 0 < sum(failed) < len(failed)
     ((_, _, batch),) = recorded
     for (_, _, mask), rollout in zip(_sequences(batch), rollouts, strict=True):
@@ -229,6 +232,11 @@ def test_the_callback_sets_the_step_of_its_own_class(example):
     assert example.Tools.training_step != 7
 
 
+def test_the_names_in_readme_exist():
+    names = [code for code in readme_code("TRL") if code.startswith(("agents.", "envs_registry."))]
+    assert [resolve_name(name).__name__ for name in names] == ["SearchTools", "SearchRollouts"]
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_examples_of_the_page_train(number, tmp_path):
     """With the tiny policy in place of a model of the hub; it is given Qwen3's chat template."""
@@ -238,9 +246,7 @@ def test_the_examples_of_the_page_train(number, tmp_path):
     if number == 1:
         policy.tokenizer.chat_template = qwen3_chat_template
     policy.save(tmp_path / "model")
-    page = (ROOT / "docs/frameworks.md").read_text(encoding="utf-8").partition("## TRL")[2]
-    block = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[number]
-    assert len(block.splitlines()) <= 12
+    block = blocks("TRL", "python")[number]
     block = re.sub(r'"Qwen/[^"]*"', repr(str(tmp_path / "model")), block)
     small = {
         **{"num_generations": 2, "per_device_train_batch_size": 2, "max_steps": 1},

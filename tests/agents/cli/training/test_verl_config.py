@@ -1,12 +1,15 @@
 """`zerosearch verl-config` translates a recipe; `verl_contract.py` checks it with verl."""
 
 import json
+import os
+import shlex
 
 import pytest
 import yaml
 
 from agents.cli.main import main
 from envs_registry.shared_environment import SharedEnvironment
+from tests.envs_registry.documented import commands
 
 POLICY = ("--policy", "Qwen/Qwen2.5-7B-Instruct")
 SHORT = (*POLICY, "--steps", "2", "--eval-episodes", "3")
@@ -115,3 +118,14 @@ def test_an_existing_folder_is_not_overwritten(tmp_path, capsys):
     flags = ["--recipe", "research", *POLICY, "--output", str(tmp_path)]
     assert main(["verl-config", *flags]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_the_documented_commands_write_and_name_a_configuration(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    of_readme, (program, *words), start = commands("verl")
+    assert of_readme == [program, *words]
+    assert program == "zerosearch"
+    assert main([*words, "--steps", "1", "--eval-episodes", "2"]) == 0
+    printed = capsys.readouterr().err.splitlines()[-1]
+    assert [os.path.expandvars(word) for word in start] == shlex.split(printed)
