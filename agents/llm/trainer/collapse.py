@@ -2,7 +2,7 @@
 
 A falling reward alone is no evidence: it also falls when questions or noise get harder. A collapse
 is a reward that has halved while the policy itself has changed: its entropy, repetition, format or
-KL left the usual range, or its gradients are many times larger.
+KL left the usual range, it searches half as often, or its gradients are many times larger.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _SYMPTOMS = (
     _Symptom("repeated_tokens", "share of tokens in repeated phrases", rise=0.2),
     _Symptom("kl", "KL to the reference in nats per token", above=10.0),
     _Symptom("grad_norm", "gradient norm", above=5.0),
+    _Symptom("searches_mean", "searches per episode", below=0.5),
 )
 _WATCHED = ("reward_mean", *(symptom.metric for symptom in _SYMPTOMS))
 

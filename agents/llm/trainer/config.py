@@ -268,10 +268,10 @@ class RunConfig(SessionConfig):
 
     Attributes:
         steps: updates of the run, each on new rollouts.
-        guard: reaction to a collapse (reward halved while entropy, format, repetition, KL or
-            gradients left their usual range): "warn" prints it, "stop" ends the run with an error,
-            "roll_back" returns to the best checkpoint with half the learning rate, at most three
-            times.
+        guard: reaction to a collapse (reward halved while entropy, format, repetition, KL,
+            searches or gradients left their usual range): "warn" prints it, "stop" ends the run
+            with an error, "roll_back" returns to the best checkpoint with half the learning rate,
+            at most three times.
         tensorboard: write TensorBoard event files.
         tracker: also report to Weights & Biases or trackio.
         prices: prices in US dollars for the cost table, as JSON: fields of

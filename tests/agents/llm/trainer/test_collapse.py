@@ -14,6 +14,7 @@ HEALTHY = {
     "repeated_tokens": 0.1,
     "kl": 0.01,
     "grad_norm": 0.5,
+    "searches_mean": 1.0,
 }
 
 
@@ -40,6 +41,7 @@ def after(change, healthy=20, steps=10):
         ({"repeated_tokens": 0.8}, "repeated phrases went from 0.1 to 0.8"),
         ({"kl": 1.0}, "KL to the reference in nats per token went from 0.01 to 1"),
         ({"grad_norm": 50.0}, "gradient norm went from 0.5 to 50"),
+        ({"searches_mean": 0.1}, "searches per episode went from 1 to 0.1"),
     ],
 )
 def test_lost_reward_with_a_symptom_is_a_collapse_with_a_description(change, words):

@@ -57,7 +57,9 @@ def _policy(tokenizer: Any, name: str, **settings: Any) -> Policy:
     )
     config = AutoConfig.for_model(name, **(shape | ARCHITECTURES[name] | settings))
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
+    # As `load_policy` does: "sdpa" of older versions of transformers ignores the soft cap.
+    kernel = "eager" if name == "gemma2" else None
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=kernel)
     for weight in model.parameters():
         if weight.ndim > 1:  # wide enough that what was read before changes what is likely next
             torch.nn.init.normal_(weight, std=0.2)
