@@ -71,7 +71,8 @@ def _default_label(agent: str) -> str:
     generator = generator if isinstance(generator, Mapping) else {}
     servers = generator.get("servers") or generator.get("kind") or ""
     server = str(servers[0] if isinstance(servers, list) else servers)
-    model = Path(str(generator.get("model") or "")).name or _SCHEME.sub("", server).split("/")[0]
+    named = generator.get("model") or spec.get("policy") or ""
+    model = Path(str(named)).name or _SCHEME.sub("", server).split("/")[0]
     label = " · ".join(filter(None, (str(spec["kind"]), model)))
     return re.sub(r"[={}/\\]+", "-", label)
 

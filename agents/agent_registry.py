@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from agents import baselines
 from agents.agent import Agent
@@ -17,7 +18,7 @@ from agents.prompted.prompted_agent import EXAMPLE, build_prompted_agent
 from agents.specs import served_models, spec_from_text
 from zs_env.config.spec import import_named
 from zs_env.text.paths import expand_home, local_path
-from zs_env.text.suggestions import unknown_name
+from zs_env.text.suggestions import check_names, unknown_name
 
 BASELINES: dict[str, Callable[[], Agent]] = {
     "random": baselines.RandomWords,
@@ -36,7 +37,9 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
         name: a key of `BASELINES`; "module:Class", where the class is called without arguments
             and may be in the working directory; a folder of `zerosearch train-sb3`; a language
             model: "tiny" (the policy in this package), a folder, a .gguf file, or OWNER/NAME on
-            the Hugging Face hub; or a prompted agent as JSON, see `build_prompted_agent`. Each may
+            the Hugging Face hub, which plays in float32 on a GPU if there is one; the same as JSON
+            with a dtype or a device, {"kind": "policy", "policy": "tiny", "dtype": "bfloat16",
+            "device": "cpu"}; or a prompted agent as JSON, see `build_prompted_agent`. Each may
             follow a label, as in "LABEL=tiny".
         temperature: of a language model; 0 decodes greedily. A prompted agent uses the
             temperature of its generator.
@@ -48,7 +51,11 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
     check_agent_name(name)
     name = expand_home(split_label(name)[1])
     if name.lstrip().startswith("{"):
-        return build_prompted_agent(spec_from_text(name, role="agent"), seed=seed)
+        spec = spec_from_text(name, role="agent")
+        check_names("agent kind", [spec["kind"]], ["policy", *METHODS])
+        if spec["kind"] == "policy":
+            return _policy_agent(temperature=temperature, seed=seed, **_policy_settings(spec))
+        return build_prompted_agent(spec, seed=seed)
     if name in BASELINES:
         return BASELINES[name]()
     if (Path(name) / "sb3.json").exists():
@@ -56,10 +63,7 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
             from agents.sb3.training import ChoiceAgent
         return ChoiceAgent.load(name)
     if _is_policy(name):
-        with _needs_extra(name, "is a language model", "train"):
-            from agents.llm.generators.sampling import Sampling
-            from agents.llm.rollout.agent import PolicyAgent
-        return PolicyAgent.load(name, sampling=Sampling(temperature=temperature), seed=seed)
+        return _policy_agent(name, temperature=temperature, seed=seed)
     return _imported_agent(name)
 
 
@@ -109,6 +113,27 @@ def fingerprint(agent: Agent) -> str:
 def _is_policy(name: str) -> bool:
     exists = os.path.exists(local_path(name))
     return name == "tiny" or exists or ("/" in name and ":" not in name)
+
+
+def _policy_settings(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields of the spec of a policy."""
+    fields = {name: value for name, value in spec.items() if name != "kind"}
+    check_names("field of agent kind 'policy'", fields, ("policy", "dtype", "device"))
+    for name, value in {"policy": None, **fields}.items():
+        if not isinstance(value, str):
+            raise ValueError(
+                f"agent kind 'policy' got {name}={value!r}, expected a text, as in "
+                '{"kind": "policy", "policy": "runs/train", "dtype": "bfloat16"}'
+            )
+    return fields
+
+
+def _policy_agent(policy: str, *, temperature: float, seed: int, **settings: str) -> Agent:
+    with _needs_extra(policy, "is a language model", "train"):
+        from agents.llm.generators.sampling import Sampling
+        from agents.llm.rollout.agent import PolicyAgent
+    sampling = Sampling(temperature=temperature)
+    return PolicyAgent.load(policy, sampling=sampling, seed=seed, **settings)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agents.agent_labels import split_label
 from agents.agent_registry import BASELINES, build_agent, check_agent_name, fingerprint
 
 
@@ -46,3 +47,28 @@ def test_a_name_can_be_checked_without_building_its_agent():
         check_agent_name(name)
     with pytest.raises(ValueError, match="Did you mean 'search-once'"):
         check_agent_name("search_once")
+
+
+def test_a_policy_as_json_has_a_dtype_and_a_fingerprint_of_its_own():
+    plain = build_agent("tiny")
+    same = build_agent('{"kind": "policy", "policy": "tiny", "device": "cpu"}')
+    rounded = build_agent('{"kind": "policy", "policy": "tiny", "dtype": "bfloat16"}')
+    assert str(rounded.policy.model.dtype) == "torch.bfloat16"
+    assert fingerprint(same) == fingerprint(plain) != fingerprint(rounded)
+    assert split_label('{"kind": "policy", "policy": "runs/train"}')[0] == "policy · train"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('"policy": "tiny", "dtyp": "float32"', "Did you mean 'dtype'"),
+        ('"dtype": "float32"', "policy=None, expected a text"),
+        ('"policy": "tiny", "device": 0', "device=0, expected a text"),
+        ('"policy": "tiny", "dtype": "int8"', "dtype is one of"),
+        ('"policy": "tiny", "device": "cuda:99"', "cannot use the device 'cuda:99'"),
+        ('"policy": "tiny", "device": "gpu"', "cannot use the device 'gpu'"),
+    ],
+)
+def test_an_invalid_field_of_a_policy_is_an_error(fields, message):
+    with pytest.raises(ValueError, match=message):
+        build_agent('{"kind": "policy", ' + fields + "}")

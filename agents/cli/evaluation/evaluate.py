@@ -37,9 +37,10 @@ class EvaluateConfig(EvaluationSettings):
     Attributes:
         agent: random, answer-at-once, search-once, quote-page, search-names, follow-the-hops;
             "module:Class"; a folder of train-sb3; a trained language model: tiny, the folder of a
-            model or of a run (its best checkpoint), a .gguf file, a Hugging Face name; or a
-            prompted one, as JSON: {"kind": "rag", "generator": {"kind": "server", "servers": URL}},
-            with the kinds direct, cot, rag, ragent, search-o1, and instruct, which plays the
+            model or of a run (its best checkpoint), a .gguf file, a Hugging Face name, or JSON with
+            its dtype or device: {"kind": "policy", "policy": "runs/train", "dtype": "bfloat16"}; or
+            a prompted one: {"kind": "rag", "generator": {"kind": "server", "servers": URL}}, with
+            the kinds direct, cot, rag, ragent, search-o1, and instruct, which plays the
             environment's own protocol. LABEL=AGENT sets the name in tables.
         noise: noise probability of a search, in [0, 1]; the environment's own by default.
         prices: of searches in US dollars, as JSON: fields of `zs_env.search.prices.PriceTable`.

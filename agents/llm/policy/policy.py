@@ -148,6 +148,24 @@ class Policy:
         self.tokenizer.save_pretrained(folder)
 
 
+def resolve_device(device: str) -> str:
+    """Return the device that "auto" means, or the given one.
+
+    Raises:
+        ValueError: if torch cannot use the device.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"torch cannot use the device {device!r} ({str(error).splitlines()[0]}); use 'auto', "
+            "'cpu', or 'cuda' with a GPU and a CUDA build of torch"
+        ) from error
+    return device
+
+
 def load_policy(
     name_or_path: str | Path,
     *,
@@ -161,13 +179,15 @@ def load_policy(
         name_or_path: see `find_model`.
         gguf_file: GGUF file in the folder or hub repository; its weights are dequantized.
         dtype: "float32", "bfloat16", "float16" or "float64"; adapters are at least float32.
-        device: device of the model.
+        device: of the model; see `resolve_device`.
 
     Raises:
-        ValueError: if the dtype is unknown, or a local path does not exist or holds no model.
+        ValueError: if the dtype is unknown, torch cannot use the device, or a local path does not
+            exist or holds no model.
     """
     if dtype not in _DTYPES:
         raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
+    device = resolve_device(device)
     name = expand_home(name_or_path)
     source = name if gguf_file is not None else find_model(name)
     if name != "tiny":

@@ -76,9 +76,18 @@ class PolicyAgent:
         self.num_context_full = 0
 
     @classmethod
-    def load(cls, name_or_path: str, *, sampling: Sampling = _GREEDY, seed: int = 0) -> Self:
+    def load(
+        cls,
+        name_or_path: str,
+        *,
+        dtype: str = "float32",
+        device: str = "auto",
+        sampling: Sampling = _GREEDY,
+        seed: int = 0,
+    ) -> Self:
         """Load the policy with `load_policy` and return an agent that plays with it."""
-        return cls(load_policy(name_or_path), sampling=sampling, seed=seed)
+        policy = load_policy(name_or_path, dtype=dtype, device=device)
+        return cls(policy, sampling=sampling, seed=seed)
 
     def use_tools(self, tools: Sequence[str]) -> None:
         """End the turns of the next episodes as these tools of an environment need it."""

@@ -17,7 +17,7 @@ from agents.llm.distributed.context import DistributedContext, init_distributed
 from agents.llm.learner.allocator import keep_freed_memory
 from agents.llm.policy.config import ModelConfig
 from agents.llm.policy.lora import adapter_size, add_adapter, has_adapter, train_adapter
-from agents.llm.policy.policy import Policy, load_policy
+from agents.llm.policy.policy import Policy, load_policy, resolve_device
 from agents.llm.policy.precision import bfloat16_is_faster
 from agents.llm.trainer.config import RunSettings, SessionConfig
 from agents.specs import spec_from_text
@@ -104,13 +104,6 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"][: torch.cuda.device_count()])
 
 
-def resolve_device(device: str) -> str:
-    """Return the device that "auto" means; any other name as it is."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def choose_prompt(prompt: str | None, policy: Policy) -> str | None:
     """Return the prompt of the settings, or else of the policy, or else of its turn format.
 
@@ -144,7 +137,7 @@ def load_trained_policy(
             template that does not support the turn format.
     """
     source = checkpoint or config.policy
-    policy = load_policy(source, dtype=config.dtype, device=resolve_device(config.device))
+    policy = load_policy(source, dtype=config.dtype, device=config.device)
     policy.set_turn_format(config.turn_format or policy.turn_format)
     if not has_adapter(policy.model):
         if config.lora_rank:
