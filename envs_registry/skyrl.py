@@ -22,6 +22,7 @@ except ImportError as error:
         "envs_registry.skyrl needs skyrl_gym: pip install 'zerosearch-gym[skyrl]'"
     ) from error
 
+from envs_registry.chat_episodes import summary
 from envs_registry.shared_environment import shared_environment
 from zs_env.text.suggestions import unknown_name
 
@@ -152,12 +153,7 @@ class ZeroSearchTextEnv(BaseTextEnv):
 
     def get_metrics(self) -> dict[str, float]:
         """Return the scores of the answer, the number of searches and the noise probability."""
-        transcript = self._env.transcript()
-        return {
-            **transcript.scores(),
-            "num_searches": transcript.num_searches,
-            "noise_probability": transcript.noise_probability,
-        }
+        return summary(self._env.transcript())["metrics"]
 
     def close(self) -> None:
         """Stop the searches of the episode; the shared engine stays open."""

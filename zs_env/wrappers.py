@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from zs_env.env import ZeroSearchEnv
 from zs_env.spaces import UnicodeText
-from zs_env.text.sanitize import sanitize
+from zs_env.text.sanitize import sanitize_open
 from zs_env.text.suggestions import unknown_name
 from zs_env.transcripts.transcript import Transcript
 
@@ -93,34 +93,35 @@ def chat_messages(transcript: Transcript, *, system: str | None = None) -> list[
     return messages
 
 
-def _tool(
-    name: str, about: str, argument: str, meaning: str, kind: str = "string"
-) -> dict[str, Any]:
-    properties = {argument: {"type": kind, "description": meaning}}
-    parameters = {"type": "object", "properties": properties, "required": [argument]}
-    return {
-        "type": "function",
-        "function": {"name": name, "description": about, "parameters": parameters},
-    }
+def _tool(name: str, description: str, required: str, **parameters: Any) -> dict[str, Any]:
+    types = {key: {"type": kind, "description": text} for key, (kind, text) in parameters.items()}
+    schema = {"type": "object", "properties": types, "required": [required]}
+    function = {"name": name, "description": description, "parameters": schema}
+    return {"type": "function", "function": function}
 
 
 # Tool descriptions in the format of chat templates and OpenAI-compatible servers.
-TOOLS: list[dict[str, Any]] = [
-    _tool("search", "Search for documents.", "query", "What to look for, in a few words."),
-    _tool("answer", "Give the final answer and stop.", "text", "The answer, as short as can be."),
-]
+SEARCH_TOOL = _tool(
+    "search",
+    "Search for documents.",
+    "query",
+    query=("string", "What to look for, in a few words."),
+)
+ANSWER_TOOL = _tool(
+    "answer",
+    "Give the final answer and stop.",
+    "text",
+    text=("string", "The answer, as short as can be."),
+)
+TOOLS = [SEARCH_TOOL, ANSWER_TOOL]
 # For environments with the tool "open".
 OPEN_TOOL = _tool(
     "open",
     "Read a document of the last page in full.",
     "document",
-    "The number of the document on the last page.",
-    "integer",
+    document=("integer", "The number of the document on the last page."),
+    part=("integer", "The part of a long document, from 1."),
 )
-OPEN_TOOL["function"]["parameters"]["properties"]["part"] = {
-    "type": "integer",
-    "description": "The part of a long document, from 1.",
-}
 _ARGUMENTS = {"search": "query", "answer": "text"}
 
 
@@ -150,7 +151,7 @@ def action_text(name: str, arguments: Mapping[str, Any]) -> str:
     value = arguments.get(argument)
     if set(arguments) != {argument} or not isinstance(value, str):
         raise ValueError(f"{name}() takes one string, {argument!r}; got {dict(arguments)!r}")
-    return f"<{name}>{sanitize(value)}</{name}>"
+    return f"<{name}>{sanitize_open(value)}</{name}>"
 
 
 def _is_number(value: Any) -> bool:

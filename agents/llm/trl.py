@@ -137,8 +137,7 @@ class SearchRollouts:
             self._vector_env = open_vector(settings.pop("id"), num_episodes, settings)
             policy = Policy(trainer.model, trainer.processing_class, trainer.model.name_or_path)
             if "tools" in settings:  # their closing tags end a turn
-                tools = {"tools": settings["tools"]}
-                policy.record_env_settings({**policy.env_settings, **tools})
+                policy.set_tools(settings["tools"])
             self._generator = TransformersGenerator(policy)
         self._generator.load_weights()
         return self._vector_env, self._generator

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zs_env.text.sanitize import sanitize
+from zs_env.text.sanitize import sanitize_open
 from zs_env.text.thinking import split_thinking
 
 _UNKNOWN = "unknown"
@@ -49,12 +49,12 @@ def protocol_turn(completion: str) -> str:
 
 
 def _thought(thought: str) -> str:
-    thought = sanitize(thought.strip()[:_MAX_THOUGHT])
+    thought = sanitize_open(thought.strip()[:_MAX_THOUGHT])
     return f"<think>{thought}</think>\n" if thought else ""
 
 
 def _line(text: str, max_chars: int) -> str:
-    return sanitize(" ".join(text.split())[:max_chars]).strip() or _UNKNOWN
+    return sanitize_open(" ".join(text.split())[:max_chars]).strip() or _UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ def with_tokens(script: Script, played: Played) -> Played:
     from agents.llm.policy.stopping import StopRule
 
     codec = policy_codec()
-    stop_rule = StopRule(codec, script.tools)
+    stop_rule = StopRule(replace(codec, tools=script.tools))
     prompt, *messages = played.messages or ()
     ids = list(codec.encode_prompt(prompt))
     mask = [False] * len(ids)

@@ -41,7 +41,8 @@ class HTTPEngine(SearchEngine):
 
     A document is opened with the extension "open" of `zs_env.server`: the server gets the query
     again and the number of the document. A server without it sends the page again, and the
-    document is opened as that page has it.
+    document is opened as that page has it. If the page is another one, as while a server's noise
+    rises, the open is an error.
 
     The environment variable ZEROSEARCH_SERVE_TOKEN is sent as the bearer token if it is set.
 
@@ -82,7 +83,8 @@ class HTTPEngine(SearchEngine):
         Raises:
             SearchError: if there is only one request, and it fails.
         """
-        return raise_single(search_distinct(list(map(_sent, requests)), self._pages))
+        sent = [request.shared() for request in requests]
+        return raise_single(search_distinct(sent, self._pages))
 
     def open(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one document per request; `_request` tells opens and searches apart."""
@@ -174,12 +176,6 @@ class HTTPEngine(SearchEngine):
             refused = isinstance(cause, ConnectionRefusedError | socket.gaierror)
             reason = _NO_CONNECTION if refused else type(error).__name__
             raise RequestFailed(reason, f"{error}{through_proxy(self.url)}") from None
-
-
-def _sent(request: SearchRequest) -> SearchRequest:
-    """Return the request with only what the server gets, and the shown document."""
-    flags = (True,) * len(request.useful)
-    return SearchRequest(request.query, None, None, flags, 0, document=request.document)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -77,6 +77,14 @@ class SearchRequest:
         """Number of noisy documents that a page leaves out because the noise is "empty"."""
         return 0 if self.document is not None else len(self.useful) - len(self.expected)
 
+    def shared(self) -> SearchRequest:
+        """Return the request without what has no effect on the page of a query-only engine."""
+        shown = self.document
+        if shown is not None:
+            shown = replace(shown, contains_answer=None)
+        flags = (True,) * len(self.useful)
+        return SearchRequest(self.query, None, None, flags, 0, document=shown)
+
     def flipped(self) -> SearchRequest:
         """Return the same request, with the same seed, with the opposite of every flag."""
         queries = tuple(one.flipped() for one in self.queries)

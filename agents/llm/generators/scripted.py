@@ -25,7 +25,7 @@ class ScriptedGenerator(Generator):
         self._policy = policy
         self.max_context = policy.max_context
         self._write = write
-        self._stop = StopRule(policy.codec, policy.tools)
+        self._stop = StopRule(policy.codec)
         self._ended: dict[int, Generation] = {}
 
     def submit(self, requests: Sequence[GenerationRequest], sampling: Sampling) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,6 +80,10 @@ class Policy:
         if turn_format != self.turn_format:
             self._record(self.env_settings, turn_format)
         _ = self.codec
+
+    def set_tools(self, tools: Sequence[str]) -> None:
+        """Set `tools`, and store them in `env_settings`; `save` writes them."""
+        self.record_env_settings({**self.env_settings, "tools": list(build_tools(tools))})
 
     def _record(self, settings: Mapping[str, Any], turn_format: TurnFormat) -> None:
         config: Any = self.model.config

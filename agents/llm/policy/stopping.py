@@ -44,19 +44,18 @@ class StopRule:
     """Decides where a generated turn ends.
 
     Args:
-        codec: decodes the ids.
-        tools: tools of the agent, whose closing tags end a turn.
+        codec: decodes the ids. The closing tags of its tools end a turn.
 
     Attributes:
         tags: closing tags that end a turn.
         watched: ids after which `reason` must be called; no other id can end a turn.
     """
 
-    def __init__(self, codec: TextCodec, tools: Sequence[Tool] = DEFAULT_TOOLS) -> None:
+    def __init__(self, codec: TextCodec) -> None:
         self._codec = codec
         self._stop_token_ids = codec.stop_token_ids
         with_end = [i for token, i in codec.tokenizer.get_vocab().items() if ">" in token]
-        self.tags = _CALL_TAGS if codec.turn_format == "tools" else closing_tags(tools)
+        self.tags = _CALL_TAGS if codec.turn_format == "tools" else closing_tags(codec.tools)
         ends = {i for i in with_end if may_complete_tag(codec.decode([i]), self.tags)}
         self.watched = codec.stop_token_ids | ends
 

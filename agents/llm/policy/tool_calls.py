@@ -16,31 +16,10 @@ from typing import Any
 
 from agents.llm.policy.turn_format import Message, split_once
 from zs_env.actions import DEFAULT_TOOLS, Open, Search, Tool, parse_action
-from zs_env.text.sanitize import sanitize
+from zs_env.text.sanitize import sanitize_open
+from zs_env.wrappers import OPEN_TOOL, SEARCH_TOOL
 
-
-def _function(name: str, description: str, required: str, **parameters: Any) -> dict[str, Any]:
-    types = {key: {"type": kind, "description": text} for key, (kind, text) in parameters.items()}
-    schema = {"type": "object", "properties": types, "required": [required]}
-    function = {"name": name, "description": description, "parameters": schema}
-    return {"type": "function", "function": function}
-
-
-FUNCTIONS: dict[Tool, dict[str, Any]] = {
-    "search": _function(
-        "search",
-        "Search for documents that help to answer the question.",
-        "query",
-        query=("string", "A short query."),
-    ),
-    "open": _function(
-        "open",
-        "Read a document of the last page in full.",
-        "document",
-        document=("integer", "The number of the document."),
-        part=("integer", "The number of the part, if the document is long."),
-    ),
-}
+FUNCTIONS: dict[Tool, dict[str, Any]] = {"search": SEARCH_TOOL, "open": OPEN_TOOL}
 _SYSTEM = (
     "You may call functions to help with the question. These are the functions:\n<tools>\n{tools}\n"
     "</tools>\nTo call one, write a JSON object with its name and its arguments:\n"
@@ -138,10 +117,10 @@ class ToolTemplate:
             raise ValueError(f"got a call of {name!r}, expected one of {self._tools}")
         if name == "open":
             part = f" p{arguments['part']}" if arguments.get("part") else ""
-            return f"<open>{sanitize(str(arguments['document']) + part)}</open>"
+            return f"<open>{sanitize_open(str(arguments['document']) + part)}</open>"
         if not isinstance(arguments["query"], str):
             raise TypeError("a query is a text")
-        return f"<search>{sanitize(arguments['query'])}</search>"
+        return f"<search>{sanitize_open(arguments['query'])}</search>"
 
     def _write_call(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Return a call as the template writes it, or in the first form if it writes none."""

@@ -91,9 +91,8 @@ class PolicyAgent:
 
     def use_tools(self, tools: Sequence[str]) -> None:
         """End the turns of the next episodes as these tools of an environment need it."""
-        known = build_tools(tools)
-        if known != self.policy.tools:
-            self.policy.record_env_settings({**self.policy.env_settings, "tools": list(known)})
+        if build_tools(tools) != self.policy.tools:
+            self.policy.set_tools(tools)
             self.__dict__.pop("_generator", None)
 
     @cached_property

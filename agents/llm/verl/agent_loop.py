@@ -334,8 +334,8 @@ def _load_codec(
     """Codec and stop rule, cached per process: the stop rule scans the whole vocabulary."""
     generation = get_generation_config(copy_to_local(model_path))
     stops = as_ids(None if generation is None else generation.eos_token_id)
-    codec = TextCodec(tokenizer, name=model_path, model_stop_ids=stops)
-    return codec, StopRule(codec, tools)
+    codec = TextCodec(tokenizer, name=model_path, model_stop_ids=stops, tools=tools)
+    return codec, StopRule(codec)
 
 
 def _tools(environments: Mapping[str, Any]) -> tuple[Tool, ...]:

@@ -186,6 +186,13 @@ def test_a_failure_fails_its_episode_only(in_process):
         (lambda prompt: Completion("It is", cut=True), "max_tokens"),
         (lambda prompt: 1 / 0, "ZeroDivisionError"),
         (lambda prompt: prompt.text, "no verdict"),  # both verdicts, as the prompt lists them
+        (lambda prompt: "", "no verdict"),
+        (lambda prompt: f"verdict {CODE.search(prompt.text)[1]}: 0.9", "no verdict"),
+        (lambda prompt: "no " * 100_000, "no verdict"),
+        (lambda prompt: None, "expected a Completion with a text, got None"),
+        (lambda prompt: 1.0, "expected a Completion with a text, got 1.0"),
+        (lambda prompt: float("nan"), "expected a Completion with a text, got nan"),
+        (lambda prompt: Completion(None), "expected a Completion with a text"),
     ],
 )
 def test_a_reply_without_a_verdict_is_a_failure(script, error):
@@ -358,6 +365,9 @@ def test_environments_of_one_spec_share_the_judge():
 def test_a_wrong_judge_says_what_was_expected():
     with pytest.raises(ValueError, match="must be positive"):
         Judge(Generator(), timeout_s=0)
+    for timeout_s in (float("nan"), float("inf"), "30", None, True):
+        with pytest.raises(ValueError, match="the judge's timeout_s must be a finite number"):
+            Judge(Generator(), timeout_s=timeout_s)
     with pytest.raises(ValueError, match="limit of 70 s"):
         Judge(Generator(deadline_s=70.0))
     with pytest.raises(ValueError, match="retries"):

@@ -105,7 +105,7 @@ class CachedEngine(EngineWrapper):
             SearchError: if the file cannot be read, or the only request fails.
         """
         if self.query_only:
-            requests = list(map(_shared_request, requests))
+            requests = [request.shared() for request in requests]
         found: dict[SearchRequest, Answer] = {}
         awaited: dict[SearchRequest, _Fetch] = {}
         missing: list[SearchRequest] = []
@@ -244,15 +244,6 @@ class CachedEngine(EngineWrapper):
                 new |= self._store.save(self._fingerprint, pages)
             found |= new
         return found
-
-
-def _shared_request(request: SearchRequest) -> SearchRequest:
-    """Return the request without what has no effect on the page of a query-only engine."""
-    shown = request.document
-    if shown is not None:
-        shown = replace(shown, contains_answer=None)
-    flags = (True,) * len(request.useful)
-    return SearchRequest(request.query, None, None, flags, 0, document=shown)
 
 
 class _Fetch(OtherCall):

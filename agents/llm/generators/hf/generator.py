@@ -66,7 +66,7 @@ class TransformersGenerator(Generator):
             self._model = _with_dtype(policy.model, dtype)
         check_architecture(self._model)
         self.max_context = min(max_context or policy.max_context, policy.max_context)
-        self._stop = StopRule(policy.codec, policy.tools)
+        self._stop = StopRule(policy.codec)
         # The rows of the output layer, which may exceed the tokenizer's vocabulary.
         vocabulary_size = policy.model.config.get_text_config().vocab_size
         watched_V = torch.zeros(vocabulary_size, dtype=torch.bool)

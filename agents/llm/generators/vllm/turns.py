@@ -38,7 +38,7 @@ class VLLMGeneratorBase(Generator):
     def __init__(self, policy: Policy, *, max_context: int) -> None:
         self.policy = policy
         self.max_context = max_context
-        self._stop = StopRule(policy.codec, policy.tools)
+        self._stop = StopRule(policy.codec)
         self._stop_token_ids = sorted(policy.codec.stop_token_ids)
         # Unfinished turns by the key of `_start`; turns without room wait for `poll`.
         self._open: dict[Any, tuple[GenerationRequest, Sampling]] = {}

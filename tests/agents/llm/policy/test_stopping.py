@@ -100,6 +100,6 @@ def test_a_closing_open_tag_ends_a_turn_only_with_the_tool(make_policy):
     assert StopRule(policy.codec).cut(turn) == (turn, None)
     assert policy.tools == ("search",)
     policy.record_env_settings({"tools": ["search", "open"]})
-    rule = StopRule(policy.codec, policy.tools)
+    rule = StopRule(policy.codec)
     assert rule.tags == ("</search>", "</open>", "</answer>")
     assert rule.cut(turn + policy.codec.encode_environment(" more")) == (turn, "tag")

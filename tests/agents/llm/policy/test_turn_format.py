@@ -107,9 +107,7 @@ def test_the_tool_open_is_a_function_where_the_agent_has_it(name):
     assert all(prompt.count(one["function"]["description"]) == 1 for one in FUNCTIONS.values())
     for text in ("<open>2 p3</open>", "So.<search>who?</search>", "<open>-1</open>"):
         turn = codec.encode_action(text)
-        assert (
-            StopRule(codec, policy.tools).cut((*turn, 65))[0] == turn or text == "<open>-1</open>"
-        )
+        assert StopRule(codec).cut((*turn, 65))[0] == turn or text == "<open>-1</open>"
         acts = codec.decode_action(turn)
         assert acts == (text if "-1" not in text else "(open>-1(/open>")
     call = _call(name).replace("search", "open")
