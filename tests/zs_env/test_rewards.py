@@ -133,3 +133,14 @@ def test_a_wrong_spec_says_what_was_expected(spec, fix):
 def test_a_repeated_term_is_an_error():
     with pytest.raises(ValueError, match="only once"):
         Reward((("f1", 1.0), ("f1", 1.0)))
+
+
+def test_a_function_of_a_user_returns_a_finite_number_or_a_truth_value(monkeypatch):
+    right = OUTCOMES["right"]
+    for number, value in enumerate((float("nan"), float("inf"), None, "1", [1.0])):
+        # A name of its own, because a function is imported once.
+        name = f"answer_{number}"
+        monkeypatch.setattr(json, name, lambda transcript, value=value: value, raising=False)
+        with pytest.raises(ValueError, match=f"'json:{name}' must be a finite number"):
+            build_reward({"terms": {f"json:{name}": 0.5}})(right)
+    assert build_reward({"terms": {"builtins:bool": 0.5}})(right) == {"builtins:bool": 0.5}
