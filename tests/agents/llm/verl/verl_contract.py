@@ -7,7 +7,10 @@ scripted; like a real one, it may generate past the end of a turn.
 import asyncio
 import copy
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -31,6 +34,8 @@ from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.verl.config import check_config
 from envs_registry.shared_environment import SharedEnvironment
 from envs_registry.verl import AGENT_NAME, verl_row
+from tests.envs_registry.broken_judge import REWARD
+from tests.envs_registry.documented import commands
 from tests.paths import ROOT
 from zs_env.config import make_vector_env
 
@@ -491,12 +496,17 @@ def test_the_trainers_queue_holds_the_same_tokens(make_config, policy, settings,
         assert one["rm_scores"][-1] == one["rm_scores"].sum() == rollout.reward
 
 
-def test_failed_episodes_are_not_queued(make_config, policy, rows, queue):
-    config = make_config(environment={"engine": BROKEN})
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [({"engine": BROKEN}, "failed: SearchError: http"), ({"reward": REWARD}, "failed: judge: ")],
+)
+def test_failed_episodes_are_not_queued(make_config, policy, rows, queue, broken, error, caplog):
+    config = make_config(environment=broken)
     _queued(config, ScriptedServer(policy.codec, _search_then_answer), rows)
     put, status = queue
     assert put == {}
     assert set(status.values()) == {"finished"}
+    assert error in caplog.text
 
 
 def test_rows_of_other_questions_are_refused(make_config, policy, rows):
@@ -581,6 +591,25 @@ def test_verl_accepts_the_configuration_of_a_recipe(flags, policy, tmp_path, cap
     given = ["--policy", policy.name, "--steps", "1", "--eval-episodes", "2", *flags]
     assert main(["verl-config", *given, "--output", str(output)]) == 0
     assert "accepts the configuration" in capsys.readouterr().err
+
+
+def test_verl_composes_the_documented_configuration(policy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, (_, *words), (_, *start) = commands("verl")
+    words = [policy.name if word.startswith("Qwen/") else word for word in words]
+    assert main([*words, "--billions", "7", "--steps", "1", "--eval-episodes", "2"]) == 0
+    start = [word.replace("$PWD", str(tmp_path)) for word in start]
+    # Hydra prints the whole configuration in place of the run.
+    finished = subprocess.run(
+        [sys.executable, *start, "--cfg", "job"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    composed = yaml.safe_load(finished.stdout)
+    assert composed["actor_rollout_ref"]["model"]["path"] == policy.name
 
 
 def test_a_field_that_verl_does_not_have_is_an_error(policy, tmp_path):
