@@ -153,6 +153,7 @@ def openenv_player() -> Iterator[Play]:
 def skyrl_player() -> Iterator[Play]:
     """Play through environments that `skyrl_gym.make` builds, one for each episode."""
     import skyrl_gym
+    from skyrl_gym.envs import deregister
 
     from envs_registry.skyrl import ENV_CLASS, EpisodeFailed, register_environment
 
@@ -183,6 +184,7 @@ def skyrl_player() -> Iterator[Play]:
         )
 
     yield play
+    deregister(ENV_CLASS)
 
 
 def _verl_row(script: Script) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     require_packages("train-sb3", "sb3", "stable_baselines3", "tensorboard")
     served_models(config.env_kwargs())
     if config.eval_episodes:  # raise before the training, not after it
-        kwargs = config.env_kwargs(held_out=True) | {"noise": max(config.eval_noise)}
+        kwargs: Any = config.env_kwargs(held_out=True) | {"noise": max(config.eval_noise)}
         gymnasium.make(config.env, **kwargs, disable_env_checker=True).close()
     with folder_lock(config.output):
         return _run(config)

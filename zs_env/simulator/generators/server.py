@@ -14,7 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from zs_env.search.deadline import time_left_s
@@ -39,6 +39,7 @@ _IDENTITY_TIMEOUT_S = 8.0
 _IDENTITY_FIELDS = ("id", "root", "parent", "meta")
 _READ_TIMEOUT_S, _DEADLINE_S = 30.0, 55.0
 _BACKOFF_S = 0.1
+_LOOP_DELAY_S = 10.0  # of the event loop's thread on an overloaded machine
 
 
 class ServerTextGenerator(TextGenerator):
@@ -111,8 +112,15 @@ class ServerTextGenerator(TextGenerator):
         done = self._running_loop().submit(self._generate_all(prompts, queue, deadline_s))
         done.add_done_callback(lambda _: queue.put(None))
         # Each task in the loop enforces the deadline; the wait is longer only if the loop hangs.
-        while (item := queue.get(timeout=2 * deadline_s + 1.0)) is not None:
-            callback(*item)
+        longest_s = 2 * deadline_s + _LOOP_DELAY_S
+        try:
+            while (item := queue.get(timeout=longest_s)) is not None:
+                callback(*item)
+        except Empty:
+            raise TimeoutError(
+                f"{', '.join(self.urls)}: no result within {longest_s:g} s, though each request "
+                f"ends within {deadline_s:g} s; this process is overloaded"
+            ) from None
         done.result()
 
     def served_models(self) -> list[str]:

@@ -214,6 +214,23 @@ def test_no_prompt_exceeds_the_deadline():
     assert all(isinstance(one, GenerationError) for one in outputs)
 
 
+def test_a_blocked_event_loop_is_an_error_that_names_the_cause(monkeypatch):
+    monkeypatch.setattr("zs_env.simulator.generators.server._LOOP_DELAY_S", 0.0)
+
+    async def block():
+        time.sleep(4.0)
+
+    with ChatServer(echo) as server:
+        generator = ServerTextGenerator(server.url, "m", limits=ServerLimits(deadline_s=1.0))
+        blocked = generator._running_loop().submit(block())
+        with pytest.raises(TimeoutError, match=r"no result within 2 s.*overloaded"):
+            generator.generate(prompts(1))
+        blocked.result()
+        monkeypatch.undo()
+        assert_echoed(generator.generate(prompts(1)), prompts(1))
+        generator.close()
+
+
 def test_no_reachable_server_is_an_error():
     with ChatServer(echo) as server:
         url = server.url
