@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,22 +46,30 @@ class RowCache(Cache):
         """Grow to at least this many rows and positions; the cache never shrinks.
 
         `lengths` maps rows to the number of positions that are kept.
+
+        Raises:
+            OSError: if the memory of a CPU is too small.
         """
+        _, old_rows, _, old_positions, _ = self.stored.shape
+        if rows <= old_rows and positions <= old_positions:
+            return
+        # Growth copies. On a CPU, room for later turns takes no memory until it is written.
+        spare = 3 * positions if self.stored.is_cpu else positions // 4 if old_positions else 0
+        spare = spare if positions > old_positions else 0
+        try:
+            grown = self._zeros(rows, positions + spare)
+        except OSError:  # the system promises no more memory than it has
+            grown = self._zeros(rows, positions)
+        for row, length in lengths.items():
+            if row < old_rows:
+                grown[:, row, :, :length] = self.stored[:, row, :, :length]
+        self.stored = grown
+
+    def _zeros(self, rows: int, positions: int) -> Tensor:
+        """Return an empty store of at least this size, and not smaller than the current one."""
         double, old_rows, heads, old_positions, size = self.stored.shape
-        if rows > old_rows or positions > old_positions:
-            if positions > old_positions:
-                # Growth copies. On a CPU, room for later turns takes no memory until it is written.
-                if self.stored.is_cpu:
-                    positions *= 4
-                elif old_positions:
-                    positions += positions // 4
-                positions = -(-positions // 64) * 64
-            positions = max(positions, old_positions)
-            grown = _lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
-            for row, length in lengths.items():
-                if row < old_rows:
-                    grown[:, row, :, :length] = self.stored[:, row, :, :length]
-            self.stored = grown
+        positions = max(-(-positions // 64) * 64, old_positions)
+        return _lazy_zeros((double, max(rows, old_rows), heads, positions, size), self.stored)
 
     def copy_row(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` positions of a row to another."""
@@ -118,9 +127,20 @@ def _lazy_zeros(shape: Sequence[int], like: Tensor) -> Tensor:
     """Zeros like a tensor; on a Unix CPU their memory is allocated when it is first written.
 
     Rows of a cache are padded to the longest one, so most of its pages are never written.
+
+    Raises:
+        OSError: if the system refuses this much memory.
     """
     size = math.prod(shape) * like.element_size()
     if not like.is_cpu or not size or not hasattr(mmap, "MAP_PRIVATE"):
         return like.new_zeros(shape)
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"the keys and values of {shape[1]} episodes of up to {shape[3]} tokens need "
+            f"{size / 2**30:.1f} GiB ({os.strerror(error.errno or 0)}); play fewer episodes at the "
+            "same time, or shorter ones",
+        ) from error
     return torch.frombuffer(pages, dtype=like.dtype).view(*shape)
