@@ -14,6 +14,7 @@ import pytest
 
 from envs_registry.openenv import ZeroSearchAction, ZeroSearchClient, create_app
 from envs_registry.shared_environment import SharedEnvironment
+from tests.envs_registry.broken_judge import REWARD
 from tests.envs_registry.documented import SERVER, commands
 from tests.envs_registry.openenv_server import COMMAND, serve
 from tests.paths import ROOT
@@ -127,6 +128,14 @@ def test_the_documented_client_plays(url, page, capsys):
     (code,) = re.findall(r"```python\n(from envs_registry.openenv.*?)```", text, re.S)
     exec(code.replace(SERVER, url), {})
     assert capsys.readouterr().out.endswith((" 0.0 False\n", " 0.0 True\n"))
+
+
+def test_a_failed_judge_is_named(tmp_path):
+    spec = {"id": "ZeroSearch-v0", "reward": REWARD}
+    with serve(Path(sys.executable), tmp_path / "log", spec) as url:
+        steps, last = _play(url, texts=["<answer>nobody</answer>"])
+    assert steps[-1][1:] == (None, True)
+    assert last.failure.startswith("judge: ") and "no such model" in last.failure
 
 
 def test_the_servers_of_these_tests_are_started_as_documented():

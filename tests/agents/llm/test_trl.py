@@ -196,13 +196,14 @@ class Flaky:
         return SearchPage(()) if self.count % 2 else SearchError("no answer")
 
 
-def test_failed_episodes_are_not_trained_and_do_not_count(example, recorded, monkeypatch):
+def test_failed_episodes_are_not_trained_and_do_not_count(example, recorded, monkeypatch, caplog):
     broken = {"id": "ZeroSearch-v0", "prompt": "bare", "max_turns": 2, "engine": Flaky()}
     monkeypatch.setattr(example, "ENVIRONMENT", broken)
     monkeypatch.setitem(example.CONFIG, "max_steps", 1)
     trainer = example.train("rollout_func")
     rollouts = trainer.rollout_func.rollouts
     failed = [rollout.failed for rollout in rollouts]
+    assert caplog.text.count("not trained: SearchError: no answer") == sum(failed)
     assert 0 < sum(failed) < len(failed)
     ((_, _, batch),) = recorded
     for (_, _, mask), rollout in zip(_sequences(batch), rollouts, strict=True):
