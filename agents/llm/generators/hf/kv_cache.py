@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import sys
 from collections.abc import Mapping, Sequence
+from platform import machine
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ from transformers import Cache, PreTrainedModel
 
 from agents.llm.generators.hf.attention import MaskRule, Scoring
 from agents.llm.generators.hf.plans import Chunk, Decode, Prefill
+
+# Linux then counts written pages only; Python before 3.13 has no name for the flag.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" and machine() in ("x86_64", "aarch64") else 0
 
 
 class RowCache(Cache):
@@ -135,7 +140,7 @@ def _lazy_zeros(shape: Sequence[int], like: Tensor) -> Tensor:
     if not like.is_cpu or not size or not hasattr(mmap, "MAP_PRIVATE"):
         return like.new_zeros(shape)
     try:
-        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE)
     except OSError as error:
         raise OSError(
             error.errno,
