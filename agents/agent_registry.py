@@ -52,7 +52,6 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
     name = expand_home(split_label(name)[1])
     if name.lstrip().startswith("{"):
         spec = spec_from_text(name, role="agent")
-        check_names("agent kind", [spec["kind"]], ["policy", *METHODS])
         if spec["kind"] == "policy":
             return _policy_agent(temperature=temperature, seed=seed, **_policy_settings(spec))
         return build_prompted_agent(spec, seed=seed)
@@ -70,6 +69,8 @@ def build_agent(name: str, *, temperature: float = 0.0, seed: int = 0) -> Agent:
 def check_agent_name(name: str) -> None:
     """Check the form of an agent's name, without building the agent.
 
+    Of JSON, the kind is checked, and the fields of a policy.
+
     Raises:
         ValueError: if the form is unknown.
     """
@@ -81,8 +82,12 @@ def check_agent_name(name: str) -> None:
             f"agent {name!r} needs a language model to prompt; write it as JSON, such as "
             + EXAMPLE.replace('"rag"', f'"{name}"')
         )
-    known = name.lstrip().startswith("{") or name in BASELINES or _is_policy(name) or ":" in name
-    if not known:
+    if name.lstrip().startswith("{"):
+        spec = spec_from_text(name, role="agent")
+        check_names("agent kind", [spec["kind"]], ["policy", *METHODS])
+        if spec["kind"] == "policy":
+            _policy_settings(spec)
+    elif not (name in BASELINES or _is_policy(name) or ":" in name):
         raise unknown_name("agent", name, [*BASELINES, "tiny", "module:Class", "FOLDER", *METHODS])
 
 

@@ -183,8 +183,10 @@ def skyrl_player() -> Iterator[Play]:
             truncated=output["done"] and not terminated,
         )
 
-    yield play
-    deregister(ENV_CLASS)
+    try:
+        yield play
+    finally:
+        deregister(ENV_CLASS)
 
 
 def _verl_row(script: Script) -> dict[str, Any]:

@@ -3,7 +3,13 @@
 import pytest
 
 from agents.agent_labels import split_label
-from agents.agent_registry import BASELINES, build_agent, check_agent_name, fingerprint
+from agents.agent_registry import (
+    BASELINES,
+    build_agent,
+    check_agent_name,
+    check_agents,
+    fingerprint,
+)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -47,6 +53,19 @@ def test_a_name_can_be_checked_without_building_its_agent():
         check_agent_name(name)
     with pytest.raises(ValueError, match="Did you mean 'search-once'"):
         check_agent_name("search_once")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ('{"kind": "polcy", "policy": "tiny"}', "Did you mean 'policy'"),
+        ('{"kind": "ragg", "generator": {"kind": "server"}}', "Did you mean 'rag'"),
+        ('{"kind": "policy", "policy": "tiny", "dtyp": "float32"}', "Did you mean 'dtype'"),
+    ],
+)
+def test_json_of_an_unknown_kind_or_field_is_found_before_any_agent_is_built(spec, message):
+    with pytest.raises(ValueError, match=message):
+        check_agents(["search-once", f"mine={spec}"])
 
 
 def test_a_policy_as_json_has_a_dtype_and_a_fingerprint_of_its_own():
