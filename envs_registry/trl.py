@@ -20,15 +20,6 @@ from zs_env.actions import TOOLS
 from zs_env.wrappers import ToolCalls
 
 _LOGGER = logging.getLogger(__name__)
-TOOLS_PROMPT = (
-    "Answer the question below. Find documents with the tool `search`. If they do not help, search "
-    "again with different words. You have {max_turns} tool calls in total. When you know the "
-    "answer, give it with the tool `answer`, as briefly as possible and without explanation.\n"
-    "Question: {question}\n"
-)
-OPEN_TOOLS_PROMPT = TOOLS_PROMPT.replace(
-    "You have", "Read a document of the last page in full with the tool `open`. You have"
-)
 
 
 def trl_row(
@@ -90,8 +81,8 @@ class SearchTools:
     A tool call with missing or wrong arguments is an error, which TRL shows to the model.
 
     Attributes:
-        environment: `id`, and arguments of `zs_env.config.make_env` as JSON values. The prompt is
-            `TOOLS_PROMPT` by default, and `OPEN_TOOLS_PROMPT` with the tool "open".
+        environment: `id`, and arguments of `zs_env.config.make_env` as JSON values. The
+            prompt is "tool_calls" by default.
         seed: for rows without a seed; their episodes differ between steps.
         share_group_seed: whether all episodes of a group get the same pages for the same queries.
         training_step: step of the noise schedule; `agents.llm.trl.TrainingStep` sets it. If it is
@@ -109,8 +100,7 @@ class SearchTools:
 
     def __init__(self) -> None:
         tools = [name for name in TOOLS if hasattr(self, name)]
-        prompt = OPEN_TOOLS_PROMPT if "open" in tools else TOOLS_PROMPT
-        spec = {"prompt": prompt, **self.environment}
+        spec = {"prompt": "tool_calls", **self.environment}
         self._env = shared_environment(json.dumps(spec, sort_keys=True)).make()
         if set(tools) != set(self._env.config.tools):
             raise ValueError(

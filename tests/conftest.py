@@ -51,6 +51,12 @@ def make_worded_llama() -> Callable[..., tuple[Any, Any]]:
 
 
 @pytest.fixture
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without the runs of a user, such as runs/train of `make train`."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home folder with two data files; nothing may be written outside it."""
     folder, work = tmp_path / "home", tmp_path / "work"

@@ -26,6 +26,12 @@ TOOLS_PROMPT = (
     "{max_turns} actions in total. When you know the answer, write it between <answer> and "
     "</answer>, as briefly as possible and without explanation.\nQuestion: {question}\n"
 )
+TOOL_CALLS_PROMPT = (
+    "Answer the question below. Find documents with the tool `search`. If they do not help, search "
+    "again with different words. You have {max_turns} tool calls in total. When you know the "
+    "answer, give it with the tool `answer`, as briefly as possible and without explanation.\n"
+    "{tools}Question: {question}\n"
+)
 BARE_PROMPT = "Question: {question}\n"
 NO_SEARCH_PROMPT = (
     "Answer the question below from your own knowledge. First think between <think> and </think>. "
@@ -48,6 +54,7 @@ NOTICES: dict[MalformedKind, str] = {
     "unknown_part": "The document in your last message has no such part.",
     "cannot_open": "This search engine cannot open documents.",
 }
+_TOOL_CALLS_NOTICE_END = "Call one of your tools."
 _TOOLS_NOTICE_END = "Call the function search, or answer with <answer> and </answer>."
 _NOTICE_END = "Search with <search> and </search>, or answer with <answer> and </answer>."
 _NOTICE_END_WITH_OPEN = (
@@ -61,6 +68,9 @@ QUERIES_HINT = (
 OPEN_HINT = (
     "To read a document of the last page in full, write its number, as in <open>2</open>; "
     "<open>2 p3</open> is part 3 of a long document.\n"
+)
+OPEN_CALL_HINT = (
+    "To read a document of the last page in full, give its number to the tool `open`.\n"
 )
 # The tiny policy was trained with the prompt "bare" and these notices.
 BARE_NOTICES: dict[MalformedKind, str] = {
@@ -84,12 +94,14 @@ class PromptTemplate:
             and `{tools}` by a line about several queries and about each tool but the search, if
             the agent has them.
         notices: messages after a malformed action by kind; a missing kind has a default message.
+        open_hint: the line about the tool "open" in `{tools}`.
         overrides: whether questions that have a prompt of their own get this one. It is set for a
             prompt that a user chose.
     """
 
     text: str
     notices: Mapping[str, str] | None = None
+    open_hint: str = OPEN_HINT
     overrides: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +139,7 @@ class PromptTemplate:
         prompt = self.text.replace("{max_turns}", str(max_turns))
         prompt = prompt.replace("{num_documents}", str(num_documents))
         hints = QUERIES_HINT.replace("{max_queries}", str(max_queries)) if max_queries > 1 else ""
-        hints += OPEN_HINT if "open" in tools else ""
+        hints += self.open_hint if "open" in tools else ""
         prompt = prompt.replace("{tools}", hints)
         return prompt.replace("{question}", sanitize(question.text))
 
@@ -147,6 +159,11 @@ PROMPTS: dict[str, PromptTemplate] = {
     "tools": PromptTemplate(
         TOOLS_PROMPT,
         {kind: f"\n{notice} {_TOOLS_NOTICE_END}\n" for kind, notice in NOTICES.items()},
+    ),
+    "tool_calls": PromptTemplate(
+        TOOL_CALLS_PROMPT,
+        {kind: f"\n{notice} {_TOOL_CALLS_NOTICE_END}\n" for kind, notice in NOTICES.items()},
+        open_hint=OPEN_CALL_HINT,
     ),
     "no_search": PromptTemplate(NO_SEARCH_PROMPT),
 }

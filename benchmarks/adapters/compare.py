@@ -40,7 +40,7 @@ def compare(name: str) -> dict[str, Any]:
     adapter, scripts = ADAPTERS[name], make_scripts()
     has_tools = adapter.tools_prompt is not None
     if adapter.tools_prompt is not None:
-        scripts = [script.with_tools(adapter.tools_prompt(script)) for script in scripts]
+        scripts = [script.with_tools(adapter.tools_prompt) for script in scripts]
     compared, different, equal = Counter[str](), Counter[str](), 0
     sound: list[Script] = []
     num_steps = 0

@@ -24,7 +24,7 @@ from benchmarks.adapters.episodes import (
     plain_reset,
 )
 from benchmarks.adapters.tokens import MAX_TOKENS, policy_codec, turn_ids, with_tokens
-from benchmarks.adapters.trl_players import trl_player, trl_prompt, trl_reset, trl_rollouts_player
+from benchmarks.adapters.trl_players import trl_player, trl_reset, trl_rollouts_player
 from benchmarks.adapters.verifiers_players import (
     verifiers_player,
     verifiers_reset,
@@ -41,15 +41,15 @@ class Adapter:
     Attributes:
         package: the framework's distribution.
         play: the player.
-        tools_prompt: returns the prompt of an adapter with tools, whose scripts have only the
-            valid actions; None for an adapter that takes texts.
+        tools_prompt: of an adapter with tools, whose scripts have only the valid actions; None for
+            an adapter that takes texts.
         reset: arguments of the reset of the same episode in the plain environment.
         tokens: adds the expected ids and mask; None if the framework exposes none.
     """
 
     package: str
     play: Callable[[], AbstractContextManager[Play]]
-    tools_prompt: Callable[[Script], str] | None = None
+    tools_prompt: str | None = None
     reset: Callable[[Script], dict[str, Any]] = plain_reset
     tokens: Callable[[Script, Played], Played] | None = None
 
@@ -204,7 +204,7 @@ ADAPTERS: dict[str, Adapter] = {
     "gymnasium": Adapter(package="gymnasium", play=gymnasium_player),
     "openenv": Adapter(package="openenv", play=openenv_player),
     "skyrl": Adapter(package="skyrl-gym", play=skyrl_player),
-    "trl": Adapter(package="trl", play=trl_player, tools_prompt=trl_prompt, reset=trl_reset),
+    "trl": Adapter(package="trl", play=trl_player, tools_prompt="tool_calls", reset=trl_reset),
     "trl-rollouts": Adapter(package="trl", play=trl_rollouts_player, tokens=with_tokens),
     "verifiers": Adapter(package="verifiers", play=verifiers_player, reset=verifiers_reset),
     "verifiers-v0": Adapter(package="verifiers", play=verifiers_v0_player, reset=verifiers_reset),

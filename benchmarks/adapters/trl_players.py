@@ -10,13 +10,7 @@ from typing import Any
 
 from benchmarks.adapters.episodes import Play, Played, Script
 from benchmarks.adapters.tokens import MAX_TOKENS
-from envs_registry.trl import (
-    OPEN_TOOLS_PROMPT,
-    TOOLS_PROMPT,
-    SearchOpenTools,
-    SearchTools,
-    trl_row,
-)
+from envs_registry.trl import SearchOpenTools, SearchTools, trl_row
 
 
 @contextmanager
@@ -41,11 +35,6 @@ def trl_player() -> Iterator[Play]:
 def trl_reset(script: Script) -> dict[str, Any]:
     """Return the seed of the row as that of its group."""
     return {"options": {**script.options, "group_seed": script.seed}}
-
-
-def trl_prompt(script: Script) -> str:
-    """Return the prompt of the tools."""
-    return OPEN_TOOLS_PROMPT if "open" in script.tools else TOOLS_PROMPT
 
 
 @contextmanager

@@ -6,14 +6,13 @@ from types import MappingProxyType
 import pytest
 
 from envs_registry.trl import (
-    OPEN_TOOLS_PROMPT,
-    TOOLS_PROMPT,
     SearchOpenTools,
     SearchTools,
     read_prompt,
     trl_row,
 )
 from tests.envs_registry.broken_judge import REWARD
+from zs_env.prompts import OPEN_CALL_HINT, TOOL_CALLS_PROMPT
 from zs_env.wrappers import OPEN_TOOL, TOOLS
 
 WORLD = {
@@ -67,7 +66,7 @@ def test_tools_play_an_episode():
     tools = WorldTools()
     prompt = tools.reset(**trl_row(7, noise_probability=0.0))
     question = tools._env.transcript().question
-    assert prompt == TOOLS_PROMPT.format(max_turns=3, question=question.text)
+    assert prompt == TOOL_CALLS_PROMPT.format(max_turns=3, tools="", question=question.text)
     assert tools.search("anything").startswith("<information>\nDoc 1: ")
     assert tools.get_reward() == 0.0
     assert tools.answer(question.answers[0]) == ""
@@ -83,9 +82,10 @@ def test_the_tool_open_reads_a_document_of_the_last_page():
     tools = Tools()
     prompt = tools.reset(**trl_row(7, noise_probability=0.0))
     question = tools._env.transcript().question
-    assert prompt == OPEN_TOOLS_PROMPT.format(max_turns=6, question=question.text)
-    assert "with the tool `open`. You have 6 tool calls" in prompt
-    assert "before any search" in tools.open(1)
+    values = {"max_turns": 6, "tools": OPEN_CALL_HINT, "question": question.text}
+    assert prompt == TOOL_CALLS_PROMPT.format(**values)
+    notice = tools.open(1)
+    assert notice.endswith("before any search. Call one of your tools.")
     tools.search(question.text)
     assert tools.open(2).startswith("<information>\nDoc 2: ")
     assert "no document with the number" in tools.open(document=99)

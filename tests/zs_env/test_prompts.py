@@ -47,6 +47,17 @@ def test_named_prompts_end_with_the_question(name):
     assert _render(PROMPTS[name], plain).endswith("Question: Who?\n")
 
 
+def test_the_prompt_of_tool_calls_mentions_no_tag():
+    tools = ("search", "open")
+    template = PROMPTS["tool_calls"]
+    question = Question(id="q", text="Who?", answers=("Ann",))
+    texts = [template.render_prompt(question, max_turns=6, num_documents=5, tools=tools)]
+    assert "`open`" in texts[0]
+    assert "`open`" not in _render(template)
+    texts += [template.render_notice(kind, tools) for kind in MALFORMED_KINDS]
+    assert not any("<" in text for text in texts)
+
+
 def test_a_prompt_without_the_question_is_an_error():
     with pytest.raises(ValueError, match="question"):
         PromptTemplate.of("instructt")

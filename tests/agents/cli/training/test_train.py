@@ -21,6 +21,7 @@ from agents.llm.trainer.loop import TrainResult
 from agents.storage.output_folder import folder_lock
 
 
+@pytest.mark.usefixtures("in_empty_folder")
 def test_no_flags_are_the_main_job() -> None:
     assert parse_arguments([]) == TrainConfig()
 

@@ -175,6 +175,7 @@ def test_a_dequantised_model_can_be_saved(make_policy, tmp_path):
     rebuilt.save_pretrained(tmp_path)
 
 
+@pytest.mark.usefixtures("in_empty_folder")
 def test_names_that_lead_nowhere_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no GGUF file"):
         load_policy(tmp_path / "missing.gguf")

@@ -15,6 +15,8 @@ from agents.llm.trainer.run_folder import resumed_config
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
 
+pytestmark = pytest.mark.usefixtures("in_empty_folder")
+
 
 def changed(run: TrainConfig, **settings) -> TrainConfig:
     return with_settings(run, settings)
