@@ -108,9 +108,16 @@ def choose_prompt(prompt: str | None, policy: Policy) -> str | None:
     """Return the prompt of the settings, or else of the policy, or else of its turn format.
 
     Raises:
-        ValueError: if the prompt asks for search tags, but the policy calls a function.
+        ValueError: if the prompt asks for search tags, but the policy calls a function, or for an
+            answer by a tool call, which no turn format has.
     """
     chosen = prompt or policy.prompt
+    if chosen == "tool_calls":
+        raise ValueError(
+            "the prompt 'tool_calls' asks for a call of the tool answer, but in every turn format "
+            "the policy writes <answer>; choose --prompt tools for the turn format 'tools', else "
+            "--prompt instruct"
+        )
     if policy.turn_format != "tools":
         return chosen
     chosen = chosen or "tools"

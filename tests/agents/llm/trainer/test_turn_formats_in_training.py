@@ -49,3 +49,9 @@ def test_a_prompt_that_asks_for_search_tags_is_refused_with_tools(tmp_path, caps
     flags = ["--policy", str(tmp_path / "model"), "--prompt", "instruct"]
     assert main(["train", *flags, "--output", str(tmp_path / "run")]) == 2
     assert "choose --prompt tools" in capsys.readouterr().err
+
+
+def test_a_prompt_that_asks_for_an_answer_by_a_tool_call_is_refused(tmp_path, capsys):
+    flags = ["--policy", "tiny", "--prompt", "tool_calls", "--output", str(tmp_path / "run")]
+    assert main(["train", *flags]) == 2
+    assert "choose --prompt tools" in capsys.readouterr().err
