@@ -12,6 +12,8 @@ import gymnasium
 from zs_env.config import build_engine, build_questions, make_env
 from zs_env.config.environments import reward_from_text
 from zs_env.env import ZeroSearchEnv
+from zs_env.noise import build_noise
+from zs_env.sampler import QuestionsWithinLimits
 
 
 class SharedEnvironment:
@@ -21,7 +23,8 @@ class SharedEnvironment:
         spec: `id`, and arguments of `zs_env.config.make_env` as JSON values.
 
     Raises:
-        ValueError: if `id` is missing, or a spec of questions or engine is wrong.
+        ValueError: if `id` is missing, a spec of questions or engine is wrong, or a prompt is too
+            long.
         gymnasium.error.Error: if the id is not registered.
     """
 
@@ -38,6 +41,9 @@ class SharedEnvironment:
         if isinstance(settings.get("reward"), str | Mapping):
             settings["reward"] = reward_from_text(settings["reward"])
         self._settings = settings
+        if isinstance(self.questions, list | tuple):  # their prompts are checked once
+            env = self.make()
+            self.questions = QuestionsWithinLimits(env.questions, env.config)
 
     def make(self) -> ZeroSearchEnv:
         """Return a new environment; closing it does not close the shared engine."""
@@ -46,5 +52,32 @@ class SharedEnvironment:
 
 @lru_cache(maxsize=32)
 def shared_environment(spec: str) -> SharedEnvironment:
-    """Return the environment of a spec, given as JSON text; it is built once in a process."""
-    return SharedEnvironment(json.loads(spec))
+    """Return the environment of a spec, given as JSON text; it is built once in a process.
+
+    Raises:
+        ValueError: if the spec is wrong, or fails `check_scheduled_noise`.
+    """
+    settings = json.loads(spec)
+    check_scheduled_noise(settings)
+    return SharedEnvironment(settings)
+
+
+def check_scheduled_noise(settings: Mapping[str, Any]) -> None:
+    """Check that the noise of an environment works if every episode begins anew.
+
+    Frameworks play each episode with a seed, or in an environment of its own, and both put the
+    noise back to its start.
+
+    Args:
+        settings: of the environment, as JSON values.
+
+    Raises:
+        ValueError: if the noise follows the rewards.
+    """
+    noise = settings.get("noise", 0.0)
+    if hasattr(build_noise(noise), "record"):
+        raise ValueError(
+            f"got the noise {noise!r}, which follows the rewards of earlier episodes, but here "
+            'each episode puts it back to its start; give a schedule, such as {"start": 0.0, '
+            '"end": 0.5, "total_steps": 200}'
+        )

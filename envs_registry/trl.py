@@ -17,7 +17,7 @@ import numpy as np
 
 from envs_registry.shared_environment import shared_environment
 from zs_env.actions import TOOLS
-from zs_env.wrappers import ToolCalls
+from zs_env.wrappers import ToolCalls, action_text
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -75,10 +75,11 @@ class SearchTools:
     Derive a class and set its attributes; it is the `environment_factory` of `GRPOTrainer`. The
     instances of a process share questions, engine and judge. The reward of a failed episode (its
     engine or judge failed) is None, and the error is logged. TRL leaves it out of the mean and the
-    standard deviation of its group and gives it the advantage 0. An episode without an answer has
-    the reward 0 with the default reward.
+    standard deviation of its group and gives it the advantage 0. If the model stops before it has
+    answered, the remaining turns are empty.
 
-    A tool call with missing or wrong arguments is an error, which TRL shows to the model.
+    A tool call with missing or wrong arguments is an error, which TRL shows to the model. Every
+    other error of a tool ends the training: `get_reward` raises it again.
 
     Attributes:
         environment: `id`, and arguments of `zs_env.config.make_env` as JSON values. The
@@ -89,7 +90,8 @@ class SearchTools:
             None, the step is the number of episodes that the instance has played.
 
     Raises:
-        ValueError: if the environment is wrong, or its tools are not those of the class.
+        ValueError: if the environment is wrong, its tools are not those of the class, or its reward
+            needs a thought before an action, which a tool call does not have.
     """
 
     environment: ClassVar[Mapping[str, Any]] = {"id": "ZeroSearch-v0"}
@@ -108,7 +110,14 @@ class SearchTools:
                 f"{type(self).__name__} has the methods {tools}; derive it from SearchOpenTools if "
                 'the environment has "tools": ["search", "open"], else from SearchTools'
             )
+        weights = getattr(self._env.config.reward, "weights", ())
+        if thoughts := [name for name, _ in weights if name.startswith("think_")]:
+            raise ValueError(
+                f"the reward has the terms {thoughts}, which need a thought before each action, "
+                "but a tool call has no text before it; choose a reward without them"
+            )
         self._calls = ToolCalls(self._env)
+        self._error: Exception | None = None
         # Episodes of a group are played by different instances.
         self._number = next(self._numbers)
         self._num_episodes = 0
@@ -121,6 +130,7 @@ class SearchTools:
         """
         step = self._num_episodes if self.training_step is None else self.training_step
         self._num_episodes += 1
+        self._error = None
         index, noise_probability, seed = read_prompt(prompt, seed=self.seed, step=step)
         options: dict[str, Any] = {"question_index": index, "training_step": step}
         if noise_probability is not None:
@@ -154,7 +164,15 @@ class SearchTools:
         return self._call("answer", {"text": text})
 
     def get_reward(self) -> float | None:
-        """Return the reward of the episode; None if its engine or judge failed."""
+        """End the episode and return its reward; None if its engine or judge failed.
+
+        Raises:
+            Exception: the error of a tool that was not the model's, such as a spent budget.
+        """
+        if self._error is not None:
+            raise self._error
+        while not self._calls.finished:
+            self._calls.act("")
         failure = self._env.transcript().failure
         if failure is None:
             return self._calls.reward
@@ -165,7 +183,13 @@ class SearchTools:
         # TRL lets the model continue after the end of an episode.
         if self._calls.finished:
             return "The episode is over."
-        return self._calls.call(name, arguments)
+        action = action_text(name, arguments)
+        try:
+            return self._calls.act(action)
+        except Exception as error:
+            # TRL shows every error to the model, and continues.
+            self._error = error
+            raise
 
 
 class SearchOpenTools(SearchTools):

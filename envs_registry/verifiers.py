@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import fields
 from typing import Any
 
@@ -132,18 +133,19 @@ class SearchEnv(vf.Env[SearchEnvConfig]):
             RuntimeError: if the search engine, or the judge of the reward, failed.
         """
         env, settings = self.episodes.make(), self.episodes.reset_settings(task.data.question_index)
-        async with agents.agent.interaction(task) as interaction:
-            await asyncio.to_thread(env.reset, **settings)
-            segment = await interaction.turn()
-            while not segment.terminated:
-                message = await asyncio.to_thread(act, env, segment.last_reply)
-                if message is None:
-                    break
-                segment = await interaction.turn(message)
-            # A limit of verifiers ended the conversation: the remaining turns are empty.
-            while segment.terminated and act(env, "") is not None:
-                pass
-            transcript = env.transcript()
-            if transcript.failure is not None:
-                raise RuntimeError(f"the episode failed: {transcript.failure}")
-            interaction.trace.info[_INFO] = summary(transcript)
+        with closing(env):
+            async with agents.agent.interaction(task) as interaction:
+                await asyncio.to_thread(env.reset, **settings)
+                segment = await interaction.turn()
+                while not segment.terminated:
+                    message = await asyncio.to_thread(act, env, segment.last_reply)
+                    if message is None:
+                        break
+                    segment = await interaction.turn(message)
+                # A limit of verifiers ended the conversation: the remaining turns are empty.
+                while segment.terminated and act(env, "") is not None:
+                    pass
+                transcript = env.transcript()
+                if transcript.failure is not None:
+                    raise RuntimeError(f"the episode failed: {transcript.failure}")
+                interaction.trace.info[_INFO] = summary(transcript)

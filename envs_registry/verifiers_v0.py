@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from importlib import import_module
 from typing import Any
 
@@ -50,15 +51,38 @@ class SearchMultiTurnEnv(vf.MultiTurnEnv):
             vf.InfraError: if the search engine, or the judge of the reward, failed.
         """
         env = state["search_env"]
-        message = await asyncio.to_thread(act, env, str(messages[-1].content or ""))
+        state["num_acted"] = len(state["trajectory"])
+        message = await asyncio.to_thread(act, env, _text(messages))
         if message is not None:
             return [vf.UserMessage(content=message)]
-        transcript = env.transcript()
+        self._record(state)
+        state["final_env_response"] = []
+        return []
+
+    @vf.cleanup
+    async def finish(self, state: Any) -> None:
+        """Play what a limit of verifiers cut off: the last message, then empty turns."""
+        env = state.get("search_env")
+        if env is None:
+            return
+        with closing(env):
+            if state.get("error") or state.get("timed_out") or "zerosearch" in state:
+                return
+            steps = state["trajectory"]
+            text = _text(steps[-1]["completion"]) if len(steps) > state.get("num_acted", 0) else ""
+            while await asyncio.to_thread(act, env, text) is not None:
+                text = ""
+            try:
+                self._record(state)
+            except vf.Error as error:
+                state["error"] = error
+
+    def _record(self, state: Any) -> None:
+        """Keep the result of the ended episode."""
+        transcript = state["search_env"].transcript()
         if transcript.failure is not None:
             raise vf.InfraError(f"the episode failed: {transcript.failure}")
         state["zerosearch"] = summary(transcript)
-        state["final_env_response"] = []
-        return []
 
 
 def load_environment(
@@ -86,6 +110,11 @@ def load_environment(
     for name in _METRICS:
         rubric.add_metric(_metric(name))
     return SearchMultiTurnEnv(episodes, dataset=Dataset.from_list(rows), rubric=rubric)
+
+
+def _text(messages: Any) -> str:
+    """Return the text of the last message."""
+    return str(messages[-1].content or "")
 
 
 async def _reward(state: Any) -> float:

@@ -7,14 +7,19 @@ gives equal episodes in all of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from zs_env.episode import Episode, EpisodeConfig
 from zs_env.noise import Noise, build_noise, check_noise, check_supported
-from zs_env.questions.question import QuestionDataset, check_questions, generates_questions
+from zs_env.questions.question import (
+    Question,
+    QuestionDataset,
+    check_questions,
+    generates_questions,
+)
 from zs_env.search.engine import SearchEngine
 from zs_env.text.numbers import as_int, as_probability
 from zs_env.text.suggestions import check_names
@@ -23,6 +28,18 @@ OPTIONS = ("noise_probability", "training_step", "group_seed", "question_index",
 _MAX_SEED = 2**63
 _LOGGER = logging.getLogger(__name__)
 QuestionOrder = Literal["random", "shuffled"]
+
+
+class QuestionsWithinLimits(list[Question]):
+    """Questions whose prompts were checked, so that many environments can share them.
+
+    Attributes:
+        config: the rules under which they were checked.
+    """
+
+    def __init__(self, questions: Iterable[Question], config: EpisodeConfig) -> None:
+        super().__init__(questions)
+        self.config = config
 
 
 def questions_within_limits(questions: QuestionDataset, config: EpisodeConfig) -> QuestionDataset:
@@ -39,6 +56,8 @@ def questions_within_limits(questions: QuestionDataset, config: EpisodeConfig) -
         ValueError: if a prompt is too long, or all are and none remains.
     """
     if generates_questions(questions):
+        return questions
+    if isinstance(questions, QuestionsWithinLimits) and questions.config == config:
         return questions
     limit = config.limits.max_prompt_chars
     listed = [questions[index] for index in range(len(questions))]

@@ -227,10 +227,19 @@ class ToolCalls:
             ResetNeeded: if the episode is over.
             ValueError: as `action_text` does.
         """
-        action = action_text(name, arguments)
+        return self.act(action_text(name, arguments))
+
+    def act(self, text: str) -> str:
+        """Take a turn with a text and return the environment's message.
+
+        A text that is not empty is for agents that also write tags; "" is a turn without an action.
+
+        Raises:
+            ResetNeeded: if the episode is over.
+        """
         if self.finished:
             raise gymnasium.error.ResetNeeded("the episode is over; call reset() before a tool")
-        observation, reward, terminated, truncated, self.info = self._env.step(action)
+        observation, reward, terminated, truncated, self.info = self._env.step(text)
         self.reward += float(reward)
         self.finished = terminated or truncated
         return observation["message"].strip()

@@ -19,6 +19,7 @@ from agents.llm.generators.sampling import Sampling
 from agents.llm.policy.policy import Policy
 from agents.llm.rollout.collect import collect_rollouts
 from agents.llm.rollout.types import Rollout
+from envs_registry.shared_environment import check_scheduled_noise
 from envs_registry.trl import SearchTools, read_prompt
 from zs_env.vector_env import ZeroSearchVectorEnv
 
@@ -61,6 +62,9 @@ class SearchRollouts:
 
     Attributes:
         rollouts: the episodes of the last call, in the order of its prompts.
+
+    Raises:
+        ValueError: if the noise of the environment follows the rewards.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class SearchRollouts:
         seed: int = 0,
         share_group_seed: bool = False,
     ) -> None:
+        check_scheduled_noise(environment)
         self._environment = dict(environment)
         self._max_new_tokens = max_new_tokens
         self._seed = seed

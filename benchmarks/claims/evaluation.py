@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents.llm.distributed.context import SINGLE_PROCESS
 from agents.llm.generators.factory import make_generator
 from agents.llm.policy.policy import Policy
 from agents.llm.trainer.config import TrainConfig
 from agents.llm.trainer.evaluator import Evaluator
+from agents.llm.trainer.setup import choose_precision
 from agents.storage.config_file import with_settings
 from zs_env.transcripts.transcript import Transcript
 
@@ -19,6 +21,7 @@ def evaluate_policy(config: TrainConfig, policy: Policy) -> dict[str, Sequence[T
     two arms with the same seed.
     """
     config = with_settings(config, {"prompt": config.environment.prompt or policy.prompt})
+    config = choose_precision(config, SINGLE_PROCESS)
     evaluator = Evaluator(config, policy)
     generator = make_generator(
         policy,

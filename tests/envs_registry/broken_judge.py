@@ -16,3 +16,8 @@ class BrokenModel:
 
 
 broken_reward = Reward((("judge", 1.0),), Judge(BrokenModel()))
+
+
+def no_number(transcript):
+    """A reward that is no number."""
+    return float("nan")

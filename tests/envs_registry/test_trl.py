@@ -13,6 +13,7 @@ from envs_registry.trl import (
 )
 from tests.envs_registry.broken_judge import REWARD
 from zs_env.prompts import OPEN_CALL_HINT, TOOL_CALLS_PROMPT
+from zs_env.rewards import PRESETS
 from zs_env.wrappers import OPEN_TOOL, TOOLS
 
 WORLD = {
@@ -68,7 +69,6 @@ def test_tools_play_an_episode():
     question = tools._env.transcript().question
     assert prompt == TOOL_CALLS_PROMPT.format(max_turns=3, tools="", question=question.text)
     assert tools.search("anything").startswith("<information>\nDoc 1: ")
-    assert tools.get_reward() == 0.0
     assert tools.answer(question.answers[0]) == ""
     assert tools.get_reward() == 1.0
     assert tools.search("more") == tools.answer("more") == "The episode is over."
@@ -106,11 +106,46 @@ def test_tools_other_than_those_of_the_environment_are_an_error(base, allowed):
         tools()
 
 
-def test_an_episode_without_an_answer_has_the_reward_0():
-    tools = WorldTools()
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({"f1": 1.0}, 0.0),
+        ({"f1": 1.0, "searches": -0.25}, -0.25),
+        ({"f1": 1.0, "malformed": -0.25}, -0.5),  # two of the three turns are empty
+    ],
+)
+def test_the_remaining_turns_of_an_episode_without_an_answer_are_empty(terms, expected):
+    environment = {**WORLD, "reward": {"terms": terms}}
+    tools = type("Tools", (SearchTools,), {"environment": environment})()
     tools.reset(**trl_row(7))
     tools.search("anything")
-    assert tools.get_reward() == 0.0
+    assert tools.get_reward() == tools.get_reward() == expected
+    assert tools._env.transcript().reason == "turn_limit"
+
+
+def test_an_error_that_is_not_the_models_ends_the_training():
+    reward = {"terms": {"tests.envs_registry.broken_judge:no_number": 1.0}}
+    tools = type("Tools", (SearchTools,), {"environment": {**WORLD, "reward": reward}})()
+    tools.reset(**trl_row(7))
+    with pytest.raises(ValueError, match="takes one string"):
+        tools._call("search", {})  # a wrong argument is the model's
+    with pytest.raises(ValueError, match="nan"):
+        tools.answer("nobody")  # TRL catches it
+    with pytest.raises(ValueError, match="nan"):
+        tools.get_reward()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_reward_that_needs_thoughts_is_refused(name):
+    tools = type("Tools", (SearchTools,), {"environment": {**WORLD, "reward": name}})
+    if any(term.startswith("think_") for term, _ in PRESETS[name].weights):
+        with pytest.raises(ValueError, match="need a thought before each action"):
+            tools()
+        return
+    played = tools()
+    played.reset(**trl_row(7))
+    played.answer(played._env.transcript().question.answers[0])
+    assert played.get_reward() > 0.0
 
 
 def test_a_failed_episode_has_no_reward():

@@ -3,12 +3,18 @@
 Needs verifiers 0.3: `test_verifiers.py` runs this file in an environment that has it.
 """
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import verifiers as vf
+from verifiers.legacy.clients import resolve_client
+
+from envs_registry.verifiers_v0 import load_environment
 from tests.envs_registry.broken_judge import REWARD
 from tests.envs_registry.scripted_chat import (
     BROKEN,
@@ -79,3 +85,30 @@ def test_a_failed_judge_is_named_in_the_error(tmp_path):
     for row in _evaluate(tmp_path, {**ENVIRONMENT, "reward": REWARD}):
         message = json.dumps(row["error"])
         assert "judge: " in message and "no such model" in message and "engine" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "reward", "reason"),
+    [("<answer>{}</answer>", 1.0, "answer"), ("<search>{}</search>", -0.25, "turn_limit")],
+)
+def test_a_limit_of_tokens_cuts_neither_the_last_message_nor_the_terms(text, reward, reason):
+    async def reply(body):
+        question = make_env(**environment_settings(ENVIRONMENT)).questions[0]
+        return completion(text.format(question.answers[0]))
+
+    terms = {"f1": 1.0, "searches": -0.25}
+    env = load_environment({**ENVIRONMENT, "reward": {"terms": terms}}, num_questions=1)
+    env.set_max_total_completion_tokens(1)
+    row = {"example_id": 0, **env.dataset[0]}
+
+    async def play(url):
+        client = resolve_client(vf.ClientConfig(api_base_url=url, api_key_var="NO_KEY"))
+        output = await env.run_rollout(row, client, "m", {}, state_columns=["zerosearch"])
+        await client.close()
+        return output
+
+    with ChatServer(reply) as server:
+        output = asyncio.run(play(server.url))
+    assert output["error"] is None
+    assert (output["reward"], output["zerosearch"]["reason"]) == (reward, reason)
+    assert output["num_searches"] == (reason == "turn_limit")

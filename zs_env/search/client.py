@@ -166,6 +166,8 @@ class EngineClient:
         results: dict[int, Any] = {}
         while call_id not in results:
             results = self._calls.wait()
+            if call_id not in results and not len(self._calls):
+                raise RuntimeError("the environment was closed while it waited for a call")
             for ended in results:  # an interruption may have left calls of other episodes
                 self._submitted.pop(ended, None)
         call.deliver(results[call_id], call)

@@ -158,7 +158,10 @@ class CallLock:
 
 
 class PendingCalls:
-    """Runs calls at the same time, each in a thread. Idle threads are reused."""
+    """Runs calls at the same time, each in a thread. Idle threads are reused.
+
+    The threads hold no reference to it, and end when it is closed or collected.
+    """
 
     def __init__(self) -> None:
         self._results: SimpleQueue[tuple[_Jobs, int, Any]] = SimpleQueue()
@@ -182,7 +185,8 @@ class PendingCalls:
         else:
             jobs = SimpleQueue()
             # A daemon thread does not keep the process alive if the engine hangs.
-            Thread(target=self._work, args=(jobs,), name="zs_env engine", daemon=True).start()
+            arguments = (jobs, self._results)
+            Thread(target=_work, args=arguments, name="zs_env engine", daemon=True).start()
         self._last_id += 1
         deadline = Deadline(timeout_s)
         self._pending[self._last_id] = (jobs, deadline)
@@ -231,11 +235,15 @@ class PendingCalls:
         self._idle.clear()
         self._pending.clear()
 
-    def _work(self, jobs: _Jobs) -> None:
-        while (job := jobs.get()) is not None:
-            call_id, function, inputs, deadline = job
-            with deadline_of(deadline):
-                result = function(inputs)
-            self._results.put((jobs, call_id, result))
-            # An idle thread keeps nothing alive.
-            del job, function, inputs, deadline, result
+    def __del__(self) -> None:
+        self.close()
+
+
+def _work(jobs: _Jobs, results: SimpleQueue[tuple[_Jobs, int, Any]]) -> None:
+    while (job := jobs.get()) is not None:
+        call_id, function, inputs, deadline = job
+        with deadline_of(deadline):
+            result = function(inputs)
+        results.put((jobs, call_id, result))
+        # An idle thread keeps nothing alive.
+        del job, function, inputs, deadline, result

@@ -341,4 +341,5 @@ def _load_codec(
 def _tools(environments: Mapping[str, Any]) -> tuple[Tool, ...]:
     """Return the tools of all environments together."""
     specs = environments.values()
-    return build_tools([tool for one in specs for tool in one.get("tools", DEFAULT_TOOLS)])
+    tools = (build_tools(one.get("tools", DEFAULT_TOOLS)) for one in specs)
+    return build_tools([tool for some in tools for tool in some])

@@ -6,6 +6,7 @@ import pytest
 
 from agents.llm.trainer.loop import TrainingDiverged, TrainResult
 from agents.llm.trainer.metrics import read_metrics
+from agents.storage.config_file import with_settings
 from benchmarks.claims import run
 from benchmarks.claims.arms import ARMS
 from benchmarks.claims.results import RunResult
@@ -37,6 +38,13 @@ def test_the_arm_runs(name, tiny_base):
     before = (tiny_base.run.output / ROW).stat().st_mtime_ns
     assert run_arm(name, tiny_base)
     assert (tiny_base.run.output / ROW).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["default", "imitation", "prompted"])
+def test_precisions_that_are_auto_are_chosen(name, tiny_base):
+    base = with_settings(tiny_base, {"autocast": "auto", "rollout_dtype": "auto"})
+    assert run_arm(name, base)
+    assert (base.run.output / ROW).exists()
 
 
 def test_without_git_a_row_names_no_commit(tiny_base, monkeypatch):

@@ -1,3 +1,4 @@
+import gc
 import threading
 from queue import Empty
 from types import SimpleNamespace
@@ -92,3 +93,18 @@ def test_each_call_is_late_at_its_own_deadline(monkeypatch, between):
     assert calls.wait() == {second: TIMED_OUT} and clock.now == 10.0 + between
     gate.set()
     calls.close()
+
+
+def test_threads_end_when_nothing_holds_the_calls():
+    threads = []
+
+    def search(requests):
+        threads.append(threading.current_thread())
+
+    calls = PendingCalls()
+    calls.submit(search, ["query"], timeout_s=30)
+    calls.wait()
+    del calls
+    gc.collect()
+    threads[0].join(timeout=30)
+    assert not threads[0].is_alive()

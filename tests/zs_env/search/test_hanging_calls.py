@@ -112,6 +112,28 @@ def test_requests_that_waited_for_a_hanging_call_get_their_own_try(thread_safe):
     vector.close()
 
 
+def test_an_environment_that_is_closed_during_a_call_ends_its_step():
+    engine = Hangs(in_process=False)
+    env = ZeroSearchEnv(QUESTIONS, engine, num_documents=1, engine_timeout_s=30)
+    env.reset(seed=0)
+    errors = []
+
+    def step():
+        try:
+            env.step("<search>q</search>")
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    stepping = threading.Thread(target=step, daemon=True)
+    stepping.start()
+    while not engine.calls:
+        time.sleep(0.01)
+    env.close()
+    stepping.join(timeout=25)
+    engine.released.set()
+    assert errors == ["the environment was closed while it waited for a call"]
+
+
 def test_a_request_with_a_deadline_does_not_wait_for_a_call_without_one():
     engine = Hangs(thread_safe=True)
     cached = CachedEngine(engine)

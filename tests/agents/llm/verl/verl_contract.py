@@ -31,6 +31,7 @@ from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.scripted import ScriptedGenerator
 from agents.llm.policy.policy import Policy, load_policy
 from agents.llm.rollout.collect import collect_rollouts
+from agents.llm.verl.agent_loop import _tools
 from agents.llm.verl.config import check_config
 from envs_registry.shared_environment import SharedEnvironment
 from envs_registry.verl import AGENT_NAME, verl_row
@@ -391,6 +392,11 @@ def test_stop_strings_are_sent_to_the_server(make_config, policy, rows):
     assert sampling["stop"] == ["</search>", "</answer>"]
     assert sampling["include_stop_str_in_output"] is True
     assert sampling["max_tokens"] == MAX_NEW_TOKENS
+
+
+def test_tools_are_a_list_or_a_text():
+    environments = {"a": {"tools": "search,open"}, "b": {}, "c": {"tools": ["search"]}}
+    assert _tools(environments) == ("search", "open")
 
 
 def test_the_output_names_the_weights_of_an_episode(make_config, policy, rows):
