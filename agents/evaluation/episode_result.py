@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from zs_env.metrics import F1Tokens, exact_match, f1_score, substring_match
+from zs_env.text.wrong_answers import mentions_answer
 from zs_env.transcripts.transcript import Transcript
 
 
@@ -35,10 +36,12 @@ class EpisodeResult:
         documents: number of documents shown, and of those that noise of the kind "empty" left out.
         noisy_documents: number of noisy documents; those that were left out are noisy.
         unlabelled_documents: number of documents whose quality the engine does not control.
-        failed_checks: number of documents by requested quality and failed check, such as
-            "noisy/leak".
-        wrong_answer_shown: whether a document suggested a wrong answer (its metadata
-            `wrong_answer`), as misleading, conflicting and injected documents do.
+        failed_checks: number of documents by delivered quality and failed check, such as
+            "noisy/leak". Documents that the engine `corpus` delivers where a useful page was
+            requested and the query finds none are noisy: "noisy/not_retrieved".
+        wrong_answer_shown: whether the shown text or title of a document names the wrong
+            answer that it suggests (its metadata `wrong_answer`), as those of misleading,
+            conflicting and injected documents do unless the text is cut before it.
         misled: whether the prediction is such a wrong answer, after normalization.
     """
 
@@ -83,6 +86,8 @@ class EpisodeResult:
             for document in documents
             for name, value in document.metadata
             if name == "wrong_answer"
+            # The text may have been cut before the wrong answer.
+            and mentions_answer(f"{document.title} {document.text}", [str(value)])
         ]
         if prediction is not None:
             answers = transcript.question.answers

@@ -38,8 +38,9 @@ class Report:
         noisy_share: mean over episodes of the share of noisy documents; documents whose quality
             the engine does not control are excluded.
         common_failure: the most frequent failure; None without one.
-        failed_checks: share of the useful or noisy documents that fail a check, by "kind/check";
-            only simulated engines check their documents.
+        failed_checks: share of the documents delivered as useful or as noisy that fail a check, by
+            "kind/check". Simulated engines check their documents; "noisy/not_retrieved" is of the
+            engine `corpus`.
         folder: of transcripts and results; None if they were not written.
         costs: of the searches of this call, see `zs_env.search.types.SearchCost`; not part of the
             JSON, since they depend on earlier sessions and on the clock.

@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from zs_env.metrics import contains_answer
 from zs_env.noise import NoiseKind
 from zs_env.questions.question import is_yes_no
 from zs_env.search.types import Document, SearchRequest
 from zs_env.text.injections import inject
-from zs_env.text.wrong_answers import WrongAnswers, replace_answers
+from zs_env.text.wrong_answers import WrongAnswers, mentions_answer, replace_answers
 
 Ranked = tuple[int, Document]
 
@@ -112,7 +111,7 @@ def _contradictions(
             break
         parts = (document.title, document.text)
         title, text = (replace_answers(part, answers, wrong) or part for part in parts)
-        if parts == (title, text) or contains_answer(f"{title} {text}", answers):
+        if parts == (title, text) or mentions_answer(f"{title} {text}", answers):
             continue
         facts = dict(document.metadata) | {"is_gold": False, "wrong_answer": wrong}
         changed = replace(document, title=title, text=text, metadata=tuple(facts.items()))

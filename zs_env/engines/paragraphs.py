@@ -15,7 +15,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from zs_env.engines.page_composition import RankedPassages, compose_page
-from zs_env.metrics import contains_answer
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.engine import Answer, SearchEngine, raise_single
 from zs_env.search.opening import open_by_search
@@ -28,7 +27,7 @@ from zs_env.search.types import (
     SearchRequest,
 )
 from zs_env.text.words import content_words
-from zs_env.text.wrong_answers import WrongAnswers
+from zs_env.text.wrong_answers import WrongAnswers, mentions_answer
 
 if TYPE_CHECKING:
     from zs_env.questions.question import QuestionDataset
@@ -62,14 +61,16 @@ class ParagraphEngine(SearchEngine):
     """Orders the paragraphs of the question by relevance to the query.
 
     For a useful document the engine returns a gold paragraph that shares a content word with the
-    query, or else the best distractor. For a noisy document it returns the best distractor without
-    a gold answer (for yes/no questions: the best distractor). No paragraph occurs twice on a page,
-    so a page may be short. For other kinds of noise see `zs_env.engines.page_composition`. The seed
-    of a request determines wrong answers and has no other effect.
+    query, or else the best distractor. For a noisy document it returns the best distractor that
+    mentions no gold answer (for yes/no questions: the best distractor). No paragraph occurs twice
+    on a page, so a page may be short. For other kinds of noise see
+    `zs_env.engines.page_composition`. The seed of a request determines wrong answers and has no
+    other effect.
 
     Args:
         questions: questions with paragraphs. Questions with the same text share their paragraphs.
-        min_distractors: a question with fewer distractors takes paragraphs of the next questions.
+        min_distractors: a question with fewer distractors that mention no gold answer takes
+            paragraphs of the next questions.
 
     Raises:
         ValueError: if no question has a paragraph, or there are too many questions, as in a
@@ -108,7 +109,7 @@ class ParagraphEngine(SearchEngine):
         for question in self._questions:
             parts = (question.text, question.answers, question.paragraphs)
             digest.update(repr(parts).encode("utf-8", "replace"))
-        return f"paragraphs-3:{self._min_distractors}:{digest.hexdigest()}"
+        return f"paragraphs-4:{self._min_distractors}:{digest.hexdigest()}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with a SearchError for a question without paragraphs.
@@ -175,10 +176,9 @@ class ParagraphEngine(SearchEngine):
         answers = tuple(answer for place in places for answer in self._questions[place].answers)
         is_yes_no = all(self._questions[place].is_yes_no for place in places)
         paragraphs = dict.fromkeys(p for place in places for p in self._questions[place].paragraphs)
-        candidates = [
-            _candidate(paragraph, () if is_yes_no else answers)
-            for paragraph in [*paragraphs, *self._extra_distractors(places, paragraphs)]
-        ]
+        golds = () if is_yes_no else answers
+        candidates = [_candidate(paragraph, golds) for paragraph in paragraphs]
+        candidates += self._extra_distractors(places, candidates, golds)
         return _ParagraphIndex(
             tuple(candidates),
             Counter(word for candidate in candidates for word in candidate.frequencies),
@@ -186,11 +186,15 @@ class ParagraphEngine(SearchEngine):
             answers,
         )
 
-    def _extra_distractors(self, places: list[int], own: dict[Paragraph, None]) -> list[Paragraph]:
+    def _extra_distractors(
+        self, places: list[int], own: list[_Candidate], answers: tuple[str, ...]
+    ) -> list[_Candidate]:
         """Return paragraphs of later questions if the question has too few distractors."""
-        missing = self._min_distractors - sum(not paragraph.is_gold for paragraph in own)
-        extra: dict[tuple[str, str], Paragraph] = {}
-        known = {(paragraph.title, paragraph.text) for paragraph in own}
+        missing = self._min_distractors - sum(
+            not (one.paragraph.is_gold or one.has_answer) for one in own
+        )
+        extra: list[_Candidate] = []
+        known = {(one.paragraph.title, one.paragraph.text) for one in own}
         for step in range(1, len(self._questions)):
             if len(extra) >= missing:
                 break
@@ -198,13 +202,16 @@ class ParagraphEngine(SearchEngine):
             for paragraph in self._questions[place].paragraphs[:1]:
                 key = (paragraph.title, paragraph.text)
                 if key not in known:
-                    extra[key] = Paragraph(title=key[0], text=key[1], is_gold=False)
-        return list(extra.values())
+                    known.add(key)
+                    distractor = Paragraph(title=key[0], text=key[1], is_gold=False)
+                    candidate = _candidate(distractor, answers)
+                    extra += [candidate] * (not candidate.has_answer)
+        return extra
 
 
 def _candidate(paragraph: Paragraph, answers: tuple[str, ...]) -> _Candidate:
     words = content_words(f"{paragraph.title} {paragraph.text}")
-    has_answer = contains_answer(f"{paragraph.title} {paragraph.text}", answers)
+    has_answer = mentions_answer(f"{paragraph.title} {paragraph.text}", answers)
     return _Candidate(paragraph, Counter(words), len(words), has_answer)
 
 

@@ -13,13 +13,14 @@ from zs_env.simulator.support import MIN_SUPPORT, support_rate
 from zs_env.text.sanitize import sanitize
 from zs_env.text.words import is_mostly_unspaced
 from zs_env.text.words import num_words as count_words
+from zs_env.text.wrong_answers import mentions_answer
 
 CHECKS: dict[str, str] = {
     "count": "the page has fewer documents than requested",
     "length": "the document has less than a third or more than three times the requested words",
     "no_answer": "no document of a useful page contains a gold answer, or a document contains none "
     "although its source does",
-    "leak": "a noisy document contains a gold answer",
+    "leak": "a noisy document mentions a gold answer",
     "no_wrong_answer": "a misleading document does not contain the wrong answer",
     "unsupported": f"less than {MIN_SUPPORT:.0%} of the document's names and numbers occur in its "
     "source",
@@ -81,11 +82,11 @@ def failed_checks(
         page_checks.append("no_answer")
     seen: set[str] = set()
     failed = []
-    for text, has_answer in zip(documents, contains, strict=True):
+    for text in documents:
         checks = list(page_checks)
         if not num_words / 3 <= count_words(text) <= num_words * 3:
             checks.append("length")
-        if has_answer and not useful:
+        if not useful and has_text_answer and mentions_answer(text, answers):
             checks.append("leak")
         if wrong_answer is not None and not contains_answer(text, [wrong_answer]):
             checks.append("no_wrong_answer")

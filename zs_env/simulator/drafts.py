@@ -27,6 +27,8 @@ from zs_env.text.injections import inject
 from zs_env.text.thinking import has_response
 from zs_env.text.wrong_answers import WrongAnswers
 
+# A text that fails one of these checks is worse than one that fails any of the others.
+_SEVERE = frozenset({"leak", "no_answer", "no_wrong_answer", "unsupported"})
 _SOURCE_WORDS = 60  # of a passage in a prompt: a small model drops the facts of a longer one
 
 
@@ -55,7 +57,7 @@ class Draft:
     documents: list[Document] = field(default_factory=list)
     error: SearchError | None = None
     cost: SearchCost = field(default_factory=SearchCost)
-    _flaws: tuple[int, int] | None = None  # missing documents and failed checks
+    _flaws: tuple[int, ...] | None = None  # of `documents`, the worst first
 
     def prompt(self, attempt: int) -> Prompt:
         """Return the prompt of an attempt, counted from 0; each has its own seed.
@@ -69,17 +71,20 @@ class Draft:
         if self.label not in (None, "irrelevant"):
             parts.append(self.label)
         if self.source is not None:
-            answers = (self._stated,) if self._stated else request.answers if useful else None
+            golds = request.answers or ()
+            # "yes" or "no" in a source is not the answer, and a prompt must not reveal it.
+            golds = golds if useful and not is_yes_no(golds) else ()
+            answers = (self._stated,) if self._stated else golds
             source = snippet(
                 self.source.title,
                 self.source.text,
                 query=request.query,
                 num_words=_SOURCE_WORDS,
-                answers=answers or (),
+                answers=answers,
             )
             # The model must not be asked for an answer that its source does not have. A passage
             # with a wrong answer is rewritten like one with the right answer.
-            stated = tuple(one for one in answers or () if contains_answer(source, [one]))
+            stated = tuple(one for one in answers if contains_answer(source, [one]))
             request, useful = replace(request, answers=stated), bool(stated) or useful
             parts.append(str(self.places[0]))
         text = self.prompts.render(
@@ -97,7 +102,11 @@ class Draft:
         return self.wrong_answer if self.label in ("misleading", "conflicting") else None
 
     def update(self, output: Output) -> None:
-        """Replace the documents by those of a new text if they fail fewer checks."""
+        """Replace the documents by those of a new text if they are better.
+
+        Any documents are better than none. Then the number of different severe checks that they
+        fail counts, then the number of missing documents, then that of all failed checks.
+        """
         if isinstance(output, GenerationError):
             # A text that fails a check is better than no text.
             self.error = None if self.documents else output
@@ -125,7 +134,13 @@ class Draft:
             wrong_answer=self._stated,
             source=None if self.source is None else passage_text(self.source),
         )
-        flaws = (count - len(texts), sum(map(len, failed)))
+        found = {check for checks in failed for check in checks}
+        flaws = (
+            int(not texts),
+            len(found & _SEVERE),
+            count - len(texts),
+            sum(map(len, failed)),
+        )
         if self._flaws is None or flaws < self._flaws:
             self._flaws = flaws
             self.documents = [

@@ -9,6 +9,7 @@ from zs_env.metrics import contains_answer
 from zs_env.questions.question import is_yes_no
 from zs_env.search.engine import Answer, SearchEngine, search_checked
 from zs_env.search.types import Document, SearchPage, SearchRequest
+from zs_env.text.wrong_answers import mentions_answer
 
 _DEPTH = 20  # passages retrieved from an engine without noise, at least
 
@@ -18,10 +19,10 @@ def find_sources(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
 
     An engine that supports noise gets the requests as they are, except for noise of the kind
     "injected", and each of its documents is a source of the quality and the kind of noise that the
-    engine delivered. From any other engine, at least 20 passages
-    are retrieved. Sources of noisy documents are the best of them that contain no gold answer.
-    Sources of useful documents are those that contain one, then the best others. If the answers
-    are unknown, or are yes or no, noisy sources are passages behind the first page.
+    engine delivered. From any other engine, at least 20 passages are retrieved. Sources of noisy
+    documents are the best of them that mention no gold answer. Sources of useful documents are
+    those that contain one, then the best that mention none. If the answers are unknown, or are yes
+    or no, noisy sources are passages behind the first page.
 
     Returns:
         Pages whose documents have the label `useful`, at most one per requested document, with
@@ -59,11 +60,12 @@ def passage_text(passage: Document) -> str:
 
 def _divided(page: SearchPage, flags: tuple[bool, ...], answers: tuple[str, ...]) -> SearchPage:
     """Choose a passage for each requested document; there may be too few."""
-    ranks = range(len(page.documents))
+    ranks = list(range(len(page.documents)))
     with_answer = list(ranks[: len(flags)])
     if answers and not is_yes_no(answers):
-        texts = map(passage_text, page.documents)
-        with_answer = [rank for rank, text in enumerate(texts) if contains_answer(text, answers)]
+        texts = list(map(passage_text, page.documents))
+        with_answer = [rank for rank in ranks if contains_answer(texts[rank], answers)]
+        ranks = [rank for rank in ranks if not mentions_answer(texts[rank], answers)]
     others = [rank for rank in ranks if rank not in with_answer]
     noisy = others[: len(flags) - sum(flags)]
     free = [rank for rank in others if rank not in noisy]

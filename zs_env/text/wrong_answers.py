@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Literal
 
-from zs_env.metrics import contains_answer, squad_normalized
+from zs_env.metrics import as_answers, contains_answer, squad_normalized
 from zs_env.text.words import UNSPACED
 
 AnswerType = Literal["yes_no", "year", "date", "number", "name", "other"]
@@ -37,7 +37,9 @@ _NUMBER_WORDS = re.compile(
 )
 _ARTICLE = re.compile(r"(?i:\W*(?:a|an|the)\b)?\W*")
 _LONG = 4  # answers with this number of words or more are of one length
-_PUNCTUATION = f"[{re.escape(string.punctuation)}]*"
+_MARKS = string.punctuation + "".join(map(chr, range(0x2010, 0x2020)))  # dashes and quotes
+_PUNCTUATION = f"[{re.escape(_MARKS)}]*"
+_NO_MARKS = str.maketrans("", "", _MARKS)
 _BETWEEN_WORDS = r"[\W_]*(?:\b(?:a|an|the)\b[\W_]*)*"
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
@@ -107,17 +109,42 @@ def answer_type(answer: str) -> AnswerType:
 def replace_answers(text: str, answers: Sequence[str], wrong: str) -> str | None:
     """Replace every gold answer in a text by a wrong one.
 
-    An answer is found as `zs_env.metrics.contains_answer` finds it: whole words, in any case, with
-    any punctuation.
+    An answer is found as `mentions_answer` finds it: whole words, in any case, with any
+    punctuation.
 
     Returns:
-        The new text; None if it contains no gold answer, or would still contain one.
+        The new text; None if it mentions no gold answer, or would still mention one.
     """
-    if not contains_answer(text, answers):
+    if not mentions_answer(text, answers):
         return None
     pattern = _pattern(tuple(answers))
     replaced = text if pattern is None else pattern.sub(lambda _: wrong, text)
-    return None if contains_answer(replaced, answers) else replaced
+    return None if mentions_answer(replaced, answers) else replaced
+
+
+def mentions_answer(text: str, answers: str | Sequence[str]) -> bool:
+    """Whether a text names a gold answer, so that it is no noise.
+
+    `zs_env.metrics.contains_answer` joins words over ASCII punctuation and keeps other punctuation,
+    as the SQuAD metrics do. This function also finds the answer "Paris" in "Paris's", in
+    "Paris\u2013Lyon" and between typographic quotes. Text with `contains_answer` is included.
+    """
+    if contains_answer(text, answers):
+        return True
+    golds = as_answers(answers)
+    plain = text.lower().translate(_NO_MARKS)
+    # Patterns take long to compile, and few texts have the words.
+    if not any(word in plain for word in _longest_words(golds)):
+        return False
+    pattern = _pattern(golds)
+    return pattern is not None and pattern.search(text) is not None
+
+
+@lru_cache(maxsize=1024)
+def _longest_words(answers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the longest word of each answer without punctuation."""
+    words = (squad_normalized(answer).split() for answer in answers)
+    return tuple(max(some, key=len).translate(_NO_MARKS) for some in words if some)
 
 
 @lru_cache(maxsize=1024)

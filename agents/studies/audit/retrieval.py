@@ -44,9 +44,14 @@ class Retrieval:
 
 
 def gold_titles(question: Question) -> tuple[str, ...]:
-    """Return the distinct titles of the question's gold paragraphs."""
-    titles = (one.title.strip() for one in question.paragraphs if one.is_gold)
-    return tuple(dict.fromkeys(title for title in titles if title))
+    """Return the distinct titles of the question's gold paragraphs.
+
+    Without paragraphs, they are the names of its gold documents, some of which may be passage ids.
+    """
+    names = [one.title for one in question.paragraphs if one.is_gold]
+    if not question.paragraphs:
+        names = list(question.gold_documents)
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def retrieve_all(
@@ -60,13 +65,15 @@ def retrieve_all(
 
     Args:
         questions: of one set.
-        engine: a real one; its pages may depend on the query only.
+        engine: a real one; its pages may depend on the query only. Names of gold documents that
+            are ids of its `passages`, if it has them, are no titles.
         top_k: documents of a page, at least 1.
         on_progress: called after each batch with the number of questions done.
 
     Raises:
         SearchError: if a search fails.
     """
+    ids = _passage_ids(questions, engine)
     found: list[Retrieval] = []
     for start in range(0, len(questions), _BATCH_SIZE):
         batch = questions[start : start + _BATCH_SIZE]
@@ -77,9 +84,16 @@ def retrieve_all(
         pages = dict(zip(queries, _search(engine, queries, top_k), strict=True))
         for question, its_titles in zip(batch, titles, strict=True):
             by_title = {title: pages[title] for title in its_titles}
-            found.append(_look_for(question, pages[question.text], by_title))
+            found.append(_look_for(question, pages[question.text], by_title, ids))
         on_progress(len(found))
     return found
+
+
+def _passage_ids(questions: Sequence[Question], engine: SearchEngine) -> frozenset[str]:
+    """Return the gold names of questions without paragraphs that are ids of the passages."""
+    names = {name for one in questions if not one.paragraphs for name in gold_titles(one)}
+    passages = getattr(engine, "passages", ()) if names else ()
+    return frozenset(passage.id for passage in passages if passage.id in names)
 
 
 def _search(engine: SearchEngine, queries: Sequence[str], top_k: int) -> list[tuple[Document, ...]]:
@@ -93,19 +107,24 @@ def _search(engine: SearchEngine, queries: Sequence[str], top_k: int) -> list[tu
 
 
 def _look_for(
-    question: Question, page: Sequence[Document], by_title: dict[str, tuple[Document, ...]]
+    question: Question,
+    page: Sequence[Document],
+    by_title: dict[str, tuple[Document, ...]],
+    ids: frozenset[str],
 ) -> Retrieval:
     is_yes_no, answers = question.is_yes_no, question.answers
-    titled = {
-        title: {normalize_answer(document.title) for document in documents}
+    is_found = {
+        title: normalize_answer(title) in {normalize_answer(one.title) for one in documents}
         for title, documents in by_title.items()
     }
-    ranks = [] if is_yes_no else [_rank(answers, documents) for documents in by_title.values()]
+    # A name may be the title of one passage and the id of another.
+    titles = [title for title, found in is_found.items() if found or title not in ids]
+    ranks = [] if is_yes_no else [_rank(answers, by_title[title]) for title in titles]
     return Retrieval(
         rank=None if is_yes_no else _rank(answers, page),
         title_rank=min((rank for rank in ranks if rank is not None), default=None),
-        titles=len(by_title),
-        titles_found=sum(normalize_answer(title) in names for title, names in titled.items()),
+        titles=len(titles),
+        titles_found=sum(is_found.values()),
         is_yes_no=is_yes_no,
     )
 

@@ -1,6 +1,7 @@
 """The kinds of noise of real paragraphs: false copies of gold ones, and instructions."""
 
 import pickle
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ from zs_env.questions import load_questions_file
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import SearchRequest
 from zs_env.text.words import content_words
+from zs_env.text.wrong_answers import mentions_answer
 
 REAL = SHARED_DATA / "passages"
 
@@ -117,6 +119,42 @@ def test_an_injected_page_has_distractors_with_instructions():
     assert documents[0].text.endswith(" It is fast.")
 
 
+PARIS = question(
+    "Seine",
+    ("Paris",),
+    ("Seine", "The Seine flows through Paris. Paris\u2019s river is the Seine."),
+    ("River", "The Thames is longer than Paris's river."),
+    ("Song", "A song about the Seine is called \u201cParis\u201d."),
+    ("Line", "The Paris\u2013Lyon line crosses the Seine."),
+    ("Boats", "Boats of the Seine are flat."),
+)
+PARIS_ENGINE = ParagraphEngine([PARIS, FAUST], min_distractors=0)
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_no_noisy_document_mentions_the_answer_beside_punctuation(kind):
+    for useful, seed in [((False,) * 4, 0), ((False,) * 4, 1), ((True, False, False), 2)]:
+        request = SearchRequest("seine river", PARIS.text, ("Paris",), useful, seed, kind)
+        documents = PARIS_ENGINE.search([request])[0].documents
+        noisy = [one for one in documents if not one.useful]
+        assert bool(noisy) == (kind != "empty")
+        assert {one.title for one in noisy} <= {"Seine", "Boats"}
+        for one in noisy:
+            assert not re.search(r"(?<!\w)Paris(?!\w)", f"{one.title} {one.text}")
+        false = [one.text for one in noisy if one.title == "Seine"]
+        wrong = "The Seine flows through Johann Goethe. Johann Goethe\u2019s river is the Seine."
+        assert false == [wrong] * (kind in ("misleading", "conflicting"))
+
+
+def test_distractors_that_mention_the_answer_are_replaced_by_those_of_other_questions():
+    # Three of the four distractors mention it, and so does the first paragraph of "Louvre".
+    louvre = question("Louvre", ("Leo",), ("Louvre", "Paris's Louvre."), ("Art", "Art is old."))
+    engine = ParagraphEngine([PARIS, louvre, FAUST, LEAR], min_distractors=3)
+    request = SearchRequest("seine river", PARIS.text, ("Paris",), (False,) * 9, 0)
+    documents = engine.search([request])[0].documents
+    assert [one.title for one in documents] == ["Boats", "Faust", "Lear"]
+
+
 def test_empty_noise_leaves_only_useful_documents():
     assert page("empty") == ()
     assert [one.useful for one in page("empty", (False, True, False))] == [True]
@@ -173,7 +211,7 @@ def test_real_noise_never_states_the_answer_and_conflicting_pages_state_both(pat
             for document in documents:
                 text = f"{document.title} {document.text}"
                 if kind != "conflicting" or not document.useful:
-                    assert not contains_answer(text, one.answers)
+                    assert not mentions_answer(text, one.answers)
                 wrong = dict(document.metadata).get("wrong_answer")
                 assert (wrong is None) == (document.noise_kind in (None, "irrelevant"))
                 assert wrong is None or wrong in text

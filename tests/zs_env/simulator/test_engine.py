@@ -118,6 +118,30 @@ def test_the_best_failed_text_is_kept_with_its_checks():
     assert page.documents[0].useful is False
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        # Two documents that are too short, and a leak: one severe check is worse than two others.
+        ("Doc 1: x\nDoc 2: y", "Doc 1: it was surely Ada\nDoc 2: it was surely Bob"),
+        # A missing document is better than a leak.
+        ("Doc 1: it was surely Bob", "Doc 1: it was surely Ada\nDoc 2: it was surely Bob"),
+        # Any document is better than none.
+        ("Doc 1: it was surely Ada", ""),
+        # With equal severe checks, the longer page is better, then the one with fewer flaws.
+        ("Doc 1: Ada\nDoc 2: Ada said so then", "Doc 1: it was surely Ada"),
+        ("Doc 1: it was Ada\nDoc 2: it was Bob", "Doc 1: it was Ada\nDoc 2: y"),
+    ],
+)
+def test_a_text_with_a_severe_flaw_is_kept_only_if_the_others_have_one(better, worse, order):
+    outputs = iter([better, worse][::order])
+    simulator = engine(Recorder(lambda prompt: Completion(next(outputs))), retries=1)
+    (page,) = simulator.search([replace(REQUEST, useful=(False, False))])
+    assert [f"Doc {n}: {text}" for n, text in enumerate(texts(page), 1)] == better.split("\n")
+    leaks = [check for one in page.documents for check in one.checks if check == "leak"]
+    assert bool(leaks) == ("Ada" in better)
+
+
 def test_without_retries_failed_checks_are_only_reported():
     generator = Recorder(lambda prompt: Completion("Doc 1: Ada Ada Ada was here"))
     (page,) = engine(generator, retries=0).search([replace(REQUEST, useful=(False, False))])

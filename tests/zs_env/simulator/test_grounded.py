@@ -80,6 +80,17 @@ def test_noisy_documents_are_written_from_passages_without_an_answer():
     assert [prompt.text.split("|")[1] for prompt in generator.prompts] == ["Norway", "", ""]
 
 
+def test_passages_that_mention_an_answer_beside_punctuation_are_no_sources_of_noise():
+    mentions = [
+        {"id": "e", "title": "Harbour", "text": "Norway's capital has a harbour."},
+        {"id": "f", "title": "Song", "text": "A capital song is \u201cNorway\u201d."},
+    ]
+    sources = BM25Engine.from_passages([*mentions, *PASSAGES])
+    (page,) = search(Rewriter(), sources, request(False, True, False))
+    ids = [provenance(one)["source_id"] for one in page.documents]
+    assert ids[1] in {"a", "c"} and {ids[0], ids[2]} == {"b", "d"}
+
+
 def test_yes_no_questions_take_noisy_passages_from_behind_the_first_page():
     (useful,) = search(Rewriter(), bm25(), request(True, True, answers=("yes",)))
     (noisy,) = search(Rewriter(), bm25(), request(False, False, answers=("yes",)))
@@ -147,6 +158,21 @@ def test_the_answer_is_requested_only_from_a_passage_that_has_it():
     asked = {prompt.text.split(":")[0]: prompt.text.split("|")[1] for prompt in generator.prompts}
     assert asked["Oslo"] == asked["Norse law"] == "Norway"
     assert asked.get("Bergen", "") == asked.get("Letters", "") == ""
+
+
+@pytest.mark.parametrize("useful", [True, False])
+def test_a_prompt_does_not_reveal_the_answer_of_a_yes_no_question(useful):
+    sources = BM25Engine.from_passages(
+        [{"title": "Oslo", "text": "Yes, the capital of Norway has no equal."}]
+    )
+    flags = (useful, not useful)  # of the only passage, and of a place that stays empty
+    asked = []
+    for answers in (("yes",), ("no",), ("Yes", "no")):
+        generator = Rewriter()
+        search(generator, sources, request(*flags, answers=answers), retries=0)
+        asked.append([(prompt.text, prompt.seed) for prompt in generator.prompts])
+    assert asked[0] == asked[1] == asked[2]
+    assert {text for text, _ in asked[0]} == {"Oslo: Yes, the capital of Norway has no equal.|"}
 
 
 def test_an_announcement_and_a_mark_are_not_part_of_the_document():

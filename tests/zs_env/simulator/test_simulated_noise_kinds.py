@@ -72,6 +72,14 @@ def test_a_misleading_text_with_the_gold_answer_is_written_again():
     assert document.text == "it was surely Eve Smith" and len(generator.texts) == 2
 
 
+@pytest.mark.parametrize("kind", ["irrelevant", "misleading", "injected"])
+def test_a_noisy_text_that_mentions_the_answer_beside_punctuation_is_written_again(kind):
+    leaks = ["Eve Smith\u2019s \u201cAda Byron\u201d it was", "Eve Smith knew Ada Byron's cat"]
+    texts = iter([f"Doc 1: {text}" for text in (*leaks, "it was surely Eve Smith")])
+    (document,) = search(Recorded(lambda prompt: next(texts)), kind, False)
+    assert document.checks == () and "Ada" not in document.text
+
+
 def test_a_misleading_document_without_the_wrong_answer_is_delivered_as_irrelevant():
     (document,) = search(
         Recorded(lambda prompt: "Doc 1: it was somebody else"), "misleading", False

@@ -6,7 +6,7 @@ from tests.paths import SHARED_DATA
 from zs_env.metrics import contains_answer, f1_score
 from zs_env.questions import load_questions_file
 from zs_env.text.injections import INJECTIONS, inject
-from zs_env.text.wrong_answers import WrongAnswers, answer_type, replace_answers
+from zs_env.text.wrong_answers import WrongAnswers, answer_type, mentions_answer, replace_answers
 
 REAL = SHARED_DATA / "passages"
 
@@ -60,7 +60,14 @@ def test_a_pick_depends_on_its_arguments_alone():
     ("text", "answers", "replaced"),
     [
         ("By Shakespeare.", ["Shakespeare"], "By Bo."),
-        ("SHAKESPEARE's play", ["Shakespeare"], None),
+        ("SHAKESPEARE's play", ["Shakespeare"], "Bo's play"),
+        (
+            "\u201cParis\u201d, Paris\u2013Lyon, 1941\u201344",
+            ["Paris", "1941"],
+            "\u201cBo\u201d, Bo\u2013Lyon, Bo\u201344",
+        ),
+        ("The O\u2019Brien Press", ["O'Brien"], "The Bo Press"),
+        ("Parisian plays of Comparis", ["Paris"], None),
         ("Shakespeare and Shakespeare's play", ["Shakespeare"], "Bo and Bo's play"),
         ("Born in the U.S. to Ann", ["US", "Ann"], "Born in the Bo. to Bo"),
         ("William Shakespeare, Shakespeare", ["Shakespeare", "William Shakespeare"], "Bo, Bo"),
@@ -71,7 +78,30 @@ def test_a_pick_depends_on_its_arguments_alone():
 )
 def test_every_form_of_an_answer_is_replaced(text, answers, replaced):
     assert replace_answers(text, answers, "Bo") == replaced
-    assert (replaced is None) == (not contains_answer(text, answers))
+    assert (replaced is None) == (not mentions_answer(text, answers))
+
+
+@pytest.mark.parametrize(
+    ("text", "answers", "contains", "mentions"),
+    [
+        ("In Paris.", ["Paris"], True, True),
+        ("Paris's river", ["Paris"], False, True),
+        ("PARIS\u2019S RIVER", ["Oslo", "Paris"], False, True),
+        ("in \u201cParis\u201d", ["Paris"], False, True),
+        ("the Paris\u2013Lyon line", ["Paris"], False, True),
+        ("the Paris-Lyon line", ["Paris"], False, True),
+        ("the war of 1941\u201344", ["1941"], False, True),
+        ("New York's ports", ["New York"], False, True),
+        ("Parisian Comparis", ["Paris"], False, False),
+        ("in 11941", ["1941"], False, False),
+        ("York's new ports", ["New York"], False, False),
+        ("Paris's river", [], False, False),
+        ("!!!", ["the"], False, False),
+    ],
+)
+def test_a_mention_is_an_answer_beside_any_punctuation(text, answers, contains, mentions):
+    assert contains_answer(text, answers) is contains
+    assert mentions_answer(text, answers) is mentions
 
 
 def test_a_text_is_refused_if_the_answer_is_not_in_it_or_would_remain():
@@ -99,6 +129,7 @@ def test_an_instruction_never_contains_a_gold_answer():
     for number in range(20):
         assert not contains_answer(inject("Text.", "Bo", number, golds), golds)
     assert inject("Ann lives.", "Bo", 0, ["Ann"]) is None
+    assert inject("Text.", "Jean-Ann", 0, ["Ann"]) is None
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real paragraph files are not here")

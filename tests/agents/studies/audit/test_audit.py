@@ -1,6 +1,7 @@
 """The audit of hand-made questions against a hand-made corpus."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -91,6 +92,34 @@ def test_gold_titles_are_distinct_and_not_empty():
 def test_a_yes_no_question_is_answerable_if_all_gold_documents_are_found(engine, gold, answerable):
     found = _retrieve(engine, _question("Is water wet, yes or no?", "yes", gold=gold))
     assert found.answerable is answerable and found.rank is None and found.title_rank is None
+
+
+@pytest.mark.parametrize(
+    ("names", "titles", "answerable"),
+    [
+        (("Tower", "Ship"), (2, 2), True),
+        (("Tower", "Castle"), (2, 1), False),
+        # "lee" and "tokyo" are ids of passages with other titles; "sea" is an id and a title.
+        (("lee", "Tower"), (1, 1), True),
+        (("lee", "Castle"), (1, 0), False),
+        (("sea", " "), (1, 1), True),
+        (("lee", "tokyo"), (0, 0), None),
+    ],
+)
+def test_gold_documents_without_paragraphs_are_searched_by_title(engine, names, titles, answerable):
+    question = replace(_question("Is water wet, yes or no?", "yes"), gold_titles=names)
+    found = _retrieve(engine, question)
+    assert ((found.titles, found.titles_found), found.answerable) == (titles, answerable)
+    # Paragraphs come first.
+    both = replace(question, paragraphs=(_paragraph("Sea"),))
+    assert _retrieve(engine, both).titles == 1
+
+
+def test_an_answer_found_by_a_passage_id_does_not_count(engine):
+    # The search for "lee" finds the passage "Ann Lee", which contains "Rome".
+    question = _question("Where is the home of its builder?", "Rome")
+    assert _retrieve(engine, replace(question, gold_titles=("lee",))).answerable is False
+    assert _retrieve(engine, replace(question, gold_titles=("Ann Lee",))).title_rank == 1
 
 
 def test_batches_do_not_change_what_is_found(engine):
