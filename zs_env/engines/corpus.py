@@ -24,14 +24,14 @@ from zs_env.search.opening import open_by_search
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 from zs_env.text.numbers import as_int
 from zs_env.text.words import content_words
-from zs_env.text.wrong_answers import WrongAnswers
+from zs_env.text.wrong_answers import WrongAnswers, mentions_answer
 
 if TYPE_CHECKING:
     from zs_env.questions.question import QuestionDataset
 
 # The check that the documents fail if a useful page was requested and none is useful.
 NOT_RETRIEVED = "not_retrieved"
-_VERSION = 1
+_VERSION = 2
 
 
 class CorpusEngine(EngineWrapper):
@@ -43,9 +43,10 @@ class CorpusEngine(EngineWrapper):
 
     Useful documents are the best-ranked useful passages, then the best other ones. Noisy documents
     are the best-ranked passages that are not useful, or of another kind, see
-    `zs_env.engines.page_composition`. No passage occurs twice on a page, so a page may be short. If
-    useful documents were requested and the query retrieves no useful passage, the documents in
-    their places have `useful=False` and fail the check "not_retrieved".
+    `zs_env.engines.page_composition`. A passage that is not useful and mentions a gold answer in
+    another form, such as "Paris's", is not shown. No passage occurs twice on a page, so a page may
+    be short. If useful documents were requested and the query retrieves no useful passage, the
+    documents in their places have `useful=False` and fail the check "not_retrieved".
 
     The seed of a request determines wrong answers and has no other effect.
 
@@ -186,7 +187,8 @@ class CorpusEngine(EngineWrapper):
                 if not words.isdisjoint(content_words(text)):
                     metadata = (*document.metadata, ("is_gold", is_gold))
                     useful.append((rank, replace(document, metadata=metadata)))
-            else:
+            # A page needs no more of the others, so few texts are searched for a mention.
+            elif len(others) < len(request.useful) and not mentions_answer(text, answers):
                 others.append((rank, document))
             if len(useful) >= num_useful and len(others) >= num_noisy:
                 break

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from dataclasses import replace
 from itertools import islice
 
@@ -12,6 +13,7 @@ from zs_env.config import build_engine
 from zs_env.engines import BM25Engine, CorpusEngine, HybridEngine, ParagraphEngine
 from zs_env.engines.retrieval.ranked_passages import PassageEngine
 from zs_env.metrics import contains_answer
+from zs_env.noise import NOISE_KINDS
 from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import SearchRequest
 from zs_env.text.words import content_words
@@ -177,6 +179,41 @@ def test_injected_and_empty_pages(engine):
     injected = _page(engine, "king lear play", (False,) * 2, noise_kind="injected")
     assert all("Goethe" in one.text and one.noise_kind == "injected" for one in injected)
     assert _page(engine, "king lear play", (False,) * 2, noise_kind="empty") == ()
+
+
+SEINE = Question(id="seine", text="Where is the Seine?", answers=("Paris",))
+SEINE_PASSAGES = [
+    {
+        "id": "a",
+        "title": "Seine",
+        "text": "The Seine flows through Paris. Paris\u2019s river is old.",
+    },
+    {"id": "b", "title": "River", "text": "The Thames is longer than Paris's river, the Seine."},
+    {"id": "c", "title": "Song", "text": "A song about the Seine is called \u201cParis\u201d."},
+    {"id": "d", "title": "Line", "text": "The Paris\u2013Lyon line crosses the Seine."},
+    {"id": "e", "title": "Boats", "text": "Boats of the Seine are flat."},
+    {"id": "f", "title": "Fish", "text": "Fish of the Seine are small."},
+]
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_no_noisy_document_mentions_the_answer_beside_punctuation(kind):
+    engine = CorpusEngine(BM25Engine.from_passages(SEINE_PASSAGES), [SEINE, OTHER])
+    for useful in ((False,) * 6, (True, False, False), (True,) * 6):
+        documents = _page(engine, "seine river", useful, SEINE, noise_kind=kind)
+        assert set(_ids(documents)) <= {"a", "e", "f"}
+        noisy = [one for one in documents if not one.useful]
+        assert bool(noisy) == (kind != "empty" and False in useful)
+        for one in noisy:
+            assert not re.search(r"(?<!\w)Paris(?!\w)", f"{one.title} {one.text}")
+
+
+def test_a_page_may_hold_passages_that_mention_no_answer_only():
+    engine = CorpusEngine(BM25Engine.from_passages(SEINE_PASSAGES[1:]), [SEINE, OTHER])
+    for useful in ((False,) * 5, (True,) * 5):
+        documents = _page(engine, "seine", useful, SEINE)
+        assert sorted(_ids(documents)) == ["e", "f"]
+        assert [one.useful for one in documents] == [False, False]
 
 
 def test_the_retriever_has_to_rank_by_the_query_alone():
