@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f'[serve]" ({error})'
         ) from error
     settings = ServerSettings(
-        token=os.environ.get(TOKEN_VARIABLE) or None,
+        token=os.environ.get(TOKEN_VARIABLE, "").strip() or None,
         no_auth=config.no_auth,
         queries_per_second=config.queries_per_second,
         timeout_s=config.timeout,

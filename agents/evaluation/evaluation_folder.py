@@ -3,14 +3,15 @@
 Line i of the results and of the transcripts belongs to question i. Episodes are written in this
 order, whatever the order in which they end. A killed evaluation therefore leaves a prefix and
 continues after it; an incomplete last line is removed. Episodes that a failure ended are
-played again and replace their lines when the record is closed. An evaluation that is running or was
-killed can be read too: incomplete lines are ignored.
+played again and replace their lines once a minute and when the record is closed. An evaluation that
+is running or was killed can be read too: incomplete lines are ignored.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,6 +36,7 @@ SETTING_FILE = "evaluation.json"
 RESULTS_FILE = "episodes.jsonl"
 TRANSCRIPTS_FILE = "transcripts.jsonl"
 COSTS_FILE = "costs.jsonl"  # one line for each session that was not interrupted
+_WRITE_EVERY_S = 60.0  # replacing lines rewrites the files
 _DATA_FILE_END = r"(\.jsonl|\.json|\.parquet)?(\.gz)?$"
 
 
@@ -66,6 +68,7 @@ class EvaluationRecord:
         self.results = self._load_results()
         self._waiting: dict[int, tuple[EpisodeResult, Transcript | None]] = {}
         self._replayed: dict[int, tuple[EpisodeResult, Transcript | None]] = {}
+        self._write_at = time.monotonic() + _WRITE_EVERY_S
 
     @classmethod
     @contextmanager
@@ -90,6 +93,8 @@ class EvaluationRecord:
         """Store an episode; it is written once all episodes before it are."""
         if result.index < len(self.results):
             self._replayed[result.index] = (result, transcript)
+            if time.monotonic() >= self._write_at:
+                self._write_replayed()
             return
         self._waiting[result.index] = (result, transcript)
         ready = []
@@ -120,6 +125,8 @@ class EvaluationRecord:
         for name, replaced in ((TRANSCRIPTS_FILE, transcripts), (RESULTS_FILE, lines)):
             if replaced:
                 replace_lines(self.folder / name, replaced)
+        self._replayed.clear()
+        self._write_at = time.monotonic() + _WRITE_EVERY_S
 
     def _load_results(self) -> list[EpisodeResult]:
         """Read the complete episodes and remove what follows them from the files."""

@@ -69,7 +69,7 @@ class GoogleEngine(SearchEngine):
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with a SearchError in the place of a failed one."""
-        key = os.environ.get(KEY_VARIABLE, "")
+        key = os.environ.get(KEY_VARIABLE, "").strip()
         if not key:
             raise SearchError(
                 f"Google needs a SerpAPI key; set the environment variable {KEY_VARIABLE}"

@@ -139,7 +139,7 @@ class HTTPEngine(SearchEngine):
         }
         body = json.dumps(values | {"open": opens} if opens else values).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        token = os.environ.get(TOKEN_VARIABLE, "")
+        token = os.environ.get(TOKEN_VARIABLE, "").strip()
         if token:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url, body, headers)
@@ -170,6 +170,9 @@ class HTTPEngine(SearchEngine):
             raise RequestFailed(status, _quoted(error, token), is_final(error.code)) from None
         except InvalidBody as error:
             raise RequestFailed(str(error)) from None
+        except ValueError:  # it quotes the token
+            reason = f"the request cannot be sent; check the URL and {TOKEN_VARIABLE}"
+            raise RequestFailed(reason, final=True) from None
         except (OSError, http.client.HTTPException) as error:
             # Refused, reset, timed out, cut off, not HTTP: URLError is an OSError too.
             cause = getattr(error, "reason", error)

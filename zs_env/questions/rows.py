@@ -191,10 +191,10 @@ def _parquet_rows(path: Path, stream: Any) -> Iterator[tuple[RowLocation, dict[s
             for row in batch.to_pylist():
                 yield RowLocation(str(path), number, "row"), row
                 number += 1
-    except (pyarrow.ArrowException, OSError, *_BROKEN_GZIP) as error:
+    except (pyarrow.ArrowException, OSError, OverflowError, *_BROKEN_GZIP) as error:
         raise ValueError(
-            f"{path}: not readable as Parquet ({error}); the file is damaged or truncated: "
-            "write or download it again"
+            f"{path}: not readable as Parquet ({error}); the file is damaged or truncated, "
+            "or has dates that Python cannot represent: write or download it again"
         ) from error
 
 

@@ -211,7 +211,9 @@ class PendingCalls:
         ended: dict[int, Any] = {}
         while self._pending or not self._results.empty():
             now = time.monotonic()
-            for call_id in [one for one, (_, due) in self._pending.items() if due.end <= now]:
+            late = [one for one, (_, due) in self._pending.items() if due.end <= now]
+            # A result that is there is no timeout, however late it is asked for.
+            for call_id in late if self._results.empty() else ():
                 self._pending.pop(call_id)[0].put(None)
                 ended[call_id] = TIMED_OUT
             next_deadline = min((due.end for _, due in self._pending.values()), default=now)

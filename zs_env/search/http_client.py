@@ -86,7 +86,7 @@ class HTTPLoop:
             # The callers bound the number of requests; a second bound would only hide theirs.
             connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
             self._session = aiohttp.ClientSession(connector=connector)
-        key = os.environ.get(API_KEY_VARIABLE, "")
+        key = os.environ.get(API_KEY_VARIABLE, "").strip()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=min(self._connect_timeout_s, timeout_s)
@@ -113,6 +113,9 @@ class HTTPLoop:
             cause = f": {os.strerror(number)}" if number else ""
             reason = f"{type(error).__name__}: {error}{cause}{through_proxy(url)}"
             raise RequestFailed("connection", _redacted(reason)) from None
+        except ValueError:  # a header with a control character
+            reason = f"it cannot be sent; check the URL and {API_KEY_VARIABLE}"
+            raise RequestFailed("request", reason, True) from None
         text = raw.decode("utf-8", "replace")
         if status != 200:
             reason = f"status {status}{through_proxy(url)}"
@@ -150,7 +153,7 @@ def excerpt(answer: object) -> str:
 
 def _redacted(text: str) -> str:
     """Remove the key, which a server may quote."""
-    key = os.environ.get(API_KEY_VARIABLE, "")
+    key = os.environ.get(API_KEY_VARIABLE, "").strip()
     return text.replace(key, "[key]") if key else text
 
 

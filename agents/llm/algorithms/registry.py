@@ -206,6 +206,15 @@ class AlgorithmConfig:
         return ALGORITHMS[self.algorithm]
 
     @property
+    def needs_groups(self) -> bool:
+        """Whether a group of one episode, or of equal rewards, carries no signal.
+
+        Undiscounted, the return of each turn is the reward of the episode.
+        """
+        undiscounted_turns = self.row.advantage == "group_turn" and self.gamma == 1
+        return self.row.needs_groups or undiscounted_turns
+
+    @property
     def clip(self) -> Clip:
         """The bounds in force."""
         own = self.row.clip

@@ -46,7 +46,10 @@ def apply_fsdp(module: nn.Module, distributed: DistributedContext) -> None:
     weight = next(module.parameters())
     mesh = init_device_mesh(weight.device.type, (distributed.world_size,))
     precision = MixedPrecisionPolicy(reduce_dtype=torch.promote_types(weight.dtype, torch.float32))
-    for part in (*reversed(layers_of(module)), module):
+    # All weights of a group have one dtype, and the head of a critic is wider than its body.
+    head = getattr(module, "head", None)
+    heads = [head] if isinstance(head, nn.Module) else []
+    for part in (*reversed(layers_of(module)), *heads, module):
         # The optimizer and checkpoints need sharded weights between passes.
         sharded = fully_shard(part, mesh=mesh, reshard_after_forward=True, mp_policy=precision)
         sharded.set_gradient_divide_factor(1.0)

@@ -139,7 +139,7 @@ class Learner:
             ValueError: if the algorithm compares rollouts, but all groups have only one.
             RankLostError: if another rank does not compute its share.
         """
-        if self.config.row.needs_groups and all(len(g.rollouts) < 2 for g in groups):
+        if self.config.needs_groups and all(len(g.rollouts) < 2 for g in groups):
             raise ValueError(
                 f"{self.config.algorithm} compares the rollouts of a group, but all {len(groups)} "
                 "groups have fewer than 2; raise group_size or use algorithm 'reinforce_pp'"

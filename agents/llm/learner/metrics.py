@@ -111,5 +111,4 @@ def input_metrics(groups: Sequence[Group], batch: Batch) -> dict[str, float]:
         "actionless_rollouts": float(len(rollouts) - num_failed - len(batch)),
         "zero_variance_groups": float(zero_variance_groups(batch.rewards_B, batch.groups_B)),
         "tokens": float(batch.num_tokens),
-        "token_mismatch": float(sum(rollout.token_mismatch for rollout in rollouts)),
     }

@@ -105,6 +105,8 @@ def warm_start(
     folder = RunFolder(config)
     config = folder.config
     if (output / _RESULT).exists():
+        # A killed process may have left some; a policy is loaded from them first.
+        shutil.rmtree(folder.checkpoints.folder, ignore_errors=True)
         recorded = json.loads((output / _RESULT).read_text(encoding="utf-8"))
         return WarmStartResult(**{**recorded, "policy": str(output)})
     set_up_torch(config.run, device=config.model.device, distributed=distributed)

@@ -29,13 +29,14 @@ class _Symptom:
     above: float = math.inf
     below: float = 0.0
     rise: float | None = None  # upper threshold as an increase, in place of `above`
+    least: float = 0.0  # of the upper threshold
 
 
 _SYMPTOMS = (
     _Symptom("entropy", "entropy in nats per token", above=2.0, below=0.1),
     _Symptom("malformed_rate", "share of malformed actions", rise=0.2),
     _Symptom("repeated_tokens", "share of tokens in repeated phrases", rise=0.2),
-    _Symptom("kl", "KL to the reference in nats per token", above=10.0),
+    _Symptom("kl", "KL to the reference in nats per token", above=10.0, least=0.05),
     _Symptom("grad_norm", "gradient norm", above=5.0),
     _Symptom("searches_mean", "searches per episode", below=0.5),
 )
@@ -97,8 +98,10 @@ def _change(
     after = [row[symptom.metric] for row in now if symptom.metric in row]
     if not before or not after:
         return None
-    usual, recent = median(before), fmean(after)
+    # Estimates of a KL that is almost 0 may be negative.
+    usual, recent = max(median(before), 0.0), max(fmean(after), 0.0)
     highest = symptom.above * usual if symptom.rise is None else usual + symptom.rise
+    highest = max(highest, symptom.least)
     if symptom.below * usual <= recent <= highest:
         return None
     return f"{symptom.words} went from {usual:.3g} to {recent:.3g}"

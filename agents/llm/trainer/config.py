@@ -321,7 +321,7 @@ class TrainConfig(RunSettings):
                 "one_step_off learns from episodes of older weights, but importance_sampling is "
                 "'none'; set importance_sampling='token_truncate', or another"
             )
-        if self.algorithm.row.needs_groups and self.rollouts.group_size < 2:
+        if self.algorithm.needs_groups and self.rollouts.group_size < 2:
             raise ValueError(
                 f"{self.algorithm.algorithm} compares the episodes of a group, got group_size="
                 f"{self.rollouts.group_size}; use at least 2, or algorithm='reinforce_pp'"

@@ -232,7 +232,7 @@ def _check_signal(run: Run, groups: Sequence[Group]) -> None:
     """Warn if several steps in a row, or all of a short run, have no rewards to compare."""
     state, config = run.state, run.config
     rewards = {r.reward for group in groups for r in group.rollouts if not r.failed}
-    compares_all = len(rewards) > 1 and not config.algorithm.row.needs_groups
+    compares_all = len(rewards) > 1 and not config.algorithm.needs_groups
     if compares_all or any(group.has_signal for group in groups):
         state.no_signal_in_a_row = 0
     elif rewards:

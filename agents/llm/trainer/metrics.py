@@ -60,7 +60,11 @@ class MetricsLog:
         self._file = self.path.open("ab")
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one row; numbers that are not finite become null."""
+        """Append one row; numbers that are not finite become null.
+
+        TensorBoard and the tracker get them as `kind/name`, or as `kind/setting/name` for a row
+        with a `setting`.
+        """
         finite = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in values.items()
@@ -68,8 +72,9 @@ class MetricsLog:
         row = {"kind": kind, "step": step, **finite}
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         self._file.flush()
+        group = f"{kind}/{values['setting']}" if "setting" in values else kind
         numbers = {
-            f"{kind}/{key}": value
+            f"{group}/{key}": value
             for key, value in finite.items()
             if isinstance(value, int | float)
         }

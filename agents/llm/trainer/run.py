@@ -1,7 +1,8 @@
 """The objects of a training run, restored from its newest checkpoint.
 
 A process that is killed at any moment is continued from there to the same bits: `RunState` holds
-everything that a run needs beside weights and optimizer.
+everything that a run needs beside weights and optimizer. With `one_step_off`, a run that SIGTERM
+stops collects the episodes of its next step with the new weights when it is continued.
 
 In a distributed run every rank opens a `Run` with its own environments and a full copy of the
 policy to sample from; only the main rank writes files.

@@ -277,6 +277,10 @@ def resumed_config(config: Settings, recorded: Settings) -> Settings:
     left_open = [name for name, value in _LEFT_OPEN.items() if requested.get(name) == value]
     config = with_settings(config, {name: before[name] for name in left_open})
     free = _FREE | ({"steps"} if _more_steps_change_nothing(recorded) else set())
+    # A copy in the dtype of the weights samples the same episodes as the weights themselves.
+    same = (None, before.get("dtype"))
+    if before.get("rollout_dtype") in same and requested.get("rollout_dtype") in same:
+        free |= {"rollout_dtype"}
     data = json.loads(data_file.read_text("utf-8")) if data_file.exists() else None
     differing = [
         f"{name}={value!r} (the run has {before[name]!r})"
@@ -308,7 +312,8 @@ def _recorded(config: Settings) -> Settings | None:
 
 
 def _more_steps_change_nothing(config: RunSettings) -> bool:
-    if not isinstance(config, TrainConfig):
+    # The last step of a run prefetches no episodes for a next one.
+    if not isinstance(config, TrainConfig) or config.rollouts.one_step_off:
         return False
     noise_is_fixed = config.noise.noise_steps > 0 or config.noise.noise_shape == "constant"
     order_is_fixed = config.rollouts.curriculum_steps > 0 or not config.rollouts.curriculum

@@ -14,7 +14,12 @@ from rich.console import Console
 from agents.agent import Agent
 from agents.baselines import AnswerAtOnce, FollowTheHops, RandomWords, SearchOnce
 from agents.evaluation import EpisodeResult, Report, evaluate
-from agents.evaluation.evaluation_folder import RESULTS_FILE, TRANSCRIPTS_FILE, EvaluationRecord
+from agents.evaluation.evaluation_folder import (
+    RESULTS_FILE,
+    TRANSCRIPTS_FILE,
+    EvaluationRecord,
+    read_results,
+)
 from zs_env import Document, Question, SearchError, SearchPage
 from zs_env.config.engines import ENGINE_KINDS
 from zs_env.simulator import LanguageModelEngine, ScriptedTextGenerator
@@ -318,6 +323,20 @@ def test_episodes_replayed_before_an_interruption_are_kept(tmp_path):
         raise KeyboardInterrupt
     with EvaluationRecord.open(tmp_path, {}) as record:
         assert record.missing(3) == [0, 2]
+
+
+def test_replayed_episodes_are_written_before_the_end(tmp_path, monkeypatch):
+    failed = EpisodeResult(
+        index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=1, turns=1,
+        malformed=0, reason="failure", failure="down",
+    )  # fmt: skip
+    with EvaluationRecord.open(tmp_path, {}) as record:
+        for index in range(2):
+            record.add(replace(failed, index=index), None)
+    monkeypatch.setattr("agents.evaluation.evaluation_folder._WRITE_EVERY_S", 0.0)
+    with EvaluationRecord.open(tmp_path, {}) as record:
+        record.add(replace(failed, index=1, failure=None, reason="answer"), None)
+        assert [one.failure for one in read_results(tmp_path)] == ["down", None]
 
 
 def test_a_second_process_is_refused(tmp_path):

@@ -110,6 +110,27 @@ def test_a_token_that_a_server_quotes_is_not_cut_into_an_error(monkeypatch):
     assert "secret" not in str(caught.value)
 
 
+def test_white_space_around_a_token_is_left_out(monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, "secret-token\r")  # from a file with CRLF
+    seen = []
+
+    async def answer(asked):
+        seen.append(asked.headers["Authorization"])
+        return web.json_response(PAGE)
+
+    with served(answer) as server:
+        HTTPEngine(f"{server.address}/retrieve").search([request()])
+    assert seen == ["Bearer secret-token"]
+
+
+@pytest.mark.parametrize("token", ["secret\rtoken", "secret\u20ac"])
+def test_a_token_that_cannot_be_sent_is_not_in_the_error(token, monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, token)
+    with pytest.raises(SearchError, match=TOKEN_VARIABLE) as caught:
+        HTTPEngine("http://127.0.0.1:9/retrieve").search([request()])
+    assert "secret" not in str(caught.value)
+
+
 def test_many_queries_are_several_requests_and_each_is_one_call():
     sizes = []
 

@@ -83,6 +83,16 @@ def test_a_truncated_gzip_file_is_an_error(tmp_path, kept):
         _rows(_write(tmp_path, cut))
 
 
+def test_a_date_that_python_cannot_represent_is_an_error_with_the_file(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    times = pyarrow.array([2**40], pyarrow.timestamp("s"))
+    parquet.write_table(pyarrow.table({"when": times}), tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"rows\.parquet: not readable as Parquet"):
+        _rows(tmp_path / "rows.parquet")
+
+
 def test_a_missing_file_is_an_error_with_its_path(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         _rows(tmp_path / "nowhere.jsonl")

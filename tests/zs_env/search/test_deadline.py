@@ -1,5 +1,6 @@
 import gc
 import threading
+import time
 from queue import Empty
 from types import SimpleNamespace
 
@@ -92,6 +93,16 @@ def test_each_call_is_late_at_its_own_deadline(monkeypatch, between):
     assert calls.wait() == {first: TIMED_OUT} and clock.now == 10.0
     assert calls.wait() == {second: TIMED_OUT} and clock.now == 10.0 + between
     gate.set()
+    calls.close()
+
+
+def test_a_result_that_arrived_in_time_is_no_timeout_when_it_is_asked_for_late():
+    calls = PendingCalls()
+    call_id = calls.submit(lambda requests: "page", ["query"], timeout_s=0.5)
+    while not calls.has_result():
+        time.sleep(0.001)
+    time.sleep(0.6)
+    assert calls.wait() == {call_id: "page"}
     calls.close()
 
 

@@ -11,7 +11,13 @@ from zs_env.engines.budget.ledger import Ledger
 from zs_env.search.deadline import CallLock
 from zs_env.search.engine import Answer, EngineWrapper, search_checked
 from zs_env.search.prices import PriceTable
-from zs_env.search.types import BudgetExceeded, SearchCost, SearchPage, SearchRequest
+from zs_env.search.types import (
+    BudgetExceeded,
+    SearchCost,
+    SearchError,
+    SearchPage,
+    SearchRequest,
+)
 from zs_env.text.paths import local_path
 
 
@@ -120,12 +126,23 @@ class MeteredEngine(EngineWrapper):
                 if self._ledger is None:
                     self._add([page.cost for page in pages])
                 elif pages:
-                    self._ledger.write(pages)
+                    self._write(pages)
                     self._add(self._ledger.read_new())
         finally:
             with self._lock:
                 self._reserved -= expected
         return answers
+
+    def _write(self, pages: Sequence[SearchPage]) -> None:
+        """Write the costs of pages, which are paid even if they cannot be written."""
+        assert self._ledger is not None
+        try:
+            self._ledger.write(pages)
+        except SearchError as error:
+            self._add([page.cost for page in pages])
+            if self.budget is None:
+                raise
+            raise BudgetExceeded(f"a budget needs its ledger, but {error}") from error
 
     def _add(self, page_costs: Sequence[SearchCost]) -> None:
         for cost in page_costs:

@@ -170,6 +170,13 @@ class PageStore:
         elif os.access(self.path.parent, os.W_OK):
             connection = _connect(self.path, "rw")
         else:
+            log = self.path.with_name(f"{self.path.name}-wal")
+            if log.exists() and log.stat().st_size:
+                raise ValueError(
+                    f"{log} has pages of a recording that was killed or is still open, and SQLite "
+                    "cannot read them in a read-only folder; copy both files to a folder that can "
+                    "be written, and replay the copy"
+                )
             # In a read-only folder SQLite cannot write its log, and reads immutable files only.
             connection = _connect(self.path, "ro&immutable=1")
         try:

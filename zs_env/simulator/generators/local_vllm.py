@@ -11,6 +11,7 @@ try:
 except ImportError as error:
     raise ImportError("generator kind 'vllm' needs vLLM; pip install vllm") from error
 
+from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import Completion, Output, Prompt, TextGenerator, TextSampling
 from zs_env.text.paths import expand_home
 
@@ -35,8 +36,12 @@ class VLLMTextGenerator(TextGenerator):
     ) -> None:
         self.sampling = sampling or TextSampling()
         settings = dict(settings or {})
-        self._llm: Any = LLM(model=expand_home(model), **settings)
-        self.fingerprint = f"vllm-1:{model}:{sorted(settings.items())}:{self.sampling}"
+        folder = expand_home(model)
+        self._llm: Any = LLM(model=folder, **settings)
+        # Weights of another training may have the same path. A hub name has no files.
+        files = sorted([*Path(folder).glob("*.safetensors"), *Path(folder).glob("*.bin")])
+        digest = f"{model}:{list(map(file_fingerprint, files))}" if files else str(model)
+        self.fingerprint = f"vllm-1:{digest}:{sorted(settings.items())}:{self.sampling}"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
         """Return one completion per prompt."""

@@ -69,6 +69,8 @@ class FolderSync:
         self._controls = _ControlClient(servers, deadline_s=deadline_s)
         self._folder = local_path(folder).resolve()
         self._num_sent = 0
+        for left in self._folder.glob("weights-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def send(self, policy: Policy) -> None:
         """Send the weights and reset the prefix caches.

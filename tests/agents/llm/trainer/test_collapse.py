@@ -54,6 +54,13 @@ def test_lost_reward_with_a_symptom_is_a_collapse_with_a_description(change, wor
     assert words in collapse
 
 
+@pytest.mark.parametrize(("before", "later"), [(-1e-4, -1.1e-4), (-1e-4, 3e-4), (1e-6, 0.04)])
+def test_a_kl_that_stays_close_to_zero_is_no_symptom(before, later):
+    healthy = [{**HEALTHY, "kl": before}] * 20
+    assert collapse_in(healthy + [{**HEALTHY, "reward_mean": 0.1, "kl": later}] * 10) is None
+    assert collapse_in(healthy + [{**HEALTHY, "reward_mean": 0.1, "kl": 0.5}] * 10)
+
+
 def test_lost_reward_without_a_symptom_is_no_collapse():
     assert collapse_in(after({"reward_mean": 0.0})) is None
 

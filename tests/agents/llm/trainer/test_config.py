@@ -156,6 +156,31 @@ def test_a_warm_start_chooses_its_precision_too(measured) -> None:
     assert setup.choose_precision(config, SINGLE_PROCESS).optimizer.autocast is True
 
 
+def test_a_run_of_several_processes_is_resumed_in_one_with_a_copy_of_the_weights(tmp_path) -> None:
+    settings = {"one_step_off": True, "importance_sampling": "token_mask", "output": tmp_path}
+    recorded = TrainConfig.of(**settings, dtype="float32", rollout_dtype=None)
+    resumed = resumed_config(changed(recorded, rollout_dtype="float32"), recorded)
+    assert resumed.generation.rollout_dtype == "float32"
+    with pytest.raises(ValueError, match="rollout_dtype='bfloat16'"):
+        resumed_config(changed(recorded, rollout_dtype="bfloat16"), recorded)
+    # The last step of a run prefetches no episodes.
+    fixed = changed(recorded, noise_steps=9, lr_schedule="constant", steps=4)
+    with pytest.raises(ValueError, match="steps=5"):
+        resumed_config(changed(fixed, steps=5), fixed)
+    plain = changed(fixed, one_step_off=False)
+    assert resumed_config(changed(plain, steps=5), plain).run.steps == 5
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.5])
+def test_turns_of_one_episode_are_compared_only_if_their_returns_differ(gamma) -> None:
+    settings = {"algorithm": "grpo_turn", "group_size": 1, "gamma": gamma}
+    if gamma == 1.0:
+        with pytest.raises(ValueError, match="grpo_turn compares the episodes of a group"):
+            TrainConfig.of(**settings)
+    else:
+        assert TrainConfig.of(**settings).rollouts.group_size == 1
+
+
 def test_a_resumed_run_keeps_the_precision_of_its_first_session(tmp_path: Path) -> None:
     first = TrainConfig.of(**AUTO, output=tmp_path)
     recorded = changed(first, autocast=True, rollout_dtype="bfloat16", threads=2)

@@ -50,7 +50,7 @@ def test_numbers_that_are_not_finite_become_null(tmp_path: Path) -> None:
 
 def test_numbers_are_written_to_tensorboard(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path)
-    log.write("train", 1, {"loss": 0.5, "setting": "words are left out"})
+    log.write("train", 1, {"loss": 0.5, "note": "words are left out"})
     log.close()
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"train/loss" in events.read_bytes()
@@ -69,8 +69,16 @@ def test_a_tracker_gets_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "trackio", fake)
     log = MetricsLog(tmp_path, tensorboard=False, tracker="trackio", config={"seed": 3})
     log.write("train", 4, {"loss": 0.5})
+    log.write("evaluation", 4, {"setting": "noise 0", "f1": 0.7})
+    log.write("evaluation", 4, {"setting": "real engine", "f1": 0.6})
     log.close()
-    assert calls == [("init", {"seed": 3}), ({"train/loss": 0.5}, 4), ("finish",)]
+    assert calls == [
+        ("init", {"seed": 3}),
+        ({"train/loss": 0.5}, 4),
+        ({"evaluation/noise 0/f1": 0.7}, 4),
+        ({"evaluation/real engine/f1": 0.6}, 4),
+        ("finish",),
+    ]
     # A resumed run keeps its name; a run in another folder of the same name gets another.
     for folder in (tmp_path, tmp_path / "other" / tmp_path.name):
         folder.mkdir(parents=True, exist_ok=True)

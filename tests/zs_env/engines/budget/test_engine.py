@@ -11,6 +11,7 @@ from zs_env.engines import CachedEngine, MeteredEngine
 from zs_env.env import ZeroSearchEnv
 from zs_env.questions.question import Question
 from zs_env.search.client import EngineClient
+from zs_env.search.engine import search_checked
 from zs_env.search.prices import PriceTable, cost_table, prices_from_json
 from zs_env.search.types import (
     BudgetExceeded,
@@ -179,6 +180,16 @@ def test_a_ledger_that_cannot_be_written_is_an_error(tmp_path):
     meter = MeteredEngine(Costly(), path=tmp_path / "file" / "costs.jsonl")
     with pytest.raises(SearchError, match="cannot be written"):
         meter.search(requests("a"))
+
+
+def test_a_budget_whose_ledger_cannot_be_written_ends_the_run_after_one_call(tmp_path):
+    (tmp_path / "file").touch()
+    engine = Costly()
+    path = tmp_path / "file" / "costs.jsonl"
+    meter = MeteredEngine(engine, prices=PRICES, budget=100.0, path=path)
+    with pytest.raises(BudgetExceeded, match="cannot be written"):
+        search_checked(meter, requests("a", "b", "c", "d"))
+    assert engine.asked == 1 and meter.spent == pytest.approx(PAGE_DOLLARS)
 
 
 @pytest.mark.parametrize("in_process", [False, True])

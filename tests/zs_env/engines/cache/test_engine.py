@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -438,6 +439,22 @@ def test_a_recording_in_a_read_only_folder_can_be_replayed(tmp_path, monkeypatch
     tmp_path.chmod(0o555)
     monkeypatch.setattr(os, "access", lambda *_: False)  # for root no folder is read-only
     assert _texts(CachedEngine(None, path, "replay").search([REQUEST])) == ["who 1"]
+
+
+def test_pages_that_a_read_only_folder_hides_are_an_error(tmp_path, monkeypatch):
+    recorder = CachedEngine(Counting(), tmp_path / "cache.sqlite", "record")
+    recorder.search([REQUEST])
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in tmp_path.glob("cache.sqlite*"):  # as a killed process leaves them
+        shutil.copy(path, copy)
+    recorder.close()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)
+        with pytest.raises(ValueError, match="sqlite-wal has pages"):
+            CachedEngine(None, copy / "cache.sqlite", "replay").search([REQUEST])
+    replayed = CachedEngine(None, copy / "cache.sqlite", "replay")
+    assert _texts(replayed.search([REQUEST])) == ["who 1"]
 
 
 def test_settings_that_do_not_fit_are_refused(tmp_path):

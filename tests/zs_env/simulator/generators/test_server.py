@@ -343,6 +343,18 @@ def test_the_key_is_sent_but_not_stored(monkeypatch):
     assert key.encode() not in pickle.dumps(generator)
 
 
+@pytest.mark.parametrize(("key", "sent"), [("k-4711\r", True), ("k-47\r11", False)])
+def test_a_key_with_a_carriage_return(key, sent, monkeypatch):
+    monkeypatch.setenv(API_KEY_VARIABLE, key)
+    with ChatServer(echo) as server:
+        generator = ServerTextGenerator(server.url, "m")
+        (output,) = generator.generate(prompts(1))
+        generator.close()
+    assert isinstance(output, Completion) == sent
+    if not sent:
+        assert API_KEY_VARIABLE in str(output) and "k-47" not in str(output)
+
+
 def test_a_copy_and_a_closed_generator_open_new_connections():
     with ChatServer(echo) as server:
         generator = ServerTextGenerator(server.url)

@@ -92,6 +92,13 @@ def _sync(stub, **settings):
     return NCCLSync([stub.url], **{**meeting, **settings})
 
 
+def test_weights_that_a_killed_process_left_are_deleted(tmp_path):
+    (tmp_path / "weights-7").mkdir()
+    (tmp_path / "weights-7" / "model.safetensors").touch()
+    FolderSync(["http://127.0.0.1:9"], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_servers_are_paused_updated_and_reset(vllm, stub):
     policy = load_policy("tiny")
     sync = _sync(stub)
