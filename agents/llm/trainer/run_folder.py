@@ -15,11 +15,13 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from agents.llm.policy.location import find_model
 from agents.llm.rollout.types import Group
 from agents.llm.trainer.config import RunSettings, TrainConfig
 from agents.specs import by_content, rewritten, spec_from_text
 from agents.storage.config_file import settings_of, with_settings
 from agents.storage.output_folder import atomic_path
+from zs_env.text.paths import expand_home
 
 _STATE = "state.pt"
 # Values that leave a setting to the first session of a run.
@@ -178,8 +180,9 @@ class RunFolder(Generic[Settings]):
 
     Attributes:
         path: the folder.
-        config: settings of the run; the number of threads and precisions that are "auto" are those
-            of its first session, because others change the last bits.
+        config: settings of the run; the number of threads, precisions that are "auto" and the
+            checkpoint of a policy that is a run are those of its first session, because others
+            change the bits.
         checkpoints: the run's checkpoints.
 
     Raises:
@@ -197,6 +200,9 @@ class RunFolder(Generic[Settings]):
                     "another --output"
                 )
             config = resumed_config(config, recorded)
+        elif (policy := settings_of(config)["policy"]) != "tiny":
+            # The best checkpoint of a run that is still trained may be another one on resume.
+            config = with_settings(config, {"policy": find_model(policy)})
         self.config = config
         if not config.run.threads:
             self.config = with_settings(config, {"threads": torch.get_num_threads()})
@@ -275,6 +281,9 @@ def resumed_config(config: Settings, recorded: Settings) -> Settings:
     before, data_file = settings_of(recorded), config.run.output / _DATA_FILE
     requested = settings_of(config)
     left_open = [name for name, value in _LEFT_OPEN.items() if requested.get(name) == value]
+    policy = requested["policy"]
+    if policy and Path(before["policy"]).is_relative_to(expand_home(policy)):
+        left_open.append("policy")  # a checkpoint of the requested run
     config = with_settings(config, {name: before[name] for name in left_open})
     free = _FREE | ({"steps"} if _more_steps_change_nothing(recorded) else set())
     # A copy in the dtype of the weights samples the same episodes as the weights themselves.

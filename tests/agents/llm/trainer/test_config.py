@@ -11,7 +11,7 @@ from agents.llm.distributed.context import SINGLE_PROCESS
 from agents.llm.sft.config import WarmStartConfig
 from agents.llm.trainer import setup
 from agents.llm.trainer.config import TrainConfig
-from agents.llm.trainer.run_folder import resumed_config
+from agents.llm.trainer.run_folder import RunFolder, resumed_config
 from agents.specs import spec_from_text
 from agents.storage.config_file import with_settings
 
@@ -169,6 +169,25 @@ def test_a_run_of_several_processes_is_resumed_in_one_with_a_copy_of_the_weights
         resumed_config(changed(fixed, steps=5), fixed)
     plain = changed(fixed, one_step_off=False)
     assert resumed_config(changed(plain, steps=5), plain).run.steps == 5
+
+
+def test_a_resumed_run_keeps_the_checkpoint_that_it_began_with(tmp_path) -> None:
+    first = tmp_path / "first"
+    for step in (5, 10):
+        checkpoint = first / "checkpoints" / f"step-{step:06d}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "model.safetensors").touch()
+    best = first / "checkpoints" / "best.json"
+    best.write_text('{"step": 5}')
+    config = TrainConfig.of(policy=str(first), output=tmp_path / "second")
+    folder = RunFolder(config)
+    began_with = str(first / "checkpoints" / "step-000005")
+    assert folder.config.model.policy == began_with
+    folder.record_config()
+    best.write_text('{"step": 10}')
+    assert RunFolder(changed(config, resume=True)).config.model.policy == began_with
+    with pytest.raises(ValueError, match="policy='tiny'"):
+        RunFolder(changed(config, resume=True, policy="tiny"))
 
 
 @pytest.mark.parametrize("gamma", [1.0, 0.5])
