@@ -34,6 +34,7 @@ from agents.simulator_tuning.pairs import (
 from agents.simulator_tuning.released import RELEASED, load_released
 from agents.simulator_tuning.tune_config import TuneConfig
 from agents.specs import served_models, spec_from_text
+from agents.storage.output_folder import atomic_path
 from zs_env.config import build_engine, build_generator, build_questions
 from zs_env.engines.retrieval.dense_index import load_encoder
 from zs_env.questions.rows import write_rows
@@ -242,11 +243,13 @@ def report(config: TuneConfig, bar: ProgressBar) -> Table:
         for name, part in figures.items()
     }
     values["pages"] = dict(Counter(pair.kind for pair in pairs))
-    (folder / "report.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+    with atomic_path(folder / "report.json") as temporary:
+        temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
     reports.plot(figures, folder / "report.png")
     shown = [*pairs[:6], *pairs[-6:]]
     samples = {name: [page for page in part if page.pair in shown] for name, part in pages.items()}
-    (folder / "samples.html").write_text(reports.samples_html(samples), encoding="utf-8")
+    with atomic_path(folder / "samples.html") as temporary:
+        temporary.write_text(reports.samples_html(samples), encoding="utf-8")
     for cache in caches:
         # The next report asks the models again: a server may have another model by then.
         cache.unlink(missing_ok=True)
