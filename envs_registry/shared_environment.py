@@ -43,7 +43,8 @@ class SharedEnvironment:
         self._settings = settings
         if isinstance(self.questions, list | tuple):  # their prompts are checked once
             env = self.make()
-            self.questions = QuestionsWithinLimits(env.questions, env.config)
+            kept = (env.questions[index] for index in range(env.num_questions))
+            self.questions = QuestionsWithinLimits(kept, env.config)
 
     def make(self) -> ZeroSearchEnv:
         """Return a new environment; closing it does not close the shared engine."""
