@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from zs_env.config import WORLD, build_engine, build_questions
 from zs_env.engines import CachedEngine
 from zs_env.engines.http import TOKEN_VARIABLE
 from zs_env.noise import NoiseSchedule
+from zs_env.search.http_client import read_secret
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f'[serve]" ({error})'
         ) from error
     settings = ServerSettings(
-        token=os.environ.get(TOKEN_VARIABLE, "").strip() or None,
+        token=read_secret(TOKEN_VARIABLE) or None,
         no_auth=config.no_auth,
         queries_per_second=config.queries_per_second,
         timeout_s=config.timeout,

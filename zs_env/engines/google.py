@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 
 from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, search_distinct
+from zs_env.search.http_client import read_secret
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
 
@@ -69,7 +69,7 @@ class GoogleEngine(SearchEngine):
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with a SearchError in the place of a failed one."""
-        key = os.environ.get(KEY_VARIABLE, "").strip()
+        key = read_secret(KEY_VARIABLE)
         if not key:
             raise SearchError(
                 f"Google needs a SerpAPI key; set the environment variable {KEY_VARIABLE}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import socket
 import time
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 from zs_env.search.deadline import time_left_s
 from zs_env.search.engine import Answer, SearchEngine, raise_single, search_distinct
+from zs_env.search.http_client import read_secret
 from zs_env.search.opening import opened_page
 from zs_env.search.proxy import proxy_of, through_proxy
 from zs_env.search.retry import RequestFailed, RetryPolicy, is_final
@@ -139,7 +139,7 @@ class HTTPEngine(SearchEngine):
         }
         body = json.dumps(values | {"open": opens} if opens else values).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        token = os.environ.get(TOKEN_VARIABLE, "").strip()
+        token = read_secret(TOKEN_VARIABLE)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url, body, headers)

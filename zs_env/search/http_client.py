@@ -86,7 +86,7 @@ class HTTPLoop:
             # The callers bound the number of requests; a second bound would only hide theirs.
             connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300)
             self._session = aiohttp.ClientSession(connector=connector)
-        key = os.environ.get(API_KEY_VARIABLE, "").strip()
+        key = read_secret(API_KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         timeout = aiohttp.ClientTimeout(
             total=timeout_s, sock_connect=min(self._connect_timeout_s, timeout_s)
@@ -131,6 +131,14 @@ class HTTPLoop:
         return answer
 
 
+def read_secret(variable: str) -> str:
+    """Return a key or token from an environment variable, without white space around it.
+
+    A file with CRLF may have added a carriage return. Without the variable it is "".
+    """
+    return os.environ.get(variable, "").strip()
+
+
 def _proxy_settings(url: str) -> dict[str, Any]:
     """Return the arguments of a request for its proxy; {} if it is sent directly."""
     from yarl import URL
@@ -153,7 +161,7 @@ def excerpt(answer: object) -> str:
 
 def _redacted(text: str) -> str:
     """Remove the key, which a server may quote."""
-    key = os.environ.get(API_KEY_VARIABLE, "").strip()
+    key = read_secret(API_KEY_VARIABLE)
     return text.replace(key, "[key]") if key else text
 
 

@@ -309,14 +309,20 @@ def test_failed_episodes_are_replayed_and_replace_their_lines(tmp_path, monkeypa
     assert not run().num_failures and not played
 
 
-def test_episodes_replayed_before_an_interruption_are_kept(tmp_path):
+def _record_two_failures(folder):
+    """Write two episodes that a failure ended; returns their result."""
     failed = EpisodeResult(
         index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=1, turns=1,
         malformed=0, reason="failure", failure="down",
     )  # fmt: skip
-    with EvaluationRecord.open(tmp_path, {}) as record:
+    with EvaluationRecord.open(folder, {}) as record:
         for index in range(2):
             record.add(replace(failed, index=index), None)
+    return failed
+
+
+def test_episodes_replayed_before_an_interruption_are_kept(tmp_path):
+    failed = _record_two_failures(tmp_path)
     with pytest.raises(KeyboardInterrupt), EvaluationRecord.open(tmp_path, {}) as record:
         assert record.missing(3) == [0, 1, 2]
         record.add(replace(failed, index=1, failure=None, reason="answer"), None)
@@ -326,13 +332,7 @@ def test_episodes_replayed_before_an_interruption_are_kept(tmp_path):
 
 
 def test_replayed_episodes_are_written_before_the_end(tmp_path, monkeypatch):
-    failed = EpisodeResult(
-        index=0, reward=0.0, f1=0.0, exact_match=0.0, cover_match=0.0, searches=1, turns=1,
-        malformed=0, reason="failure", failure="down",
-    )  # fmt: skip
-    with EvaluationRecord.open(tmp_path, {}) as record:
-        for index in range(2):
-            record.add(replace(failed, index=index), None)
+    failed = _record_two_failures(tmp_path)
     monkeypatch.setattr("agents.evaluation.evaluation_folder._WRITE_EVERY_S", 0.0)
     with EvaluationRecord.open(tmp_path, {}) as record:
         record.add(replace(failed, index=1, failure=None, reason="answer"), None)

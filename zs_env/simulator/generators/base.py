@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.search.engine import adapt
 from zs_env.search.types import SearchError
 
@@ -196,3 +198,10 @@ def generate_checked(generator: TextGenerator, prompts: Sequence[Prompt]) -> Seq
             "text, or a GenerationError in its place, per prompt"
         )
     return outputs
+
+
+def weight_fingerprints(model: str) -> list[str]:
+    """Return the fingerprints of the files of weights in a model's folder; [] for a hub name."""
+    folder = Path(model)
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    return list(map(file_fingerprint, files))

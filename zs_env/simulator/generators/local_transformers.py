@@ -26,7 +26,6 @@ except ImportError as error:
         'pip install "zerosearch-gym[train]"'
     ) from error
 
-from zs_env.engines.retrieval.passage_file import file_fingerprint
 from zs_env.simulator.generators.base import (
     Completion,
     Output,
@@ -34,6 +33,7 @@ from zs_env.simulator.generators.base import (
     PromptRejected,
     TextGenerator,
     TextSampling,
+    weight_fingerprints,
 )
 from zs_env.text.paths import expand_home
 
@@ -84,8 +84,7 @@ class TransformersTextGenerator(TextGenerator):
             tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
             self.model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype))
             self.model.to(device).eval()
-            files = sorted([*Path(model).glob("*.safetensors"), *Path(model).glob("*.bin")])
-            digest = f"{model}:{[file_fingerprint(path) for path in files]}:{dtype}"
+            digest = f"{model}:{weight_fingerprints(model)}:{dtype}"
         self.tokenizer: Any = tokenizer
         self.fingerprint = f"transformers-1:{digest}:{self.sampling}"
 

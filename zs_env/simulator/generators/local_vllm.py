@@ -11,8 +11,14 @@ try:
 except ImportError as error:
     raise ImportError("generator kind 'vllm' needs vLLM; pip install vllm") from error
 
-from zs_env.engines.retrieval.passage_file import file_fingerprint
-from zs_env.simulator.generators.base import Completion, Output, Prompt, TextGenerator, TextSampling
+from zs_env.simulator.generators.base import (
+    Completion,
+    Output,
+    Prompt,
+    TextGenerator,
+    TextSampling,
+    weight_fingerprints,
+)
 from zs_env.text.paths import expand_home
 
 
@@ -39,8 +45,8 @@ class VLLMTextGenerator(TextGenerator):
         folder = expand_home(model)
         self._llm: Any = LLM(model=folder, **settings)
         # Weights of another training may have the same path. A hub name has no files.
-        files = sorted([*Path(folder).glob("*.safetensors"), *Path(folder).glob("*.bin")])
-        digest = f"{model}:{list(map(file_fingerprint, files))}" if files else str(model)
+        weights = weight_fingerprints(folder)
+        digest = f"{model}:{weights}" if weights else str(model)
         self.fingerprint = f"vllm-1:{digest}:{sorted(settings.items())}:{self.sampling}"
 
     def generate(self, prompts: Sequence[Prompt]) -> list[Output]:
