@@ -50,8 +50,8 @@ def measure(passages: Path, questions: Sequence[Question]) -> list[Row]:
     for quality in ("useful", "noisy"):
         requests = [_request(one, one.text, quality == "useful") for one in questions]
         pages, speeds[quality] = _search(engine, requests)
-        for request, page in zip(requests, pages, strict=True):
-            _count(request, page, wrong)
+        for question, request, page in zip(questions, requests, pages, strict=True):
+            _count(question, request, page, wrong)
     memory = _peak_gb()
     peer_speed, peer_memory = _measure_peer(passages, questions)
     rows = [
@@ -83,10 +83,16 @@ def _peak_gb() -> float:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1e6
 
 
-def _count(request: SearchRequest, page: SearchPage, wrong: dict[str, int]) -> None:
+def _count(
+    question: Question, request: SearchRequest, page: SearchPage, wrong: dict[str, int]
+) -> None:
     labels = {one.useful for one in page.documents}
     texts = [f"{one.title} {one.text}" for one in page.documents]
-    answers = () if set(request.answers or ()) <= {"yes", "no"} else request.answers or ()
+    answers = question.answers
+    if question.is_yes_no or (
+        question.gold_documents and contains_answer(question.text, answers[:1])
+    ):
+        answers = ()
     gold = [bool(dict(one.metadata).get("is_gold")) for one in page.documents]
     answered = [
         contains_answer(text, answers) or is_gold for text, is_gold in zip(texts, gold, strict=True)

@@ -18,7 +18,7 @@ from zs_env.engines.page_composition import Ranked, RankedPassages, compose_page
 from zs_env.engines.retrieval.ranked_passages import PassageEngine, passage_document
 from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
-from zs_env.questions.question import generates_questions, is_yes_no
+from zs_env.questions.question import generates_questions, hidden_answers, is_yes_no
 from zs_env.search.engine import Answer, EngineWrapper, as_search_error, search_checked
 from zs_env.search.opening import open_by_search
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
@@ -31,15 +31,16 @@ if TYPE_CHECKING:
 
 # The check that the documents fail if a useful page was requested and none is useful.
 NOT_RETRIEVED = "not_retrieved"
-_VERSION = 2
+_VERSION = 3
 
 
 class CorpusEngine(EngineWrapper):
     """Chooses from the best passages for the query by whether they answer the question.
 
     A passage is useful if it contains a gold answer as whole words, or belongs to a gold document
-    of the question, by id or title; for a yes/no question only the latter. It has to share a
-    content word with the query.
+    of the question, by id or title; for a yes/no question, and if the question has gold documents
+    and names the answer ("Which is later, A or B?"), only the latter. It has to share a content
+    word with the query.
 
     Useful documents are the best-ranked useful passages, then the best other ones. Noisy documents
     are the best-ranked passages that are not useful, or of another kind, see
@@ -170,8 +171,8 @@ class CorpusEngine(EngineWrapper):
         gold = self._gold.get(request.question or "", frozenset())
         words = frozenset(content_words(request.query))
         answers = request.answers or ()
-        if is_yes_no(answers):
-            answers = ()
+        if gold or is_yes_no(answers):
+            answers = hidden_answers(request.question, answers)
         useful: list[Ranked] = []
         others: list[Ranked] = []
         seen: set[tuple[str, str]] = set()

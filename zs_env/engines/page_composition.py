@@ -8,7 +8,8 @@ Kinds of noise: an irrelevant document does not answer the question. A misleadin
 passage with an answer to another question in place of every gold answer. A conflicting page has
 some of these beside unchanged useful passages; with one noisy document it is misleading. In an
 injected document an instruction to give a wrong answer follows the first sentence. Where this is
-impossible, as for a query that finds no useful passage, the documents are irrelevant.
+impossible, as for a query that finds no useful passage or a question that names its answer, the
+documents are irrelevant.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zs_env.noise import NoiseKind
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.question import hidden_answers
 from zs_env.search.types import Document, SearchRequest
 from zs_env.text.injections import inject
 from zs_env.text.wrong_answers import WrongAnswers, mentions_answer, replace_answers
@@ -80,7 +81,8 @@ def _noisy_documents(
         return []
     kind = request.noise_kind
     made: list[Ranked] = []
-    if kind in ("misleading", "conflicting") and not is_yes_no(tuple(answers)):
+    hidden = hidden_answers(request.question, answers)
+    if kind in ("misleading", "conflicting") and hidden:
         wrong = wrong_answers().pick(answers, request.seed)
         if wrong is not None:
             made = _contradictions(request, passages, answers, wrong, count)
@@ -136,7 +138,7 @@ def _injected(
     wrong = wrong_answers.pick(answers, request.seed)
     if wrong is None:
         return list(documents)
-    golds = () if is_yes_no(tuple(answers)) else answers
+    golds = hidden_answers(request.question, answers)
     injected: list[Ranked] = []
     for number, (rank, document) in enumerate(documents, request.seed >> 1):
         text = inject(document.text, wrong, number, golds)

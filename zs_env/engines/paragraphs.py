@@ -15,7 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from zs_env.engines.page_composition import RankedPassages, compose_page
-from zs_env.questions.question import Paragraph, Question
+from zs_env.questions.question import Paragraph, Question, hidden_answers
 from zs_env.search.engine import Answer, SearchEngine, raise_single
 from zs_env.search.opening import open_by_search
 from zs_env.search.types import (
@@ -62,8 +62,9 @@ class ParagraphEngine(SearchEngine):
 
     For a useful document the engine returns a gold paragraph that shares a content word with the
     query, or else the best distractor. For a noisy document it returns the best distractor that
-    mentions no gold answer (for yes/no questions: the best distractor). No paragraph occurs twice
-    on a page, so a page may be short. For other kinds of noise see
+    mentions no gold answer (for yes/no questions, and those that name the answer, such as "Which
+    is later, A or B?": the best distractor). No paragraph occurs twice on a page, so a page may be
+    short. For other kinds of noise see
     `zs_env.engines.page_composition`. The seed of a request determines wrong answers and has no
     other effect.
 
@@ -109,7 +110,7 @@ class ParagraphEngine(SearchEngine):
         for question in self._questions:
             parts = (question.text, question.answers, question.paragraphs)
             digest.update(repr(parts).encode("utf-8", "replace"))
-        return f"paragraphs-4:{self._min_distractors}:{digest.hexdigest()}"
+        return f"paragraphs-5:{self._min_distractors}:{digest.hexdigest()}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with a SearchError for a question without paragraphs.
@@ -174,9 +175,8 @@ class ParagraphEngine(SearchEngine):
     def _make_index(self, text: str) -> _ParagraphIndex:
         places = self._places[text]
         answers = tuple(answer for place in places for answer in self._questions[place].answers)
-        is_yes_no = all(self._questions[place].is_yes_no for place in places)
         paragraphs = dict.fromkeys(p for place in places for p in self._questions[place].paragraphs)
-        golds = () if is_yes_no else answers
+        golds = hidden_answers(text, answers)
         candidates = [_candidate(paragraph, golds) for paragraph in paragraphs]
         candidates += self._extra_distractors(places, candidates, golds)
         return _ParagraphIndex(

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from zs_env.metrics import as_answers, normalize_answer
+from zs_env.text.wrong_answers import mentions_answer
 
 MAX_LISTED_QUESTIONS = 1_000_000  # larger sets generate their questions, as a world does
 
@@ -72,6 +73,21 @@ class Question:
 def is_yes_no(answers: tuple[str, ...]) -> bool:
     """Whether all answers are yes or no; True if there are no answers."""
     return all(normalize_answer(answer) in ("yes", "no") for answer in answers)
+
+
+def hidden_answers(question: str | None, answers: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the gold answers that a noisy document must not name: all of them, or none.
+
+    None are hidden for yes/no questions, and if the question names the first answer, as in "Which
+    is later, A or B?". A page that may name only the other one would give the answer away. Further
+    answers do not count, because data sets list aliases such as "the Sun" and "Batman".
+    """
+    return _hidden_answers(question or "", tuple(answers or ()))
+
+
+@lru_cache(maxsize=16384)
+def _hidden_answers(question: str, answers: tuple[str, ...]) -> tuple[str, ...]:
+    return () if is_yes_no(answers) or mentions_answer(question, answers[:1]) else answers
 
 
 class QuestionDataset(Protocol):

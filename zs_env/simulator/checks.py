@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zs_env.metrics import contains_answer, normalize_answer
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.question import hidden_answers, is_yes_no
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.support import MIN_SUPPORT, support_rate
 from zs_env.text.sanitize import sanitize
@@ -61,7 +61,8 @@ def failed_checks(
     """Return for each document the names of the failed checks, from `CHECKS`.
 
     The checks of a whole page ("count", "no_answer") are repeated for each of its documents.
-    "no_answer" and "leak" are skipped if the answers are unknown or are yes or no.
+    "no_answer" and "leak" are skipped if the answers are unknown or are yes or no, and "leak" also
+    if the question names the answer.
 
     Args:
         documents: at most `num_documents`, all requested with the same quality.
@@ -74,6 +75,7 @@ def failed_checks(
             passage contains no gold answer. None skips "unsupported".
     """
     answers = request.answers or ()
+    hidden = hidden_answers(request.question, answers)
     has_text_answer = bool(answers) and not is_yes_no(answers)
     contains = [has_text_answer and contains_answer(text, answers) for text in documents]
     page_checks = ["count"] if len(documents) < num_documents else []
@@ -86,7 +88,7 @@ def failed_checks(
         checks = list(page_checks)
         if not num_words / 3 <= count_words(text) <= num_words * 3:
             checks.append("length")
-        if not useful and has_text_answer and mentions_answer(text, answers):
+        if not useful and mentions_answer(text, hidden):
             checks.append("leak")
         if wrong_answer is not None and not contains_answer(text, [wrong_answer]):
             checks.append("no_wrong_answer")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.question import hidden_answers, is_yes_no
 from zs_env.search.types import (
     Document,
     NoiseKind,
@@ -154,9 +154,9 @@ class Draft:
         if "no_wrong_answer" in checks:
             label = "irrelevant"
         if label == "injected" and self.wrong_answer is not None:
-            golds = self.request.answers or ()
+            golds = hidden_answers(self.request.question, self.request.answers)
             number += (self.request.seed >> 1) + self.places[0]
-            injected = inject(text, self.wrong_answer, number, () if is_yes_no(golds) else golds)
+            injected = inject(text, self.wrong_answer, number, golds)
             text, label = (text, "irrelevant") if injected is None else (injected, label)
         if label not in (None, "irrelevant"):
             metadata = (*metadata, ("wrong_answer", self.wrong_answer))

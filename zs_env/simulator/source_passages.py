@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.question import hidden_answers
 from zs_env.search.engine import Answer, SearchEngine, search_checked
 from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.text.wrong_answers import mentions_answer
@@ -36,7 +36,7 @@ def find_sources(engine: SearchEngine, requests: Sequence[SearchRequest]) -> lis
         page = found.get(place, SearchPage(()))
         if isinstance(page, SearchPage):
             if not engine.supports_noise:
-                page = _divided(page, request.expected, request.answers or ())
+                page = _divided(page, request)
             page = replace(page, documents=page.documents[: len(request.expected)])
         pages.append(page)
     return pages
@@ -58,11 +58,12 @@ def passage_text(passage: Document) -> str:
     return f"{passage.title}: {passage.text}" if passage.title else passage.text
 
 
-def _divided(page: SearchPage, flags: tuple[bool, ...], answers: tuple[str, ...]) -> SearchPage:
+def _divided(page: SearchPage, request: SearchRequest) -> SearchPage:
     """Choose a passage for each requested document; there may be too few."""
+    flags, answers = request.expected, hidden_answers(request.question, request.answers)
     ranks = list(range(len(page.documents)))
     with_answer = list(ranks[: len(flags)])
-    if answers and not is_yes_no(answers):
+    if answers:
         texts = list(map(passage_text, page.documents))
         with_answer = [rank for rank in ranks if contains_answer(texts[rank], answers)]
         ranks = [rank for rank in ranks if not mentions_answer(texts[rank], answers)]

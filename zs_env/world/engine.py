@@ -1,8 +1,8 @@
 """The search engine of a fictional world, which reads the query but not the question.
 
 A useful page contains the requested facts and other ones. A noisy page contains facts on the same
-topic, which are also true, but neither the requested facts nor a gold answer; `noise.py` has the
-other kinds of noise.
+topic, which are also true, but neither the requested facts nor a gold answer, unless the question
+names the answer; `noise.py` has the other kinds of noise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WorldEngine(SearchEngine):
     def __init__(self, world: World) -> None:
         self.world = world
         self._noise = WorldNoise(world)
-        self.fingerprint = f"world/2/{world.seed}/{world.split}"
+        self.fingerprint = f"world/3/{world.seed}/{world.split}"
 
     @cached_property
     def _namesakes(self) -> dict[Entity, tuple[Entity, ...]]:
@@ -68,7 +68,7 @@ class WorldEngine(SearchEngine):
         """Return the pages of the entities that the documents are about.
 
         A noisy document opens a noisy page: the document, and the other facts of the page without
-        the requested facts, those that the document contradicts, and gold answers.
+        the requested facts, those that the document contradicts, and hidden answers.
         """
         found = open_by_search(self, requests)
         return list(map(self._opened, requests, found))
@@ -86,13 +86,14 @@ class WorldEngine(SearchEngine):
             named, relations = self._read(request.query)
             requested = self._requested_facts(list(named), relations)
             contradicted = document.noise_kind in ("misleading", "conflicting")
+            hidden = _hidden_answers(request)
             said = _RELATION_PATTERN.findall(document.text) if contradicted else []
             kept = [
                 one
                 for one in statements
                 if one.fact not in requested
                 and one.fact.relation.name not in said
-                and not contains_answer(one.sentence, request.answers or ())
+                and not contains_answer(one.sentence, hidden)
             ]
             text = f"{document.text} {page_text(kept)}"
         whole = replace(document, title=entity.name, text=text)
@@ -107,7 +108,9 @@ class WorldEngine(SearchEngine):
         others = self._others(entities, relations, seen, rng)
         plain = request.noise_kind == "irrelevant"
         near = () if plain else tuple(dict.fromkeys(self._near(entities)))
-        topic = Topic(named, requested, near, others, seen, useful, request.answers or ())
+        answers = request.answers or ()
+        hidden = _hidden_answers(request)
+        topic = Topic(named, requested, near, others, seen, useful, answers, hidden)
         rng.shuffle(requested)
         requested.sort(key=topic.is_answer_free)
         flags = request.expected
@@ -166,3 +169,13 @@ class WorldEngine(SearchEngine):
 
     def _naming(self, entity: Entity) -> tuple[Fact, ...]:
         return self.world.facts_naming.get(entity, ())
+
+
+def _hidden_answers(request: SearchRequest) -> tuple[str, ...]:
+    """Return the gold answers that a noisy document must not name: all, or none for a comparison.
+
+    See `zs_env.questions.question.hidden_answers`; here the question may name any of the answers,
+    which are the names of one entity.
+    """
+    answers = request.answers or ()
+    return () if contains_answer(request.question or "", answers) else answers

@@ -30,6 +30,7 @@ class Topic:
         seen: facts that are not taken from `others`.
         shown: facts in the useful documents of the page.
         answers: gold answers of the question; empty if unknown.
+        hidden: those that a noisy document must not name.
     """
 
     named: Mapping[Entity, str]
@@ -39,6 +40,7 @@ class Topic:
     seen: set[Fact]
     shown: Sequence[Fact]
     answers: tuple[str, ...]
+    hidden: tuple[str, ...]
 
     def sentence(self, fact: Fact) -> str:
         """Return a fact as a sentence about the entity that the query names, by that name."""
@@ -51,8 +53,8 @@ class Topic:
         return fact.subject not in self.named and fact.object in self.named
 
     def is_answer_free(self, fact: Fact) -> bool:
-        """Whether the sentence of a fact contains no gold answer."""
-        return not contains_answer(self.sentence(fact), self.answers)
+        """Whether the sentence of a fact contains no hidden answer."""
+        return not contains_answer(self.sentence(fact), self.hidden)
 
 
 class WorldNoise:
@@ -73,7 +75,7 @@ class WorldNoise:
         injected: true sentences, each followed by an instruction to give a wrong answer.
 
         Irrelevant documents take the remaining places. They are all documents if a query names
-        nothing. No false statement and no instruction contains a gold answer.
+        nothing. No false statement and no instruction contains a hidden answer.
         """
         documents: list[Document] = []
         if kind == "misleading" or (kind == "conflicting" and count == 1):
@@ -120,7 +122,7 @@ class WorldNoise:
     def _contradiction(
         self, kind: NoiseKind, fact: Fact, topic: Topic, rng: random.Random
     ) -> Document | None:
-        """Return a document that contradicts a fact, without a gold answer; None if none is found.
+        """Return a document that contradicts a fact without a hidden answer, or None.
 
         It has the form of the fact's own sentence, with another entity of the same kind.
         """
@@ -146,7 +148,7 @@ class WorldNoise:
         first = rng.randrange(1000)
         documents = []
         for number, sentence in enumerate(sentences, first):
-            text = None if wrong is None else inject(sentence, wrong.name, number, topic.answers)
+            text = None if wrong is None else inject(sentence, wrong.name, number, topic.hidden)
             if wrong is None or text is None:
                 documents.append(Document(sentence, useful=False, noise_kind="irrelevant"))
             else:

@@ -33,6 +33,36 @@ OTHER = Question(id="other", text="Who wrote Faust?", answers=("Goethe",))
 QUESTIONS = [LEAR, YES_NO, OTHER]
 
 
+CITIES = {
+    "text": "Which city is the capital, Oslo or Bergen?",
+    "answers": ("Oslo",),
+}
+
+
+def test_noise_may_name_the_answer_of_a_comparison_as_well_as_the_other_name():
+    comparison = Question(id="cities", **CITIES, gold_titles=("Oslo",))
+    engine = CorpusEngine(BM25Engine.from_passages(PASSAGES), [comparison, LEAR, OTHER])
+    useful = _page(engine, "capital norway", (True,) * 3, comparison)
+    assert [dict(one.metadata)["is_gold"] for one in useful if one.title == "Oslo"] == [True]
+    for kind in NOISE_KINDS[:-1]:
+        documents = _page(engine, "capital norway", (False,) * 3, comparison, noise_kind=kind)
+        # The passage about Bergen is no gold document. That it names no gold answer is not the
+        # reason why it is shown, so its name says nothing.
+        assert [one.title for one in documents] == ["Bergen"]
+        assert documents[0].noise_kind == ("injected" if kind == "injected" else "irrelevant")
+    # A passage that names the answer and is no gold document is noise as well.
+    both = {"id": "p7", "title": "Trains", "text": "Trains to Oslo, the capital of Norway."}
+    engine = CorpusEngine(BM25Engine.from_passages([*PASSAGES, both]), [comparison])
+    noisy = _page(engine, "capital norway", (False,) * 3, comparison)
+    assert {one.title for one in noisy} == {"Bergen", "Trains"}
+    # Without gold documents the answer is all that is known.
+    unknown = Question(id="unknown", **CITIES)
+    engine = CorpusEngine(BM25Engine.from_passages([*PASSAGES, both]), [unknown])
+    assert {one.title for one in _page(engine, "capital norway", (False,) * 3, unknown)} == {
+        "Bergen"
+    }
+
+
 @pytest.fixture(scope="module")
 def engine():
     return CorpusEngine(BM25Engine.from_passages(PASSAGES), QUESTIONS)

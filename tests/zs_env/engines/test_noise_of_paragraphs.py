@@ -10,7 +10,7 @@ from zs_env.engines import ParagraphEngine
 from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
 from zs_env.questions import load_questions_file
-from zs_env.questions.question import Paragraph, Question
+from zs_env.questions.question import Paragraph, Question, hidden_answers
 from zs_env.search.types import SearchRequest
 from zs_env.text.words import content_words
 from zs_env.text.wrong_answers import mentions_answer
@@ -79,11 +79,36 @@ def test_a_misleading_page_has_a_gold_paragraph_with_another_answer():
 
 def test_an_answer_in_a_title_is_replaced_too():
     found = ParagraphEngine(
-        [question("Ann Lee", ("Ann Lee",), ("Ann Lee", "A poet."), ("Bo", "A cat.")), FAUST]
+        [question("it", ("Ann Lee",), ("it: Ann Lee", "A poet."), ("Bo", "A cat.")), FAUST]
     )
-    request = SearchRequest("Ann", "Who wrote Ann Lee?", ("Ann Lee",), (False,), 0, "misleading")
+    request = SearchRequest("Ann", "Who wrote it?", ("Ann Lee",), (False,), 0, "misleading")
     (document,) = found.search([request])[0].documents
-    assert (document.title, document.text) == ("Johann Goethe", "A poet.")
+    assert (document.title, document.text) == ("it: Johann Goethe", "A poet.")
+
+
+def test_noise_may_name_the_answer_of_a_comparison_as_well_as_the_other_name():
+    paragraphs = (
+        ("Oslo", "A city and a capital.", True),
+        ("Bergen", "A city in the west.", True),
+        ("Trains", "Trains from Oslo to a city.", False),
+        ("Boats", "Boats from Bergen to a city.", False),
+    )
+    comparison = Question(
+        id="cities",
+        text="Which city is the capital, Oslo or Bergen?",
+        answers=("Oslo",),
+        paragraphs=tuple(Paragraph(title=a, text=b, is_gold=c) for a, b, c in paragraphs),
+    )
+    engine = ParagraphEngine([comparison, FAUST], min_distractors=0)
+    for kind in NOISE_KINDS[:-1]:
+        request = SearchRequest(
+            "city", comparison.text, comparison.answers, (False,) * 2, 0, noise_kind=kind
+        )
+        documents = engine.search([request])[0].documents
+        assert {one.title for one in documents} == {"Trains", "Boats"}
+        assert {one.noise_kind for one in documents} == {
+            "injected" if kind == "injected" else "irrelevant"
+        }
 
 
 def test_a_conflicting_page_has_the_paragraph_and_its_contradiction():
@@ -199,7 +224,7 @@ def test_real_noise_never_states_the_answer_and_conflicting_pages_state_both(pat
     engine = ParagraphEngine(questions)
     misled = both = stated = 0
     for seed, one in enumerate(questions):
-        if one.is_yes_no:
+        if not hidden_answers(one.text, one.answers):
             continue
         pages = {
             kind: engine.search(

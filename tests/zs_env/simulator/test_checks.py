@@ -31,6 +31,13 @@ def test_unknown_and_yes_no_answers_are_not_checked(answers, useful):
     assert check([f"yes no {FILLER}"], useful=useful, answers=answers) == [()]
 
 
+def test_a_noisy_document_may_name_an_answer_that_the_question_names():
+    request = SearchRequest("q", "Is Ada or Eve older?", ("Ada",), (False,), 1)
+    texts = [f"it was Ada, {FILLER}", f"it was Eve, {FILLER}"]
+    fields = {"num_documents": 2, "num_words": 7}
+    assert failed_checks(texts, request, useful=False, **fields) == [(), ()]
+
+
 def test_too_few_documents_fail_the_count():
     assert check([FILLER], useful=False, wanted=2) == [("count",)]
 

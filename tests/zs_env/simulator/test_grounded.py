@@ -91,6 +91,16 @@ def test_passages_that_mention_an_answer_beside_punctuation_are_no_sources_of_no
     assert ids[1] in {"a", "c"} and {ids[0], ids[2]} == {"b", "d"}
 
 
+def test_noise_of_a_comparison_does_not_avoid_passages_that_name_the_answer():
+    asked = SearchRequest("capital", "Is Norway or the west older?", ("Norway",), (False,) * 2, 7)
+    (page,) = search(Rewriter(), bm25(), asked)
+    # As for a yes/no question, noise comes from behind the passages of a useful page.
+    ranked = bm25().search([SearchRequest("capital", None, None, (True,) * 4, 0)])[0].documents
+    behind = [dict(one.metadata)["passage_id"] for one in ranked[2:]]
+    assert [provenance(one)["source_id"] for one in page.documents] == behind
+    assert {"a", "c"} & set(behind) and not any(one.checks for one in page.documents)
+
+
 def test_yes_no_questions_take_noisy_passages_from_behind_the_first_page():
     (useful,) = search(Rewriter(), bm25(), request(True, True, answers=("yes",)))
     (noisy,) = search(Rewriter(), bm25(), request(False, False, answers=("yes",)))

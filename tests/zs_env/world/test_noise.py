@@ -6,12 +6,21 @@ from zs_env.metrics import contains_answer, f1_score
 from zs_env.noise import NOISE_KINDS
 from zs_env.search.types import SearchRequest
 from zs_env.text.injections import INJECTIONS
-from zs_env.world import Chain, World, WorldEngine, WorldQuestions, parse_question
+from zs_env.world import (
+    STRUCTURES,
+    Chain,
+    Comparison,
+    World,
+    WorldEngine,
+    WorldQuestions,
+    parse_question,
+)
 
 WORLD = World(0)
 ENGINE = WorldEngine(WORLD)
 ONE_HOP = WorldQuestions(WORLD, ["chain1"])[:100]
-MIXED = WorldQuestions(WORLD)[:100]
+OTHER_STRUCTURES = [one for one in STRUCTURES if one != "comparison"]
+MIXED = WorldQuestions(WORLD, OTHER_STRUCTURES)[:100]
 TRUE = {passage["text"] for passage in WORLD.passages()}
 WRONG_KINDS = ("misleading", "conflicting")
 
@@ -41,6 +50,24 @@ def test_no_noisy_page_states_a_gold_answer(kind):
             assert document.useful is False
             assert not contains_answer(document.text, question.answers)
             assert document.noise_kind in (kind, "irrelevant")
+
+
+@pytest.mark.parametrize("num_useful", [0, 1])
+@pytest.mark.parametrize("kind", [kind for kind in NOISE_KINDS if kind != "empty"])
+def test_noise_names_both_sides_of_a_comparison_equally_often(kind, num_useful):
+    useful = (True,) * num_useful + (False,) * 3
+    named = {"gold": 0, "other": 0}
+    for seed, question in enumerate(WorldQuestions(WORLD, ["comparison"])[:300]):
+        parsed = parse_question(question.text)
+        assert isinstance(parsed, Comparison)
+        documents = page(question, kind, useful, seed=seed)
+        assert {one.useful for one in documents[:num_useful]} <= {True}
+        for name in parsed.names:
+            side = "gold" if name in question.answers else "other"
+            named[side] += any(contains_answer(one.text, [name]) for one in documents)
+    # Within three standard deviations of the difference of two equal shares.
+    assert min(named.values()) > 100
+    assert abs(named["gold"] - named["other"]) < 3 * (2 * 300 / 4) ** 0.5
 
 
 def test_a_misleading_page_states_the_requested_fact_with_a_wrong_object():
