@@ -21,7 +21,7 @@ from benchmarks.report import Row, print_rows
 from zs_env.engines import BM25Engine, CorpusEngine
 from zs_env.metrics import contains_answer
 from zs_env.questions import load_questions_files
-from zs_env.questions.question import Question
+from zs_env.questions.question import Question, hidden_answers
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.text.words import content_words
 
@@ -89,10 +89,8 @@ def _count(
     labels = {one.useful for one in page.documents}
     texts = [f"{one.title} {one.text}" for one in page.documents]
     answers = question.answers
-    if question.is_yes_no or (
-        question.gold_documents and contains_answer(question.text, answers[:1])
-    ):
-        answers = ()
+    if question.is_yes_no or question.gold_documents:
+        answers = hidden_answers(question.text, answers)
     gold = [bool(dict(one.metadata).get("is_gold")) for one in page.documents]
     answered = [
         contains_answer(text, answers) or is_gold for text, is_gold in zip(texts, gold, strict=True)
