@@ -131,20 +131,23 @@ def mentions_answer(text: str, answers: str | Sequence[str]) -> bool:
     """
     if contains_answer(text, answers):
         return True
-    golds = as_answers(answers)
     plain = text.lower().translate(_NO_MARKS)
-    # Patterns take long to compile, and few texts have the words.
-    if not any(word in plain for word in _longest_words(golds)):
-        return False
-    pattern = _pattern(golds)
-    return pattern is not None and pattern.search(text) is not None
+    for answer, word in _longest_words(as_answers(answers)):
+        # A pattern takes long to compile, and few texts have the word.
+        if word in plain:
+            pattern = _pattern((answer,))
+            if pattern is not None and pattern.search(text):
+                return True
+    return False
 
 
 @lru_cache(maxsize=1024)
-def _longest_words(answers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the longest word of each answer without punctuation."""
-    words = (squad_normalized(answer).split() for answer in answers)
-    return tuple(max(some, key=len).translate(_NO_MARKS) for some in words if some)
+def _longest_words(answers: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return each answer with its longest word, which has no punctuation."""
+    words = ((answer, squad_normalized(answer).split()) for answer in answers)
+    return tuple(
+        (answer, max(some, key=len).translate(_NO_MARKS)) for answer, some in words if some
+    )
 
 
 @lru_cache(maxsize=1024)
