@@ -86,7 +86,8 @@ class WorldEngine(SearchEngine):
             named, relations = self._read(request.query)
             requested = self._requested_facts(list(named), relations)
             contradicted = document.noise_kind in ("misleading", "conflicting")
-            hidden = _hidden_answers(request)
+            hidden, compared = self._hidden(request)
+            requested += compared
             said = _RELATION_PATTERN.findall(document.text) if contradicted else []
             kept = [
                 one
@@ -109,8 +110,8 @@ class WorldEngine(SearchEngine):
         plain = request.noise_kind == "irrelevant"
         near = () if plain else tuple(dict.fromkeys(self._near(entities)))
         answers = request.answers or ()
-        hidden = _hidden_answers(request)
-        topic = Topic(named, requested, near, others, seen, useful, answers, hidden)
+        hidden, compared = self._hidden(request)
+        topic = Topic(named, requested, near, others, seen, useful, answers, hidden, compared)
         rng.shuffle(requested)
         requested.sort(key=topic.is_answer_free)
         flags = request.expected
@@ -124,6 +125,18 @@ class WorldEngine(SearchEngine):
         sources[False] = noisy
         documents = [sources[flag].pop() for flag in flags if sources[flag]]
         return SearchPage(tuple(documents), engine=self.name)
+
+    def _hidden(self, request: SearchRequest) -> tuple[tuple[str, ...], list[Fact]]:
+        """Return what noisy documents hide: the gold answers, or the facts that are compared.
+
+        A comparison names its answer, see `zs_env.questions.question.hidden_answers`; here it may
+        use any of the answers, which are the names of one entity.
+        """
+        question, answers = request.question or "", request.answers or ()
+        if not contains_answer(question, answers):
+            return answers, []
+        named, relations = self._read(question)
+        return (), self._requested_facts(list(named), relations)
 
     def _read(self, query: str) -> tuple[dict[Entity, str], list[str]]:
         """Return the entities in a query, by the name that it uses, and the relations."""
@@ -169,13 +182,3 @@ class WorldEngine(SearchEngine):
 
     def _naming(self, entity: Entity) -> tuple[Fact, ...]:
         return self.world.facts_naming.get(entity, ())
-
-
-def _hidden_answers(request: SearchRequest) -> tuple[str, ...]:
-    """Return the gold answers that a noisy document must not name: all, or none for a comparison.
-
-    See `zs_env.questions.question.hidden_answers`; here the question may name any of the answers,
-    which are the names of one entity.
-    """
-    answers = request.answers or ()
-    return () if contains_answer(request.question or "", answers) else answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -31,6 +31,7 @@ class Topic:
         shown: facts in the useful documents of the page.
         answers: gold answers of the question; empty if unknown.
         hidden: those that a noisy document must not name.
+        compared: the facts that a comparison asks for, which a noisy document must not state.
     """
 
     named: Mapping[Entity, str]
@@ -41,6 +42,7 @@ class Topic:
     shown: Sequence[Fact]
     answers: tuple[str, ...]
     hidden: tuple[str, ...]
+    compared: Collection[Fact]
 
     def sentence(self, fact: Fact) -> str:
         """Return a fact as a sentence about the entity that the query names, by that name."""
@@ -53,8 +55,8 @@ class Topic:
         return fact.subject not in self.named and fact.object in self.named
 
     def is_answer_free(self, fact: Fact) -> bool:
-        """Whether the sentence of a fact contains no hidden answer."""
-        return not contains_answer(self.sentence(fact), self.hidden)
+        """Whether a fact does not answer the question."""
+        return fact not in self.compared and not contains_answer(self.sentence(fact), self.hidden)
 
 
 class WorldNoise:

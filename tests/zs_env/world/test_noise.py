@@ -1,5 +1,7 @@
 """The kinds of noise of a fictional world: what a page states, and what it never states."""
 
+from dataclasses import replace
+
 import pytest
 
 from zs_env.metrics import contains_answer, f1_score
@@ -68,6 +70,35 @@ def test_noise_names_both_sides_of_a_comparison_equally_often(kind, num_useful):
     # Within three standard deviations of the difference of two equal shares.
     assert min(named.values()) > 100
     assert abs(named["gold"] - named["other"]) < 3 * (2 * 300 / 4) ** 0.5
+
+
+@pytest.mark.parametrize("kind", ["irrelevant", "misleading", "injected"])
+def test_no_query_gets_a_compared_fact_from_a_noisy_page(kind):
+    for seed, question in enumerate(WorldQuestions(WORLD, ["comparison"])[:100]):
+        parsed = parse_question(question.text)
+        assert isinstance(parsed, Comparison)
+        entities = [WORLD.named[name.lower()] for name in parsed.names]
+        years = [
+            (entity.names, fact.object.name)
+            for entity in entities
+            for fact in WORLD.facts_about[entity]
+            if fact.relation.name == parsed.relation
+        ]
+        assert len(years) == 2
+        for query in (*parsed.names, " ".join(parsed.names), question.text):
+            search = SearchRequest(
+                query, question.text, question.answers, (False,) * 5, seed, noise_kind=kind
+            )
+            documents = ENGINE.search([search])[0].documents
+            opens = [
+                replace(search, document=replace(one, rank=rank))
+                for rank, one in enumerate(documents)
+            ]
+            shown = (*documents, *(one.documents[0] for one in ENGINE.open(opens)))
+            assert len(shown) == 2 * len(documents) >= 8
+            for names, year in years:
+                stated = {f"The {parsed.relation} of {name} is {year}." for name in names}
+                assert not any(one in document.text for document in shown for one in stated)
 
 
 def test_a_misleading_page_states_the_requested_fact_with_a_wrong_object():
