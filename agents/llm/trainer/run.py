@@ -36,6 +36,7 @@ from agents.llm.trainer.run_folder import RunFolder, load_state
 from agents.llm.trainer.setup import (
     choose_precision,
     choose_prompt,
+    learning_rate_warning,
     load_trained_policy,
     random_state,
     restore_random_state,
@@ -182,6 +183,8 @@ def open_run(
         if changes := {name: old for name, old in trained_with.items() if rules.get(name) != old}:
             now = {name: rules.get(name) for name in changes}
             console.print(f"the policy was trained with {changes}; this run uses {now}")
+        if warning := learning_rate_warning(config.optimizer.learning_rate, policy.model):
+            console.print(warning)
         stop = opened.enter_context(StopSignal(outlasting=RankLostError))
         generator = _open_generator(config, policy, distributed, opened)
         yield Run(

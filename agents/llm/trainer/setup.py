@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from agents.llm.distributed.context import DistributedContext, init_distributed
@@ -26,6 +27,8 @@ from agents.storage.output_folder import folder_lock
 from zs_env.prompts import PromptTemplate
 
 Settings = TypeVar("Settings", bound=RunSettings)
+# From here on a rate that trains the tiny policy destroys a language model.
+_MANY_WEIGHTS, _HIGH_RATE = 50_000_000, 1e-4
 
 
 @contextmanager
@@ -127,6 +130,18 @@ def choose_prompt(prompt: str | None, policy: Policy) -> str | None:
             "calls a function; choose --prompt tools, or a text without <search>"
         )
     return chosen
+
+
+def learning_rate_warning(learning_rate: float, model: nn.Module) -> str | None:
+    """Return a warning if a model of millions of trained weights gets a rate for a tiny one."""
+    size = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    if size < _MANY_WEIGHTS or learning_rate < _HIGH_RATE:
+        return None
+    return (
+        f"learning_rate {learning_rate:g} suits the tiny policy; {size // 1_000_000} million "
+        "trained weights usually need 1e-6 to 5e-5 and forget their format at this rate: "
+        "set --learning-rate"
+    )
 
 
 def load_trained_policy(

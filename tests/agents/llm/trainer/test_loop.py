@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from agents.cli.training.train import main, parse_arguments
 from agents.llm.generators.base import GenerationError
@@ -36,6 +37,7 @@ from agents.llm.trainer import loop
 from agents.llm.trainer import run as run_module
 from agents.llm.trainer.metrics import read_metrics
 from agents.llm.trainer.run_folder import CheckpointStore, load_state
+from agents.llm.trainer.setup import learning_rate_warning
 from tests.agents.llm.distributed.rank_processes import (
     CHILDREN,
     be_torchrun,
@@ -568,3 +570,22 @@ def test_two_processes_play_ahead_as_one_does(
     flags = [flag for flag in AHEAD if flag not in ("--rollout-dtype", "float64")]
     run_on_ranks(2, policy, tmp_path / "run", *flags)
     assert_same_run(tmp_path / "run", one_step_off)
+
+
+@pytest.mark.parametrize(
+    ("width", "trained", "rate", "warns"),
+    [
+        (8000, True, 3e-4, True),  # 64 million weights
+        (8000, True, 8e-5, False),
+        (8000, False, 3e-4, False),  # frozen, beside an adapter
+        (1000, True, 3e-4, False),
+    ],
+)
+def test_it_warns_of_a_high_rate_for_many_trained_weights(width, trained, rate, warns):
+    model = nn.Linear(width, width, bias=False, device="meta").requires_grad_(trained)
+    warning = learning_rate_warning(rate, model)
+    if warns:
+        assert warning is not None
+        assert "learning_rate 0.0003" in warning and "64 million" in warning
+    else:
+        assert warning is None
