@@ -41,7 +41,7 @@ class WorldEngine(SearchEngine):
     def __init__(self, world: World) -> None:
         self.world = world
         self._noise = WorldNoise(world)
-        self.fingerprint = f"world/3/{world.seed}/{world.split}"
+        self.fingerprint = f"world/4/{world.seed}/{world.split}"
 
     @cached_property
     def _namesakes(self) -> dict[Entity, tuple[Entity, ...]]:
