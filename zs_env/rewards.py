@@ -62,8 +62,9 @@ def _judge(transcript: Transcript) -> float:
 
 
 def _retrieval_hit(transcript: Transcript) -> float:
+    # A noisy document may name the answer of a comparison, which does not answer it.
     documents = (document for turn in transcript.turns for document in turn.documents)
-    return float(any(document.contains_answer for document in documents))
+    return float(any(one.contains_answer and one.useful is not False for one in documents))
 
 
 # Reward terms by name, in [0, 1]; `malformed`, `searches` and `opens` are counts. `think_*` terms

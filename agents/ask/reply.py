@@ -10,7 +10,8 @@ from typing import Any, Self
 
 from agents.storage.output_folder import atomic_path
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import Question, is_yes_no
+from zs_env.questions.hidden_answers import is_yes_no
+from zs_env.questions.question import Question
 from zs_env.questions.rows import HALF_CHARACTERS
 from zs_env.transcripts.transcript import Transcript
 

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.hidden_answers import hidden_answers
 from zs_env.questions.rows import read_rows
 from zs_env.simulator.generators.base import (
     Completion,
@@ -84,8 +84,10 @@ def read_labeled_pages(path: Path) -> Iterator[LabeledPage]:
 def label_transcripts(
     transcripts: Iterable[Transcript], generator: TextGenerator | None = None
 ) -> Iterator[LabeledPage]:
-    """Label the pages of all episodes without a failure, except for yes/no questions.
+    """Label the pages of all episodes without a failure.
 
+    Yes/no questions and comparisons are left out: that a document names the answer to one of these
+    does not show that it is useful.
     `generator` is the model of the judge "model"; None omits this judge.
 
     Raises:
@@ -93,7 +95,7 @@ def label_transcripts(
     """
     for transcript in transcripts:
         question = transcript.question
-        if transcript.failure is not None or is_yes_no(question.answers):
+        if transcript.failure is not None or not hidden_answers(question.text, question.answers):
             continue
         correct = transcript.scores()["f1"] >= _MIN_F1
         for turn in transcript.turns:

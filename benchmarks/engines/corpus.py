@@ -21,7 +21,8 @@ from benchmarks.report import Row, print_rows
 from zs_env.engines import BM25Engine, CorpusEngine
 from zs_env.metrics import contains_answer
 from zs_env.questions import load_questions_files
-from zs_env.questions.question import Question, hidden_answers
+from zs_env.questions.hidden_answers import hidden_answers
+from zs_env.questions.question import Question
 from zs_env.search.types import SearchError, SearchPage, SearchRequest
 from zs_env.text.words import content_words
 

@@ -15,10 +15,10 @@ THINK = "<think>hm</think>"
 SERVER = {"generator": {"kind": "server", "servers": "http://127.0.0.1:9"}}
 
 
-def _play(*texts, hit=False, max_turns=6):
+def _play(*texts, hit=False, useful=None, max_turns=6):
     """Transcript of an episode in which the agent writes `texts`; pages hold gold if `hit`."""
     episode = Episode(QUESTION, config=EpisodeConfig(max_turns=max_turns, num_documents=1))
-    document = Document(text="Ann Lee built it." if hit else "Nobody knows.")
+    document = Document(text="Ann Lee built it." if hit else "Nobody knows.", useful=useful)
     for text in texts:
         if isinstance(episode.act(text), SearchRequest):
             episode.receive(SearchPage((document,)))
@@ -66,6 +66,9 @@ def test_terms_by_hand():
         "rouge_l": 1, "judge": 0, "opens": 0,
     }  # fmt: skip
     assert TERMS["retrieval_hit"](OUTCOMES["half"]) == 0
+    # A noisy page may name the answer of a comparison.
+    assert TERMS["retrieval_hit"](_play(SEARCHED, hit=True, useful=False)) == 0
+    assert TERMS["retrieval_hit"](_play(SEARCHED, hit=True, useful=True)) == 1
     assert TERMS["malformed"](OUTCOMES["right, once malformed"]) == 1
     assert TERMS["format"](OUTCOMES["right, thoughtless"]) == 1
     # The second search is the last allowed action: it is not sent and counts for nothing.

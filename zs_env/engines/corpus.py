@@ -18,7 +18,8 @@ from zs_env.engines.page_composition import Ranked, RankedPassages, compose_page
 from zs_env.engines.retrieval.ranked_passages import PassageEngine, passage_document
 from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
-from zs_env.questions.question import generates_questions, hidden_answers, is_yes_no
+from zs_env.questions.hidden_answers import hidden_answers, is_yes_no
+from zs_env.questions.question import generates_questions
 from zs_env.search.engine import Answer, EngineWrapper, as_search_error, search_checked
 from zs_env.search.opening import open_by_search
 from zs_env.search.types import Document, SearchCost, SearchError, SearchPage, SearchRequest
@@ -31,16 +32,15 @@ if TYPE_CHECKING:
 
 # The check that the documents fail if a useful page was requested and none is useful.
 NOT_RETRIEVED = "not_retrieved"
-_VERSION = 3
+_VERSION = 4
 
 
 class CorpusEngine(EngineWrapper):
     """Chooses from the best passages for the query by whether they answer the question.
 
     A passage is useful if it contains a gold answer as whole words, or belongs to a gold document
-    of the question, by id or title; for a yes/no question, and if the question has gold documents
-    and names the answer ("Which is later, A or B?"), only the latter. It has to share a content
-    word with the query.
+    of the question, by id or title. For a yes/no question, and for a comparison that has gold
+    documents, only the latter counts. It has to share a content word with the query.
 
     Useful documents are the best-ranked useful passages, then the best other ones. Noisy documents
     are the best-ranked passages that are not useful, or of another kind, see

@@ -8,8 +8,8 @@ Kinds of noise: an irrelevant document does not answer the question. A misleadin
 passage with an answer to another question in place of every gold answer. A conflicting page has
 some of these beside unchanged useful passages; with one noisy document it is misleading. In an
 injected document an instruction to give a wrong answer follows the first sentence. Where this is
-impossible, as for a query that finds no useful passage or a question that names its answer, the
-documents are irrelevant.
+impossible, as for a query that finds no useful passage, the documents are irrelevant. So are those
+of misleading and conflicting pages for a comparison or a yes/no question.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zs_env.noise import NoiseKind
-from zs_env.questions.question import hidden_answers
+from zs_env.questions.hidden_answers import hidden_answers, wrong_answer
 from zs_env.search.types import Document, SearchRequest
 from zs_env.text.injections import inject
 from zs_env.text.wrong_answers import WrongAnswers, mentions_answer, replace_answers
@@ -83,7 +83,7 @@ def _noisy_documents(
     made: list[Ranked] = []
     hidden = hidden_answers(request.question, answers)
     if kind in ("misleading", "conflicting") and hidden:
-        wrong = wrong_answers().pick(answers, request.seed)
+        wrong = wrong_answer(request.question, answers, wrong_answers(), request.seed)
         if wrong is not None:
             made = _contradictions(request, passages, answers, wrong, count)
     rest = [
@@ -135,7 +135,7 @@ def _injected(
     wrong_answers: WrongAnswers,
 ) -> list[Ranked]:
     """Return the documents with an instruction to give a wrong answer, where possible."""
-    wrong = wrong_answers.pick(answers, request.seed)
+    wrong = wrong_answer(request.question, answers, wrong_answers, request.seed)
     if wrong is None:
         return list(documents)
     golds = hidden_answers(request.question, answers)

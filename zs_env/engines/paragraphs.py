@@ -15,7 +15,8 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from zs_env.engines.page_composition import RankedPassages, compose_page
-from zs_env.questions.question import Paragraph, Question, hidden_answers
+from zs_env.questions.hidden_answers import hidden_answers
+from zs_env.questions.question import Paragraph, Question
 from zs_env.search.engine import Answer, SearchEngine, raise_single
 from zs_env.search.opening import open_by_search
 from zs_env.search.types import (
@@ -62,9 +63,8 @@ class ParagraphEngine(SearchEngine):
 
     For a useful document the engine returns a gold paragraph that shares a content word with the
     query, or else the best distractor. For a noisy document it returns the best distractor that
-    mentions no gold answer (for yes/no questions, and those that name the answer, such as "Which
-    is later, A or B?": the best distractor). No paragraph occurs twice on a page, so a page may be
-    short. For other kinds of noise see
+    mentions no gold answer; for yes/no questions and comparisons, the best distractor. No paragraph
+    occurs twice on a page, so a page may be short. For other kinds of noise see
     `zs_env.engines.page_composition`. The seed of a request determines wrong answers and has no
     other effect.
 
@@ -110,7 +110,7 @@ class ParagraphEngine(SearchEngine):
         for question in self._questions:
             parts = (question.text, question.answers, question.paragraphs)
             digest.update(repr(parts).encode("utf-8", "replace"))
-        return f"paragraphs-5:{self._min_distractors}:{digest.hexdigest()}"
+        return f"paragraphs-6:{self._min_distractors}:{digest.hexdigest()}"
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
         """Return one page per request, with a SearchError for a question without paragraphs.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Protocol
 
-from zs_env.metrics import as_answers, normalize_answer
-from zs_env.text.wrong_answers import mentions_answer
+from zs_env.metrics import as_answers
+from zs_env.questions.hidden_answers import is_yes_no
 
 MAX_LISTED_QUESTIONS = 1_000_000  # larger sets generate their questions, as a world does
 
@@ -67,27 +66,6 @@ class Question:
     def is_yes_no(self) -> bool:
         """Whether all gold answers are yes or no; documents are not checked for such answers."""
         return is_yes_no(self.answers)
-
-
-@lru_cache(maxsize=16384)
-def is_yes_no(answers: tuple[str, ...]) -> bool:
-    """Whether all answers are yes or no; True if there are no answers."""
-    return all(normalize_answer(answer) in ("yes", "no") for answer in answers)
-
-
-def hidden_answers(question: str | None, answers: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the gold answers that a noisy document must not name: all of them, or none.
-
-    None are hidden for yes/no questions, and if the question names the first answer, as in "Which
-    is later, A or B?". A page that may name only the other one would give the answer away. Further
-    answers do not count, because data sets list aliases such as "the Sun" and "Batman".
-    """
-    return _hidden_answers(question or "", tuple(answers or ()))
-
-
-@lru_cache(maxsize=16384)
-def _hidden_answers(question: str, answers: tuple[str, ...]) -> tuple[str, ...]:
-    return () if is_yes_no(answers) or mentions_answer(question, answers[:1]) else answers
 
 
 class QuestionDataset(Protocol):

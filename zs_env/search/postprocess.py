@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from zs_env.metrics import contains_answer, contains_padded, gold_patterns, padded
 from zs_env.prompts import render_document, render_opened, render_page
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.hidden_answers import is_yes_no
 from zs_env.search.types import NOT_FINITE, Document, SearchPage
 from zs_env.search.validation import page_problem
 from zs_env.text.sanitize import sanitize, sanitize_open

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zs_env.metrics import contains_answer, normalize_answer
-from zs_env.questions.question import hidden_answers, is_yes_no
+from zs_env.questions.hidden_answers import hidden_answers, is_yes_no
 from zs_env.search.types import SearchRequest
 from zs_env.simulator.support import MIN_SUPPORT, support_rate
 from zs_env.text.sanitize import sanitize
@@ -62,7 +62,7 @@ def failed_checks(
 
     The checks of a whole page ("count", "no_answer") are repeated for each of its documents.
     "no_answer" and "leak" are skipped if the answers are unknown or are yes or no, and "leak" also
-    if the question names the answer.
+    for comparisons.
 
     Args:
         documents: at most `num_documents`, all requested with the same quality.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import hidden_answers, is_yes_no
+from zs_env.questions.hidden_answers import hidden_answers, is_yes_no, wrong_answer
 from zs_env.search.types import (
     Document,
     NoiseKind,
@@ -186,6 +186,7 @@ def make_drafts(
     """Return the texts that a page needs: one per kind of document, or one per source passage.
 
     Noisy documents are irrelevant if no wrong answer is known for the requested kind of noise.
+    Misleading and conflicting pages have none for comparisons and yes/no questions.
 
     Args:
         request: the search request.
@@ -194,8 +195,10 @@ def make_drafts(
         wrong_answers: picks the wrong answer of the page; None if there is none.
     """
     kind, wrong = request.noise_kind, None
-    if wrong_answers is not None and kind not in ("irrelevant", "empty"):
-        wrong = wrong_answers.pick(request.answers or (), request.seed)
+    hidden = hidden_answers(request.question, request.answers)
+    false = kind == "injected" or (kind in ("misleading", "conflicting") and bool(hidden))
+    if wrong_answers is not None and false:
+        wrong = wrong_answer(request.question, request.answers, wrong_answers, request.seed)
     if wrong is None:
         kind = "irrelevant"
     if sources is not None:

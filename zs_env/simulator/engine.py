@@ -118,7 +118,7 @@ class LanguageModelEngine(EngineWrapper):
         if self.generator.fingerprint is None or inner is None:
             return None
         return (
-            f"simulator-4:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
+            f"simulator-5:{self.generator.fingerprint}:{self.prompts.fingerprint}:{self.retries}:"
             f"{sorted(self.retry_on)}" + "".join(f":{one}" for one in inner)
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zs_env.metrics import contains_answer
-from zs_env.questions.question import hidden_answers
+from zs_env.questions.hidden_answers import hidden_answers
 from zs_env.search.engine import Answer, SearchEngine, search_checked
 from zs_env.search.types import Document, SearchPage, SearchRequest
 from zs_env.text.wrong_answers import mentions_answer

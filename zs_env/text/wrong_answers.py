@@ -11,7 +11,7 @@ import string
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import product
+from itertools import chain, islice, product
 from typing import Literal
 
 from zs_env.metrics import as_answers, contains_answer, squad_normalized
@@ -58,16 +58,17 @@ class WrongAnswers:
                 by_shape[_shape(answer)].setdefault(squad_normalized(answer), answer)
         # Sorted, so that the order of the questions has no effect.
         self._by_shape = {shape: sorted(found.values()) for shape, found in by_shape.items()}
+        names = [found for (kind, _), found in self._by_shape.items() if kind == "name"]
+        self._names = sorted(chain.from_iterable(names))
 
     def pick(self, golds: Sequence[str], seed: int) -> str | None:
         """Return an answer of the type and, if possible, the length of the first gold answer.
 
-        The wrong answer shares no word with a gold answer. For "yes" it is "no", and for "no" it is
-        "yes". If there is no answer of the type, it has a related type, such as a number in place
-        of a year. Equal arguments give equal answers.
+        The wrong answer shares no word with a gold answer. If there is no answer of the type, it
+        has a related type, such as a number in place of a year. Equal arguments give equal answers.
 
         Args:
-            golds: the gold answers of a question.
+            golds: the gold answers of a question, other than yes and no.
             seed: determines which of the possible answers is picked.
 
         Returns:
@@ -77,18 +78,28 @@ class WrongAnswers:
         if not known:
             return None
         kind, length = _shape(golds[0])
-        if kind == "yes_no":
-            both = known >= {"yes", "no"}
-            return None if both else ("no" if "yes" in known else "yes")
         rng = random.Random(seed)
         lengths = sorted(range(1, _LONG + 1), key=lambda other: abs(other - length))
-        for shape in product((kind, *_RELATED[kind]), lengths):
-            candidates = self._by_shape.get(shape, [])
-            start = rng.randrange(len(candidates)) if candidates else 0
-            for candidate in [*candidates[start:], *candidates[:start]]:
-                if known.isdisjoint(squad_normalized(candidate).split()):
-                    return candidate
-        return None
+        shapes = product((kind, *_RELATED.get(kind, ())), lengths)
+        picked = (_first_unlike(known, self._by_shape.get(shape, []), rng) for shape in shapes)
+        return next(filter(None, picked), None)
+
+    def pick_name(self, question: str, seed: int) -> str | None:
+        """Return an answer that is a name and shares no word with a question; None if none does.
+
+        It does not depend on the answer to the question. Equal arguments give equal names.
+        """
+        known = set(squad_normalized(question).split())
+        return _first_unlike(known, self._names, random.Random(seed))
+
+
+def _first_unlike(known: set[str], candidates: Sequence[str], rng: random.Random) -> str | None:
+    """Return the first candidate from a random start that has no known word."""
+    start = rng.randrange(len(candidates)) if candidates else 0
+    for candidate in chain(islice(candidates, start, None), islice(candidates, start)):
+        if known.isdisjoint(squad_normalized(candidate).split()):
+            return candidate
+    return None
 
 
 def answer_type(answer: str) -> AnswerType:

@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import chain, islice, pairwise
 
 from zs_env.metrics import contains_answer
+from zs_env.questions.hidden_answers import hidden_answers
 from zs_env.search.engine import Answer, SearchEngine
 from zs_env.search.opening import not_found, open_by_search
 from zs_env.search.types import NOISE_KINDS, Document, SearchPage, SearchRequest
@@ -41,7 +42,7 @@ class WorldEngine(SearchEngine):
     def __init__(self, world: World) -> None:
         self.world = world
         self._noise = WorldNoise(world)
-        self.fingerprint = f"world/4/{world.seed}/{world.split}"
+        self.fingerprint = f"world/5/{world.seed}/{world.split}"
 
     @cached_property
     def _namesakes(self) -> dict[Entity, tuple[Entity, ...]]:
@@ -129,13 +130,11 @@ class WorldEngine(SearchEngine):
     def _hidden(self, request: SearchRequest) -> tuple[tuple[str, ...], list[Fact]]:
         """Return what noisy documents hide: the gold answers, or the facts that are compared.
 
-        A comparison names its answer, see `zs_env.questions.question.hidden_answers`; here it may
-        use any of the answers, which are the names of one entity.
+        A comparison hides no answer, see `zs_env.questions.hidden_answers`.
         """
-        question, answers = request.question or "", request.answers or ()
-        if not contains_answer(question, answers):
-            return answers, []
-        named, relations = self._read(question)
+        if hidden := hidden_answers(request.question, request.answers):
+            return hidden, []
+        named, relations = self._read(request.question or "")
         return (), self._requested_facts(list(named), relations)
 
     def _read(self, query: str) -> tuple[dict[Entity, str], list[str]]:

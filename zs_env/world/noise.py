@@ -130,7 +130,7 @@ class WorldNoise:
         """
         about_object = topic.is_about_object(fact)
         true = fact.subject if about_object else fact.object
-        for wrong in self._wrong_entities(true, topic.answers, rng):
+        for wrong in self._wrong_entities(true, topic, rng):
             subject, object_ = (wrong, fact.object) if about_object else (fact.subject, wrong)
             false = Fact(subject, fact.relation, object_)
             if (
@@ -146,7 +146,7 @@ class WorldNoise:
         self, sentences: Sequence[str], topic: Topic, rng: random.Random
     ) -> list[Document]:
         """Return documents whose sentences are followed by an instruction, if that is possible."""
-        wrong = next(self._wrong_entities(self._asked_entity(topic, rng), topic.answers, rng), None)
+        wrong = next(self._wrong_entities(self._asked_entity(topic, rng), topic, rng), None)
         first = rng.randrange(1000)
         documents = []
         for number, sentence in enumerate(sentences, first):
@@ -165,11 +165,14 @@ class WorldNoise:
         facts = topic.requested or topic.near or self._world.facts
         return rng.choice(facts).object
 
-    def _wrong_entities(
-        self, true: Entity, answers: Sequence[str], rng: random.Random
-    ) -> Iterator[Entity]:
-        """Yield entities of the same kind whose names share no word with `true` or an answer."""
-        known = set(squad_normalized(" ".join((*true.names, *answers))).split())
+    def _wrong_entities(self, true: Entity, topic: Topic, rng: random.Random) -> Iterator[Entity]:
+        """Yield entities of the same kind whose names share no word with `true` or an answer.
+
+        Nor do they share one with a compared entity, so that they are unlike both alike.
+        """
+        compared = [name for fact in topic.compared for name in fact.subject.names]
+        names = (*true.names, *topic.answers, *compared)
+        known = set(squad_normalized(" ".join(names)).split())
         for entity in rng.choices(self._world.entities[true.kind], k=_MAX_DRAWS):
             if known.isdisjoint(squad_normalized(entity.name).split()):
                 yield entity

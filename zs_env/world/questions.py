@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
+from zs_env.metrics import contains_answer
 from zs_env.questions.question import Question
 from zs_env.world.relations import INTERSECTIONS, PAGE_RELATIONS, RELATIONS
 from zs_env.world.world import Entity, Fact, World
@@ -89,10 +90,12 @@ class WorldQuestions(Sequence[Question]):
         else:
             text, answer = self._chain(rng, hops=int(structure[-1]))
         hops = int(structure[-1]) if structure[-1].isdecimal() else 2
+        # The name that a comparison uses comes first, see `zs_env.questions.hidden_answers`.
+        answers = sorted(answer.names, key=lambda name: not contains_answer(text, name))
         return Question(
             id=f"world-{world.split}-{world.seed}-{self.seed}-{index}",
             text=text,
-            answers=answer.names,
+            answers=tuple(answers),
             source="world",
             metadata={"structure": structure, "hops": hops},
         )

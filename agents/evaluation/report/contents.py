@@ -11,7 +11,7 @@ from agents.evaluation.evaluation_folder import EvaluationFolder
 from agents.evaluation.statistics import Interval, bootstrap_ratio
 from agents.evaluation.summary import Report, observed_noise
 from zs_env.actions import Answer, Malformed, Open, Search
-from zs_env.questions.question import is_yes_no
+from zs_env.questions.hidden_answers import is_yes_no
 from zs_env.search.types import Document
 from zs_env.transcripts.transcript import Transcript, Turn
 

@@ -1,5 +1,7 @@
 """Labels of the three judges, computed by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from agents.simulator_tuning.labels import agreement, label_transcripts
@@ -39,6 +41,13 @@ def test_the_title_is_part_of_the_document():
 @pytest.mark.parametrize("answers", [("yes",), ("No",)])
 def test_yes_no_questions_are_skipped(answers):
     assert list(label_transcripts([transcript(answers=answers)])) == []
+
+
+def test_comparisons_are_skipped():
+    compared = transcript(answers=("Ada Lovelace",))
+    text = "Who was it, Ada Lovelace or Eve?"
+    compared = replace(compared, question=replace(compared.question, text=text))
+    assert list(label_transcripts([compared])) == []
 
 
 def test_the_model_gets_each_document_with_query_and_answers():

@@ -19,7 +19,8 @@ from zs_env.engines.mixture import MixtureEngine
 from zs_env.env import ZeroSearchEnv
 from zs_env.metrics import contains_answer
 from zs_env.noise import NOISE_KINDS
-from zs_env.questions.question import Question, is_yes_no
+from zs_env.questions.hidden_answers import is_yes_no
+from zs_env.questions.question import Question
 from zs_env.search.engine import EngineWrapper, SearchEngine, as_engine, search_checked
 from zs_env.search.postprocess import postprocess_page
 from zs_env.search.types import SearchError, SearchPage, SearchRequest

@@ -39,6 +39,27 @@ CITIES = {
 }
 
 
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [("Which is it, Oslo or Bergen?", ("Oslo", "Bergen")), (YES_NO.text, ("yes", "no"))],
+)
+def test_noise_does_not_depend_on_the_answer_of_a_comparison(kind, text, answers):
+    names = ["Oslo", "Bergen", "Goethe", "Bo Ray", "Ann"]
+    others = [Question(id=name, text=f"Who? {name}", answers=(name,)) for name in names]
+    pages = []
+    for answer in answers:
+        asked = replace(YES_NO, text=text, answers=(answer,))
+        engine = CorpusEngine(BM25Engine.from_passages(PASSAGES), [asked, *others])
+        pages.append(
+            [
+                _page(engine, query, (False,) * 3, asked, noise_kind=kind)
+                for query in ("oslo norway", "bergen", "king", text)
+            ]
+        )
+    assert pages[0] == pages[1] and (kind == "empty" or any(pages[0]))
+
+
 def test_noise_may_name_the_answer_of_a_comparison_as_well_as_the_other_name():
     comparison = Question(id="cities", **CITIES, gold_titles=("Oslo",))
     engine = CorpusEngine(BM25Engine.from_passages(PASSAGES), [comparison, LEAR, OTHER])

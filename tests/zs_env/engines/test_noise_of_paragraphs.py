@@ -2,15 +2,17 @@
 
 import pickle
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.paths import SHARED_DATA
 from zs_env.engines import ParagraphEngine
-from zs_env.metrics import contains_answer
+from zs_env.metrics import contains_answer, f1_score
 from zs_env.noise import NOISE_KINDS
 from zs_env.questions import load_questions_file
-from zs_env.questions.question import Paragraph, Question, hidden_answers
+from zs_env.questions.hidden_answers import hidden_answers
+from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import SearchRequest
 from zs_env.text.words import content_words
 from zs_env.text.wrong_answers import mentions_answer
@@ -198,7 +200,40 @@ def test_yes_no_questions_have_no_false_paragraphs_but_instructions(kind):
     documents = page(kind, of=YES_NO, query="oslo")
     assert documents and {one.noise_kind for one in documents} == {"irrelevant"}
     injected = page("injected", of=YES_NO, query="oslo")
-    assert {dict(one.metadata)["wrong_answer"] for one in injected} == {"no"}
+    (wrong,) = {dict(one.metadata)["wrong_answer"] for one in injected}
+    assert wrong in ("Johann Goethe", "William Shakespeare")
+
+
+def noisy_pages(questions, others, kind):
+    """The noisy pages of some questions; `others` are further answers of the same set."""
+    fillers = [question(f"X{n}", one, (f"X{n}", "A cup.")) for n, one in enumerate(others)]
+    engine = ParagraphEngine([*questions, *fillers])
+    return engine.search(
+        [
+            SearchRequest(one.text, one.text, one.answers, (False,) * 4, seed, kind)
+            for seed, one in enumerate(questions)
+        ]
+    )
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+@pytest.mark.parametrize(
+    ("text", "answers"),
+    [
+        ("Which city is the capital, Oslo or Bergen?", [("Oslo",), ("Bergen",)]),
+        ("Who ruled Oslo, Ann Lee or Bo?", [("Ann Maria Lee",), ("Bo",)]),
+        ("Is Oslo a capital?", [("yes",), ("no",)]),
+    ],
+)
+def test_noise_does_not_depend_on_the_answer_of_a_comparison(kind, text, answers):
+    one, other = [
+        [replace(YES_NO, id=str(n), text=f"{text} {n}", answers=given) for n in range(20)]
+        for given in answers
+    ]
+    names = [("Cy Dow",), ("Eve",), ("Bo Ray",), ("Ann Li Fu",)]
+    pages = noisy_pages(one, [*names, answers[1]], kind)
+    assert pages == noisy_pages(other, [*names, answers[0]], kind)
+    assert kind == "empty" or all(page.documents for page in pages)
 
 
 @pytest.mark.parametrize("kind", NOISE_KINDS)
@@ -252,3 +287,20 @@ def test_real_noise_never_states_the_answer_and_conflicting_pages_state_both(pat
         assert {d.noise_kind for d in pages["injected"]} == {"injected"}
         assert pages["empty"] == ()
     assert misled == both >= 0.9 * stated > 0
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real paragraph files are not here")
+@pytest.mark.parametrize("name", ["hotpotqa_distractor", "2wikimultihopqa_distractor"])
+def test_noise_of_real_comparisons_does_not_depend_on_the_answer(name):
+    one, other = [], []
+    for asked in load_questions_file(REAL / f"{name}.dev.jsonl.gz"):
+        sides = [title for title in asked.gold_documents if mentions_answer(asked.text, title)]
+        right = [side for side in sides if f1_score(side, asked.answers) > 0.5]
+        if len(sides) == 2 and len(right) == 1 and not hidden_answers(asked.text, asked.answers):
+            (wrong,) = set(sides) - set(right)
+            one.append(asked)
+            other.append(replace(asked, answers=(wrong,)))
+    assert len(one) > 50
+    for kind in NOISE_KINDS:
+        pages = noisy_pages(one, [asked.answers for asked in other], kind)
+        assert pages == noisy_pages(other, [asked.answers for asked in one], kind)

@@ -8,7 +8,8 @@ from tests.paths import SHARED_DATA
 from zs_env.engines import ParagraphEngine
 from zs_env.metrics import contains_answer
 from zs_env.questions import load_questions_file
-from zs_env.questions.question import Paragraph, Question, hidden_answers
+from zs_env.questions.hidden_answers import hidden_answers
+from zs_env.questions.question import Paragraph, Question
 from zs_env.search.types import SearchError, SearchRequest
 
 REAL = SHARED_DATA / "passages"

@@ -24,6 +24,7 @@ QUESTIONS = [
     Question(id="1", text="Who was it?", answers=("Ada Byron",)),
     Question(id="2", text="Who else?", answers=("Eve Smith",)),
 ]
+YES_NO = ["yes", "no"]
 IDS = ("irrelevant", "injected", "empty")
 
 
@@ -111,6 +112,28 @@ def test_the_instruction_of_an_injected_document_is_not_written_by_the_model():
     assert "Eve Smith" in texts[0] and "Eve Smith" in texts[2] and "Eve" not in texts[1]
     assert len({text.replace("noisy 1", "").replace("noisy 2", "") for text in texts}) == 3
     assert not any(one.checks for one in documents), "the checks are about the model's text"
+
+
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+@pytest.mark.parametrize(
+    ("text", "sides"),
+    [("Who is older, Ada Byron or Eve Smith?", ["Ada Byron", "Eve Smith"]), ("Is it?", YES_NO)],
+)
+def test_noise_does_not_depend_on_the_answer_of_a_comparison(kind, text, sides):
+    questions = [*QUESTIONS, Question(id="3", text="And who?", answers=("Cy Dow",))]
+    pages = []
+    for answer in sides:
+        engine = LanguageModelEngine(Recorded(), PROMPTS, questions=questions)
+        asked = [
+            SearchRequest("who", text, (answer,), (False,) * 3, seed, kind) for seed in range(20)
+        ]
+        pages.append(engine.search(asked))
+    assert pages[0] == pages[1]
+    documents = [document for page in pages[0] for document in page.documents]
+    assert {one.noise_kind for one in documents} <= {"irrelevant", "injected"}
+    wrong = {dict(one.metadata)["wrong_answer"] for one in documents if kind == "injected"}
+    names = {"Cy Dow"} | ({"Ada Byron", "Eve Smith"} if sides == YES_NO else set())
+    assert wrong == (names if kind == "injected" else set())
 
 
 def test_empty_noise_takes_no_call():

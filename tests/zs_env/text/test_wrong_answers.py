@@ -44,9 +44,16 @@ def test_a_wrong_answer_has_the_type_and_if_possible_the_length():
     # No other answer has the type: a related one is picked.
     assert {pool.pick(["tin", "iron"], seed) for seed in range(9)} == {"Oslo"}
     assert {pool.pick(["3"], seed) for seed in range(9)} == {"1984", "1712"}
-    assert (pool.pick(["Yes"], 0), pool.pick(["no"], 0)) == ("no", "yes")
-    assert pool.pick(["yes", "no"], 0) is pool.pick([], 0) is pool.pick(["the"], 0) is None
+    assert pool.pick([], 0) is pool.pick(["the"], 0) is pool.pick(["yes"], 0) is None
     assert WrongAnswers([]).pick(["1984"], 0) is None
+
+
+def test_a_picked_name_shares_no_word_with_the_question():
+    pool = WrongAnswers([["1984"], ["Ann Lee"], ["Bob Ray"], ["Cy"], ["iron"], ["yes"]])
+    names = {pool.pick_name("Is Ann or Bo older?", seed) for seed in range(20)}
+    assert names == {"Bob Ray", "Cy"}
+    assert pool.pick_name("Is Ann, Bob or Cy older?", 0) is None
+    assert WrongAnswers([["1984"]]).pick_name("Who?", 0) is None
 
 
 def test_a_pick_depends_on_its_arguments_alone():

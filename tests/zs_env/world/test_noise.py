@@ -72,6 +72,18 @@ def test_noise_names_both_sides_of_a_comparison_equally_often(kind, num_useful):
     assert abs(named["gold"] - named["other"]) < 3 * (2 * 300 / 4) ** 0.5
 
 
+@pytest.mark.parametrize("kind", NOISE_KINDS)
+def test_noise_does_not_depend_on_the_answer_of_a_comparison(kind):
+    for seed, question in enumerate(WorldQuestions(WORLD, ["comparison"])[:300]):
+        parsed = parse_question(question.text)
+        assert isinstance(parsed, Comparison)
+        assert question.answers[0] in parsed.names
+        (other,) = set(parsed.names) - set(question.answers)
+        names = WORLD.named[other.lower()].names
+        swapped = replace(question, answers=tuple(sorted(names, key=lambda name: name != other)))
+        assert page(question, kind, seed=seed) == page(swapped, kind, seed=seed)
+
+
 @pytest.mark.parametrize("kind", ["irrelevant", "misleading", "injected"])
 def test_no_query_gets_a_compared_fact_from_a_noisy_page(kind):
     for seed, question in enumerate(WorldQuestions(WORLD, ["comparison"])[:100]):
