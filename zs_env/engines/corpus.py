@@ -149,7 +149,12 @@ class CorpusEngine(EngineWrapper):
             return as_search_error(error)
         documents = compose_page(
             request,
-            RankedPassages(useful=useful, noisy=others, fillers=others),
+            RankedPassages(
+                useful=useful,
+                noisy=others,
+                fillers=others,
+                gold_titles=self._gold.get(request.question or "", ()),
+            ),
             request.answers or (),
             lambda: self._wrong_answers,
         )

@@ -9,19 +9,19 @@ passage with an answer to another question in place of every gold answer. A conf
 some of these beside unchanged useful passages; with one noisy document it is misleading. In an
 injected document an instruction to give a wrong answer follows the first sentence. Where this is
 impossible, as for a query that finds no useful passage, the documents are irrelevant. So are those
-of misleading and conflicting pages for a comparison or a yes/no question.
+of misleading and conflicting pages for a comparison and a yes/no question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from zs_env.noise import NoiseKind
-from zs_env.questions.hidden_answers import hidden_answers, wrong_answer
+from zs_env.questions.hidden_answers import chooses_document, hidden_answers, wrong_answer
 from zs_env.search.types import Document, SearchRequest
 from zs_env.text.injections import inject
-from zs_env.text.wrong_answers import WrongAnswers, mentions_answer, replace_answers
+from zs_env.text.wrong_answers import WrongAnswers, last_name, mentions_answer, replace_answers
 
 Ranked = tuple[int, Document]
 
@@ -34,11 +34,13 @@ class RankedPassages:
         useful: passages that answer the question and that the query finds.
         noisy: passages that do not answer it.
         fillers: passages that fill a useful page; those used as noise are skipped.
+        gold_titles: titles of the gold documents of the question, where they are known.
     """
 
     useful: Sequence[Ranked]
     noisy: Sequence[Ranked]
     fillers: Sequence[Ranked]
+    gold_titles: Collection[str]
 
 
 def compose_page(
@@ -82,7 +84,8 @@ def _noisy_documents(
     kind = request.noise_kind
     made: list[Ranked] = []
     hidden = hidden_answers(request.question, answers)
-    if kind in ("misleading", "conflicting") and hidden:
+    contradicts = kind in ("misleading", "conflicting") and bool(hidden)
+    if contradicts and not chooses_document(request.question, answers, passages.gold_titles):
         wrong = wrong_answer(request.question, answers, wrong_answers(), request.seed)
         if wrong is not None:
             made = _contradictions(request, passages, answers, wrong, count)
@@ -107,6 +110,7 @@ def _contradictions(
     conflicting = request.noise_kind == "conflicting" and count > 1
     kind: NoiseKind = "conflicting" if conflicting else "misleading"
     num_false = count // 2 if conflicting else count
+    last = last_name(answers[0])
     made: list[Ranked] = []
     for rank, document in passages.useful:
         if len(made) == num_false:
@@ -115,6 +119,8 @@ def _contradictions(
         title, text = (replace_answers(part, answers, wrong) or part for part in parts)
         if parts == (title, text) or mentions_answer(f"{title} {text}", answers):
             continue
+        if last is not None and not mentions_answer(request.question or "", [last]):
+            title, text = (replace_answers(one, [last], wrong) or one for one in (title, text))
         facts = dict(document.metadata) | {"is_gold": False, "wrong_answer": wrong}
         changed = replace(document, title=title, text=text, metadata=tuple(facts.items()))
         made.append((rank, replace(changed, useful=False, noise_kind=kind)))

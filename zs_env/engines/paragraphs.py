@@ -157,6 +157,7 @@ class ParagraphEngine(SearchEngine):
             useful=[documents[rank] for rank in range(len(found)) if is_gold[rank]],
             noisy=[one for one in distractors if not candidates[ranked[one[0]]].has_answer],
             fillers=distractors,
+            gold_titles={one.paragraph.title for one in candidates if one.paragraph.is_gold},
         )
         return compose_page(request, passages, index.answers, lambda: self._wrong_answers)
 

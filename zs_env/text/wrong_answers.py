@@ -10,11 +10,11 @@ import re
 import string
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from itertools import chain, islice, product
+from functools import cached_property, lru_cache
+from itertools import chain, product
 from typing import Literal
 
-from zs_env.metrics import as_answers, contains_answer, squad_normalized
+from zs_env.metrics import as_answers, contains_answer, exact_match, squad_normalized
 from zs_env.text.words import UNSPACED
 
 AnswerType = Literal["yes_no", "year", "date", "number", "name", "other"]
@@ -41,6 +41,7 @@ _MARKS = string.punctuation + "".join(map(chr, range(0x2010, 0x2020)))  # dashes
 _PUNCTUATION = f"[{re.escape(_MARKS)}]*"
 _NO_MARKS = str.maketrans("", "", _MARKS)
 _BETWEEN_WORDS = r"[\W_]*(?:\b(?:a|an|the)\b[\W_]*)*"
+_PART = re.compile(r"[^\W_]+")
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 
 
@@ -58,8 +59,11 @@ class WrongAnswers:
                 by_shape[_shape(answer)].setdefault(squad_normalized(answer), answer)
         # Sorted, so that the order of the questions has no effect.
         self._by_shape = {shape: sorted(found.values()) for shape, found in by_shape.items()}
+
+    @cached_property
+    def _names(self) -> list[tuple[str, frozenset[str]]]:
         names = [found for (kind, _), found in self._by_shape.items() if kind == "name"]
-        self._names = sorted(chain.from_iterable(names))
+        return [(name, _words(name)) for name in sorted(chain.from_iterable(names))]
 
     def pick(self, golds: Sequence[str], seed: int) -> str | None:
         """Return an answer of the type and, if possible, the length of the first gold answer.
@@ -80,26 +84,37 @@ class WrongAnswers:
         kind, length = _shape(golds[0])
         rng = random.Random(seed)
         lengths = sorted(range(1, _LONG + 1), key=lambda other: abs(other - length))
-        shapes = product((kind, *_RELATED.get(kind, ())), lengths)
-        picked = (_first_unlike(known, self._by_shape.get(shape, []), rng) for shape in shapes)
-        return next(filter(None, picked), None)
+        for shape in product((kind, *_RELATED.get(kind, ())), lengths):
+            candidates = self._by_shape.get(shape, [])
+            start = rng.randrange(len(candidates)) if candidates else 0
+            for candidate in [*candidates[start:], *candidates[:start]]:
+                if known.isdisjoint(squad_normalized(candidate).split()):
+                    return candidate
+        return None
 
-    def pick_name(self, question: str, seed: int) -> str | None:
-        """Return an answer that is a name and shares no word with a question; None if none does.
+    def pick_name(self, question: str, golds: Sequence[str], seed: int) -> str | None:
+        """Return a name that shares no word with the question; None if there is none.
 
-        It does not depend on the answer to the question. Equal arguments give equal names.
+        If the question names its answers, the name does not depend on which of them is right.
+        Equal arguments give equal names.
+
+        Args:
+            question: the question.
+            golds: its gold answers, which are not picked.
+            seed: determines which of the possible names is picked.
         """
-        known = set(squad_normalized(question).split())
-        return _first_unlike(known, self._names, random.Random(seed))
+        known, rng = _words(question), random.Random(seed)
+        names = [name for name, words in self._names if known.isdisjoint(words)]
+        while names:
+            name = names.pop(rng.randrange(len(names)))
+            if not exact_match(name, golds):
+                return name
+        return None
 
 
-def _first_unlike(known: set[str], candidates: Sequence[str], rng: random.Random) -> str | None:
-    """Return the first candidate from a random start that has no known word."""
-    start = rng.randrange(len(candidates)) if candidates else 0
-    for candidate in chain(islice(candidates, start, None), islice(candidates, start)):
-        if known.isdisjoint(squad_normalized(candidate).split()):
-            return candidate
-    return None
+def _words(text: str) -> frozenset[str]:
+    """Return the words of a text, those with punctuation both whole and in parts."""
+    return frozenset(squad_normalized(text).split()) | frozenset(_PART.findall(text.lower()))
 
 
 def answer_type(answer: str) -> AnswerType:
@@ -115,6 +130,16 @@ def answer_type(answer: str) -> AnswerType:
     if (words and words[0][0].isdigit()) or any(map(_NUMBER_WORDS.fullmatch, words)):
         return "number"
     return "name" if _ARTICLE.sub("", answer)[:1].isupper() else "other"
+
+
+def last_name(answer: str) -> str | None:
+    """Return the last word of a name, such as "Federer" of "Roger Federer"; None if it has none.
+
+    It is a capitalized word of at least 4 letters in an answer of 2 words or more.
+    """
+    words = answer.split()
+    last = words[-1].strip(_MARKS) if len(words) > 1 and answer_type(answer) == "name" else ""
+    return last if len(last) >= 4 and last.isalpha() and last[0].isupper() else None
 
 
 def replace_answers(text: str, answers: Sequence[str], wrong: str) -> str | None:

@@ -45,7 +45,7 @@ CITIES = {
     [("Which is it, Oslo or Bergen?", ("Oslo", "Bergen")), (YES_NO.text, ("yes", "no"))],
 )
 def test_noise_does_not_depend_on_the_answer_of_a_comparison(kind, text, answers):
-    names = ["Oslo", "Bergen", "Goethe", "Bo Ray", "Ann"]
+    names = ["Goethe", "Bo Ray", "Ann"]
     others = [Question(id=name, text=f"Who? {name}", answers=(name,)) for name in names]
     pages = []
     for answer in answers:

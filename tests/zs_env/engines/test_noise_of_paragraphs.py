@@ -231,9 +231,36 @@ def test_noise_does_not_depend_on_the_answer_of_a_comparison(kind, text, answers
         for given in answers
     ]
     names = [("Cy Dow",), ("Eve",), ("Bo Ray",), ("Ann Li Fu",)]
-    pages = noisy_pages(one, [*names, answers[1]], kind)
-    assert pages == noisy_pages(other, [*names, answers[0]], kind)
+    pages = noisy_pages(one, names, kind)
+    assert pages == noisy_pages(other, names, kind)
     assert kind == "empty" or all(page.documents for page in pages)
+
+
+@pytest.mark.parametrize("kind", ["misleading", "conflicting"])
+def test_no_copy_tells_which_of_two_documents_has_the_answer(kind):
+    text = "Out of Lear and Mary Bo, who is older?"
+    lear = question("Lear", ("Lear Alan King",), ("Lear", "Lear Alan King ruled."), ("Bo", "Bo."))
+    bo = Paragraph(title="Mary Bo (poet)", text="Mary Bo wrote.", is_gold=True)
+    compared = replace(lear, text=text, paragraphs=(*lear.paragraphs, bo))
+    (page,) = noisy_pages([compared], [("Ann Li Fu",)], kind)
+    assert sorted(labels(page.documents)) == [(one, False, "irrelevant") for one in ("Bo", "X0")]
+    # The same paragraphs for a question that names one of them.
+    other = replace(compared, text="Who is Lear?")
+    (page,) = noisy_pages([other], [("Ann Li Fu",)], "misleading")
+    assert ("Lear", False, "misleading") in labels(page.documents)
+
+
+def test_a_false_copy_does_not_keep_the_last_name_of_the_answer():
+    fed = ("Tennis", "Roger Federer won in Wimbledon. Federer was glad, Roger was not.")
+    asked = question("Tennis", ("Roger Federer",), fed, ("Tea", "Federer drinks tea."))
+    (page,) = noisy_pages([asked], [("Ann Li",)], "misleading")
+    false = next(one for one in page.documents if one.noise_kind == "misleading")
+    assert false.text == "Ann Li won in Wimbledon. Ann Li was glad, Roger was not."
+    # A name in the question is the topic, so it stays.
+    asked = replace(asked, text="Which Federer wrote Tennis?")
+    (page,) = noisy_pages([asked], [("Ann Li",)], "misleading")
+    false = next(one for one in page.documents if one.noise_kind == "misleading")
+    assert false.text == "Ann Li won in Wimbledon. Federer was glad, Roger was not."
 
 
 @pytest.mark.parametrize("kind", NOISE_KINDS)

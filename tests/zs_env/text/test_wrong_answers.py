@@ -6,7 +6,13 @@ from tests.paths import SHARED_DATA
 from zs_env.metrics import contains_answer, f1_score
 from zs_env.questions import load_questions_file
 from zs_env.text.injections import INJECTIONS, inject
-from zs_env.text.wrong_answers import WrongAnswers, answer_type, mentions_answer, replace_answers
+from zs_env.text.wrong_answers import (
+    WrongAnswers,
+    answer_type,
+    last_name,
+    mentions_answer,
+    replace_answers,
+)
 
 REAL = SHARED_DATA / "passages"
 
@@ -50,10 +56,38 @@ def test_a_wrong_answer_has_the_type_and_if_possible_the_length():
 
 def test_a_picked_name_shares_no_word_with_the_question():
     pool = WrongAnswers([["1984"], ["Ann Lee"], ["Bob Ray"], ["Cy"], ["iron"], ["yes"]])
-    names = {pool.pick_name("Is Ann or Bo older?", seed) for seed in range(20)}
+    names = {pool.pick_name("Is Ann or Bo older?", ["Ann"], seed) for seed in range(20)}
     assert names == {"Bob Ray", "Cy"}
-    assert pool.pick_name("Is Ann, Bob or Cy older?", 0) is None
-    assert WrongAnswers([["1984"]]).pick_name("Who?", 0) is None
+    names = {pool.pick_name("Is Ann or Bo older?", ["cy"], seed) for seed in range(20)}
+    assert names == {"Bob Ray"}
+    assert pool.pick_name("Is Ann, Bob or Cy older?", [], 0) is None
+    assert WrongAnswers([["1984"]]).pick_name("Who?", [], 0) is None
+
+
+def test_a_picked_name_does_not_depend_on_the_answer_in_the_pool():
+    names = [[f"Name{n}"] for n in range(20)]
+    for question, sides in (("Is Ann or Bo older?", "Ann Bo"), ("Is A-B or C's?", "A-B C")):
+        picks = [
+            [WrongAnswers([*names, [side]]).pick_name(question, [side], seed) for seed in range(50)]
+            for side in sides.split()
+        ]
+        assert picks[0] == picks[1] and len(set(picks[0])) > 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "last"),
+    [
+        ("Roger Federer", "Federer"),
+        ("Tulsa (Oklahoma)", "Oklahoma"),
+        ("Federer", None),
+        ("Ann Lee", None),  # short words are often other words too
+        ("the red wolf", None),
+        ("12 May 1984", None),
+        ("", None),
+    ],
+)
+def test_the_last_name_of_an_answer(answer, last):
+    assert last_name(answer) == last
 
 
 def test_a_pick_depends_on_its_arguments_alone():
