@@ -97,7 +97,9 @@ def by_content(specs: Any) -> Any:
         if field is None or not spec.get(field):
             return spec
         named = spec[field]
-        paths = [named] if isinstance(named, str | os.PathLike) else named
+        paths = named if isinstance(named, list | tuple) else [named]
+        if not all(isinstance(path, str | os.PathLike) for path in paths):
+            return spec  # what reads the files reports the wrong value
         return {**spec, field: [_content(local_path(path), kind == "file") for path in paths]}
 
     return rewritten(specs, identify)

@@ -71,7 +71,9 @@ def questions_within_limits(questions: QuestionDataset, config: EpisodeConfig) -
         f"than max_prompt_chars={limit:,}, such as that of {listed[place].id!r} with "
         f"{lengths[place]:,} characters"
     )
-    if config.limits.overlong_prompts == "error" or not kept:
+    if not kept:
+        raise ValueError(f"{found}; raise the limit, since no question remains")
+    if config.limits.overlong_prompts == "error":
         raise ValueError(f'{found}; raise the limit, or skip them with overlong_prompts="skip"')
     _LOGGER.warning("%s; they are skipped", found)
     return kept

@@ -43,13 +43,18 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is not valid TOML.
         OSError: if it cannot be read.
     """
+    if not local_path(path).is_file():
+        raise FileNotFoundError(f"{path} is not a file; pass the path of a TOML file")
     try:
         return tomllib.loads(local_path(path).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path} is no valid TOML: {error}") from error
+        raise ValueError(
+            f"{path} is no valid TOML: {error}; expected lines such as steps = 60"
+        ) from error
 
 
 def setting_types(config_class: type) -> dict[str, Any]:

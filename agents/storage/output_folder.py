@@ -49,9 +49,9 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     Raises:
         ValueError: if another process, or another call in this one, holds the lock and `wait` is
-            False.
+            False; or if the folder cannot be created.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     with ExitStack() as held:
         try:
             held.enter_context(exclusive_lock(folder, wait=wait))
@@ -62,6 +62,21 @@ def folder_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         except OSError:
             pass
         yield
+
+
+def create_folder(folder: Path) -> None:
+    """Create an output folder with its parents, unless it exists.
+
+    Raises:
+        ValueError: if it cannot be created: it or a parent is a file, or may not be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
+        raise ValueError(
+            f"the output folder {folder} cannot be created ({reason}); choose another --output"
+        ) from error
 
 
 @contextmanager

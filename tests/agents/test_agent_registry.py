@@ -83,7 +83,7 @@ def test_a_policy_as_json_has_a_dtype_and_a_fingerprint_of_its_own():
         ('"policy": "tiny", "dtyp": "float32"', "Did you mean 'dtype'"),
         ('"dtype": "float32"', "policy=None, expected a text"),
         ('"policy": "tiny", "device": 0', "device=0, expected a text"),
-        ('"policy": "tiny", "dtype": "int8"', "dtype is one of"),
+        ('"policy": "tiny", "dtype": "int8"', "dtype must be one of"),
         ('"policy": "tiny", "device": "cuda:99"', "cannot use the device 'cuda:99'"),
         ('"policy": "tiny", "device": "gpu"', "cannot use the device 'gpu'"),
     ],

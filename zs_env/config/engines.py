@@ -5,6 +5,7 @@ A module behind a kind is imported when that kind is built.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -31,15 +32,17 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
         "engine": lambda inner: build_engine(inner, questions),
         "sources": lambda inner: build_engine(inner, questions),
         "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
+        "passages": _checked_passages,
         "generator": build_generator,
         "questions": _built_questions,
         "prices": _build_prices,
         "prompts": _build_prompts,
         "schedule": _build_schedule,
     }
-    fields: dict[str, Any] = dict(as_spec(spec, "engine"))
-    if fields.get("kind") == "simulator":
-        fields.setdefault("questions", questions)
+    fields = as_spec(spec, "engine")
+    check_spec("engine kind", ENGINE_KINDS, fields, questions)
+    if fields["kind"] == "simulator":
+        fields = {"questions": questions, **fields}
     return build_from_spec("engine kind", ENGINE_KINDS, fields, questions, converters=converters)
 
 
@@ -117,7 +120,7 @@ def _bm25_engine(
     from zs_env.world.pages import full_texts
 
     if passages is not None:
-        return BM25Engine(passages, index, k1=k1, b=b)
+        return BM25Engine(_checked_passages(passages), index, k1=k1, b=b)
     world = world_of(questions)
     if world is None:
         raise ValueError("engine kind 'bm25' needs 'passages', a JSONL or Parquet file of passages")
@@ -143,8 +146,21 @@ def _corpus_engine(
             "engine kind 'corpus' needs either 'passages', a passage file, or 'retriever', the "
             "spec of a query-only engine such as {'kind': 'dense', ...}"
         )
-    ranked = build_engine(retriever, questions) if retriever else BM25Engine(str(passages), index)
+    if retriever:
+        ranked = build_engine(retriever, questions)
+    else:
+        ranked = BM25Engine(_checked_passages(passages), index)
     return CorpusEngine(ranked, questions, depth=depth)
+
+
+def _checked_passages(passages: Any) -> str | os.PathLike[str]:
+    """Return the path of a passage file; ValueError if it is no path."""
+    if not isinstance(passages, str | os.PathLike):
+        raise ValueError(
+            f"got passages={passages!r} ({type(passages).__name__}), expected the path of one "
+            "JSONL or Parquet file, or of a folder of .txt or .md files"
+        )
+    return passages
 
 
 def _no_engine(questions: QuestionDataset) -> SearchEngine:

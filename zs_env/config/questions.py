@@ -62,7 +62,13 @@ def _file_questions(*, path: str | Path | Sequence[str | Path]) -> QuestionDatas
     """Load one file, or several files whose questions alternate."""
     from zs_env.questions import load_questions_files
 
-    return load_questions_files([path] if isinstance(path, str | Path) else path)
+    paths = path if isinstance(path, list | tuple) else [path]
+    if wrong := [one for one in paths if not isinstance(one, str | Path)]:
+        raise ValueError(
+            f"got {wrong[0]!r} ({type(wrong[0]).__name__}) as a question file, expected a path as "
+            "a string, or a list of paths"
+        )
+    return load_questions_files(paths)
 
 
 def _subset_questions(*, of: Spec, ids: Sequence[str]) -> QuestionDataset:

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from zs_env.text.paths import local_path
 from zs_env.text.suggestions import check_names, unknown_name
 
 Spec = Mapping[str, Any]
@@ -56,12 +57,17 @@ def check_spec(
     Returns:
         The row of the kind, imported, and the fields.
     """
+    if not isinstance(spec, Mapping):
+        raise ValueError(
+            f"got {spec!r} as {what.removesuffix(' kind')}, expected a spec: a JSON object with a "
+            f"'kind', one of {sorted(table)}"
+        )
     if "kind" not in spec:
         raise ValueError(f"a spec needs a 'kind', one of {sorted(table)}; got {dict(spec)!r}")
     kind = spec["kind"]
     if not isinstance(kind, str) or kind not in table:
-        if isinstance(kind, str) and Path(kind).is_dir():
-            raise ValueError(f"{kind!r} is a folder and no {what}; write ./{kind} for its files")
+        if isinstance(kind, str):
+            _check_is_no_path(what, kind)
         raise unknown_name(what, kind, table)
     build = table[kind]
     if isinstance(build, str):
@@ -69,16 +75,49 @@ def check_spec(
         build, context = getattr(import_module(module), name), ()
     fields = {name: value for name, value in spec.items() if name != "kind"}
     parameters = dict(islice(inspect.signature(build).parameters.items(), len(context), None))
-    check_names(f"field of {what} {kind!r}", fields, parameters)
+    check_names(f"field of {what} {kind!r}:", fields, parameters)
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and fields.get(name) is None:
-            raise ValueError(f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}")
+            message = f"{what} {kind!r} needs {name!r}, got {dict(spec)!r}"
+            if (what, kind) == ("question kind", "file"):
+                message += "; pass --questions FILE, or questions=FILE to gymnasium.make"
+            raise ValueError(message)
     return build, fields
 
 
+def _check_is_no_path(what: str, kind: str) -> None:
+    """Raise ValueError with the fix if an unknown kind is the name of a folder or of a file."""
+    path = local_path(kind)
+    if path.is_dir() and what == "question kind":
+        raise ValueError(
+            f"{kind!r} is a folder and no {what}; pass a file of questions, or several files as "
+            '{"kind": "file", "path": [FILE, ...]}'
+        )
+    if path.is_dir():
+        raise ValueError(f"{kind!r} is a folder and no {what}; write ./{kind} for its files")
+    fields = {"question kind": ("file", "path"), "engine kind": ("bm25", "passages")}
+    if path.is_file() and what in fields:
+        name, field = fields[what]
+        raise ValueError(
+            f"{kind!r} is a file whose name ends in none of {', '.join(_DATA_FILES)}; rename it, "
+            f"or write {json.dumps({'kind': name, field: kind})}"
+        )
+
+
 def check_files(what: str, paths: Any) -> None:
-    """Raise FileNotFoundError if a file of a spec does not exist."""
-    for path in [paths] if isinstance(paths, str | os.PathLike) else paths or ():
+    """Check the files that a spec names: None, a path, or a list of paths.
+
+    Raises:
+        ValueError: if the value is something else.
+        FileNotFoundError: if a file does not exist.
+    """
+    listed = paths if isinstance(paths, list | tuple) else [paths] if paths else []
+    for path in listed:
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(
+                f"got {path!r} ({type(path).__name__}) as the file of {what}, expected a path as "
+                "a string"
+            )
         if not Path(path).expanduser().exists():
             raise FileNotFoundError(f"there is no file {path} of {what}; check the path")
 
@@ -142,7 +181,7 @@ def spec_from_text(text: str, *, role: Role, name: str | None = None) -> dict[st
             return {"kind": "file", "path": text}
         if role == "engine":
             return {"kind": "bm25", "passages": text}
-    if role == "engine" and Path(text).is_dir() and ("/" in text or text.startswith(".")):
+    if role == "engine" and local_path(text).is_dir() and ("/" in text or text.startswith(".")):
         return {"kind": "bm25", "passages": text}
     return {"kind": text}
 

@@ -115,9 +115,10 @@ def questions_from_rows(
     if bare:
         location, answer = bare[0]
         _LOGGER.warning(
-            "%d gold answers, such as %r (%s), consist of articles and punctuation only; they are "
-            "compared with their articles and punctuation",
+            "%d gold answer%s, such as %r (%s), with articles and punctuation only; F1 and exact "
+            "match compare these with their articles and punctuation",
             len(bare),
+            "" if len(bare) == 1 else "s",
             answer,
             location,
         )

@@ -28,6 +28,7 @@ from zs_env.simulator.drafts import Draft, assemble, make_drafts
 from zs_env.simulator.generators.base import NoResponse, Prompt, TextGenerator, as_generator
 from zs_env.simulator.prompts import PROMPT_SETS, SimulatorPrompts
 from zs_env.simulator.source_passages import find_sources
+from zs_env.text.numbers import as_int
 from zs_env.text.suggestions import unknown_name
 from zs_env.text.wrong_answers import WrongAnswers
 
@@ -75,9 +76,14 @@ class LanguageModelEngine(EngineWrapper):
             if prompts not in PROMPT_SETS:
                 raise unknown_name("prompts", prompts, PROMPT_SETS)
             prompts = PROMPT_SETS[prompts]
+        if isinstance(retry_on, str):
+            raise ValueError(
+                f"got retry_on={retry_on!r}, expected a list of checks: [{retry_on!r}]"
+            )
         for check in retry_on or ():
             if check not in CHECKS:
                 raise unknown_name("check", check, CHECKS)
+        retries = as_int("retries", retries)
         if retries < 0:
             raise ValueError(f"retries must not be negative, got {retries}")
         if prompts.uses_sources and sources is None:

@@ -17,7 +17,7 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> ValueError:
     nearest = get_close_matches(str(name).lower(), by_lower, n=3, cutoff=0.5)
     hint = " or ".join(repr(by_lower[candidate]) for candidate in nearest)
     question = f" Did you mean {hint}?" if hint else ""
-    return ValueError(f"unknown {what} {name!r}.{question} Known: {', '.join(names)}")
+    return ValueError(f"unknown {what} {name!r}.{question} Known: {', '.join(names) or 'none'}")
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -34,6 +34,16 @@ def check_names(what: str, values: Iterable[str], known: Iterable[str]) -> None:
 
 
 def make_named(what: str, make: Callable[..., Made], values: Mapping[str, Any] | None) -> Made:
-    """Call `make` with keyword arguments (None: none); ValueError if one is unknown."""
-    check_names(what, values or {}, keywords(make))
-    return make(**values or {})
+    """Call `make` with keyword arguments (None: none).
+
+    Raises:
+        ValueError: if an argument is unknown or missing, or `values` is no mapping.
+    """
+    if values is not None and not isinstance(values, Mapping):
+        raise ValueError(f"got {values!r}, expected an object with each {what} by name")
+    values, known = values or {}, keywords(make)
+    check_names(what, values, known)
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in values:
+            raise ValueError(f"the {what} {name!r} is missing in {dict(values)!r}; add it")
+    return make(**values)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from agents.evaluation.progress import ProgressBar, print_plain
 from agents.storage.output_folder import folder_lock
-from agents.studies.audit.audit import Audit, audit_sets
+from agents.studies.audit.audit import FIGURES_FILE, ROWS_FILE, Audit, audit_sets
 from agents.studies.audit.html import PAGE_FILE, write_page
 from agents.studies.audit.tables import audit_tables
 from agents.studies.benchmark.config import named_sets
@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     against = _load(config.against, "--against") if config.against else {}
     console = Console(stderr=True)
     with folder_lock(config.output):
+        _check_output(config.output)
         audit = _audit(config, sets, against, console)
         audit.write(config.output)
         write_page(audit, config.output / PAGE_FILE)
@@ -81,6 +82,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if config.json:
         print(json.dumps({**audit.to_json(), "folder": str(config.output)}))
     return 0
+
+
+def _check_output(folder: Path) -> None:
+    """Raise ValueError if the rows would replace a file that is not of an audit."""
+    if (folder / ROWS_FILE).exists() and not (folder / FIGURES_FILE).exists():
+        raise ValueError(
+            f"{folder} contains {ROWS_FILE} but no {FIGURES_FILE}, so it is not the folder of an "
+            "audit; choose another --output"
+        )
 
 
 def _load(texts: Sequence[str], flag: str) -> dict[str, list[Question]]:

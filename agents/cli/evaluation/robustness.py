@@ -44,7 +44,8 @@ class RobustnessConfig(PromptLimits, FreshFlag):
         agents: as for `zerosearch evaluate --agent`; LABEL=AGENT sets the label in tables.
         questions: also play the first questions of these with the corpus engine: a data file, or a
             JSON spec. Needs `passages`.
-        passages: JSONL or Parquet file of the corpus engine, plain or gzipped.
+        passages: passages of the corpus engine: a JSONL or Parquet file, plain or gzipped, or a
+            folder of .txt and .md files.
         index: folder of its BM25 index; FILE.bm25 by default, built if missing.
         worlds: play the held-out worlds.
         episodes: at most so many questions of each world and of the corpus, for a quick look; the
@@ -77,6 +78,11 @@ class RobustnessConfig(PromptLimits, FreshFlag):
             raise ValueError("--no-worlds needs --questions and --passages")
         if self.episodes is not None and self.episodes < 1:
             raise ValueError(f"--episodes must be at least 1, got {self.episodes}")
+        # Checked here, because --fresh deletes results before the first episode.
+        if self.concurrency < 1:
+            raise ValueError(f"--concurrency must be at least 1, got {self.concurrency}")
+        if self.engine_timeout_s is not None and not self.engine_timeout_s > 0.0:
+            raise ValueError(f"--engine-timeout-s must be above 0, got {self.engine_timeout_s}")
 
     def sets(self) -> list[QuestionSet]:
         """Return the question sets to play."""
@@ -88,6 +94,12 @@ class RobustnessConfig(PromptLimits, FreshFlag):
             kwargs: dict[str, Any] = specs_from_flags(
                 questions=self.questions, engine=None, limits=self.prompt_limits()
             )
+            if kwargs["questions"]["kind"] == "world":
+                raise ValueError(
+                    "--questions got the questions of a world, for which the corpus engine has "
+                    "not all kinds of noise; pass a file of questions, or leave out --questions "
+                    "and --passages to play the held-out worlds only"
+                )
             kwargs["engine"] = {"kind": "corpus", "retriever": retriever}
             sets.append(corpus_set(LATEST, kwargs, self.episodes))
         if self.engine_timeout_s is None:

@@ -190,7 +190,7 @@ def load_policy(
             exist or holds no model.
     """
     if dtype not in _DTYPES:
-        raise ValueError(f"dtype is one of {_DTYPES}, got {dtype!r}")
+        raise ValueError(f"dtype must be one of {_DTYPES}, got {dtype!r}")
     device = resolve_device(device)
     name = expand_home(name_or_path)
     source = name if gguf_file is not None else find_model(name)

@@ -140,7 +140,10 @@ def audit_sets(
         raise ValueError("an audit needs at least one question set, got none")
     against = against or {}
     if both := sorted(sets.keys() & against.keys()):
-        raise ValueError(f"got the set {both[0]!r} twice; name each set once")
+        raise ValueError(
+            f"got the set {both[0]!r} twice, among the audited sets and among those to compare "
+            "with; give one of them another name, as in NAME=FILE"
+        )
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}")
     on_progress("random passages", 0, None)

@@ -155,6 +155,12 @@ def _named_set(text: str, flag: str) -> tuple[str, Mapping[str, Any]]:
     path = local_path(text)
     if text not in PAPER_SETS and path.is_file():
         return path.name.split(".")[0], {"kind": "file", "path": text}
+    if text.lstrip().startswith("{"):
+        raise ValueError(f"{flag} got {text!r}; a JSON spec needs a name: NAME={text}")
+    if text not in PAPER_SETS and path.is_dir():
+        raise ValueError(f"{flag} got {text!r}, which is a folder; pass a file of questions")
+    if has_spec and not spec:
+        raise ValueError(f"{flag} got {text!r}; expected NAME=FILE or NAME=JSON spec")
     if has_spec and not name.isidentifier() and name not in PAPER_SETS:
         raise ValueError(
             f"{flag} got {text!r}; expected NAME=FILE with a name of letters, digits and _"
@@ -164,5 +170,6 @@ def _named_set(text: str, flag: str) -> tuple[str, Mapping[str, Any]]:
     if name in PAPER_SETS:
         return name, {"kind": "hub", "name": name}
     if path.suffix:
-        raise FileNotFoundError(f"{flag} got {text!r}, which is not a file")
-    raise unknown_name("question set", name, PAPER_SETS)
+        raise FileNotFoundError(f"{flag} got {text!r}, which is not a file; check the path")
+    known = unknown_name("question set", name, PAPER_SETS)
+    raise ValueError(f"{known}; or pass the path of an existing file of questions")

@@ -109,6 +109,13 @@ def test_scripts_mixtures_caches_and_no_engine_are_built(tmp_path):
         ({"questions": {"kind": "world", "splt": "train"}}, "Did you mean 'split'"),
         ({"questions": {"kind": "file", "path": None}}, "needs 'path'"),
         ({"questions": {}}, "needs a 'kind'"),
+        ({"questions": {"kind": "file", "path": 5}}, r"got 5 \(int\) as a question file"),
+        ({"questions": {"kind": "file", "path": ["a", 5]}}, r"got 5 \(int\) as a question file"),
+        ({"engine": {"kind": "bm25", "passages": 5}}, r"got passages=5 \(int\)"),
+        ({"engine": {"kind": "corpus", "passages": ["a"]}}, r"got passages=\['a'\] \(list\)"),
+        ({"engine": {"kind": "corpus", "retriever": 5}}, "got 5 as engine, expected a spec"),
+        ({"engine": {"kind": "paragraphs", "depth": 5}}, "'paragraphs': 'depth'.* Known: none"),
+        ({"engine": {"kind": "simulator"}}, r"needs 'generator', got {'kind': 'simulator'}"),
         ({"max_turn": 3}, "Did you mean 'max_turns'"),
         ({"limits": {"max_promt_chars": 3}}, "Did you mean 'max_prompt_chars'"),
         ({"reward": "zero_search"}, "zerosearch"),
@@ -118,6 +125,18 @@ def test_scripts_mixtures_caches_and_no_engine_are_built(tmp_path):
 def test_errors_suggest_a_fix(arguments, words):
     with pytest.raises(ValueError, match=words):
         make_env(**arguments)
+
+
+def test_a_path_in_place_of_a_kind_is_an_error_with_the_spec_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("A note.")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ValueError, match=r'write {"kind": "bm25", "passages": "notes\.txt"}'):
+        make_env(engine="notes.txt")
+    with pytest.raises(ValueError, match=r'write {"kind": "file", "path": "notes\.txt"}'):
+        make_env("notes.txt")
+    with pytest.raises(ValueError, match=r"'folder' is a folder .* pass a file of questions"):
+        make_env("folder")
 
 
 @pytest.mark.parametrize(

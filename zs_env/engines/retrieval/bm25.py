@@ -38,8 +38,8 @@ class BM25Engine(PassageEngine):
     A passage without any of them is not found, so a page may be short or empty.
 
     Args:
-        passages: JSONL or Parquet file, plain or gzipped; rows have `text` (or `contents`) and
-            optionally `id` and `title`.
+        passages: JSONL or Parquet file, plain or gzipped, whose rows have `text` (or `contents`)
+            and optionally `id` and `title`; or a folder of .txt and .md files.
         index: folder of the index; it is built if missing or outdated, and memory-mapped. None
             stands for `<passages>.bm25`.
         k1: BM25's term saturation.

@@ -18,6 +18,7 @@ from zs_env.engines.retrieval.passage_file import (
     StoredPassages,
     check_folder,
     copy_passages,
+    create_partial,
     file_fingerprint,
     mapped,
     put_in_place,
@@ -93,7 +94,7 @@ def open_index(
     if stored_fingerprint(folder) != fingerprint:
         check_folder(folder)
         partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-        partial.mkdir(parents=True)
+        create_partial(partial, folder)
         try:
             _write_index(corpus, partial, k1=k1, b=b, progress=progress)
             put_in_place(partial, folder, fingerprint)

@@ -28,8 +28,8 @@ class DenseEngine(PassageEngine):
     """Orders passages by the cosine of their embedding with the query's.
 
     Args:
-        passages: JSONL or Parquet file, plain or gzipped; rows have `text` (or `contents`) and
-            optionally `id` and `title`.
+        passages: JSONL or Parquet file, plain or gzipped, whose rows have `text` (or `contents`)
+            and optionally `id` and `title`; or a folder of .txt and .md files.
         index: folder of the index; it is built if missing or outdated, and memory-mapped. An
             interrupted build is continued. None stands for `<passages>.dense`.
         model: folder or hub name of a sentence-transformers model.

@@ -22,6 +22,7 @@ from zs_env.engines.retrieval.passage_file import (
     StoredPassages,
     check_folder,
     copy_passages,
+    create_partial,
     file_fingerprint,
     put_in_place,
     shown,
@@ -103,7 +104,7 @@ def open_index(
         check_folder(folder)
         # The name identifies the build, so that only its own vectors are continued.
         partial = folder.with_name(f".{folder.name}.{stable_hash(fingerprint):016x}")
-        partial.mkdir(parents=True, exist_ok=True)
+        create_partial(partial, folder)
         with exclusive_lock(partial / "lock"):
             if stored_fingerprint(folder) != fingerprint:
                 empty = _make_index(faiss, encoder.size, factory)

@@ -176,16 +176,33 @@ def put_in_place(partial: Path, folder: Path, fingerprint: str) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ValueError if a folder has files that are not an index."""
+    """Raise ValueError if an index folder is a file, or has files that are not an index."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"the index {folder} is a file, expected a folder; choose another one")
     if folder.exists() and not (folder / "index.json").is_file() and any(folder.iterdir()):
         raise ValueError(f"{folder} has files that are not an index; choose another folder")
+
+
+def create_partial(partial: Path, folder: Path) -> None:
+    """Create the folder in which the index `folder` is built, unless it exists.
+
+    Raises:
+        OSError: if it cannot be created; the message names the index folder and the fix.
+    """
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"the index folder {folder} cannot be created ({error.strerror}); choose another one: "
+            "the field 'index' of the engine, or the flag of the command"
+        ) from error
 
 
 def stored_fingerprint(folder: Path) -> str | None:
     """Return the fingerprint of an index; None if there is no index."""
     try:
         return json.loads((folder / "index.json").read_text("utf-8"))["fingerprint"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -73,7 +73,13 @@ class ServerTextGenerator(TextGenerator):
         extra: dict[str, Any] | None = None,
     ) -> None:
         import_aiohttp()
-        self.urls = [base_url(url) for url in ([servers] if isinstance(servers, str) else servers)]
+        listed = [servers] if isinstance(servers, str) else servers
+        if not isinstance(listed, Sequence) or not all(isinstance(url, str) for url in listed):
+            raise ValueError(
+                f"got servers={servers!r}, expected a URL such as http://127.0.0.1:8000/v1, or a "
+                "list of URLs"
+            )
+        self.urls = [base_url(url) for url in listed]
         if not self.urls:
             raise ValueError("got no server; give the base URL of at least one")
         self.model = model

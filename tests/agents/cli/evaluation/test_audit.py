@@ -79,6 +79,9 @@ def test_the_table_fits_into_80_columns(capsys):
         ({"questions": ("nowhere.jsonl",)}, "nowhere.jsonl"),
         ({"questions": ("nq.dev.jsonl", "nq=mine.dev.jsonl")}, "the set 'nq' twice"),
         ({"questions": ("naturalquestions",)}, "unknown question set"),
+        ({"questions": (".",)}, "got '.', which is a folder; pass a file of questions"),
+        ({"questions": ('{"kind": "world"}',)}, "a JSON spec needs a name"),
+        ({"questions": ("nq=",)}, "got 'nq='; expected NAME=FILE"),
         ({"questions": ("empty.jsonl",)}, "empty.jsonl is empty"),
         ({"questions": ("passages.jsonl",)}, "field 'answers'"),
         ({"questions": ('w={"kind": "world"}',)}, "cannot be"),
@@ -91,6 +94,16 @@ def test_wrong_files_are_refused_with_a_hint(flags, hint, capsys):
     Path("empty.jsonl").write_text("")
     assert _audit("--output", "out", **flags) == 2
     assert hint in " ".join(capsys.readouterr().err.split())
+
+
+def test_files_that_are_not_of_an_audit_are_not_replaced(capsys):
+    Path("mine").mkdir()
+    Path("mine/questions.jsonl").write_text("mine")
+    assert _audit("--output", "mine") == 2
+    assert "contains questions.jsonl but no audit.json" in capsys.readouterr().err
+    assert Path("mine/questions.jsonl").read_text() == "mine"
+    assert _audit("--output", "passages.jsonl") == 2
+    assert "passages.jsonl cannot be created (it is a file)" in capsys.readouterr().err
 
 
 def test_wrong_flags_are_refused_with_a_hint(capsys):

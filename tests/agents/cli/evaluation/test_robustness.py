@@ -47,12 +47,21 @@ def test_tables_files_and_json_agree_and_name_the_version(capsys, tmp_path):
     assert (tmp_path / "out/report.html").read_text() == page
 
 
+def test_a_world_is_no_question_file_of_the_corpus(capsys, tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"text": "Oslo is in Norway."}\n')
+    flags = ["--no-worlds", "--questions", '{"kind": "world"}', "--passages", "p.jsonl"]
+    assert main([*COMMAND, "search-once", *flags]) == 2
+    assert "pass a file of questions" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--questions", "q.jsonl"], "--questions and --passages belong together"),
         (["--no-worlds"], "--no-worlds needs --questions"),
         (["--episodes", "0"], "--episodes must be at least 1"),
+        (["--concurrency", "0"], "--concurrency must be at least 1, got 0"),
+        (["--engine-timeout-s", "-1"], "--engine-timeout-s must be above 0, got -1"),
     ],
 )
 def test_wrong_flags_are_refused(capsys, flags, message):

@@ -205,7 +205,7 @@ def test_the_folder_of_a_run_stands_for_its_best_checkpoint(make_policy, tmp_pat
     (tmp_path / "whole/stage-1").mkdir()
     (tmp_path / "whole/stage-2").symlink_to(tmp_path, target_is_directory=True)
     assert find_checkpoint(tmp_path / "whole").name == "step-000015"
-    with pytest.raises(ValueError, match=r"dtype is one of .*'float32'"):
+    with pytest.raises(ValueError, match=r"dtype must be one of .*'float32'"):
         load_policy("tiny", dtype="int8")
 
 
