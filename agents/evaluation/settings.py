@@ -30,7 +30,7 @@ class EpisodeSettings(PromptLimits, NoiseKindsFlag, ToolsFlag, FreshFlag):
             overrides the prompts of questions that have their own.
         max_turns: actions in an episode.
         num_documents: documents in a page.
-        max_document_chars: longer documents are cut.
+        max_document_chars: length of a document, in characters; longer ones are cut.
         engine_timeout_s: seconds after which a call of the engine fails, and with it its episodes;
             the environment's own, 60, by default. A simulator on a CPU may need more.
         concurrency: episodes played at once; the results do not depend on it.

@@ -131,7 +131,8 @@ def build(config: TuneConfig, bar: ProgressBar) -> dict[str, Any]:
     pairs = _pairs(config, excluded)
     if not pairs:
         raise ValueError(
-            "no pair could be built, because no page has useful or noisy documents; collect more "
+            "no pair could be built, because no page has enough useful or noisy documents, got "
+            f"min_useful={config.min_useful}; lower --min-useful, or collect more "
             "episodes or more documents per page"
         )
     made_of = {

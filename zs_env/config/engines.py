@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from zs_env.config.questions import build_questions, build_world, world_of
@@ -153,14 +154,14 @@ def _corpus_engine(
     return CorpusEngine(ranked, questions, depth=depth)
 
 
-def _checked_passages(passages: Any) -> str | os.PathLike[str]:
+def _checked_passages(passages: Any) -> str | Path:
     """Return the path of a passage file; ValueError if it is no path."""
     if not isinstance(passages, str | os.PathLike):
         raise ValueError(
             f"got passages={passages!r} ({type(passages).__name__}), expected the path of one "
             "JSONL or Parquet file, or of a folder of .txt or .md files"
         )
-    return passages
+    return passages if isinstance(passages, str) else Path(passages)
 
 
 def _no_engine(questions: QuestionDataset) -> SearchEngine:

@@ -62,7 +62,7 @@ def _file_questions(*, path: str | Path | Sequence[str | Path]) -> QuestionDatas
     """Load one file, or several files whose questions alternate."""
     from zs_env.questions import load_questions_files
 
-    paths = path if isinstance(path, list | tuple) else [path]
+    paths: Any = path if isinstance(path, list | tuple) else [path]
     if wrong := [one for one in paths if not isinstance(one, str | Path)]:
         raise ValueError(
             f"got {wrong[0]!r} ({type(wrong[0]).__name__}) as a question file, expected a path as "

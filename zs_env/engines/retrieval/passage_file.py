@@ -123,6 +123,10 @@ def file_fingerprint(path: Path) -> str:
 
     The hash is computed once in a process, as long as the file's status does not change. Hashing
     takes about one second per GB.
+
+    Raises:
+        FileNotFoundError: if there is neither a file nor a folder.
+        ValueError: if a folder has no .txt or .md file.
     """
     if path.is_dir():
         texts = [(str(one.relative_to(path)), file_fingerprint(one)) for one in text_files(path)]

@@ -25,7 +25,12 @@ class PassageEngine(SearchEngine):
     _passages: Sequence[Passage]
 
     def rank(self, query: str, count: int) -> Iterable[tuple[Passage, float]]:
-        """Return at most `count` passages with their scores, best first; they may be read late."""
+        """Return at most `count` passages with their scores, best first; they may be read late.
+
+        Args:
+            query: text of the agent.
+            count: number of passages, at least 1. Scores are finite, and only their order matters.
+        """
         raise NotImplementedError
 
     def search(self, requests: Sequence[SearchRequest]) -> list[Answer]:
@@ -43,7 +48,11 @@ class PassageEngine(SearchEngine):
         return [self._whole(request.document) for request in requests if request.document]
 
     def full_text(self, number: int) -> str:
-        """Return the text of the document to which the passage of this number belongs."""
+        """Return the text of the document to which a passage belongs.
+
+        Args:
+            number: place of the passage in the corpus, from 0.
+        """
         passages, title = self._passages, self._passages[number].title
         first = last = number
         if title:
