@@ -6,7 +6,7 @@ A module behind a kind is imported when that kind is built.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def build_engine(spec: Spec | str, questions: QuestionDataset) -> SearchEngine:
     converters = {
         "engine": lambda inner: build_engine(inner, questions),
         "sources": lambda inner: build_engine(inner, questions),
-        "engines": lambda specs: [build_engine(inner, questions) for inner in specs],
+        "engines": lambda specs: [build_engine(inner, questions) for inner in _listed(specs)],
         "passages": _checked_passages,
         "generator": build_generator,
         "questions": _built_questions,
@@ -152,6 +152,13 @@ def _corpus_engine(
     else:
         ranked = BM25Engine(_checked_passages(passages), index)
     return CorpusEngine(ranked, questions, depth=depth)
+
+
+def _listed(specs: Any) -> Sequence[Any]:
+    """Return the specs of several engines; ValueError if they are no list."""
+    if isinstance(specs, str) or not isinstance(specs, Sequence):
+        raise ValueError(f"got engines={specs!r}, expected a list of specs")
+    return specs
 
 
 def _checked_passages(passages: Any) -> str | Path:

@@ -13,7 +13,12 @@ def expand_home(name: str | os.PathLike[str]) -> str:
 
     Every path that a user passes is read through this function, since no shell expands `~` in a
     TOML file, in JSON or after `--flag=`.
+
+    Raises:
+        ValueError: if the name is neither a string nor a path.
     """
+    if not isinstance(name, str | os.PathLike):
+        raise ValueError(f"got {name!r} ({type(name).__name__}) as a path, expected a string")
     return os.path.expanduser(os.fspath(name))
 
 

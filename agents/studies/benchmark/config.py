@@ -86,6 +86,10 @@ class BenchmarkConfig(EpisodeSettings):
             raise ValueError(
                 "--sample and --questions-per-set both choose the questions; pass one of them"
             )
+        if self.sample is not None and not self.sample.is_file():
+            raise ValueError(
+                f"--sample {self.sample} is not a file; pass the sample.json of a benchmark"
+            )
 
     @property
     def set_size(self) -> int | None:

@@ -25,6 +25,7 @@ from zs_env.engines.retrieval.bm25_index import (
 )
 from zs_env.engines.retrieval.passage_file import Passage, Progress, index_folder
 from zs_env.engines.retrieval.ranked_passages import PassageEngine
+from zs_env.text.numbers import as_float, as_probability
 from zs_env.text.paths import local_path
 from zs_env.text.words import content_words
 
@@ -42,7 +43,7 @@ class BM25Engine(PassageEngine):
             and optionally `id` and `title`; or a folder of .txt and .md files.
         index: folder of the index; it is built if missing or outdated, and memory-mapped. None
             stands for `<passages>.bm25`.
-        k1: BM25's term saturation.
+        k1: BM25's term saturation, at least 0.
         b: BM25's length normalization, in [0, 1].
         progress: whether to show a progress bar, or a function that is called at most twice a
             second with what is counted, how many, and the total; None shows a bar on a terminal
@@ -51,7 +52,9 @@ class BM25Engine(PassageEngine):
     Raises:
         FileNotFoundError: if the passage file is missing.
         ImportError: if bm25s is missing and the index has to be built.
-        ValueError: if a row is malformed; the message names file, line, field and fix.
+        ValueError: if `k1` or `b` is out of range, the index folder has other files, or a row is
+            malformed; the message names file, line, field and fix.
+        OSError: if the index cannot be written.
     """
 
     name = "bm25"
@@ -66,6 +69,7 @@ class BM25Engine(PassageEngine):
         b: float = B,
         progress: Progress | None = None,
     ) -> None:
+        _check_parameters(k1, b)
         corpus = local_path(passages)
         folder = index_folder(corpus, self.name) if index is None else local_path(index)
         self._opened_again: Any = partial(BM25Engine, corpus, folder, k1=k1, b=b)
@@ -86,9 +90,14 @@ class BM25Engine(PassageEngine):
         Args:
             passages: mappings with `text` and optionally `id`, `title` and `full_text`, which is
                 what opening the passage shows.
-            k1: BM25's term saturation.
+            k1: BM25's term saturation, at least 0.
             b: BM25's length normalization, in [0, 1].
+
+        Raises:
+            ImportError: if bm25s is missing.
+            ValueError: if `k1` or `b` is out of range, or no passage contains a word.
         """
+        _check_parameters(k1, b)
         engine = cls.__new__(cls)
         passages = list(passages)
         rows = [
@@ -129,6 +138,12 @@ class BM25Engine(PassageEngine):
         return (
             (self._passages[number], score) for number, score in zip(numbers, scores, strict=True)
         )
+
+
+def _check_parameters(k1: float, b: float) -> None:
+    if as_float("BM25's k1", k1) < 0.0:
+        raise ValueError(f"BM25's k1 must be at least 0, got {k1}")
+    as_probability("BM25's b", b)
 
 
 def top_passages(
