@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from agents.storage.output_folder import create_folder
 from zs_env.world.sample_files import write_sample_files
 
 
@@ -27,6 +28,7 @@ class SampleDataConfig:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     config = tyro.cli(SampleDataConfig, prog="zerosearch sample-data", args=argv)
+    create_folder(config.output)
     written = write_sample_files(config.output)
     for name, about in written.items():
         print(f"{config.output / name}: {about}")

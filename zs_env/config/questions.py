@@ -9,6 +9,7 @@ from typing import Any
 
 from zs_env.config.spec import Spec, as_spec, build_from_spec, check_files, check_spec
 from zs_env.questions.question import QuestionDataset
+from zs_env.text.numbers import as_int
 
 WORLD: Spec = {"kind": "world", "seed": 0, "split": "train"}
 
@@ -54,7 +55,10 @@ def _world_questions(
 ) -> QuestionDataset:
     from zs_env.world import WorldQuestions
 
-    questions: Any = WorldQuestions(build_world(seed, split), structures, seed=questions_seed)
+    world = build_world(as_int("the seed of a world", seed), split)
+    questions: Any = WorldQuestions(
+        world, structures, seed=as_int("questions_seed", questions_seed)
+    )
     return questions
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from zs_env.questions.hidden_answers import hidden_answers
 from zs_env.questions.question import Paragraph, Question
 from zs_env.world.questions import Chain, Comparison, WorldQuestions, parse_question
 from zs_env.world.world import Entity, Fact, World
@@ -53,12 +54,13 @@ def question_with_paragraphs(question: Question, world: World) -> Question:
     """Add paragraphs to a question of a world: those that support the answer, and distractors.
 
     A paragraph holds all facts about one entity, with the entity's name as its title. Distractors
-    do not name the answer. The order is random and depends on the question's id alone.
+    do not name the answer, except that of a comparison. The order is random and depends on the
+    question's id alone.
     """
     rng = random.Random(f"paragraphs {question.id}")
     subjects = list(dict.fromkeys(fact.subject for fact in supporting_facts(question.text, world)))
     gold = [_paragraph(world, subject, is_gold=True) for subject in subjects]
-    answers = {*question.answers}
+    answers = {*hidden_answers(question.text, question.answers)}
     distractors = []
     for entity in rng.sample(list(world.facts_about), len(world.facts_about)):
         if len(gold) + len(distractors) == NUM_PARAGRAPHS:
