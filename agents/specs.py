@@ -14,7 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from zs_env.config import build_generator
 from zs_env.config.spec import Role, as_spec, import_local, spec_from_text
 from zs_env.engines.retrieval.passage_file import file_fingerprint
-from zs_env.search.http_client import base_url
+from zs_env.search.http_client import base_urls
 from zs_env.search.proxy import check_connection
 from zs_env.text.paths import local_path
 
@@ -138,9 +138,8 @@ def served_models(specs: Any) -> dict[str, list[str]]:
         if kind in ("http", "google") and isinstance(url, str):
             check_connection(url)
         if kind == "vllm-server":  # needs all of its servers
-            servers = spec.get("servers") or ()
-            for server in [servers] if isinstance(servers, str) else servers:
-                check_connection(base_url(server))
+            for url in base_urls(spec.get("servers") or ()):
+                check_connection(url)
         if kind == "server" and "servers" in spec:
             named = {name: spec[name] for name in ("kind", "servers", "model") if name in spec}
             with closing(build_generator(named)) as generator:

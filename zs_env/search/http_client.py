@@ -13,6 +13,7 @@ import os
 import re
 import threading
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,23 @@ def base_url(url: str) -> str:
         )
     host, path = match.groups()
     return host + ((path or "").rstrip("/") or "/v1")
+
+
+def base_urls(servers: Any) -> list[str]:
+    """Return the URLs of one server or of several.
+
+    Raises:
+        ValueError: if there is none, or one is no http(s) URL.
+    """
+    listed = [servers] if isinstance(servers, str) else servers
+    if not isinstance(listed, Sequence) or not all(isinstance(url, str) for url in listed):
+        raise ValueError(
+            f"got servers={servers!r}, expected a URL such as http://127.0.0.1:8000/v1, or a list "
+            "of URLs"
+        )
+    if not listed:
+        raise ValueError("got no server; give the base URL of at least one")
+    return [base_url(url) for url in listed]
 
 
 def import_aiohttp() -> Any:

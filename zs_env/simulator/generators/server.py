@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from zs_env.search.deadline import time_left_s
-from zs_env.search.http_client import HTTPLoop, base_url, excerpt, import_aiohttp
+from zs_env.search.http_client import HTTPLoop, base_urls, excerpt, import_aiohttp
 from zs_env.search.retry import RequestFailed, RetryPolicy
 from zs_env.simulator.generators.base import (
     Completion,
@@ -73,15 +73,7 @@ class ServerTextGenerator(TextGenerator):
         extra: dict[str, Any] | None = None,
     ) -> None:
         import_aiohttp()
-        listed = [servers] if isinstance(servers, str) else servers
-        if not isinstance(listed, Sequence) or not all(isinstance(url, str) for url in listed):
-            raise ValueError(
-                f"got servers={servers!r}, expected a URL such as http://127.0.0.1:8000/v1, or a "
-                "list of URLs"
-            )
-        self.urls = [base_url(url) for url in listed]
-        if not self.urls:
-            raise ValueError("got no server; give the base URL of at least one")
+        self.urls = base_urls(servers)
         self.model = model
         self.sampling = sampling or TextSampling()
         self.limits = limits or ServerLimits()

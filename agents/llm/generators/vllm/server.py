@@ -19,7 +19,7 @@ from agents.llm.generators.sampling import Sampling
 from agents.llm.generators.vllm.turns import VLLMGeneratorBase
 from agents.llm.generators.vllm.weight_sync import FolderSync, NCCLSync
 from agents.llm.policy.policy import Policy
-from zs_env.search.http_client import HTTPLoop, RequestFailed, base_url, excerpt
+from zs_env.search.http_client import HTTPLoop, RequestFailed, base_urls, excerpt
 
 _POLL_S = 0.005
 _TRIES, _BACKOFF_S = 3, 0.5
@@ -61,9 +61,7 @@ class VLLMServerGenerator(VLLMGeneratorBase):
         turn_deadline_s: float = 600.0,
         connect_timeout_s: float = 5.0,
     ) -> None:
-        self.urls = [base_url(url) for url in servers]
-        if not self.urls:
-            raise ValueError("got no server; pass the base URL of at least one")
+        self.urls = base_urls(servers)
         self.turn_deadline_s = turn_deadline_s
         self._weights = weights
         self._http = HTTPLoop(connect_timeout_s=connect_timeout_s)
