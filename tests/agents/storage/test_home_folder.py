@@ -61,6 +61,7 @@ def test_settings_of_other_commands(home):
     tune = TuneConfig(output=output, exclude=(Path("~/a"), Path("b")), model="~/model")
     assert tune.output == home / "out" and tune.exclude == (home / "a", Path("b"))
     assert tune.base_model() == str(home / "model")
+    (home / "s").touch()
     benchmark = BenchmarkConfig(agents=("random",), engine="none", sample=Path("~/s"))
     assert benchmark.sample == home / "s"
 
