@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -46,7 +47,7 @@ class ServeConfig(NoiseKindsFlag):
     noise_searches: int = 10_000
     host: str = "127.0.0.1"
     port: int = 8000
-    no_auth: bool = False
+    no_auth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     cache: str | None = None
     queries_per_second: float | None = None
     timeout: float = 60.0
