@@ -68,8 +68,9 @@ class WrongAnswers:
     def pick(self, golds: Sequence[str], seed: int) -> str | None:
         """Return an answer of the type and, if possible, the length of the first gold answer.
 
-        The wrong answer shares no word with a gold answer. If there is no answer of the type, it
-        has a related type, such as a number in place of a year. Equal arguments give equal answers.
+        The wrong answer and the gold answers have no word in common. If there is no answer of the
+        type, the wrong answer has a related type, such as a number in place of a year. Equal
+        arguments give equal answers.
 
         Args:
             golds: the gold answers of a question, other than yes and no.
@@ -93,7 +94,7 @@ class WrongAnswers:
         return None
 
     def pick_name(self, question: str, golds: Sequence[str], seed: int) -> str | None:
-        """Return a name that shares no word with the question; None if there is none.
+        """Return a name that has no word of the question; None if there is no such name.
 
         If the question names its answers, the name does not depend on which of them is right.
         Equal arguments give equal names.

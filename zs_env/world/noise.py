@@ -166,9 +166,10 @@ class WorldNoise:
         return rng.choice(facts).object
 
     def _wrong_entities(self, true: Entity, topic: Topic, rng: random.Random) -> Iterator[Entity]:
-        """Yield entities of the same kind whose names share no word with `true` or an answer.
+        """Yield entities of the same kind as `true`, whose names have no word of these names:
 
-        Nor do they share one with a compared entity, so that they are unlike both alike.
+        those of `true`, the answers, and those of all compared entities. So a wrong entity is
+        equally unlike both sides of a comparison.
         """
         compared = [name for fact in topic.compared for name in fact.subject.names]
         names = (*true.names, *topic.answers, *compared)

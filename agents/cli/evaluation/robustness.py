@@ -96,8 +96,8 @@ class RobustnessConfig(PromptLimits, FreshFlag):
             )
             if kwargs["questions"]["kind"] == "world":
                 raise ValueError(
-                    "--questions got the questions of a world, for which the corpus engine has "
-                    "not all kinds of noise; pass a file of questions, or leave out --questions "
+                    "--questions got the questions of a world; the corpus engine does not have all "
+                    "kinds of noise for them; pass a file of questions, or leave out --questions "
                     "and --passages to play the held-out worlds only"
                 )
             kwargs["engine"] = {"kind": "corpus", "retriever": retriever}
