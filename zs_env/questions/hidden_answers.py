@@ -70,8 +70,8 @@ def wrong_answer(
 ) -> str | None:
     """Return the wrong answer that a noisy document suggests; None if there is none.
 
-    If the gold answer is hidden, the wrong answer is like it. For a comparison or a yes/no question,
-    the wrong answer is a name. This name and the question have no word in common.
+    If the gold answer is hidden, the wrong answer is like it. For a comparison or a yes/no
+    question, the wrong answer is a name. This name and the question have no word in common.
     """
     if not answers:
         return None

@@ -166,10 +166,10 @@ class WorldNoise:
         return rng.choice(facts).object
 
     def _wrong_entities(self, true: Entity, topic: Topic, rng: random.Random) -> Iterator[Entity]:
-        """Yield entities of the same kind as `true`, whose names have no word of these names:
+        """Yield entities of the same kind as `true`.
 
-        those of `true`, the answers, and those of all compared entities. So a wrong entity is
-        equally unlike both sides of a comparison.
+        Their names have no word in common with the names of `true`, the answers and the names of
+        the compared entities. So a wrong entity is equally unlike both sides of a comparison.
         """
         compared = [name for fact in topic.compared for name in fact.subject.names]
         names = (*true.names, *topic.answers, *compared)
