@@ -111,6 +111,8 @@ def _contradictions(
     kind: NoiseKind = "conflicting" if conflicting else "misleading"
     num_false = count // 2 if conflicting else count
     last = last_name(answers[0])
+    if last is not None and mentions_answer(request.question or "", [last]):
+        last = None
     made: list[Ranked] = []
     for rank, document in passages.useful:
         if len(made) == num_false:
@@ -119,7 +121,7 @@ def _contradictions(
         title, text = (replace_answers(part, answers, wrong) or part for part in parts)
         if parts == (title, text) or mentions_answer(f"{title} {text}", answers):
             continue
-        if last is not None and not mentions_answer(request.question or "", [last]):
+        if last is not None:
             title, text = (replace_answers(one, [last], wrong) or one for one in (title, text))
         facts = dict(document.metadata) | {"is_gold": False, "wrong_answer": wrong}
         changed = replace(document, title=title, text=text, metadata=tuple(facts.items()))

@@ -56,6 +56,7 @@ class _ParagraphIndex:
     document_frequencies: Counter[str]
     mean_length: float
     answers: tuple[str, ...]
+    gold_titles: frozenset[str]
 
 
 class ParagraphEngine(SearchEngine):
@@ -157,7 +158,7 @@ class ParagraphEngine(SearchEngine):
             useful=[documents[rank] for rank in range(len(found)) if is_gold[rank]],
             noisy=[one for one in distractors if not candidates[ranked[one[0]]].has_answer],
             fillers=distractors,
-            gold_titles={one.paragraph.title for one in candidates if one.paragraph.is_gold},
+            gold_titles=index.gold_titles,
         )
         return compose_page(request, passages, index.answers, lambda: self._wrong_answers)
 
@@ -185,6 +186,7 @@ class ParagraphEngine(SearchEngine):
             Counter(word for candidate in candidates for word in candidate.frequencies),
             sum(candidate.length for candidate in candidates) / len(candidates),
             answers,
+            frozenset(paragraph.title for paragraph in paragraphs if paragraph.is_gold),
         )
 
     def _extra_distractors(

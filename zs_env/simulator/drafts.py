@@ -196,8 +196,8 @@ def make_drafts(
     """
     kind, wrong = request.noise_kind, None
     hidden = hidden_answers(request.question, request.answers)
-    false = kind == "injected" or (kind in ("misleading", "conflicting") and bool(hidden))
-    if wrong_answers is not None and false:
+    needs_wrong = kind == "injected" or (kind in ("misleading", "conflicting") and bool(hidden))
+    if wrong_answers is not None and needs_wrong:
         wrong = wrong_answer(request.question, request.answers, wrong_answers, request.seed)
     if wrong is None:
         kind = "irrelevant"
